@@ -1,0 +1,90 @@
+// A connection to a running cluster, for programs that look at a training from outside: pdctl,
+// pd-local, tests. Workers use the data path in client/pull.h and client/push.h besides.
+
+#ifndef PERCENTDELTA_CLIENT_CLUSTER_H_
+#define PERCENTDELTA_CLIENT_CLUSTER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/job.h"
+#include "common/progress.h"
+#include "common/statistics.h"
+
+namespace percentdelta {
+
+// The job that a cluster runs, and where its shards are.
+struct ClusterJob {
+  Job job;
+  std::string job_hash;      // hexadecimal SHA-256
+  uint64_t generation = 0;   // 0: shards are still gathering
+  std::vector<std::string> shard_addresses;  // "host:port" by index; empty while gathering
+};
+
+// Which statistics: one layer or all, and which steps.
+struct StatisticsQuery {
+  std::string layer;       // empty: all
+  int32_t last = 0;        // the most recent steps; 0: the range below
+  int64_t first_step = 0;  // inclusive
+  int64_t last_step = 0;   // inclusive; 0: the newest
+};
+
+// The weights of one step, whole.
+struct Weights {
+  int64_t step = 0;
+  std::vector<std::vector<float>> values;  // one flat array a tensor, in the job's order
+};
+
+// SHA-256, hexadecimal, over the little-endian float32 bytes of every tensor in the job's order:
+// the fingerprint that two runs are compared by.
+std::string ChecksumOf(const Weights& weights);
+
+// Thread-safe. Calls block until answered, at most for `deadline` each; a server that cannot be
+// reached gives kUnavailable with the address and what to do about it in the message.
+class Cluster {
+ public:
+  struct Options {
+    std::string coordinator;  // "host:port" of shard 0
+    absl::Duration deadline = absl::Seconds(10);
+
+    // How to reach an address; empty: an insecure TCP channel. Tests put in-process channels here.
+    class ChannelFactory* channels = nullptr;
+  };
+
+  // Never fails: connecting happens with the first call.
+  explicit Cluster(Options options);
+  ~Cluster();
+
+  absl::StatusOr<ClusterJob> GetJob() const;
+
+  absl::StatusOr<Progress> GetProgress(int64_t from_step = 0) const;
+
+  // Ascending steps. kNotFound: no such layer.
+  absl::StatusOr<std::vector<StepStatistics>> GetUpdateStatistics(
+      const StatisticsQuery& query) const;
+
+  // Calls `receive` for every step as it happens until it returns false (kOk), the training ends
+  // (kOk), or the connection is lost. `skipped` counts the steps missed before this one. Has no
+  // deadline.
+  absl::Status WatchUpdateStatistics(
+      const std::string& layer, int32_t last,
+      const std::function<bool(const StepStatistics& step, int64_t skipped)>& receive) const;
+
+  // The weights of one step, from all shards. `step` < 0: the final ones of a finished training,
+  // of a running one those of the next step to come.
+  absl::StatusOr<Weights> PullWeights(const ClusterJob& job, int64_t step = -1) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_CLIENT_CLUSTER_H_

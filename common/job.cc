@@ -1,0 +1,39 @@
+#include "common/job.h"
+
+namespace percentdelta {
+
+int64_t TensorSpec::size() const {
+  int64_t entries = 1;
+  for (const int64_t dimension : shape) entries *= dimension;
+  return entries;
+}
+
+std::string_view TensorSpec::layer() const {
+  const std::string_view whole = name;
+  const size_t slash = whole.rfind('/');
+  return slash == std::string_view::npos ? whole : whole.substr(0, slash);
+}
+
+int ModelSpec::Find(std::string_view tensor_name) const {
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].name == tensor_name) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+int64_t ModelSpec::size() const {
+  int64_t entries = 0;
+  for (const TensorSpec& tensor : tensors) entries += tensor.size();
+  return entries;
+}
+
+bool Job::EvaluatesAt(int64_t step) const {
+  return evaluation.has_value() && (step == max_steps || step % evaluation->every_steps == 0);
+}
+
+BatchId BatchOf(const Job& job, int64_t step, int32_t slot) {
+  const int64_t gradient = step * job.gradients_per_step + slot;
+  return {gradient / job.batches_per_epoch(), gradient % job.batches_per_epoch()};
+}
+
+}  // namespace percentdelta

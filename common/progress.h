@@ -1,0 +1,50 @@
+// How far a training is: what the coordinator knows and what pdctl, pd-local and reports show.
+
+#ifndef PERCENTDELTA_COMMON_PROGRESS_H_
+#define PERCENTDELTA_COMMON_PROGRESS_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace percentdelta {
+
+enum class TrainingState {
+  kGathering,  // not all shards are there
+  kTraining,
+  kFinished,
+  kFailed,
+};
+std::string_view ToString(TrainingState state);  // "gathering", "training", ...
+
+// A mean over examples at the weights of `step`: a step's training batches, or the whole test set.
+struct ProgressPoint {
+  int64_t step = 0;
+  double loss = 0;
+  double accuracy = 0;  // 0..1
+  double seconds = 0;   // since the generation's first lease was given
+};
+
+struct Progress {
+  TrainingState state = TrainingState::kGathering;
+  std::string message;  // why it failed, or which shards are missing
+  std::string job_name;
+  std::string job_hash;
+  uint64_t generation = 0;
+  int shard_count = 0;
+  int64_t step = 0;  // whose gradients are being computed; max_steps when finished
+  int64_t max_steps = 0;
+  int workers = 0;                 // heard of in the last minute
+  double examples_per_second = 0;  // over the last minute; 0: not known yet
+  int64_t expired_leases = 0;
+  int64_t failed_leases = 0;
+  int64_t duplicate_results = 0;
+  std::string arithmetic;                  // how the workers compute; empty: no worker yet
+  std::vector<ProgressPoint> training;     // ascending steps
+  std::vector<ProgressPoint> evaluations;  // ascending steps
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_COMMON_PROGRESS_H_
