@@ -8,13 +8,13 @@ int64_t TensorSpec::size() const {
   return entries;
 }
 
-std::string_view TensorSpec::layer() const {
-  const std::string_view whole = name;
+absl::string_view TensorSpec::layer() const {
+  const absl::string_view whole = name;
   const size_t slash = whole.rfind('/');
-  return slash == std::string_view::npos ? whole : whole.substr(0, slash);
+  return slash == absl::string_view::npos ? whole : whole.substr(0, slash);
 }
 
-int ModelSpec::Find(std::string_view tensor_name) const {
+int ModelSpec::Find(absl::string_view tensor_name) const {
   for (size_t i = 0; i < tensors.size(); ++i) {
     if (tensors[i].name == tensor_name) return static_cast<int>(i);
   }

@@ -10,9 +10,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <variant>
 #include <vector>
+
+#include "absl/strings/string_view.h"
 
 namespace percentdelta {
 
@@ -34,7 +35,7 @@ struct TensorSpec {
   int64_t size() const;
 
   // What stands before the last slash of the name; the whole name if there is none.
-  std::string_view layer() const;
+  absl::string_view layer() const;
 };
 
 struct ModelSpec {
@@ -42,7 +43,7 @@ struct ModelSpec {
   std::vector<TensorSpec> tensors;  // in the order in which the forward pass needs them
 
   // Index of the tensor, or -1.
-  int Find(std::string_view tensor_name) const;
+  int Find(absl::string_view tensor_name) const;
 
   // Entries of all tensors.
   int64_t size() const;

@@ -2,7 +2,7 @@
 
 namespace percentdelta {
 
-std::string_view ToString(TrainingState state) {
+absl::string_view ToString(TrainingState state) {
   switch (state) {
     case TrainingState::kGathering:
       return "gathering";

@@ -5,8 +5,9 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
+
+#include "absl/strings/string_view.h"
 
 namespace percentdelta {
 
@@ -16,7 +17,7 @@ enum class TrainingState {
   kFinished,
   kFailed,
 };
-std::string_view ToString(TrainingState state);  // "gathering", "training", ...
+absl::string_view ToString(TrainingState state);  // "gathering", "training", ...
 
 // A mean over examples at the weights of `step`: a step's training batches, or the whole test set.
 struct ProgressPoint {

@@ -1,0 +1,24 @@
+// The weights before the first step.
+
+#ifndef PERCENTDELTA_COMMON_INITIAL_WEIGHTS_H_
+#define PERCENTDELTA_COMMON_INITIAL_WEIGHTS_H_
+
+#include <cstdint>
+
+#include "absl/types/span.h"
+#include "common/job.h"
+
+namespace percentdelta {
+
+// Draws the entries [begin, begin + values.size()) of the flattened tensor. Entry i is a function
+// of (seed, tensor name, i) alone: it does not matter who draws it, or in what pieces.
+//
+// Truncated normals are drawn by rejection from the uniform on two standard deviations either
+// side, in arithmetic that is exact but for one exp() compared with 53 random bits: the values are
+// the same on every machine.
+void DrawInitialWeights(const TensorSpec& tensor, uint64_t seed, int64_t begin,
+                        absl::Span<float> values);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_COMMON_INITIAL_WEIGHTS_H_

@@ -1,0 +1,51 @@
+// Work handed to a worker: a slot of a step, or a range of the test set at a step's weights.
+
+#ifndef PERCENTDELTA_COMMON_LEASE_H_
+#define PERCENTDELTA_COMMON_LEASE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/time/time.h"
+#include "common/job.h"
+
+namespace percentdelta {
+
+struct Lease {
+  enum class Kind {
+    kWait,      // nothing to do now; ask again
+    kFinished,  // the training is done; leave
+    kFailed,    // the training failed for the reason in `message`; leave
+    kTrain,     // compute and push the gradient of `batch`
+    kEvaluate,  // evaluate `example_count` test examples from `first_example` on
+  };
+  Kind kind = Kind::kWait;
+  uint64_t generation = 0;
+  uint64_t id = 0;
+  int64_t step = 0;  // pull the weights of exactly this step
+  int32_t slot = 0;
+  BatchId batch;
+  int64_t first_example = 0;
+  int64_t example_count = 0;
+  absl::Duration deadline;  // from the moment of giving
+  std::string message;
+};
+
+// What a worker says of a lease it had.
+struct LeaseResult {
+  uint64_t generation = 0;
+  uint64_t lease_id = 0;
+  std::string worker;
+  std::string failure;         // not empty: the work could not be done, and why
+  bool not_at_fault = false;   // with `failure`: of the world's making, not the work's
+  double loss_sum = 0;
+  int64_t correct = 0;
+  int64_t examples = 0;
+  absl::Duration pull;
+  absl::Duration compute;
+  absl::Duration push;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_COMMON_LEASE_H_

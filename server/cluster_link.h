@@ -1,0 +1,72 @@
+// A shard's place in the cluster: tells the coordinator that it lives, and enters each generation
+// that the coordinator opens.
+
+#ifndef PERCENTDELTA_SERVER_CLUSTER_LINK_H_
+#define PERCENTDELTA_SERVER_CLUSTER_LINK_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "common/log.h"
+#include "server/coordinator.h"
+#include "server/membership.h"
+
+namespace percentdelta {
+
+// Thread-safe. One thread of its own beats; `enter` runs on it.
+class ClusterLink {
+ public:
+  struct Options {
+    ShardBeat self;
+
+    // How to reach the coordinator; blocks. kUnavailable and kDeadlineExceeded are passing, any
+    // other error is for good.
+    std::function<absl::StatusOr<Coordinator::View>(const ShardBeat& beat)> beat;
+
+    // Called for each new generation, before the next beat.
+    std::function<void(const Coordinator::View& view)> enter;
+
+    absl::Duration interval;
+    std::string coordinator;  // for messages
+    Logger log;
+  };
+
+  explicit ClusterLink(Options options);
+  ~ClusterLink();  // Stop()
+
+  // Waits until Stop (kOk) or until the coordinator has refused this shard for good.
+  absl::Status Wait() const;
+
+  // Ends the beating and joins the thread.
+  void Stop();
+
+ private:
+  void Run();
+
+  // One beat. False: there is no going on.
+  bool BeatOnce(uint64_t& generation);
+  void Say(const std::string& event);
+
+  const Options options_;
+  std::string last_said_;  // of the thread: one line for each change, not one for each beat
+
+  mutable absl::Mutex mutex_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<absl::Status> refused_ ABSL_GUARDED_BY(mutex_);
+
+  std::thread thread_;  // the last member: it uses the others
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_CLUSTER_LINK_H_

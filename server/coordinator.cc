@@ -1,0 +1,304 @@
+#include "server/coordinator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "common/job_codec.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr absl::Duration kLongestWait = absl::Seconds(30);
+constexpr absl::Duration kSilence = absl::Seconds(5);
+constexpr absl::Duration kLogInterval = absl::Seconds(10);
+
+absl::Status Closing() { return absl::UnavailableError("the coordinator is shutting down"); }
+
+absl::string_view KindName(Lease::Kind kind) {
+  return kind == Lease::Kind::kEvaluate ? "evaluate" : "train";
+}
+
+}  // namespace
+
+Coordinator::Coordinator(Options options)
+    : options_(std::move(options)),
+      job_hash_(JobHash(options_.job)),
+      statistics_(options_.job.model, options_.history_steps),
+      membership_(options_.shard_count, job_hash_, options_.first_generation),
+      history_(options_.history_steps) {}
+
+Coordinator::~Coordinator() { Close(); }
+
+Coordinator::View Coordinator::view() const {
+  absl::MutexLock lock(&mutex_);
+  return {membership_.generation(), membership_.addresses(), membership_.missing()};
+}
+
+absl::StatusOr<Coordinator::View> Coordinator::Heartbeat(const ShardBeat& beat) {
+  Answers answers;
+  absl::StatusOr<View> view;
+  {
+    absl::MutexLock lock(&mutex_);
+    const absl::Duration now = options_.clock->Now();
+    const absl::StatusOr<bool> opened = membership_.Beat(beat, now);
+    if (!opened.ok()) {
+      options_.log->error("shard refused error=\"{}\"", opened.status().message());
+      return opened.status();
+    }
+    if (*opened) {
+      OpenGeneration();
+      ServeWaiting(now, answers);
+    }
+    view = View{membership_.generation(), membership_.addresses(), membership_.missing()};
+  }
+  for (auto& [done, lease] : answers) done(std::move(lease));
+  return view;
+}
+
+void Coordinator::OpenGeneration() {
+  leases_.emplace(options_.job, membership_.generation(), options_.lease_deadline);
+  history_.Clear();
+  statistics_.Clear();
+  first_lease_.reset();
+  end_logged_ = false;
+  options_.log->info("generation opened generation={} shards={} step=0 addresses={}",
+                     membership_.generation(), options_.shard_count,
+                     absl::StrJoin(membership_.addresses(), ","));
+}
+
+TrainingState Coordinator::State() const {
+  if (!leases_) return TrainingState::kGathering;
+  if (!leases_->failure().empty()) return TrainingState::kFailed;
+  return leases_->finished() ? TrainingState::kFinished : TrainingState::kTraining;
+}
+
+absl::Status Coordinator::CheckGeneration(uint64_t generation) const {
+  if (generation == membership_.generation() && generation != 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "generation: expected ", membership_.generation(), ", got ", generation));
+}
+
+absl::Status Coordinator::CheckArithmetic(const std::string& worker,
+                                          const std::string& arithmetic) {
+  if (arithmetic_.empty()) arithmetic_ = arithmetic;
+  if (arithmetic == arithmetic_) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "worker ", worker, ": expected arithmetic ", arithmetic_, " as the first worker's, got ",
+      arithmetic, ": the weights' last bits would depend on who computed; start every worker with"
+      " an --isa that all have"));
+}
+
+std::optional<Lease> Coordinator::NextLease(absl::Duration now) {
+  Lease lease;
+  switch (State()) {
+    case TrainingState::kGathering:
+      return std::nullopt;
+    case TrainingState::kFinished:
+      lease.kind = Lease::Kind::kFinished;
+      return lease;
+    case TrainingState::kFailed:
+      lease.kind = Lease::Kind::kFailed;
+      lease.message = leases_->failure();
+      return lease;
+    case TrainingState::kTraining:
+      break;
+  }
+  std::optional<Lease> next = leases_->Next(now);
+  if (next && !first_lease_) first_lease_ = now;
+  return next;
+}
+
+uint64_t Coordinator::Acquire(const std::string& worker, const std::string& arithmetic,
+                              absl::Duration max_wait, LeaseCallback done) {
+  Answers answers;
+  uint64_t id = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    const absl::Duration now = options_.clock->Now();
+    if (closed_) {
+      answers.emplace_back(std::move(done), Closing());
+    } else if (absl::Status status = CheckArithmetic(worker, arithmetic); !status.ok()) {
+      answers.emplace_back(std::move(done), status);
+    } else {
+      history_.SeeWorker(worker, now);
+      id = next_wait_++;
+      max_wait = std::clamp(max_wait, absl::ZeroDuration(), kLongestWait);
+      waiting_.push_back({id, worker, now + max_wait, std::move(done)});
+      ServeWaiting(now, answers);
+    }
+  }
+  for (auto& [answer, lease] : answers) answer(std::move(lease));
+  return id;
+}
+
+void Coordinator::CancelWait(uint64_t wait) {
+  LeaseCallback done;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto found = std::find_if(waiting_.begin(), waiting_.end(),
+                                    [&](const Waiting& waiting) { return waiting.id == wait; });
+    if (found == waiting_.end()) return;
+    done = std::move(found->done);
+    waiting_.erase(found);
+  }
+  done(absl::CancelledError("the worker has left"));
+}
+
+void Coordinator::ServeWaiting(absl::Duration now, Answers& answers) {
+  while (!waiting_.empty()) {
+    std::optional<Lease> lease = NextLease(now);
+    if (!lease) break;
+    answers.emplace_back(std::move(waiting_.front().done), *std::move(lease));
+    waiting_.pop_front();
+  }
+  // Those that have waited long enough, whoever stands before them.
+  for (auto waiting = waiting_.begin(); waiting != waiting_.end();) {
+    if (waiting->until > now) {
+      ++waiting;
+      continue;
+    }
+    answers.emplace_back(std::move(waiting->done), Lease{});
+    waiting = waiting_.erase(waiting);
+  }
+}
+
+absl::StatusOr<Lease> Coordinator::Complete(const LeaseResult& result) {
+  Answers answers;
+  absl::StatusOr<Lease> next = Lease{};
+  {
+    absl::MutexLock lock(&mutex_);
+    if (absl::Status status = CheckGeneration(result.generation); !status.ok()) return status;
+    const absl::Duration now = options_.clock->Now();
+    history_.SeeWorker(result.worker, now);
+    const absl::StatusOr<LeaseTable::Completion> completion = leases_->Complete(result, now);
+    if (!completion.ok()) return completion.status();
+    Record(*completion, result, now);
+    // Those that wait have waited longer.
+    ServeWaiting(now, answers);
+    if (std::optional<Lease> lease = NextLease(now)) next = *std::move(lease);
+  }
+  for (auto& [done, lease] : answers) done(std::move(lease));
+  return next;
+}
+
+void Coordinator::Record(const LeaseTable::Completion& completion, const LeaseResult& result,
+                         absl::Duration now) {
+  const double seconds =
+      first_lease_ ? absl::ToDoubleSeconds(now - *first_lease_) : 0;
+  if (completion.kind == LeaseTable::Completion::Kind::kDuplicate) ++duplicates_;
+  if (completion.kind == LeaseTable::Completion::Kind::kFailed) {
+    ++failed_;
+    options_.log->warn("lease failed lease={} worker={} reason=\"{}\"", result.lease_id,
+                       result.worker, result.failure);
+  }
+  if (completion.trained_examples > 0) history_.AddExamples(completion.trained_examples, now);
+  if (completion.training) {
+    ProgressPoint point = *completion.training;
+    point.seconds = seconds;
+    history_.AddTraining(point);
+    if (now - last_log_ >= kLogInterval) {
+      last_log_ = now;
+      options_.log->info("progress step={} of={} loss={:.4f}", leases_->step(),
+                         options_.job.max_steps, point.loss);
+    }
+  }
+  if (completion.evaluation) {
+    ProgressPoint point = *completion.evaluation;
+    point.seconds = seconds;
+    history_.AddEvaluation(point);
+    options_.log->info("evaluated step={} accuracy={:.4f} loss={:.4f}", point.step, point.accuracy,
+                       point.loss);
+  }
+  LogEnd();
+}
+
+void Coordinator::LogEnd() {
+  if (end_logged_) return;
+  if (State() == TrainingState::kFinished) {
+    options_.log->info("training finished step={}", leases_->step());
+  } else if (State() == TrainingState::kFailed) {
+    options_.log->error("training failed reason=\"{}\"", leases_->failure());
+  } else {
+    return;
+  }
+  end_logged_ = true;
+}
+
+absl::Status Coordinator::ReportStatistics(uint64_t generation,
+                                           const std::vector<TensorUpdate>& updates) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (absl::Status status = CheckGeneration(generation); !status.ok()) return status;
+  }
+  for (const TensorUpdate& update : updates) {
+    if (absl::Status status = statistics_.Add(update); !status.ok()) return status;
+  }
+  if (statistics_.newest() == options_.job.max_steps - 1) statistics_.End();
+  return absl::OkStatus();
+}
+
+Progress Coordinator::GetProgress(int64_t from_step) const {
+  absl::MutexLock lock(&mutex_);
+  const absl::Duration now = options_.clock->Now();
+  Progress progress;
+  progress.state = State();
+  if (progress.state == TrainingState::kGathering) {
+    progress.message = absl::StrCat("waiting for shard ",
+                                    absl::StrJoin(membership_.missing(), ", "));
+  } else if (progress.state == TrainingState::kFailed) {
+    progress.message = leases_->failure();
+  } else if (const auto silent = membership_.FindSilent(now, kSilence)) {
+    progress.message =
+        absl::StrCat("shard ", silent->shard, " at ", silent->address, " has been silent for ",
+                     absl::FormatDuration(absl::Trunc(silent->since, absl::Seconds(1))));
+  }
+  progress.job_name = options_.job.name;
+  progress.job_hash = job_hash_;
+  progress.generation = membership_.generation();
+  progress.shard_count = options_.shard_count;
+  progress.step = leases_ ? leases_->step() : 0;
+  progress.max_steps = options_.job.max_steps;
+  progress.expired_leases = expired_;
+  progress.failed_leases = failed_;
+  progress.duplicate_results = duplicates_;
+  progress.arithmetic = arithmetic_;
+  history_.Fill(from_step, now, progress);
+  return progress;
+}
+
+void Coordinator::ExpireLeases(absl::Duration now) {
+  if (!leases_) return;
+  for (const Lease& lease : leases_->Expire(now)) {
+    ++expired_;
+    options_.log->warn("lease expired lease={} kind={} step={} slot={} after={}", lease.id,
+                       KindName(lease.kind), lease.step, lease.slot,
+                       absl::FormatDuration(lease.deadline));
+  }
+}
+
+void Coordinator::Tick() {
+  Answers answers;
+  {
+    absl::MutexLock lock(&mutex_);
+    const absl::Duration now = options_.clock->Now();
+    ExpireLeases(now);
+    ServeWaiting(now, answers);
+  }
+  for (auto& [done, lease] : answers) done(std::move(lease));
+}
+
+void Coordinator::Close() {
+  std::deque<Waiting> waiting;
+  {
+    absl::MutexLock lock(&mutex_);
+    closed_ = true;
+    waiting.swap(waiting_);
+  }
+  for (const Waiting& each : waiting) each.done(Closing());
+  statistics_.End();
+}
+
+}  // namespace percentdelta

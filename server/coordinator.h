@@ -1,0 +1,137 @@
+// The coordinator: membership, leases, progress and statistics of the cluster under one lock, and
+// the calls that wait for work. Lives in shard 0. Free of gRPC.
+
+#ifndef PERCENTDELTA_SERVER_COORDINATOR_H_
+#define PERCENTDELTA_SERVER_COORDINATOR_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/job.h"
+#include "common/lease.h"
+#include "common/log.h"
+#include "common/progress.h"
+#include "common/statistics.h"
+#include "server/lease_table.h"
+#include "server/membership.h"
+#include "server/progress_history.h"
+#include "server/statistics_ring.h"
+
+namespace percentdelta {
+
+// Thread-safe. Callbacks run under no lock, on the thread of whoever brought the news.
+class Coordinator {
+ public:
+  struct Options {
+    Job job;
+    int shard_count = 1;
+    uint64_t first_generation = 1;
+
+    // Of every lease; zero derives it from the observed pace (lease_table.h).
+    absl::Duration lease_deadline = absl::ZeroDuration();
+
+    // How many steps' statistics and points are retained.
+    int64_t history_steps = 10000;
+
+    const Clock* clock = nullptr;  // outlives the coordinator
+    Logger log;
+  };
+
+  explicit Coordinator(Options options);
+  ~Coordinator();
+
+  const Job& job() const { return options_.job; }
+  const std::string& job_hash() const { return job_hash_; }
+
+  // Which generation is open, and where its shards are. Generation 0: still gathering.
+  struct View {
+    uint64_t generation = 0;
+    std::vector<std::string> addresses;
+    std::vector<int32_t> missing;
+  };
+  View view() const;
+
+  // A shard's sign of life (membership.h). All shards there, one of them new: opens a generation,
+  // and the training begins at step 0.
+  absl::StatusOr<View> Heartbeat(const ShardBeat& beat);
+
+  // Calls back with a lease: at once if there is work or the training has ended, else when there
+  // is, or with kWait after `max_wait` (at most 30 s). The result names the call for CancelWait.
+  //   kFailedPrecondition  the worker's arithmetic is not the first worker's
+  using LeaseCallback = std::function<void(absl::StatusOr<Lease>)>;
+  uint64_t Acquire(const std::string& worker, const std::string& arithmetic,
+                   absl::Duration max_wait, LeaseCallback done);
+
+  // Calls back with kCancelled if the call still waits.
+  void CancelWait(uint64_t wait);
+
+  // Takes a result and answers with the next lease, or kWait. Errors: lease_table.h, and
+  // kFailedPrecondition for a lease of another generation.
+  absl::StatusOr<Lease> Complete(const LeaseResult& result);
+
+  // Takes tensors' updates of a step. kFailedPrecondition: of another generation.
+  absl::Status ReportStatistics(uint64_t generation, const std::vector<TensorUpdate>& updates);
+
+  Progress GetProgress(int64_t from_step) const;
+  StatisticsRing& statistics() { return statistics_; }
+
+  // To be called some times a second: expires leases and waiting calls.
+  void Tick();
+
+  // Ends all waiting calls with kUnavailable, and those that come later.
+  void Close();
+
+ private:
+  struct Waiting {
+    uint64_t id;
+    std::string worker;
+    absl::Duration until;
+    LeaseCallback done;
+  };
+  using Answers = std::vector<std::pair<LeaseCallback, absl::StatusOr<Lease>>>;
+
+  TrainingState State() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OpenGeneration() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckGeneration(uint64_t generation) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckArithmetic(const std::string& worker, const std::string& arithmetic)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<Lease> NextLease(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ExpireLeases(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Record(const LeaseTable::Completion& completion, const LeaseResult& result,
+              absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LogEnd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ServeWaiting(absl::Duration now, Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const Options options_;
+  const std::string job_hash_;
+  StatisticsRing statistics_;  // self-synchronised
+
+  mutable absl::Mutex mutex_;
+  Membership membership_ ABSL_GUARDED_BY(mutex_);
+  std::optional<LeaseTable> leases_ ABSL_GUARDED_BY(mutex_);  // of the open generation
+  ProgressHistory history_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Duration> first_lease_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration last_log_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
+  bool end_logged_ ABSL_GUARDED_BY(mutex_) = false;
+  std::string arithmetic_ ABSL_GUARDED_BY(mutex_);
+  int64_t expired_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t failed_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t duplicates_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
+  uint64_t next_wait_ ABSL_GUARDED_BY(mutex_) = 1;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_COORDINATOR_H_

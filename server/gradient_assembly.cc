@@ -1,0 +1,104 @@
+#include "server/gradient_assembly.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "common/float_bytes.h"
+
+namespace percentdelta {
+namespace {
+
+template <typename Expected, typename Got>
+absl::Status Refuse(absl::string_view tensor, const Expected& expected, const Got& got) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("tensor ", tensor, ": expected ", expected, ", got ", got));
+}
+
+}  // namespace
+
+GradientAssembly::GradientAssembly(std::shared_ptr<ShardState> state, int64_t step, int32_t slot)
+    : state_(std::move(state)), step_(step), slot_(slot) {
+  for (const auto& slice : state_->slices()) parts_.push_back({slice.get(), nullptr, 0, false});
+}
+
+absl::Status GradientAssembly::CheckChunk(const Part& part, absl::string_view tensor, int64_t begin,
+                                          absl::string_view bytes) const {
+  const Slice& slice = part.slice->slice();
+  if (bytes.empty() || bytes.size() % sizeof(float) != 0) {
+    return Refuse(tensor, "a positive multiple of 4 bytes", absl::StrCat(bytes.size(), " bytes"));
+  }
+  const auto count = static_cast<int64_t>(bytes.size() / sizeof(float));
+  if (count > kMaxChunkEntries) {
+    return Refuse(tensor, absl::StrCat("a chunk of at most ", kMaxChunkEntries, " values"),
+                  absl::StrCat(count, " values"));
+  }
+  const int64_t next = slice.begin + part.received;
+  if (begin != next) {
+    const absl::string_view what = begin < next ? "which overlaps" : "which leaves a gap";
+    return Refuse(tensor, absl::StrCat("the values from entry ", next, " on"),
+                  absl::StrCat("entry ", begin, ", ", what));
+  }
+  if (count > slice.end - begin) {
+    return Refuse(tensor, absl::StrCat("at most ", slice.end - begin, " values up to entry ",
+                                       slice.end, ", where this shard's slice ends"),
+                  absl::StrCat(count, " values"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GradientAssembly::Add(absl::string_view tensor, int64_t begin,
+                                   absl::string_view bytes) {
+  absl::StatusOr<ShardSlice*> slice = state_->FindSlice(tensor);
+  if (!slice.ok()) return slice.status();
+  Part& part = *std::find_if(parts_.begin(), parts_.end(),
+                             [&](const Part& candidate) { return candidate.slice == *slice; });
+  if (absl::Status status = CheckChunk(part, tensor, begin, bytes); !status.ok()) return status;
+  if (part.received == 0) {
+    if (step_ > part.slice->present().step) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("tensor ", tensor, ": expected step ", part.slice->present().step, ", got ",
+                       step_, ", which this shard has not reached"));
+    }
+    part.duplicate = part.slice->Has(step_, slot_);
+    if (!part.duplicate) part.gradient = part.slice->TakeBuffer();
+  }
+  const auto count = static_cast<int64_t>(bytes.size() / sizeof(float));
+  if (!part.duplicate) {
+    const absl::Span<float> values =
+        absl::MakeSpan(*part.gradient).subspan(part.received, count);
+    CopyFromBytes(bytes, values);
+    if (const int64_t bad = FindNonFinite(values); bad >= 0) {
+      return Refuse(tensor, "finite values", absl::StrCat(values[bad], " at entry ", begin + bad));
+    }
+  }
+  part.received += count;
+  if (part.received < part.slice->slice().size()) return absl::OkStatus();
+
+  bool is_new = false;
+  if (!part.duplicate) {
+    absl::StatusOr<bool> staged =
+        state_->Stage(*part.slice, step_, slot_, std::exchange(part.gradient, nullptr));
+    if (!staged.ok()) return staged.status();
+    is_new = *staged;
+  }
+  ++(is_new ? staged_slices_ : duplicate_slices_);
+  return absl::OkStatus();
+}
+
+absl::Status GradientAssembly::Finish() const {
+  for (const Part& part : parts_) {
+    const Slice& slice = part.slice->slice();
+    if (part.received == slice.size() || part.slice->Has(step_, slot_)) continue;
+    return Refuse(state_->job().model.tensors[slice.tensor].name,
+                  absl::StrCat("the values of entries ", slice.begin, "..", slice.end - 1),
+                  part.received == 0
+                      ? std::string("none")
+                      : absl::StrCat("entries ", slice.begin, "..",
+                                     slice.begin + part.received - 1));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,200 @@
+#include "server/lease_table.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr absl::Duration kFirstDeadline = absl::Seconds(60);
+constexpr absl::Duration kShortestDeadline = absl::Seconds(2);
+constexpr absl::Duration kLongestDeadline = absl::Minutes(10);
+constexpr int kPaceFactor = 5;
+constexpr size_t kPaceMemory = 32;
+constexpr int kFailuresAllowed = 2;
+
+LeaseTable::Completion Outcome(LeaseTable::Completion::Kind kind) {
+  LeaseTable::Completion completion;
+  completion.kind = kind;
+  return completion;
+}
+
+}  // namespace
+
+void LeaseTable::Pace::Add(absl::Duration duration) {
+  recent_.push_back(duration);
+  if (recent_.size() > kPaceMemory) recent_.pop_front();
+}
+
+absl::Duration LeaseTable::Pace::Deadline() const {
+  if (recent_.empty()) return kFirstDeadline;
+  const absl::Duration longest = *std::max_element(recent_.begin(), recent_.end());
+  return std::clamp(longest * kPaceFactor, kShortestDeadline, kLongestDeadline);
+}
+
+LeaseTable::LeaseTable(const Job& job, uint64_t generation, absl::Duration deadline)
+    : job_(job), generation_(generation), deadline_(deadline) {
+  BeginStep();
+}
+
+void LeaseTable::BeginStep() {
+  slots_.assign(step_ < job_.max_steps ? job_.gradients_per_step : 0, Work());
+  if (!job_.EvaluatesAt(step_)) return;
+  const int64_t size = job_.evaluation->batch_size;
+  const int64_t parts = (job_.data.test_examples + size - 1) / size;
+  evaluations_.push_back({step_, std::vector<Work>(parts)});
+}
+
+bool LeaseTable::MayTrain() const {
+  if (evaluations_.empty()) return true;
+  // The shards retain one evaluated step beside the present one.
+  return !job_.EvaluatesAt(step_ + 1);
+}
+
+Lease LeaseTable::Give(Lease lease, Work& work, absl::Duration now) {
+  const Pace& pace = lease.kind == Lease::Kind::kTrain ? training_pace_ : evaluation_pace_;
+  lease.generation = generation_;
+  lease.id = next_id_++;
+  lease.deadline = deadline_ > absl::ZeroDuration() ? deadline_ : pace.Deadline();
+  work.state = Work::State::kLeased;
+  work.lease_id = lease.id;
+  given_[lease.id] = {lease, now};
+  return lease;
+}
+
+std::optional<Lease> LeaseTable::Next(absl::Duration now) {
+  if (!failure_.empty()) return std::nullopt;
+  Lease lease;
+  for (Evaluation& evaluation : evaluations_) {
+    for (size_t part = 0; part < evaluation.parts.size(); ++part) {
+      if (evaluation.parts[part].state != Work::State::kFree) continue;
+      const int64_t size = job_.evaluation->batch_size;
+      lease.kind = Lease::Kind::kEvaluate;
+      lease.step = evaluation.step;
+      lease.first_example = static_cast<int64_t>(part) * size;
+      lease.example_count = std::min(size, job_.data.test_examples - lease.first_example);
+      return Give(lease, evaluation.parts[part], now);
+    }
+  }
+  if (!MayTrain()) return std::nullopt;
+  for (size_t slot = 0; slot < slots_.size(); ++slot) {
+    if (slots_[slot].state != Work::State::kFree) continue;
+    lease.kind = Lease::Kind::kTrain;
+    lease.step = step_;
+    lease.slot = static_cast<int32_t>(slot);
+    lease.batch = BatchOf(job_, lease.step, lease.slot);
+    return Give(lease, slots_[slot], now);
+  }
+  return std::nullopt;
+}
+
+LeaseTable::Work* LeaseTable::FindWork(const Lease& lease) {
+  if (lease.kind == Lease::Kind::kTrain) {
+    return lease.step == step_ ? &slots_[lease.slot] : nullptr;
+  }
+  for (Evaluation& evaluation : evaluations_) {
+    if (evaluation.step == lease.step) {
+      return &evaluation.parts[lease.first_example / job_.evaluation->batch_size];
+    }
+  }
+  return nullptr;
+}
+
+int64_t LeaseTable::ExampleCount(const Lease& lease) const {
+  return lease.kind == Lease::Kind::kTrain ? job_.batch_size : lease.example_count;
+}
+
+absl::StatusOr<LeaseTable::Completion> LeaseTable::Complete(const LeaseResult& result,
+                                                            absl::Duration now) {
+  if (result.lease_id == 0 || result.lease_id >= next_id_) {
+    return absl::NotFoundError(absl::StrCat("lease ", result.lease_id, ": expected one of 1..",
+                                            next_id_ - 1, ", got one that was never given"));
+  }
+  const auto found = given_.find(result.lease_id);
+  if (found == given_.end()) return Outcome(Completion::Kind::kDuplicate);
+  const Given given = found->second;
+  if (result.failure.empty() && (result.examples != ExampleCount(given.lease) ||
+                                 result.correct < 0 || result.correct > result.examples)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("lease ", result.lease_id, ": expected ", ExampleCount(given.lease),
+                     " examples, got ", result.correct, " correct of ", result.examples));
+  }
+  given_.erase(found);
+  Work* work = FindWork(given.lease);
+  if (work == nullptr || work->state == Work::State::kDone) {
+    return Outcome(Completion::Kind::kDuplicate);
+  }
+  if (!result.failure.empty()) return Fail(given, *work, result);
+  return Finish(given, *work, result, now);
+}
+
+LeaseTable::Completion LeaseTable::Fail(const Given& given, Work& work,
+                                        const LeaseResult& result) {
+  // Somebody else may hold the work by now: then it stays theirs.
+  if (work.lease_id == given.lease.id) work.state = Work::State::kFree;
+  if (!result.not_at_fault && ++work.failures > kFailuresAllowed) {
+    failure_ = absl::StrCat(given.lease.kind == Lease::Kind::kTrain
+                                ? absl::StrCat("slot ", given.lease.slot)
+                                : std::string("the evaluation"),
+                            " of step ", given.lease.step, " failed ", work.failures,
+                            " times; the last: ", result.failure);
+  }
+  return Outcome(Completion::Kind::kFailed);
+}
+
+LeaseTable::Completion LeaseTable::Finish(const Given& given, Work& work,
+                                          const LeaseResult& result, absl::Duration now) {
+  Completion completion;
+  work.state = Work::State::kDone;
+  work.result = result;
+  if (given.lease.kind == Lease::Kind::kTrain) {
+    training_pace_.Add(now - given.at);
+    completion.trained_examples = result.examples;
+    completion.training = Summarize(step_, slots_);
+    if (completion.training) {
+      ++step_;
+      BeginStep();
+    }
+    return completion;
+  }
+  evaluation_pace_.Add(now - given.at);
+  const auto evaluation =
+      std::find_if(evaluations_.begin(), evaluations_.end(),
+                   [&](const Evaluation& e) { return e.step == given.lease.step; });
+  completion.evaluation = Summarize(evaluation->step, evaluation->parts);
+  if (completion.evaluation) evaluations_.erase(evaluation);
+  return completion;
+}
+
+std::optional<ProgressPoint> LeaseTable::Summarize(int64_t step,
+                                                   const std::vector<Work>& works) const {
+  double loss_sum = 0;
+  int64_t correct = 0;
+  int64_t examples = 0;
+  for (const Work& work : works) {  // in slot order: the mean does not depend on who came first
+    if (work.state != Work::State::kDone) return std::nullopt;
+    loss_sum += work.result.loss_sum;
+    correct += work.result.correct;
+    examples += work.result.examples;
+  }
+  const auto count = static_cast<double>(examples);
+  return ProgressPoint{step, loss_sum / count, static_cast<double>(correct) / count, 0};
+}
+
+std::vector<Lease> LeaseTable::Expire(absl::Duration now) {
+  std::vector<Lease> expired;
+  for (const auto& [id, given] : given_) {
+    if (now - given.at < given.lease.deadline) continue;
+    Work* work = FindWork(given.lease);
+    // Past work and work that somebody else holds by now have no need of being taken back.
+    if (work == nullptr || work->state != Work::State::kLeased || work->lease_id != id) continue;
+    work->state = Work::State::kFree;
+    work->lease_id = 0;
+    expired.push_back(given.lease);
+  }
+  std::erase_if(given_, [&](const auto& entry) { return FindWork(entry.second.lease) == nullptr; });
+  return expired;
+}
+
+}  // namespace percentdelta

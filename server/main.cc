@@ -1,0 +1,120 @@
+// pd-server: one shard of the model, and in shard 0 the coordinator.
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <iostream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "common/job_codec.h"
+#include "common/log.h"
+#include "server/server.h"
+
+ABSL_FLAG(std::string, listen, "0.0.0.0:5000", "host:port to listen on; port 0 takes a free one");
+ABSL_FLAG(std::string, advertise, "",
+          "host:port at which the other servers and the workers reach this one; needed when "
+          "listening on 0.0.0.0 with more than this machine in the cluster");
+ABSL_FLAG(int, shard, 0, "index of this shard; shard 0 hosts the coordinator");
+ABSL_FLAG(int, shards, 1, "number of shards in the cluster");
+ABSL_FLAG(std::string, coordinator, "", "host:port of shard 0; not needed by shard 0 itself");
+ABSL_FLAG(std::string, job, "", "text-format job file; empty: the paper's MNIST job");
+ABSL_FLAG(int, threads, 0, "threads that compute the updates; 0: one a core");
+ABSL_FLAG(absl::Duration, lease_deadline, absl::ZeroDuration(),
+          "after which a worker's batch is given to another; 0: derived from the observed pace");
+ABSL_FLAG(int64_t, history, 10000, "steps whose statistics and progress shard 0 retains");
+ABSL_FLAG(absl::Duration, drain, absl::Seconds(5),
+          "how long calls under way may take to end after SIGTERM");
+
+namespace percentdelta {
+namespace {
+
+constexpr int kExitFailure = 1;
+constexpr int kExitUsage = 2;
+
+std::string AdvertisedAddress() {
+  const std::string advertise = absl::GetFlag(FLAGS_advertise);
+  const std::string listen = absl::GetFlag(FLAGS_listen);
+  const size_t colon = listen.rfind(':');
+  const std::string host = listen.substr(0, colon);
+  if (!advertise.empty() || colon == std::string::npos) return advertise;
+  // Everywhere is not an address that one can connect to.
+  if (host != "0.0.0.0" && host != "[::]") return "";
+  return absl::StrCat("127.0.0.1", listen.substr(colon));
+}
+
+Server::Options OptionsFromFlags(Job job) {
+  Server::Options options;
+  options.job = std::move(job);
+  options.shard = absl::GetFlag(FLAGS_shard);
+  options.shards = absl::GetFlag(FLAGS_shards);
+  options.listen = absl::GetFlag(FLAGS_listen);
+  options.advertise = AdvertisedAddress();
+  options.coordinator = absl::GetFlag(FLAGS_coordinator);
+  options.threads = absl::GetFlag(FLAGS_threads);
+  options.lease_deadline = absl::GetFlag(FLAGS_lease_deadline);
+  options.history_steps = absl::GetFlag(FLAGS_history);
+  // A restarted coordinator's generations must be newer than those it opened before.
+  options.first_generation = static_cast<uint64_t>(absl::ToUnixSeconds(absl::Now()));
+  options.log = MakeLogger(absl::StrCat("server-", options.shard));
+  return options;
+}
+
+int Fail(const absl::Status& status, int code) {
+  std::cerr << "pd-server: " << status.message() << "\n";
+  return code;
+}
+
+int Run() {
+  // Blocked before any thread starts, so that the one below alone takes them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  absl::StatusOr<Job> job = LoadJob(absl::GetFlag(FLAGS_job));
+  if (!job.ok()) return Fail(job.status(), kExitUsage);
+  Server::Options options = OptionsFromFlags(*std::move(job));
+  const Logger log = options.log;
+  absl::StatusOr<Server> server = Server::Start(std::move(options));
+  if (!server.ok()) {
+    return Fail(server.status(),
+                absl::IsInvalidArgument(server.status()) ? kExitUsage : kExitFailure);
+  }
+  std::thread drain([&] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    log->info("draining signal={}", signal);
+    server->Shutdown(absl::GetFlag(FLAGS_drain));
+  });
+  const absl::Status refused = server->Wait();
+  if (!refused.ok()) pthread_kill(drain.native_handle(), SIGTERM);
+  drain.join();
+  log->info("stopped");
+  return refused.ok() ? 0 : Fail(refused, kExitFailure);
+}
+
+}  // namespace
+}  // namespace percentdelta
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage(
+      "Parameter server: owns a shard of the model and applies its update rule.\n"
+      "  pd-server --listen=0.0.0.0:5000 --shards=2 --shard=0\n"
+      "  pd-server --listen=0.0.0.0:5001 --shards=2 --shard=1 --coordinator=HOST:5000");
+  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
+  if (rest.size() > 1) {
+    std::cerr << "pd-server: unexpected argument " << rest[1] << " (see pd-server --help)\n";
+    return 2;
+  }
+  return percentdelta::Run();
+}

@@ -1,0 +1,73 @@
+#include "server/membership.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace percentdelta {
+
+Membership::Membership(int shard_count, std::string job_hash, uint64_t first_generation)
+    : job_hash_(std::move(job_hash)), members_(shard_count), next_generation_(first_generation) {}
+
+absl::StatusOr<bool> Membership::Beat(const ShardBeat& beat, absl::Duration now) {
+  const auto count = static_cast<int32_t>(members_.size());
+  if (beat.shard_count != count) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("shard ", beat.shard, " at ", beat.address, ": expected ", count,
+                     " shards as the coordinator has, got ", beat.shard_count,
+                     "; give all servers the same --shards"));
+  }
+  if (beat.shard < 0 || beat.shard >= count) {
+    return absl::FailedPreconditionError(absl::StrCat("shard ", beat.shard, " at ", beat.address,
+                                                      ": expected an index in 0..", count - 1,
+                                                      ", got ", beat.shard));
+  }
+  if (beat.job_hash != job_hash_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "shard ", beat.shard, " at ", beat.address, ": expected the coordinator's job ",
+        job_hash_.substr(0, 12), ", got job ", beat.job_hash.substr(0, 12),
+        "; give all servers the same --job"));
+  }
+  Member& member = members_[beat.shard];
+  if (member.replaced.contains(beat.incarnation)) {
+    return absl::AlreadyExistsError(absl::StrCat("shard ", beat.shard,
+                                                 ": expected to be the only one, got a newer process"
+                                                 " at ",
+                                                 member.address, " in its place"));
+  }
+  member.last_beat = now;
+  if (member.incarnation == beat.incarnation && member.address == beat.address) return false;
+  if (member.incarnation != 0 && member.incarnation != beat.incarnation) {
+    member.replaced.insert(member.incarnation);
+  }
+  member.incarnation = beat.incarnation;
+  member.address = beat.address;
+  if (!missing().empty()) return false;
+  generation_ = next_generation_++;
+  addresses_.clear();
+  for (const Member& each : members_) addresses_.push_back(each.address);
+  return true;
+}
+
+std::vector<int32_t> Membership::missing() const {
+  std::vector<int32_t> missing;
+  for (size_t i = 0; i < members_.size(); ++i) {
+    if (members_[i].incarnation == 0) missing.push_back(static_cast<int32_t>(i));
+  }
+  return missing;
+}
+
+std::optional<Membership::Silent> Membership::FindSilent(absl::Duration now,
+                                                         absl::Duration limit) const {
+  std::optional<Silent> silent;
+  for (size_t i = 0; i < members_.size(); ++i) {
+    const absl::Duration since = now - members_[i].last_beat;
+    if (members_[i].incarnation == 0 || since <= limit) continue;
+    if (!silent || since > silent->since) {
+      silent = Silent{static_cast<int>(i), members_[i].address, since};
+    }
+  }
+  return silent;
+}
+
+}  // namespace percentdelta

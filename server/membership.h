@@ -1,0 +1,72 @@
+// Which processes are the cluster's shards, and which generation they form. A state machine
+// without locks, clocks or I/O.
+
+#ifndef PERCENTDELTA_SERVER_MEMBERSHIP_H_
+#define PERCENTDELTA_SERVER_MEMBERSHIP_H_
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace percentdelta {
+
+// What a shard says of itself, about once a second.
+struct ShardBeat {
+  int32_t shard = 0;
+  int32_t shard_count = 0;
+  std::string job_hash;
+  std::string address;       // where the others reach it
+  uint64_t incarnation = 0;  // drawn anew by every process
+};
+
+// Not thread-safe.
+class Membership {
+ public:
+  // The first generation to be opened is `first_generation`.
+  Membership(int shard_count, std::string job_hash, uint64_t first_generation);
+
+  // Takes a beat. True: it opened a new generation; all shards are there and one of them is new.
+  //   kFailedPrecondition  another job or number of shards than ours, or no such index
+  //   kAlreadyExists       a newer process has taken this shard's place: leave
+  absl::StatusOr<bool> Beat(const ShardBeat& beat, absl::Duration now);
+
+  // 0 while shards are missing for the first time.
+  uint64_t generation() const { return generation_; }
+
+  // By index; of the present generation.
+  const std::vector<std::string>& addresses() const { return addresses_; }
+
+  std::vector<int32_t> missing() const;
+
+  // The shard that has been silent longest, if it has been for more than `limit`.
+  struct Silent {
+    int shard;
+    std::string address;
+    absl::Duration since;
+  };
+  std::optional<Silent> FindSilent(absl::Duration now, absl::Duration limit) const;
+
+ private:
+  struct Member {
+    std::string address;
+    uint64_t incarnation = 0;  // 0: not there yet
+    absl::Duration last_beat;
+    std::set<uint64_t> replaced;  // incarnations that lost their place
+  };
+
+  const std::string job_hash_;
+  std::vector<Member> members_;
+  uint64_t next_generation_;
+  uint64_t generation_ = 0;
+  std::vector<std::string> addresses_;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_MEMBERSHIP_H_

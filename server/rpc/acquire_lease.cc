@@ -1,0 +1,80 @@
+#include "server/rpc/acquire_lease.h"
+
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/grpc_status.h"
+#include "server/wire.h"
+
+namespace percentdelta {
+namespace {
+
+class AcquireLeaseCall : public grpc::ServerUnaryReactor {
+ public:
+  AcquireLeaseCall(Coordinator& coordinator, v1::Lease* response)
+      : coordinator_(coordinator), response_(response) {}
+
+  void Start(const v1::AcquireLeaseRequest& request) {
+    const uint64_t wait = coordinator_.Acquire(
+        request.worker(), request.arithmetic(), absl::Milliseconds(request.max_wait_ms()),
+        [this](absl::StatusOr<Lease> lease) { Answer(std::move(lease)); });
+    bool cancelled = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      wait_ = wait;
+      cancelled = cancelled_;
+    }
+    if (cancelled) coordinator_.CancelWait(wait);
+    Release();
+  }
+
+  void OnCancel() override {
+    uint64_t wait = 0;
+    {
+      absl::MutexLock lock(&mutex_);
+      cancelled_ = true;
+      wait = wait_;
+    }
+    if (wait != 0) coordinator_.CancelWait(wait);
+  }
+
+  void OnDone() override { Release(); }
+
+ private:
+  void Answer(absl::StatusOr<Lease> lease) {
+    if (lease.ok()) ToProto(*lease, *response_);
+    Finish(ToGrpc(lease.status()));
+  }
+
+  // Start and the call itself each hold the object: the answer may come, and the call be done,
+  // while Start still looks at it.
+  void Release() {
+    bool last = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      last = --holders_ == 0;
+    }
+    if (last) delete this;
+  }
+
+  Coordinator& coordinator_;
+  v1::Lease* const response_;
+
+  absl::Mutex mutex_;
+  uint64_t wait_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  int holders_ ABSL_GUARDED_BY(mutex_) = 2;
+};
+
+}  // namespace
+
+grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator,
+                                            const v1::AcquireLeaseRequest& request,
+                                            v1::Lease* response) {
+  auto* call = new AcquireLeaseCall(coordinator, response);
+  call->Start(request);
+  return call;
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,168 @@
+#include "server/rpc/peers.h"
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/client_context.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "common/channel.h"
+#include "common/grpc_status.h"
+#include "server/wire.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr auto kRetryDelay = std::chrono::milliseconds(500);
+constexpr auto kDeadline = std::chrono::seconds(30);
+
+// A report names at most so many updates, and so many are kept for a coordinator that is away.
+constexpr size_t kReportBatch = 256;
+constexpr size_t kReportsKept = 65536;
+
+bool IsPassing(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+}
+
+}  // namespace
+
+struct Peers::NormsCall {
+  int home = 0;
+  v1::ReduceNormsRequest request;
+  v1::ReduceNormsResponse response;
+  NormsCallback done;
+  std::unique_ptr<grpc::ClientContext> context;  // of the present attempt; guarded by mutex_
+  std::unique_ptr<grpc::Alarm> alarm;            // of the next attempt
+};
+
+struct Peers::ReportCall {
+  v1::ReportStatisticsRequest request;
+  v1::ReportStatisticsResponse response;
+  grpc::ClientContext context;
+  std::unique_ptr<grpc::Alarm> alarm;
+};
+
+Peers::Peers(uint64_t generation, const std::vector<std::string>& addresses,
+             const ModelSpec& model, Logger log)
+    : generation_(generation), model_(model), log_(std::move(log)) {
+  for (const std::string& address : addresses) {
+    shards_.push_back(v1::ParameterServer::NewStub(MakeChannel(address)));
+  }
+  coordinator_ = v1::Coordinator::NewStub(MakeChannel(addresses.front()));
+}
+
+Peers::~Peers() = default;
+
+void Peers::Close() {
+  const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return calls_.empty() && report_ == nullptr;
+  };
+  absl::MutexLock lock(&mutex_);
+  closed_ = true;
+  for (const auto& call : calls_) call->context->TryCancel();
+  if (report_ != nullptr) report_->context.TryCancel();
+  mutex_.Await(absl::Condition(&idle));
+}
+
+void Peers::ReduceNorms(int home, const BlockSums& sums, NormsCallback done) {
+  auto call = std::make_shared<NormsCall>();
+  call->home = home;
+  call->done = std::move(done);
+  call->request.set_generation(generation_);
+  call->request.set_step(sums.step);
+  call->request.set_tensor(model_.tensors[sums.tensor].name);
+  call->request.set_first_block(sums.first_block);
+  for (const NormSums& block : sums.blocks) ToProto(block, *call->request.add_blocks());
+  Send(call);
+}
+
+void Peers::End(const std::shared_ptr<NormsCall>& call, absl::StatusOr<NormSums> norms) {
+  call->done(std::move(norms));
+  call->done = nullptr;
+  absl::MutexLock lock(&mutex_);
+  calls_.erase(call);
+}
+
+void Peers::Send(const std::shared_ptr<NormsCall>& call) {
+  bool closed = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    closed = closed_;
+    call->context = std::make_unique<grpc::ClientContext>();
+    if (!closed) calls_.insert(call);
+  }
+  if (closed) return End(call, absl::CancelledError("the generation has ended"));
+  call->context->set_deadline(std::chrono::system_clock::now() + kDeadline);
+  shards_[call->home]->async()->ReduceNorms(
+      call->context.get(), &call->request, &call->response,
+      [self = shared_from_this(), call](const grpc::Status& grpc_status) {
+        const absl::Status status = FromGrpc(grpc_status);
+        if (status.ok()) return self->End(call, FromProto(call->response.norms()));
+        if (!IsPassing(status)) {
+          self->log_->error("norms refused tensor={} step={} home={} error=\"{}\"",
+                            call->request.tensor(), call->request.step(), call->home,
+                            status.message());
+          return self->End(call, status);
+        }
+        call->alarm = std::make_unique<grpc::Alarm>();
+        call->alarm->Set(std::chrono::system_clock::now() + kRetryDelay,
+                         [self, call](bool /*expired*/) {
+                           // An alarm keeps its callback, and that this call: let go of it.
+                           const std::unique_ptr<grpc::Alarm> alarm = std::move(call->alarm);
+                           self->Send(call);
+                         });
+      });
+}
+
+void Peers::ReportStatistics(const TensorUpdate& update) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (closed_ || reports_.size() >= kReportsKept) return;
+    reports_.push_back(update);
+    if (report_ != nullptr) return;
+    report_ = std::make_shared<ReportCall>();  // from here on somebody is sending
+  }
+  SendReports();
+}
+
+void Peers::SendReports() {
+  auto call = std::make_shared<ReportCall>();
+  call->request.set_generation(generation_);
+  {
+    absl::MutexLock lock(&mutex_);
+    const size_t count = std::min(kReportBatch, reports_.size());
+    if (closed_ || count == 0) {
+      report_ = nullptr;
+      return;
+    }
+    for (size_t i = 0; i < count; ++i) ToProto(reports_[i], *call->request.add_updates());
+    report_ = call;
+  }
+  call->context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+  coordinator_->async()->ReportStatistics(
+      &call->context, &call->request, &call->response,
+      [self = shared_from_this(), call](const grpc::Status& grpc_status) {
+        const absl::Status status = FromGrpc(grpc_status);
+        if (IsPassing(status)) {
+          call->alarm = std::make_unique<grpc::Alarm>();
+          call->alarm->Set(std::chrono::system_clock::now() + kRetryDelay,
+                           [self, call](bool /*expired*/) {
+                             const std::unique_ptr<grpc::Alarm> alarm = std::move(call->alarm);
+                             self->SendReports();
+                           });
+          return;
+        }
+        if (!status.ok()) {
+          self->log_->warn("statistics refused error=\"{}\"", status.message());
+        }
+        {
+          absl::MutexLock lock(&self->mutex_);
+          self->reports_.erase(self->reports_.begin(),
+                               self->reports_.begin() + call->request.updates_size());
+        }
+        self->SendReports();
+      });
+}
+
+}  // namespace percentdelta

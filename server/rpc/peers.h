@@ -1,0 +1,71 @@
+// How a shard reaches the others of its generation.
+
+#ifndef PERCENTDELTA_SERVER_RPC_PEERS_H_
+#define PERCENTDELTA_SERVER_RPC_PEERS_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "common/job.h"
+#include "common/log.h"
+#include "common/statistics.h"
+#include "percentdelta/v1/coordinator.grpc.pb.h"
+#include "percentdelta/v1/parameter_server.grpc.pb.h"
+#include "server/norm_reducer.h"
+
+namespace percentdelta {
+
+// Thread-safe; no call blocks. Calls that fail because a peer is away are repeated, about every
+// half second, until the peer answers or Close() is called.
+class Peers : public std::enable_shared_from_this<Peers> {
+ public:
+  // `addresses`: of the generation's shards by index; the first is the coordinator's.
+  Peers(uint64_t generation, const std::vector<std::string>& addresses, const ModelSpec& model,
+        Logger log);
+  ~Peers();
+
+  uint64_t generation() const { return generation_; }
+
+  // Hands block sums to the tensor's home; `done` gets the norms of the whole tensor, or why there
+  // will be none.
+  void ReduceNorms(int home, const BlockSums& sums, NormsCallback done);
+
+  // Tells the coordinator, in the order of the calls.
+  void ReportStatistics(const TensorUpdate& update);
+
+  // Ends all calls, those to be repeated among them, and returns when their callbacks have run.
+  // Not to be called from a callback.
+  void Close();
+
+ private:
+  struct NormsCall;
+  struct ReportCall;
+
+  void Send(const std::shared_ptr<NormsCall>& call);
+  void End(const std::shared_ptr<NormsCall>& call, absl::StatusOr<NormSums> norms);
+  void SendReports();
+
+  const uint64_t generation_;
+  const ModelSpec model_;
+  const Logger log_;
+  std::vector<std::unique_ptr<v1::ParameterServer::Stub>> shards_;
+  std::unique_ptr<v1::Coordinator::Stub> coordinator_;
+
+  absl::Mutex mutex_;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::set<std::shared_ptr<NormsCall>> calls_ ABSL_GUARDED_BY(mutex_);  // under way
+  std::shared_ptr<ReportCall> report_ ABSL_GUARDED_BY(mutex_);          // under way
+  std::deque<TensorUpdate> reports_ ABSL_GUARDED_BY(mutex_);  // not yet acknowledged
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_RPC_PEERS_H_

@@ -1,0 +1,138 @@
+#include "server/rpc/pull.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "common/float_bytes.h"
+#include "common/grpc_status.h"
+
+namespace percentdelta {
+namespace {
+
+// One write is in flight at a time; whoever sets `busy_` starts it, or finishes the call, after
+// letting go of the lock.
+class PullCall : public grpc::ServerWriteReactor<v1::PullResponse>, public PullSink {
+ public:
+  static PullCall* Start(const Shard& shard, const v1::PullRequest& request) {
+    auto call = std::make_shared<PullCall>();
+    call->self_ = call;
+    absl::StatusOr<std::shared_ptr<ShardState>> state = shard.At(request.generation());
+    if (state.ok()) {
+      call->state_ = *state;
+      call->SetRemaining((*state)->slices().size());
+      absl::Status status = (*state)->Pull(request.step(), call);
+      if (!status.ok()) call->End(std::move(status));
+    } else {
+      call->End(state.status());
+    }
+    return call.get();
+  }
+
+  void Deliver(Snapshot snapshot) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      ready_.emplace(snapshot.slice.tensor, Progress{std::move(snapshot), 0});
+    }
+    Pump();
+  }
+
+  void End(absl::Status reason) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!end_) end_ = std::move(reason);
+    }
+    Pump();
+  }
+
+  void OnWriteDone(bool ok) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      busy_ = false;
+      if (!ok && !end_) end_ = absl::CancelledError("the connection is gone");
+    }
+    Pump();
+  }
+
+  void OnCancel() override { End(absl::CancelledError("the caller has left")); }
+
+  void OnDone() override { self_.reset(); }
+
+ private:
+  struct Progress {
+    Snapshot snapshot;
+    int64_t sent;  // entries
+  };
+
+  void SetRemaining(size_t slices) {
+    {
+      absl::MutexLock lock(&mutex_);
+      remaining_ = slices;
+      if (slices == 0) end_ = absl::OkStatus();  // a shard that owns nothing
+    }
+  }
+
+  void Pump() {
+    std::optional<absl::Status> finish;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (busy_ || finished_) return;
+      if (end_) {
+        finished_ = true;
+        finish = end_;
+      } else if (!ready_.empty()) {
+        busy_ = true;
+        FillMessage();
+      } else {
+        return;
+      }
+    }
+    if (finish) {
+      Finish(ToGrpc(*finish));
+    } else {
+      StartWrite(&message_);
+    }
+  }
+
+  // The next chunk of the first tensor that is ready; after the last one of the last slice the
+  // call ends well.
+  void FillMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const auto next = ready_.begin();
+    auto& [snapshot, sent] = next->second;
+    const int64_t count = std::min(kChunkEntries, snapshot.slice.size() - sent);
+    message_.set_tensor(state_->job().model.tensors[snapshot.slice.tensor].name);
+    message_.set_begin(snapshot.slice.begin + sent);
+    const absl::string_view bytes =
+        AsBytes(absl::MakeConstSpan(*snapshot.values).subspan(sent, count));
+    message_.set_values(bytes.data(), bytes.size());
+    sent += count;
+    if (sent < snapshot.slice.size()) return;
+    ready_.erase(next);
+    if (--remaining_ == 0) end_ = absl::OkStatus();
+  }
+
+  std::shared_ptr<PullCall> self_;  // until OnDone
+  std::shared_ptr<ShardState> state_;
+  v1::PullResponse message_;  // of the write in flight
+
+  absl::Mutex mutex_;
+  std::map<int, Progress> ready_ ABSL_GUARDED_BY(mutex_);  // by tensor
+  size_t remaining_ ABSL_GUARDED_BY(mutex_) = 0;           // slices not wholly sent
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
+  bool busy_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::PullResponse>* StartPull(const Shard& shard,
+                                                      const v1::PullRequest& request) {
+  return PullCall::Start(shard, request);
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,140 @@
+#include "server/rpc/services.h"
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/grpc_status.h"
+#include "common/job_codec.h"
+#include "server/rpc/acquire_lease.h"
+#include "server/rpc/pull.h"
+#include "server/rpc/push.h"
+#include "server/rpc/watch_update_statistics.h"
+#include "server/wire.h"
+
+namespace percentdelta {
+namespace {
+
+grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const absl::Status& status) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+absl::Status QueryStatistics(const StatisticsRing& ring,
+                             const v1::GetUpdateStatisticsRequest& request,
+                             v1::GetUpdateStatisticsResponse& response) {
+  if (absl::Status status = ring.CheckLayer(request.layer()); !status.ok()) return status;
+  if (request.last() < 0 || request.first_step() < 0 || request.last_step() < 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "statistics: expected numbers of at least 0, got last ", request.last(), ", steps ",
+        request.first_step(), "..", request.last_step()));
+  }
+  int64_t first = request.first_step();
+  int64_t last = request.last_step();
+  if (request.last() > 0) {
+    last = ring.newest();
+    first = last + 1 - request.last();
+  } else if (last == 0) {
+    last = std::numeric_limits<int64_t>::max();
+  }
+  for (const StepStatistics& step : ring.Range(first, last, request.layer())) {
+    ToProto(step, *response.add_steps());
+  }
+  response.set_oldest_step(ring.oldest());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::PullResponse>* ParameterServerService::Pull(
+    grpc::CallbackServerContext* /*context*/, const v1::PullRequest* request) {
+  return StartPull(shard_, *request);
+}
+
+grpc::ServerReadReactor<v1::PushRequest>* ParameterServerService::Push(
+    grpc::CallbackServerContext* /*context*/, v1::PushResponse* response) {
+  return StartPush(shard_, pushes_, response);
+}
+
+grpc::ServerUnaryReactor* ParameterServerService::ReduceNorms(grpc::CallbackServerContext* context,
+                                                              const v1::ReduceNormsRequest* request,
+                                                              v1::ReduceNormsResponse* response) {
+  absl::StatusOr<std::shared_ptr<ShardState>> state = shard_.At(request->generation());
+  if (!state.ok()) return Answer(context, state.status());
+  absl::StatusOr<BlockSums> sums = FromProto((*state)->job().model, *request);
+  if (!sums.ok()) return Answer(context, sums.status());
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  (*state)->reducer().Contribute(*sums, [reactor, response](const absl::StatusOr<NormSums>& norms) {
+    if (norms.ok()) ToProto(*norms, *response->mutable_norms());
+    reactor->Finish(ToGrpc(norms.status()));
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* CoordinatorService::GetJob(grpc::CallbackServerContext* context,
+                                                     const v1::GetJobRequest* /*request*/,
+                                                     v1::GetJobResponse* response) {
+  *response->mutable_job() = JobToProto(coordinator_.job());
+  response->set_job_hash(coordinator_.job_hash());
+  const Coordinator::View view = coordinator_.view();
+  response->set_generation(view.generation);
+  for (const std::string& address : view.addresses) response->add_shard_addresses(address);
+  return Answer(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* CoordinatorService::AcquireLease(grpc::CallbackServerContext* /*context*/,
+                                                           const v1::AcquireLeaseRequest* request,
+                                                           v1::Lease* response) {
+  return StartAcquireLease(coordinator_, *request, response);
+}
+
+grpc::ServerUnaryReactor* CoordinatorService::CompleteLease(grpc::CallbackServerContext* context,
+                                                            const v1::CompleteLeaseRequest* request,
+                                                            v1::Lease* response) {
+  const absl::StatusOr<Lease> next = coordinator_.Complete(FromProto(*request));
+  if (next.ok()) ToProto(*next, *response);
+  return Answer(context, next.status());
+}
+
+grpc::ServerUnaryReactor* CoordinatorService::GetProgress(grpc::CallbackServerContext* context,
+                                                          const v1::GetProgressRequest* request,
+                                                          v1::GetProgressResponse* response) {
+  ToProto(coordinator_.GetProgress(request->from_step()), *response);
+  return Answer(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* CoordinatorService::Heartbeat(grpc::CallbackServerContext* context,
+                                                        const v1::HeartbeatRequest* request,
+                                                        v1::HeartbeatResponse* response) {
+  const absl::StatusOr<Coordinator::View> view = coordinator_.Heartbeat(FromProto(*request));
+  if (!view.ok()) return Answer(context, view.status());
+  response->set_generation(view->generation);
+  for (const std::string& address : view->addresses) response->add_shard_addresses(address);
+  for (const int32_t shard : view->missing) response->add_missing_shards(shard);
+  return Answer(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* CoordinatorService::ReportStatistics(
+    grpc::CallbackServerContext* context, const v1::ReportStatisticsRequest* request,
+    v1::ReportStatisticsResponse* /*response*/) {
+  std::vector<TensorUpdate> updates;
+  for (const v1::TensorUpdate& update : request->updates()) updates.push_back(FromProto(update));
+  return Answer(context, coordinator_.ReportStatistics(request->generation(), updates));
+}
+
+grpc::ServerUnaryReactor* StatisticsService::GetUpdateStatistics(
+    grpc::CallbackServerContext* context, const v1::GetUpdateStatisticsRequest* request,
+    v1::GetUpdateStatisticsResponse* response) {
+  return Answer(context, QueryStatistics(ring_, *request, *response));
+}
+
+grpc::ServerWriteReactor<v1::StepStatistics>* StatisticsService::WatchUpdateStatistics(
+    grpc::CallbackServerContext* /*context*/, const v1::WatchUpdateStatisticsRequest* request) {
+  return StartWatchUpdateStatistics(ring_, *request);
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,81 @@
+// The gRPC services of a server: each call is checked, handed to the shard or the coordinator, and
+// answered. Calls that stream or wait have files of their own beside this one.
+
+#ifndef PERCENTDELTA_SERVER_RPC_SERVICES_H_
+#define PERCENTDELTA_SERVER_RPC_SERVICES_H_
+
+#include <atomic>
+
+#include "percentdelta/v1/coordinator.grpc.pb.h"
+#include "percentdelta/v1/parameter_server.grpc.pb.h"
+#include "percentdelta/v1/statistics.grpc.pb.h"
+#include "server/coordinator.h"
+#include "server/shard.h"
+
+namespace percentdelta {
+
+// Thread-safe. `shard` must outlive the service.
+class ParameterServerService : public v1::ParameterServer::CallbackService {
+ public:
+  explicit ParameterServerService(const Shard& shard) : shard_(shard) {}
+
+  grpc::ServerWriteReactor<v1::PullResponse>* Pull(grpc::CallbackServerContext* context,
+                                                   const v1::PullRequest* request) override;
+  grpc::ServerReadReactor<v1::PushRequest>* Push(grpc::CallbackServerContext* context,
+                                                 v1::PushResponse* response) override;
+  grpc::ServerUnaryReactor* ReduceNorms(grpc::CallbackServerContext* context,
+                                        const v1::ReduceNormsRequest* request,
+                                        v1::ReduceNormsResponse* response) override;
+
+ private:
+  const Shard& shard_;
+  std::atomic<int> pushes_{0};
+};
+
+// Thread-safe. `coordinator` must outlive the service.
+class CoordinatorService : public v1::Coordinator::CallbackService {
+ public:
+  explicit CoordinatorService(Coordinator& coordinator) : coordinator_(coordinator) {}
+
+  grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
+                                   const v1::GetJobRequest* request,
+                                   v1::GetJobResponse* response) override;
+  grpc::ServerUnaryReactor* AcquireLease(grpc::CallbackServerContext* context,
+                                         const v1::AcquireLeaseRequest* request,
+                                         v1::Lease* response) override;
+  grpc::ServerUnaryReactor* CompleteLease(grpc::CallbackServerContext* context,
+                                          const v1::CompleteLeaseRequest* request,
+                                          v1::Lease* response) override;
+  grpc::ServerUnaryReactor* GetProgress(grpc::CallbackServerContext* context,
+                                        const v1::GetProgressRequest* request,
+                                        v1::GetProgressResponse* response) override;
+  grpc::ServerUnaryReactor* Heartbeat(grpc::CallbackServerContext* context,
+                                      const v1::HeartbeatRequest* request,
+                                      v1::HeartbeatResponse* response) override;
+  grpc::ServerUnaryReactor* ReportStatistics(grpc::CallbackServerContext* context,
+                                             const v1::ReportStatisticsRequest* request,
+                                             v1::ReportStatisticsResponse* response) override;
+
+ private:
+  Coordinator& coordinator_;
+};
+
+// Thread-safe. `ring` must outlive the service.
+class StatisticsService : public v1::Statistics::CallbackService {
+ public:
+  explicit StatisticsService(StatisticsRing& ring) : ring_(ring) {}
+
+  grpc::ServerUnaryReactor* GetUpdateStatistics(grpc::CallbackServerContext* context,
+                                                const v1::GetUpdateStatisticsRequest* request,
+                                                v1::GetUpdateStatisticsResponse* response) override;
+  grpc::ServerWriteReactor<v1::StepStatistics>* WatchUpdateStatistics(
+      grpc::CallbackServerContext* context,
+      const v1::WatchUpdateStatisticsRequest* request) override;
+
+ private:
+  StatisticsRing& ring_;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_RPC_SERVICES_H_

@@ -1,0 +1,121 @@
+#include "server/rpc/watch_update_statistics.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "common/grpc_status.h"
+#include "server/wire.h"
+
+namespace percentdelta {
+namespace {
+
+// One write is in flight at a time; whoever sets `busy_` starts it, or finishes the call, after
+// letting go of the lock.
+class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public StatisticsListener {
+ public:
+  WatchCall(StatisticsRing& ring, std::string layer) : ring_(ring), layer_(std::move(layer)) {}
+
+  static WatchCall* Start(StatisticsRing& ring, const v1::WatchUpdateStatisticsRequest& request) {
+    auto call = std::make_shared<WatchCall>(ring, request.layer());
+    call->self_ = call;
+    absl::Status status = ring.CheckLayer(request.layer());
+    if (status.ok() && request.last() < 0) {
+      status = absl::InvalidArgumentError(
+          absl::StrCat("last: expected a number of at least 0, got ", request.last()));
+    }
+    {
+      absl::MutexLock lock(&call->mutex_);
+      call->next_ = std::max<int64_t>(0, ring.newest() + 1 - request.last());
+      if (!status.ok()) call->end_ = status;
+    }
+    ring.Listen(call);
+    call->Pump();
+    return call.get();
+  }
+
+  void Changed() override { Pump(); }
+
+  void OnWriteDone(bool ok) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      busy_ = false;
+      if (!ok) end_ = absl::CancelledError("the connection is gone");
+    }
+    Pump();
+  }
+
+  void OnCancel() override {
+    {
+      absl::MutexLock lock(&mutex_);
+      end_ = absl::CancelledError("the caller has left");
+    }
+    Pump();
+  }
+
+  void OnDone() override { self_.reset(); }
+
+ private:
+  void Pump() {
+    std::optional<absl::Status> finish;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (busy_ || finished_) return;
+      const bool ended = ring_.ended();  // asked first: nothing comes after it
+      if (!end_ && FillMessage()) {
+        busy_ = true;
+      } else if (end_ || ended) {
+        finished_ = true;
+        finish = end_.value_or(absl::OkStatus());
+      } else {
+        return;
+      }
+    }
+    if (finish) {
+      Finish(ToGrpc(*finish));
+    } else {
+      StartWrite(&message_);
+    }
+  }
+
+  // The next whole step that the ring has. False: none yet.
+  bool FillMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const int64_t newest = ring_.newest();
+    if (newest + 1 < next_) next_ = 0;  // a new generation began again
+    const int64_t first = std::max(next_, ring_.oldest());
+    if (newest < first) return false;
+    const std::vector<StepStatistics> steps = ring_.Range(first, first, layer_);
+    if (steps.empty()) return false;
+    message_.Clear();
+    ToProto(steps.front(), message_);
+    message_.set_skipped_steps(first - next_);
+    next_ = first + 1;
+    return true;
+  }
+
+  StatisticsRing& ring_;
+  const std::string layer_;
+  std::shared_ptr<WatchCall> self_;  // until OnDone
+  v1::StepStatistics message_;       // of the write in flight
+
+  absl::Mutex mutex_;
+  int64_t next_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
+  bool busy_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::StepStatistics>* StartWatchUpdateStatistics(
+    StatisticsRing& ring, const v1::WatchUpdateStatisticsRequest& request) {
+  return WatchCall::Start(ring, request);
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,20 @@
+// The RPC Statistics.WatchUpdateStatistics.
+
+#ifndef PERCENTDELTA_SERVER_RPC_WATCH_UPDATE_STATISTICS_H_
+#define PERCENTDELTA_SERVER_RPC_WATCH_UPDATE_STATISTICS_H_
+
+#include <grpcpp/support/server_callback.h>
+
+#include "percentdelta/v1/statistics.pb.h"
+#include "server/statistics_ring.h"
+
+namespace percentdelta {
+
+// Streams the ring's steps as they come. Owns itself until the call is done; the ring must outlive
+// it.
+grpc::ServerWriteReactor<v1::StepStatistics>* StartWatchUpdateStatistics(
+    StatisticsRing& ring, const v1::WatchUpdateStatisticsRequest& request);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_RPC_WATCH_UPDATE_STATISTICS_H_

@@ -1,0 +1,266 @@
+#include "server/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/channel.h"
+#include "common/grpc_status.h"
+#include "common/job_codec.h"
+#include "common/thread_pool.h"
+#include "server/cluster_link.h"
+#include "server/coordinator.h"
+#include "server/rpc/peers.h"
+#include "server/rpc/services.h"
+#include "server/shard.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr auto kBeatDeadline = std::chrono::seconds(2);
+constexpr absl::Duration kTick = absl::Milliseconds(50);
+constexpr int kMaxStreams = 4096;
+constexpr int kMaxMetadataBytes = 16 << 10;
+constexpr int kHandshakeTimeoutMs = 10'000;
+
+const SteadyClock& TheSteadyClock() {
+  static const SteadyClock clock;
+  return clock;
+}
+
+uint64_t DrawIncarnation() {
+  std::random_device device;  // not of the training: two processes must differ
+  return (static_cast<uint64_t>(device()) << 32 | device()) | 1;
+}
+
+absl::Status CheckOptions(const Server::Options& options) {
+  if (options.shards < 1 || options.shard < 0 || options.shard >= options.shards) {
+    return absl::InvalidArgumentError(absl::StrCat("shard: expected 0..", options.shards - 1,
+                                                   " of ", options.shards, ", got ",
+                                                   options.shard));
+  }
+  if (options.shard != 0 && options.coordinator.empty()) {
+    return absl::InvalidArgumentError(
+        "coordinator: expected the host:port of shard 0, got nothing");
+  }
+  return ValidateJob(options.job);
+}
+
+// "host:0" with the port that was taken.
+std::string WithPort(const std::string& address, int port) {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string::npos) return absl::StrCat(address, ":", port);
+  return address.substr(colon) == ":0" ? absl::StrCat(address.substr(0, colon + 1), port)
+                                       : address;
+}
+
+// A thread that calls coordinator.Tick() until it is stopped.
+class Ticker {
+ public:
+  explicit Ticker(Coordinator& coordinator)
+      : thread_([this, &coordinator] {
+          while (!StopWithin(kTick)) coordinator.Tick();
+        }) {}
+
+  ~Ticker() {
+    {
+      absl::MutexLock lock(&mutex_);
+      stopping_ = true;
+    }
+    thread_.join();
+  }
+
+ private:
+  bool StopWithin(absl::Duration duration) {
+    absl::MutexLock lock(&mutex_);
+    return mutex_.AwaitWithTimeout(absl::Condition(&stopping_), duration);
+  }
+
+  absl::Mutex mutex_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace
+
+class Server::Impl {
+ public:
+  explicit Impl(Options options)
+      : options_(std::move(options)),
+        job_hash_(JobHash(options_.job)),
+        pool_(options_.threads > 0 ? options_.threads
+                                   : std::max(1U, std::thread::hardware_concurrency())),
+        parameter_service_(shard_) {
+    if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
+    if (options_.log == nullptr) options_.log = MakeSilentLogger();
+    if (options_.shard != 0) return;
+    coordinator_.emplace(Coordinator::Options{options_.job, options_.shards,
+                                              options_.first_generation, options_.lease_deadline,
+                                              options_.history_steps, options_.clock,
+                                              options_.log});
+    coordinator_service_.emplace(*coordinator_);
+    statistics_service_.emplace(coordinator_->statistics());
+  }
+
+  ~Impl() { Shutdown(absl::ZeroDuration()); }
+
+  absl::Status Listen();
+  void Join();
+  absl::Status Wait() const { return link_->Wait(); }
+  void Shutdown(absl::Duration grace);
+
+  int port() const { return port_; }
+  const std::string& address() const { return address_; }
+
+ private:
+  absl::StatusOr<Coordinator::View> BeatRemote(const ShardBeat& beat) const;
+  void Enter(const Coordinator::View& view);
+
+  Options options_;
+  const std::string job_hash_;
+  Shard shard_;
+  std::optional<Coordinator> coordinator_;
+  ThreadPool pool_;  // destroyed before the shard and the coordinator, when its tasks have run
+  ParameterServerService parameter_service_;
+  std::optional<CoordinatorService> coordinator_service_;
+  std::optional<StatisticsService> statistics_service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<v1::Coordinator::Stub> remote_coordinator_;
+  std::shared_ptr<Peers> peers_;  // of the present generation; the link's thread alone
+  std::optional<Ticker> ticker_;
+  std::optional<ClusterLink> link_;
+  int port_ = 0;
+  std::string address_;
+};
+
+absl::Status Server::Impl::Listen() {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port_);
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.SetMaxSendMessageSize(kMaxMessageBytes);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kClientKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kServerKeepaliveMinMs);
+  builder.RegisterService(&parameter_service_);
+  if (coordinator_service_) builder.RegisterService(&*coordinator_service_);
+  if (statistics_service_) builder.RegisterService(&*statistics_service_);
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr || port_ == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", options_.listen,
+                     ": is the port in use, the address another machine's? Give another with"
+                     " --listen=HOST:PORT"));
+  }
+  address_ = WithPort(options_.advertise.empty() ? options_.listen : options_.advertise, port_);
+  options_.log->info("listening address={} advertise={} shard={} shards={} job={} job_hash={}",
+                     WithPort(options_.listen, port_), address_, options_.shard, options_.shards,
+                     options_.job.name, job_hash_.substr(0, 12));
+  return absl::OkStatus();
+}
+
+void Server::Impl::Join() {
+  ClusterLink::Options link;
+  link.self = {options_.shard, options_.shards, job_hash_, address_, DrawIncarnation()};
+  if (coordinator_) {
+    ticker_.emplace(*coordinator_);
+    link.beat = [this](const ShardBeat& beat) { return coordinator_->Heartbeat(beat); };
+  } else {
+    remote_coordinator_ = v1::Coordinator::NewStub(MakeChannel(options_.coordinator));
+    link.beat = [this](const ShardBeat& beat) { return BeatRemote(beat); };
+  }
+  link.enter = [this](const Coordinator::View& view) { Enter(view); };
+  link.interval = options_.heartbeat_interval;
+  link.coordinator = options_.coordinator;
+  link.log = options_.log;
+  link_.emplace(std::move(link));
+}
+
+absl::StatusOr<Coordinator::View> Server::Impl::BeatRemote(const ShardBeat& beat) const {
+  v1::HeartbeatRequest request;
+  request.set_shard(beat.shard);
+  request.set_shard_count(beat.shard_count);
+  request.set_job_hash(beat.job_hash);
+  request.set_address(beat.address);
+  request.set_incarnation(beat.incarnation);
+  request.set_generation(shard_.generation());
+  v1::HeartbeatResponse response;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kBeatDeadline);
+  const grpc::Status status = remote_coordinator_->Heartbeat(&context, request, &response);
+  if (!status.ok()) return FromGrpc(status);
+  return Coordinator::View{
+      response.generation(),
+      {response.shard_addresses().begin(), response.shard_addresses().end()},
+      {response.missing_shards().begin(), response.missing_shards().end()}};
+}
+
+void Server::Impl::Enter(const Coordinator::View& view) {
+  auto peers =
+      std::make_shared<Peers>(view.generation, view.addresses, options_.job.model, options_.log);
+  ShardState::Options state;
+  state.job = options_.job;
+  state.shard = options_.shard;
+  state.shards = options_.shards;
+  state.generation = view.generation;
+  state.pool = &pool_;
+  state.reduce_at = [peers](int home, const BlockSums& sums, NormsCallback done) {
+    peers->ReduceNorms(home, sums, std::move(done));
+  };
+  state.report = [this, peers](const TensorUpdate& update) {
+    if (coordinator_) {
+      // Refused if a newer generation has been opened meanwhile, which is as it should be.
+      coordinator_->ReportStatistics(peers->generation(), {update}).IgnoreError();
+    } else {
+      peers->ReportStatistics(update);
+    }
+  };
+  shard_.Open(std::make_shared<ShardState>(std::move(state)));
+  peers_.swap(peers);
+  if (peers != nullptr) peers->Close();
+}
+
+void Server::Impl::Shutdown(absl::Duration grace) {
+  if (server_ == nullptr) return;
+  if (link_) link_->Stop();
+  // What waits for other people's work must not use up the grace of what is under way.
+  if (coordinator_) coordinator_->Close();
+  shard_.Close();
+  server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(grace));
+  ticker_.reset();
+  if (peers_ != nullptr) peers_->Close();
+  server_.reset();
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::Server(Server&&) noexcept = default;
+Server& Server::operator=(Server&&) noexcept = default;
+Server::~Server() = default;
+
+absl::StatusOr<Server> Server::Start(Options options) {
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  auto impl = std::make_unique<Impl>(std::move(options));
+  if (absl::Status status = impl->Listen(); !status.ok()) return status;
+  impl->Join();
+  return Server(std::move(impl));
+}
+
+int Server::port() const { return impl_->port(); }
+const std::string& Server::address() const { return impl_->address(); }
+absl::Status Server::Wait() const { return impl_->Wait(); }
+void Server::Shutdown(absl::Duration grace) { impl_->Shutdown(grace); }
+
+}  // namespace percentdelta

@@ -1,0 +1,118 @@
+#include "server/shard_slice.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/initial_weights.h"
+
+namespace percentdelta {
+namespace {
+
+bool HasMomentum(const MomentumSpec& momentum) {
+  return momentum.coefficient != 0 || momentum.dampening != 0;
+}
+
+}  // namespace
+
+ShardSlice::ShardSlice(const Job& job, const Slice& slice)
+    : job_(job),
+      slice_(slice),
+      buffers_(slice.size()),
+      velocity_(HasMomentum(job.momentum) ? slice.size() : 0),
+      staged_(job.gradients_per_step),
+      seen_(job.gradients_per_step) {
+  Buffer initial = buffers_.Take();
+  DrawInitialWeights(job.model.tensors[slice.tensor], job.seed, slice.begin,
+                     absl::MakeSpan(*initial));
+  present_ = {slice_, 0, std::move(initial)};
+  if (job.EvaluatesAt(0)) evaluated_ = present_;
+}
+
+absl::StatusOr<ShardSlice::StageResult> ShardSlice::Stage(int64_t step, int32_t slot,
+                                                          Buffer gradient) {
+  absl::MutexLock lock(&mutex_);
+  if (step > present_.step) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("tensor ", job_.model.tensors[slice_.tensor].name, ": expected step ",
+                     present_.step, ", got ", step, ", which this shard has not reached"));
+  }
+  if (step < present_.step || seen_[slot]) return StageResult::kDuplicate;
+  seen_[slot] = true;
+  staged_[slot] = std::move(gradient);
+  ++staged_count_;
+  return staged_count_ == job_.gradients_per_step ? StageResult::kComplete : StageResult::kStaged;
+}
+
+bool ShardSlice::Has(int64_t step, int32_t slot) const {
+  absl::MutexLock lock(&mutex_);
+  return step < present_.step || (step == present_.step && seen_[slot]);
+}
+
+std::vector<Buffer> ShardSlice::TakeStaged() {
+  absl::MutexLock lock(&mutex_);
+  std::vector<Buffer> gradients(staged_.size());
+  gradients.swap(staged_);
+  return gradients;
+}
+
+void ShardSlice::Publish(Buffer next) {
+  std::vector<std::shared_ptr<PullSink>> sinks;
+  Snapshot published;
+  {
+    absl::MutexLock lock(&mutex_);
+    present_ = {slice_, present_.step + 1, std::move(next)};
+    if (job_.EvaluatesAt(present_.step)) evaluated_ = present_;
+    std::fill(seen_.begin(), seen_.end(), false);
+    staged_count_ = 0;
+    published = present_;
+    std::erase_if(waiters_, [&](const Waiter& waiter) {
+      if (waiter.step > published.step) return false;
+      if (auto sink = waiter.sink.lock()) sinks.push_back(std::move(sink));
+      return true;
+    });
+  }
+  for (const auto& sink : sinks) sink->Deliver(published);
+}
+
+Snapshot ShardSlice::present() const {
+  absl::MutexLock lock(&mutex_);
+  return present_;
+}
+
+absl::Status ShardSlice::Await(int64_t step, const std::shared_ptr<PullSink>& sink) {
+  Snapshot found;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (step > present_.step) {
+      if (!closed_.ok()) return closed_;
+      std::erase_if(waiters_, [](const Waiter& waiter) { return waiter.sink.expired(); });
+      waiters_.push_back({step, sink});
+      return absl::OkStatus();
+    }
+    if (step == present_.step) {
+      found = present_;
+    } else if (evaluated_.values != nullptr && evaluated_.step == step) {
+      found = evaluated_;
+    } else {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "tensor ", job_.model.tensors[slice_.tensor].name, ": the weights of step ", step,
+          " are gone; expected step ", present_.step, " or later, got ", step));
+    }
+  }
+  sink->Deliver(std::move(found));
+  return absl::OkStatus();
+}
+
+void ShardSlice::Close(const absl::Status& reason) {
+  std::vector<Waiter> waiters;
+  {
+    absl::MutexLock lock(&mutex_);
+    closed_ = reason;
+    waiters.swap(waiters_);
+  }
+  for (const Waiter& waiter : waiters) {
+    if (auto sink = waiter.sink.lock()) sink->End(reason);
+  }
+}
+
+}  // namespace percentdelta

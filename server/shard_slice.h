@@ -1,0 +1,106 @@
+// One slice of a tensor on its shard: the weights of its present step, the gradients staged for
+// the next one, and the pulls that wait for it.
+
+#ifndef PERCENTDELTA_SERVER_SHARD_SLICE_H_
+#define PERCENTDELTA_SERVER_SHARD_SLICE_H_
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
+#include "common/job.h"
+#include "common/partition.h"
+#include "server/buffer_pool.h"
+
+namespace percentdelta {
+
+// A slice's weights at a step. Published: nobody writes to the values any more.
+struct Snapshot {
+  Slice slice;
+  int64_t step = 0;
+  std::shared_ptr<const std::vector<float>> values;
+};
+
+// A pull, as the slices see it. Thread-safe; called under no lock, and must not block.
+class PullSink {
+ public:
+  virtual ~PullSink() = default;
+  virtual void Deliver(Snapshot snapshot) = 0;
+
+  // No more will come, for the reason given.
+  virtual void End(absl::Status reason) = 0;
+};
+
+// Thread-safe. The life of a step: Stage for each slot, in any order; after the last one exactly
+// one caller is told kComplete and owns the update: TakeStaged, velocity, Publish.
+class ShardSlice {
+ public:
+  // At step 0 with the job's initial weights. `job` must outlive the slice.
+  ShardSlice(const Job& job, const Slice& slice);
+
+  const Slice& slice() const { return slice_; }
+
+  // A buffer of the slice's size, contents undefined.
+  Buffer TakeBuffer() { return buffers_.Take(); }
+
+  enum class StageResult {
+    kStaged,
+    kDuplicate,  // there before, or applied before: dropped
+    kComplete,   // staged, and it was the last one of the step
+  };
+
+  // kFailedPrecondition: the slice has not reached `step`. `slot` must be of the job.
+  absl::StatusOr<StageResult> Stage(int64_t step, int32_t slot, Buffer gradient);
+
+  // Whether the gradient is staged or applied.
+  bool Has(int64_t step, int32_t slot) const;
+
+  // The present step's gradients in slot order, for the update's owner.
+  std::vector<Buffer> TakeStaged();
+
+  // Of the update's owner alone: momentum, one value an entry. Empty if the job has none.
+  absl::Span<float> velocity() { return absl::MakeSpan(velocity_); }
+
+  // Ends the present step with new weights. Hands them to the pulls that wait for them.
+  void Publish(Buffer next);
+
+  Snapshot present() const;
+
+  // Delivers the snapshot of exactly `step`, now or when it is published; a sink that is gone by
+  // then is skipped. kFailedPrecondition: the step is past and not retained. Retained is, beside
+  // the present one, the last step at which the job evaluates.
+  absl::Status Await(int64_t step, const std::shared_ptr<PullSink>& sink);
+
+  // Ends all pulls that wait, and those that would wait later.
+  void Close(const absl::Status& reason);
+
+ private:
+  struct Waiter {
+    int64_t step;
+    std::weak_ptr<PullSink> sink;
+  };
+
+  const Job& job_;
+  const Slice slice_;
+  BufferPool buffers_;           // self-synchronised
+  std::vector<float> velocity_;  // of the update's owner
+
+  mutable absl::Mutex mutex_;
+  Snapshot present_ ABSL_GUARDED_BY(mutex_);
+  Snapshot evaluated_ ABSL_GUARDED_BY(mutex_);  // values may be null
+  std::vector<Buffer> staged_ ABSL_GUARDED_BY(mutex_);  // by slot; null: not there yet
+  std::vector<bool> seen_ ABSL_GUARDED_BY(mutex_);      // by slot; stays set during the update
+  int32_t staged_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<Waiter> waiters_ ABSL_GUARDED_BY(mutex_);
+  absl::Status closed_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_SHARD_SLICE_H_

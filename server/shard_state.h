@@ -1,0 +1,98 @@
+// What a shard holds in one generation of the cluster: its slices, and the way of a gradient
+// through them (the essay is at the top of shard_state.cc). Free of gRPC.
+//
+// A new generation gets a new ShardState; what still runs for the old one ends there and changes
+// nothing. That is the whole fence.
+
+#ifndef PERCENTDELTA_SERVER_SHARD_STATE_H_
+#define PERCENTDELTA_SERVER_SHARD_STATE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/job.h"
+#include "common/partition.h"
+#include "common/statistics.h"
+#include "common/thread_pool.h"
+#include "server/norm_reducer.h"
+#include "server/shard_slice.h"
+#include "server/update/optimizer.h"
+
+namespace percentdelta {
+
+// Thread-safe.
+class ShardState : public std::enable_shared_from_this<ShardState> {
+ public:
+  struct Options {
+    Job job;
+    int shard = 0;
+    int shards = 1;
+    uint64_t generation = 0;
+
+    // Computes the updates; outlives the state.
+    ThreadPool* pool = nullptr;
+
+    // Hands block sums to the tensor's home on another shard and calls back with the norms, or
+    // with an error once it has given up. Must not block. Needed with more than one shard.
+    std::function<void(int home, const BlockSums& sums, NormsCallback done)> reduce_at;
+
+    // Takes what a step did to a tensor whose home is here. Must not block. May be empty.
+    std::function<void(const TensorUpdate& update)> report;
+  };
+
+  // At step 0 with the job's initial weights.
+  explicit ShardState(Options options);
+
+  const Job& job() const { return options_.job; }
+  uint64_t generation() const { return options_.generation; }
+  int shard() const { return options_.shard; }
+  const std::vector<std::unique_ptr<ShardSlice>>& slices() const { return slices_; }
+
+  // This shard's slice of the tensor. kNotFound: no such tensor, or none of it here.
+  absl::StatusOr<ShardSlice*> FindSlice(absl::string_view tensor) const;
+
+  // Whether a push for the slot of the step can be taken at all. kOutOfRange: no such slot or
+  // step in the job.
+  absl::Status CheckSlot(int64_t step, int32_t slot) const;
+
+  // Takes a slice's whole gradient (finite, of the slice's size); the last one of a step starts
+  // the update. Returns whether it was new.
+  absl::StatusOr<bool> Stage(ShardSlice& slice, int64_t step, int32_t slot, Buffer gradient);
+
+  // Delivers every slice at exactly `step` to the sink, each as it gets there.
+  //   kOutOfRange          a step before 0 or after the job's last
+  //   kFailedPrecondition  the step is gone; some slices may have been delivered
+  absl::Status Pull(int64_t step, const std::shared_ptr<PullSink>& sink);
+
+  // For ReduceNorms calls of other shards.
+  NormReducer& reducer() { return reducer_; }
+
+  // The step of the slice that is furthest behind.
+  int64_t step() const;
+
+  // Ends everything that waits, with the reason.
+  void Close(const absl::Status& reason);
+
+ private:
+  struct Update;  // one slice's step in the making
+
+  void Reduce(ShardSlice& slice);
+  void Apply(Update& update);
+  void Report(const Update& update) const;
+
+  const Options options_;
+  const Partition partition_;
+  const std::unique_ptr<const Optimizer> optimizer_;
+  std::vector<std::unique_ptr<ShardSlice>> slices_;  // the vector is constant; slices are self-
+                                                     // synchronised
+  NormReducer reducer_;                              // self-synchronised
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_SHARD_STATE_H_

@@ -1,0 +1,80 @@
+// The most recent steps' update statistics, for queries and for watchers.
+
+#ifndef PERCENTDELTA_SERVER_STATISTICS_RING_H_
+#define PERCENTDELTA_SERVER_STATISTICS_RING_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "common/job.h"
+#include "common/statistics.h"
+
+namespace percentdelta {
+
+// Somebody who wants to hear that there is more. Thread-safe; called under no lock of the ring.
+class StatisticsListener {
+ public:
+  virtual ~StatisticsListener() = default;
+  virtual void Changed() = 0;
+};
+
+// Thread-safe. A step counts once the updates of all tensors are in; the oldest steps beyond the
+// capacity are forgotten.
+class StatisticsRing {
+ public:
+  // `model` must outlive the ring. `capacity` >= 1, in steps.
+  StatisticsRing(const ModelSpec& model, int64_t capacity);
+
+  // Takes a tensor's update of a step; one that is there already is dropped.
+  // kNotFound: no such tensor. kInvalidArgument: a negative step.
+  absl::Status Add(const TensorUpdate& update);
+
+  // Whether the layer has tensors. kNotFound: it has not; the message lists those there are.
+  absl::Status CheckLayer(const std::string& layer) const;
+
+  // Whole steps first..last in ascending order, of one layer's tensors or (empty) of all.
+  std::vector<StepStatistics> Range(int64_t first, int64_t last, const std::string& layer) const;
+
+  // Oldest and newest whole step; -1 when there is none.
+  int64_t oldest() const;
+  int64_t newest() const;
+
+  // Forgets everything: a new generation begins at an earlier step.
+  void Clear();
+
+  // Says that no more will come, until Clear; listeners are told.
+  void End();
+  bool ended() const;
+
+  // The listener is told of every change from now on, for as long as it lives.
+  void Listen(std::weak_ptr<StatisticsListener> listener);
+
+ private:
+  struct Row {
+    std::vector<TensorUpdate> updates;  // by tensor
+    size_t present = 0;
+  };
+
+  void Notify();
+
+  const ModelSpec& model_;
+  const int64_t capacity_;
+
+  mutable absl::Mutex mutex_;
+  std::map<int64_t, Row> rows_ ABSL_GUARDED_BY(mutex_);  // by step
+  int64_t newest_ ABSL_GUARDED_BY(mutex_) = -1;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::weak_ptr<StatisticsListener>> listeners_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_STATISTICS_RING_H_

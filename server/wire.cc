@@ -1,0 +1,166 @@
+#include "server/wire.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+namespace percentdelta {
+namespace {
+
+v1::Lease::Kind ToProto(Lease::Kind kind) {
+  switch (kind) {
+    case Lease::Kind::kWait:
+      return v1::Lease::WAIT;
+    case Lease::Kind::kFinished:
+      return v1::Lease::FINISHED;
+    case Lease::Kind::kFailed:
+      return v1::Lease::FAILED;
+    case Lease::Kind::kTrain:
+      return v1::Lease::TRAIN;
+    case Lease::Kind::kEvaluate:
+      return v1::Lease::EVALUATE;
+  }
+  return v1::Lease::KIND_UNSPECIFIED;
+}
+
+v1::GetProgressResponse::State ToProto(TrainingState state) {
+  switch (state) {
+    case TrainingState::kGathering:
+      return v1::GetProgressResponse::GATHERING;
+    case TrainingState::kTraining:
+      return v1::GetProgressResponse::TRAINING;
+    case TrainingState::kFinished:
+      return v1::GetProgressResponse::FINISHED;
+    case TrainingState::kFailed:
+      return v1::GetProgressResponse::FAILED;
+  }
+  return v1::GetProgressResponse::STATE_UNSPECIFIED;
+}
+
+template <typename Point>
+void PointToProto(const ProgressPoint& point, Point& proto) {
+  proto.set_step(point.step);
+  proto.set_loss(point.loss);
+  proto.set_accuracy(point.accuracy);
+  proto.set_seconds(point.seconds);
+}
+
+}  // namespace
+
+NormSums FromProto(const v1::NormSums& proto) {
+  return {proto.ratio_l1(), proto.gradient_l1(), proto.weight_l1(), proto.gradient_l2_squared(),
+          proto.weight_l2_squared()};
+}
+
+void ToProto(const NormSums& sums, v1::NormSums& proto) {
+  proto.set_ratio_l1(sums.ratio_l1);
+  proto.set_gradient_l1(sums.gradient_l1);
+  proto.set_weight_l1(sums.weight_l1);
+  proto.set_gradient_l2_squared(sums.gradient_l2_squared);
+  proto.set_weight_l2_squared(sums.weight_l2_squared);
+}
+
+TensorUpdate FromProto(const v1::TensorUpdate& proto) {
+  TensorUpdate update;
+  update.step = proto.step();
+  update.tensor = proto.tensor();
+  update.layer = proto.layer();
+  update.entries = proto.entries();
+  update.gradient_l1 = proto.gradient_l1();
+  update.gradient_l2 = proto.gradient_l2();
+  update.weight_l1 = proto.weight_l1();
+  update.weight_l2 = proto.weight_l2();
+  update.rate = proto.rate();
+  update.multiplier = proto.multiplier();
+  update.relative_delta = proto.relative_delta();
+  update.sgd_relative_delta = proto.sgd_relative_delta();
+  return update;
+}
+
+void ToProto(const TensorUpdate& update, v1::TensorUpdate& proto) {
+  proto.set_step(update.step);
+  proto.set_tensor(update.tensor);
+  proto.set_layer(update.layer);
+  proto.set_entries(update.entries);
+  proto.set_gradient_l1(update.gradient_l1);
+  proto.set_gradient_l2(update.gradient_l2);
+  proto.set_weight_l1(update.weight_l1);
+  proto.set_weight_l2(update.weight_l2);
+  proto.set_rate(update.rate);
+  proto.set_multiplier(update.multiplier);
+  proto.set_relative_delta(update.relative_delta);
+  proto.set_sgd_relative_delta(update.sgd_relative_delta);
+}
+
+void ToProto(const StepStatistics& step, v1::StepStatistics& proto) {
+  proto.set_step(step.step);
+  for (const TensorUpdate& update : step.updates) ToProto(update, *proto.add_updates());
+}
+
+absl::StatusOr<BlockSums> FromProto(const ModelSpec& model, const v1::ReduceNormsRequest& proto) {
+  BlockSums sums{model.Find(proto.tensor()), proto.step(), proto.first_block(), {}};
+  if (sums.tensor < 0) {
+    return absl::NotFoundError(absl::StrCat("tensor \"", proto.tensor().substr(0, 100),
+                                            "\": expected one of the job, got none"));
+  }
+  for (const v1::NormSums& block : proto.blocks()) sums.blocks.push_back(FromProto(block));
+  return sums;
+}
+
+ShardBeat FromProto(const v1::HeartbeatRequest& proto) {
+  return {proto.shard(), proto.shard_count(), proto.job_hash(), proto.address(),
+          proto.incarnation()};
+}
+
+LeaseResult FromProto(const v1::CompleteLeaseRequest& proto) {
+  LeaseResult result;
+  result.generation = proto.generation();
+  result.lease_id = proto.lease_id();
+  result.worker = proto.worker();
+  result.failure = proto.failure();
+  result.not_at_fault = proto.not_at_fault();
+  result.loss_sum = proto.loss_sum();
+  result.correct = proto.correct();
+  result.examples = proto.examples();
+  result.pull = absl::Microseconds(proto.timings().pull_us());
+  result.compute = absl::Microseconds(proto.timings().compute_us());
+  result.push = absl::Microseconds(proto.timings().push_us());
+  return result;
+}
+
+void ToProto(const Lease& lease, v1::Lease& proto) {
+  proto.set_kind(ToProto(lease.kind));
+  proto.set_generation(lease.generation);
+  proto.set_lease_id(lease.id);
+  proto.set_step(lease.step);
+  proto.set_slot(lease.slot);
+  proto.set_epoch(lease.batch.epoch);
+  proto.set_batch_index(lease.batch.batch_index);
+  proto.set_first_example(lease.first_example);
+  proto.set_example_count(lease.example_count);
+  proto.set_deadline_ms(absl::ToInt64Milliseconds(lease.deadline));
+  proto.set_message(lease.message);
+}
+
+void ToProto(const Progress& progress, v1::GetProgressResponse& proto) {
+  proto.set_state(ToProto(progress.state));
+  proto.set_message(progress.message);
+  proto.set_job_name(progress.job_name);
+  proto.set_job_hash(progress.job_hash);
+  proto.set_generation(progress.generation);
+  proto.set_shard_count(progress.shard_count);
+  proto.set_step(progress.step);
+  proto.set_max_steps(progress.max_steps);
+  proto.set_workers(progress.workers);
+  proto.set_examples_per_second(progress.examples_per_second);
+  proto.set_expired_leases(progress.expired_leases);
+  proto.set_failed_leases(progress.failed_leases);
+  proto.set_duplicate_results(progress.duplicate_results);
+  proto.set_arithmetic(progress.arithmetic);
+  for (const ProgressPoint& point : progress.training) PointToProto(point, *proto.add_training());
+  for (const ProgressPoint& point : progress.evaluations) {
+    PointToProto(point, *proto.add_evaluations());
+  }
+}
+
+}  // namespace percentdelta

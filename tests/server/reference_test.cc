@@ -1,0 +1,165 @@
+// Holds the reference itself to numbers worked out by hand.
+
+#include "tests/server/reference.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <vector>
+
+namespace percentdelta {
+namespace {
+
+using ::testing::DoubleNear;
+using ::testing::ElementsAre;
+using ::testing::Pointwise;
+
+constexpr double kTiny = 1e-15;
+
+// Equation 8 holds for epsilon = 0; this one is too small to be seen beside the weights here.
+ReferenceRule PercentDelta(double eta, double epsilon = 1e-30) {
+  return {.eta = eta, .epsilon = epsilon};
+}
+
+// The weights after one step, the step number being `t`.
+std::vector<double> After(const ReferenceRule& rule, const std::vector<double>& weights,
+                          const std::vector<double>& gradient, int64_t t = 0) {
+  ReferenceTensor tensor(weights);
+  tensor.Step(rule, t, {gradient});
+  return tensor.weights();
+}
+
+TEST(ReferenceTest, SignOfZeroIsPlus) {
+  EXPECT_EQ(Sign(2.5), 1);
+  EXPECT_EQ(Sign(-2.5), -1);
+  EXPECT_EQ(Sign(0.0), 1);
+  EXPECT_EQ(Sign(-0.0), 1);
+  EXPECT_EQ(Sign(-std::numeric_limits<double>::denorm_min()), -1);
+}
+
+// Equation 8: a scalar changes by eta of its absolute value against the sign of its gradient, of
+// whatever size that is.
+TEST(ReferenceTest, ScalarChangesByItsPercentage) {
+  const ReferenceRule rule = PercentDelta(0.03);
+  EXPECT_THAT(After(rule, {2.0}, {5.0}), ElementsAre(DoubleNear(1.94, kTiny)));
+  EXPECT_THAT(After(rule, {2.0}, {-1e-9}), ElementsAre(DoubleNear(2.06, kTiny)));
+  EXPECT_THAT(After(rule, {-2.0}, {1e9}), ElementsAre(DoubleNear(-2.06, kTiny)));
+  EXPECT_THAT(After(rule, {-2.0}, {-5.0}), ElementsAre(DoubleNear(-1.94, kTiny)));
+}
+
+// g / W = (3/1, 1/-2, 0/4): ||g / W||_1 = 3.5, multiplier 3 / 3.5 = 6/7, rate 0.07:
+// delta = 0.06 * g = (0.18, 0.06, 0), ||W||_1 = 7.
+TEST(ReferenceTest, TensorByHand) {
+  ReferenceTensor tensor({1.0, -2.0, 4.0});
+  tensor.Step(PercentDelta(0.07), 0, {{3.0, 1.0, 0.0}});
+  EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {0.82, -2.06, 4.0}));
+  EXPECT_DOUBLE_EQ(tensor.last_multiplier(), 6.0 / 7.0);
+  EXPECT_DOUBLE_EQ(tensor.last_rate(), 0.07);
+  EXPECT_DOUBLE_EQ(tensor.last_relative_delta(), 0.24 / 7.0);
+  EXPECT_DOUBLE_EQ(tensor.last_sgd_relative_delta(), 0.07 * 4.0 / 7.0);
+}
+
+// Footnote 2 pushes away from zero on both sides: 1 + 0.25 and -1 - 0.25. So ||g / W||_1 =
+// 5/1.25 + 5/1.25 = 8 and the multiplier 1/4. (A plain "+ epsilon" would give 5/1.25 + 5/0.75.)
+TEST(ReferenceTest, EpsilonKeepsTheSign) {
+  ReferenceTensor tensor({1.0, -1.0});
+  tensor.Step(PercentDelta(0.1, 0.25), 0, {{5.0, 5.0}});
+  EXPECT_DOUBLE_EQ(tensor.last_multiplier(), 0.25);
+  EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {0.875, -1.125}));
+}
+
+TEST(ReferenceTest, ZeroGradientChangesNothing) {
+  ReferenceTensor tensor({1.0, -2.0, 0.0});
+  tensor.Step(PercentDelta(0.03), 0, {{0.0, -0.0, 0.0}});
+  EXPECT_THAT(tensor.weights(), ElementsAre(1.0, -2.0, 0.0));
+  EXPECT_EQ(tensor.last_multiplier(), 0);
+  EXPECT_EQ(tensor.last_relative_delta(), 0);
+  EXPECT_EQ(tensor.last_sgd_relative_delta(), 0);
+}
+
+// All entries count |g| / epsilon: (6 + 2) / 0.5 = 16, multiplier 2 / 16, delta = 0.1 / 8 * g.
+// The mean change is (0.075 + 0.025) / 2 = 0.05 = eta * epsilon.
+TEST(ReferenceTest, ZeroTensorMovesByEpsilonsPercentage) {
+  ReferenceTensor tensor({0.0, -0.0});
+  tensor.Step(PercentDelta(0.1, 0.5), 0, {{6.0, -2.0}});
+  EXPECT_DOUBLE_EQ(tensor.last_multiplier(), 0.125);
+  EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {-0.075, 0.025}));
+  EXPECT_EQ(tensor.last_relative_delta(), 0);  // no weights to be relative to
+  EXPECT_EQ(tensor.last_sgd_relative_delta(), 0);
+}
+
+// A zero entry among others: ||g / W||_1 = 1 / (2 + 0.5) + 1 / 0.5 = 2.4, multiplier 2 / 2.4.
+TEST(ReferenceTest, ZeroEntry) {
+  ReferenceTensor tensor({2.0, 0.0});
+  tensor.Step(PercentDelta(0.12, 0.5), 0, {{1.0, 1.0}});
+  EXPECT_DOUBLE_EQ(tensor.last_multiplier(), 2.0 / 2.4);
+  EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {1.9, -0.1}));
+}
+
+TEST(ReferenceTest, SlotsAreAveraged) {
+  ReferenceTensor slots({1.0, -2.0, 4.0});
+  slots.Step(PercentDelta(0.07), 0, {{6.0, 0.0, 1.0}, {0.0, 2.0, -1.0}});
+  EXPECT_THAT(slots.weights(), Pointwise(DoubleNear(kTiny), {0.82, -2.06, 4.0}));
+}
+
+TEST(ReferenceTest, Sgd) {
+  ReferenceTensor tensor({1.0, -2.0});
+  tensor.Step({.eta = 0.1, .sgd = true}, 0, {{3.0, 1.0}});
+  EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {0.7, -2.1}));
+  EXPECT_EQ(tensor.last_multiplier(), 1);
+  EXPECT_DOUBLE_EQ(tensor.last_relative_delta(), 0.4 / 3.0);
+  EXPECT_DOUBLE_EQ(tensor.last_sgd_relative_delta(), 0.4 / 3.0);
+}
+
+TEST(ReferenceTest, GammaFallsToItsFloor) {
+  const ReferenceRule constant{.eta = 1};
+  EXPECT_EQ(Gamma(constant, 0), 1);
+  EXPECT_EQ(Gamma(constant, 1000000), 1);
+
+  const ReferenceRule equation9{.eta = 1, .slope = 0.25};
+  EXPECT_EQ(Gamma(equation9, 0), 1);
+  EXPECT_EQ(Gamma(equation9, 3), 0.25);
+  EXPECT_EQ(Gamma(equation9, 4), 0);
+  EXPECT_EQ(Gamma(equation9, 5), 0);
+
+  const ReferenceRule equation10{.eta = 1, .slope = 0.25, .floor = 0.125};
+  EXPECT_EQ(Gamma(equation10, 2), 0.5);
+  EXPECT_EQ(Gamma(equation10, 4), 0.125);
+  EXPECT_EQ(Gamma(equation10, 100), 0.125);
+
+  // And in the step: 2 changes by 10 % * gamma(2) = 5 %.
+  ReferenceRule rule = PercentDelta(0.1);
+  rule.slope = 0.25;
+  EXPECT_THAT(After(rule, {2.0}, {7.0}, 2), ElementsAre(DoubleNear(1.9, kTiny)));
+}
+
+// SGD at rate 1 with a gradient of 1: the accumulator goes 1, 1.5, 1.75 undamped, and half of that
+// with a dampening of a half.
+TEST(ReferenceTest, Momentum) {
+  ReferenceRule rule{.eta = 1, .sgd = true, .mu = 0.5};
+  ReferenceTensor undamped({0.0});
+  for (int64_t t = 0; t < 3; ++t) undamped.Step(rule, t, {{1.0}});
+  EXPECT_THAT(undamped.velocity(), ElementsAre(1.75));
+  EXPECT_THAT(undamped.weights(), ElementsAre(-4.25));
+
+  rule.dampening = 0.5;
+  ReferenceTensor damped({0.0});
+  for (int64_t t = 0; t < 3; ++t) damped.Step(rule, t, {{1.0}});
+  EXPECT_THAT(damped.velocity(), ElementsAre(0.875));
+  EXPECT_THAT(damped.weights(), ElementsAre(-2.125));
+}
+
+// With momentum a zero gradient still lets the tensor roll on.
+TEST(ReferenceTest, ZeroGradientLeavesMomentum) {
+  ReferenceRule rule = PercentDelta(0.5);
+  rule.mu = 0.5;
+  ReferenceTensor tensor({8.0});
+  tensor.Step(rule, 0, {{3.0}});
+  EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {4.0}));
+  tensor.Step(rule, 1, {{0.0}});
+  EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {2.0}));
+}
+
+}  // namespace
+}  // namespace percentdelta

@@ -1,0 +1,327 @@
+// The kernels, once for each instruction set. A source file defines, before it includes this,
+//   PD_KERNELS_NAMESPACE  a namespace of its own
+//   PD_KERNELS_TABLE      the name of its table, declared in kernels.h
+//   PD_KERNELS_ISA        the name for people
+// and is compiled with the flags of that instruction set (worker/CMakeLists.txt).
+//
+// How a product is computed: C is cut into panels of as many columns as fit in registers; B is
+// copied, a block of kInnerBlock rows at a time, so that a panel's rows follow each other in
+// memory; then a micro-kernel keeps a few rows of one panel of C in registers while it walks along
+// the inner dimension. Between two blocks the sums go through memory, which changes no bit.
+
+#include <cstdint>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "worker/kernels/kernels.h"
+
+namespace percentdelta::PD_KERNELS_NAMESPACE {
+
+// Everything but the table has internal linkage: there is nothing for the linker to merge.
+namespace {
+
+#include "worker/kernels/simd.h"
+
+constexpr int64_t kInnerBlock = 256;   // of B's rows that are copied at a time
+constexpr int64_t kMaxTileRows = 252;  // of a product, when A has to be copied: a multiple of 6, 7
+constexpr int64_t kMaxTileColumns = 128;  // of a product
+
+int64_t Min(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t RoundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+// Vectors in a row of a panel: as few as hold the columns, at most what the registers allow.
+int PanelVectors(int64_t columns) {
+  int vectors = 1;
+  while (vectors < kTileVectors && vectors * kLanes < columns) vectors *= 2;
+  return vectors;
+}
+
+// The rows of A that a micro-kernel reads: entry k of segment s of row i is at
+// first[i * row_stride + s * segment_stride + k * inner_stride].
+struct LeftRows {
+  const float* first;
+  int64_t row_stride;
+  int64_t inner_stride;
+  int64_t segments;
+  int64_t segment_length;
+  int64_t segment_stride;
+};
+
+// c (kRows rows of kVectors vectors) = or += the rows of A times a panel of B.
+template <int kRows, int kVectors>
+void MicroKernel(const LeftRows& a, const float* b, float* c, int64_t c_row_stride, bool add) {
+  Vector sum[kRows][kVectors];
+  for (int i = 0; i < kRows; ++i) {
+    for (int v = 0; v < kVectors; ++v) {
+      sum[i][v] = add ? Load(c + i * c_row_stride + v * kLanes) : Broadcast(0);
+    }
+  }
+  for (int64_t s = 0; s < a.segments; ++s) {
+    const float* row[kRows];
+    for (int i = 0; i < kRows; ++i) row[i] = a.first + i * a.row_stride + s * a.segment_stride;
+    const int64_t end = a.segment_length * a.inner_stride;
+    for (int64_t k = 0; k < end; k += a.inner_stride) {
+      Vector factor[kVectors];
+      for (int v = 0; v < kVectors; ++v) factor[v] = Load(b + v * kLanes);
+      b += kVectors * kLanes;
+      for (int i = 0; i < kRows; ++i) {
+        const Vector left = Broadcast(row[i][k]);
+        for (int v = 0; v < kVectors; ++v) sum[i][v] = MulAdd(left, factor[v], sum[i][v]);
+      }
+    }
+  }
+  for (int i = 0; i < kRows; ++i) {
+    for (int v = 0; v < kVectors; ++v) Store(c + i * c_row_stride + v * kLanes, sum[i][v]);
+  }
+}
+
+using MicroKernelFunction = void (*)(const LeftRows&, const float*, float*, int64_t, bool);
+
+template <int kVectors>
+MicroKernelFunction MicroKernelOf(int64_t rows) {
+  switch (rows) {
+    case 1:
+      return MicroKernel<1, kVectors>;
+    case 2:
+      return MicroKernel<2, kVectors>;
+    case 3:
+      return MicroKernel<3, kVectors>;
+    case 4:
+      return MicroKernel<4, kVectors>;
+    case 5:
+      return MicroKernel<5, kVectors>;
+    case 6:
+      return MicroKernel<6, kVectors>;
+    default:
+      return MicroKernel<kTileRows, kVectors>;
+  }
+}
+
+MicroKernelFunction MicroKernelOf(int64_t rows, int vectors) {
+  if (vectors == 1) return MicroKernelOf<1>(rows);
+  if (vectors == 2) return MicroKernelOf<2>(rows);
+  return MicroKernelOf<kTileVectors>(rows);
+}
+
+// Multiplies `rows` rows, in groups of about equal height that registers can hold.
+void MultiplyRows(LeftRows a, int64_t rows, const float* b, int vectors, float* c,
+                  int64_t c_row_stride, bool add) {
+  int64_t groups = (rows + kTileRows - 1) / kTileRows;
+  while (rows > 0) {
+    const int64_t height = (rows + groups - 1) / groups;
+    MicroKernelOf(height, vectors)(a, b, c, c_row_stride, add);
+    a.first += height * a.row_stride;
+    c += height * c_row_stride;
+    rows -= height;
+    --groups;
+  }
+}
+
+// Copies `inner` rows of B, `columns` wide, into panels of `width` columns, the last of which is
+// filled up with zeros.
+void PackPanels(const float* b, int64_t inner_stride, int64_t column_stride, int64_t inner,
+                int64_t columns, int64_t width, float* packed) {
+  for (int64_t begin = 0; begin < columns; begin += width) {
+    const int64_t used = Min(width, columns - begin);
+    const float* from = b + begin * column_stride;
+    if (column_stride == 1) {
+      for (int64_t k = 0; k < inner; ++k) {
+        for (int64_t j = 0; j < used; ++j) packed[k * width + j] = from[k * inner_stride + j];
+      }
+    } else {
+      for (int64_t j = 0; j < used; ++j) {
+        for (int64_t k = 0; k < inner; ++k) {
+          packed[k * width + j] = from[k * inner_stride + j * column_stride];
+        }
+      }
+    }
+    for (int64_t k = 0; k < inner && used < width; ++k) {
+      for (int64_t j = used; j < width; ++j) packed[k * width + j] = 0;
+    }
+    packed += inner * width;
+  }
+}
+
+// A product of at most kMaxTileRows x kMaxTileColumns.
+void MultiplyTile(const MatMul& p) {
+  alignas(64) float packed_a[kInnerBlock * kMaxTileRows];
+  alignas(64) float packed_b[kInnerBlock * kMaxTileColumns];
+  alignas(64) float last_panel[kMaxTileRows * kTileVectors * kLanes];
+  const int vectors = PanelVectors(p.columns);
+  const int64_t width = vectors * kLanes;
+  for (int64_t k = 0; k < p.inner; k += kInnerBlock) {
+    const int64_t inner = Min(kInnerBlock, p.inner - k);
+    LeftRows a = {p.a + k * p.a_inner_stride, p.a_row_stride, p.a_inner_stride, 1, inner, 0};
+    if (p.a_inner_stride != 1) {
+      for (int64_t i = 0; i < inner; ++i) {
+        const float* from = a.first + i * p.a_inner_stride;
+        float* to = packed_a + i * kMaxTileRows;
+        for (int64_t j = 0; j < p.rows; ++j) to[j] = from[j * p.a_row_stride];
+      }
+      a = {packed_a, 1, kMaxTileRows, 1, inner, 0};
+    }
+    PackPanels(p.b + k * p.b_inner_stride, p.b_inner_stride, p.b_column_stride, inner, p.columns,
+               width, packed_b);
+    const bool add = k > 0;
+    for (int64_t j = 0; j < p.columns; j += width) {
+      const float* panel = packed_b + j * inner;
+      if (j + width <= p.columns) {
+        MultiplyRows(a, p.rows, panel, vectors, p.c + j, p.c_row_stride, add);
+      } else {  // narrower than its panel: kept aside until it is complete
+        MultiplyRows(a, p.rows, panel, vectors, last_panel, width, add);
+      }
+    }
+  }
+  const int64_t whole = p.columns / width * width;
+  for (int64_t i = 0; i < p.rows; ++i) {
+    for (int64_t j = whole; j < p.columns; ++j) {
+      p.c[i * p.c_row_stride + j] = last_panel[i * width + j - whole];
+    }
+  }
+}
+
+void MultiplyMatrices(const MatMul& product) {
+  for (int64_t i = 0; i < product.rows; i += kMaxTileRows) {
+    for (int64_t j = 0; j < product.columns; j += kMaxTileColumns) {
+      MatMul tile = product;
+      tile.rows = Min(kMaxTileRows, product.rows - i);
+      tile.columns = Min(kMaxTileColumns, product.columns - j);
+      tile.a += i * product.a_row_stride;
+      tile.b += j * product.b_column_stride;
+      tile.c += i * product.c_row_stride + j;
+      MultiplyTile(tile);
+    }
+  }
+}
+
+int64_t PackedChannels(const ConvShape& shape) {
+  return RoundUp(shape.out_channels, PanelVectors(shape.out_channels) * kLanes);
+}
+
+int64_t PackedConvSize(const ConvShape& shape) {
+  return shape.kernel * shape.kernel * shape.in_channels * PackedChannels(shape);
+}
+
+void PackConvWeights(const ConvShape& shape, const float* weights, float* packed) {
+  PackPanels(weights, shape.out_channels, 1, shape.kernel * shape.kernel * shape.in_channels,
+             shape.out_channels, PanelVectors(shape.out_channels) * kLanes, packed);
+}
+
+// Two rows of the convolution's sums.
+int64_t ConvScratchSize(const ConvShape& shape) { return 2 * shape.width * PackedChannels(shape); }
+
+// Bias, maximum of four, ReLU. A NaN at the first position, or in the bias, stays one.
+void PoolPixel(const float* __restrict upper, const float* __restrict lower, int64_t next,
+               const float* __restrict biases, int64_t channels, float* __restrict output,
+               uint8_t* __restrict winners) {
+  for (int64_t c = 0; c < channels; ++c) {
+    float best = upper[c] + biases[c];
+    int32_t winner = 0;
+    const float second = upper[c + next] + biases[c];
+    winner = second > best ? 1 : winner;
+    best = second > best ? second : best;
+    const float third = lower[c] + biases[c];
+    winner = third > best ? 2 : winner;
+    best = third > best ? third : best;
+    const float fourth = lower[c + next] + biases[c];
+    winner = fourth > best ? 3 : winner;
+    best = fourth > best ? fourth : best;
+    output[c] = best <= 0 ? 0 : best;
+    winners[c] = static_cast<uint8_t>(best <= 0 ? kNoWinner : winner);
+  }
+}
+
+void Convolve(const ConvShape& shape, const float* input, const float* packed, const float* biases,
+              float* scratch, float* output, int64_t output_row_stride, uint8_t* winners) {
+  const int vectors = PanelVectors(shape.out_channels);
+  const int64_t width = vectors * kLanes;
+  const int64_t inner = shape.kernel * shape.kernel * shape.in_channels;
+  const int64_t channels = PackedChannels(shape);
+  for (int64_t y = 0; y < shape.height; y += 2) {
+    for (int64_t row = 0; row < 2; ++row) {
+      // A kernel's row meets kernel x in_channels inputs that follow each other.
+      const LeftRows pixels = {
+          input + (y + row) * shape.input_row_stride, shape.in_channels,     1, shape.kernel,
+          shape.kernel * shape.in_channels,           shape.input_row_stride};
+      for (int64_t c = 0; c < channels; c += width) {
+        MultiplyRows(pixels, shape.width, packed + c * inner, vectors,
+                     scratch + row * shape.width * channels + c, channels, false);
+      }
+    }
+    for (int64_t x = 0; x < shape.width; x += 2) {
+      const float* upper = scratch + x * channels;
+      PoolPixel(upper, upper + shape.width * channels, channels, biases, shape.out_channels,
+                output + y / 2 * output_row_stride + x / 2 * shape.out_channels, winners);
+      winners += shape.out_channels;
+    }
+  }
+}
+
+template <int kRows, int kVectors>
+void AddBlock(const ScaledRow* summands, int64_t count, const float* from, int64_t from_stride,
+              float* to, int64_t to_stride) {
+  Vector sum[kRows][kVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = Load(to + r * to_stride + v * kLanes);
+  }
+  for (int64_t s = 0; s < count; ++s) {
+    const Vector scale = Broadcast(summands[s].scale);
+    const float* row = from + summands[s].offset;
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kVectors; ++v) {
+        sum[r][v] = MulAdd(scale, Load(row + r * from_stride + v * kLanes), sum[r][v]);
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) Store(to + r * to_stride + v * kLanes, sum[r][v]);
+  }
+}
+
+void AddScaledRows(const ScaledRow* summands, int64_t count, const float* from, int64_t from_stride,
+                   int64_t rows, int64_t length, float* to, int64_t to_stride) {
+  int64_t vectors = RoundUp(length, kPadding) / kLanes;
+  while (vectors > 0) {
+    const int64_t taken = vectors >= 10 ? 10 : vectors >= 5 ? 5 : vectors >= 2 ? 2 : 1;
+    int64_t r = 0;
+    while (r < rows) {
+      const float* a = from + r * from_stride;
+      float* c = to + r * to_stride;
+      if (taken <= 2 && rows - r >= 5) {  // several rows at once, to have enough chains
+        (taken == 1 ? AddBlock<5, 1> : AddBlock<5, 2>)(summands, count, a, from_stride, c,
+                                                       to_stride);
+        r += 5;
+      } else {
+        const auto add = taken == 10  ? AddBlock<1, 10>
+                         : taken == 5 ? AddBlock<1, 5>
+                         : taken == 2 ? AddBlock<1, 2>
+                                      : AddBlock<1, 1>;
+        add(summands, count, a, from_stride, c, to_stride);
+        ++r;
+      }
+    }
+    vectors -= taken;
+    from += taken * kLanes;
+    to += taken * kLanes;
+  }
+}
+
+}  // namespace
+}  // namespace percentdelta::PD_KERNELS_NAMESPACE
+
+namespace percentdelta {
+
+const Kernels PD_KERNELS_TABLE = {
+    PD_KERNELS_ISA,
+    PD_KERNELS_NAMESPACE::kArithmetic,
+    PD_KERNELS_NAMESPACE::MultiplyMatrices,
+    PD_KERNELS_NAMESPACE::PackedConvSize,
+    PD_KERNELS_NAMESPACE::PackConvWeights,
+    PD_KERNELS_NAMESPACE::ConvScratchSize,
+    PD_KERNELS_NAMESPACE::Convolve,
+    PD_KERNELS_NAMESPACE::AddScaledRows,
+};
+
+}  // namespace percentdelta

@@ -1,0 +1,114 @@
+// Convolution, bias, ReLU and 2x2 max-pooling in one pass, forward and backward, an image at a
+// time.
+//
+//   h      = convolution of the input ("SAME": zeros outside of the image, stride 1) + bias
+//   output = max(0, maximum of h over a 2x2 window)
+//
+// Where derivatives do not exist: of equal maxima the first in row-major order takes the whole
+// gradient, and the ReLU's derivative at 0 is 0. So at most one of the four positions of a window
+// carries gradient, and the backward pass computes with that one alone.
+
+#ifndef PERCENTDELTA_WORKER_MODELS_CONV_BLOCK_H_
+#define PERCENTDELTA_WORKER_MODELS_CONV_BLOCK_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "common/thread_pool.h"
+#include "worker/kernels/kernels.h"
+
+namespace percentdelta {
+
+// Images of floats (height, width, channels) with a border of zeros, one after another.
+class PaddedImages {
+ public:
+  PaddedImages(int64_t height, int64_t width, int64_t channels, int64_t border);
+
+  // Makes room for `count` images; keeps what is there. New ones are all zeros.
+  void Reserve(int64_t count);
+
+  // Image n, from the first pixel of its border; or from the first of its own pixels.
+  float* image(int64_t n) { return values_.data() + n * image_stride_; }
+  float* interior(int64_t n) { return image(n) + interior_offset_; }
+
+  int64_t row_stride() const { return row_stride_; }
+  int64_t image_stride() const { return image_stride_; }
+
+ private:
+  const int64_t row_stride_;
+  const int64_t image_stride_;
+  const int64_t interior_offset_;
+  std::vector<float> values_;  // kPadding more than the images
+};
+
+// The sums of some images' gradients, in an order of its own: see Clear, Backward and Combine.
+struct ConvGradient {
+  std::vector<float> weights;  // (out_channels, kernel, kernel * in_channels, padded)
+  std::vector<float> biases;   // (out_channels)
+};
+
+// Memory for the calls of one thread.
+struct ConvScratch {
+  std::vector<float> sums;
+  std::vector<ScaledRow> by_channel;   // (out_channels, windows)
+  std::vector<int64_t> channel_count;  // of them, for each channel
+  std::vector<ScaledRow> by_position;  // (windows, 4, out_channels)
+  std::vector<int64_t> position_count;
+};
+
+// The const methods may be called from several threads at once.
+class ConvBlock {
+ public:
+  // `shape.input_row_stride` is set here. The table must outlive the block.
+  ConvBlock(ConvShape shape, const Kernels& kernels);
+
+  const ConvShape& shape() const { return shape_; }
+  int64_t outputs() const { return shape_.height / 2 * (shape_.width / 2) * shape_.out_channels; }
+  PaddedImages MakeInput() const;
+
+  // Takes the weights (kernel, kernel, in_channels, out_channels) and biases (out_channels) that
+  // Forward reads, and those that Backward reads if the input's gradient is wanted.
+  void SetForwardWeights(absl::Span<const float> weights, absl::Span<const float> biases);
+  void SetBackwardWeights(absl::Span<const float> weights);
+
+  // `input`: an image with border. Output pixel (y, x) goes to output[y * output_row_stride +
+  // x * out_channels]; `winners` (outputs()) is for Backward.
+  void Forward(const float* input, ConvScratch& scratch, float* output, int64_t output_row_stride,
+               uint8_t* winners) const;
+
+  // Makes `sum` fit and 0.
+  void Clear(ConvGradient& sum) const;
+
+  // Adds one image's gradient, given that of its output, to `sum` and, unless null, to
+  // `input_gradient`: an image with border, where what is in the border is of no meaning. Each sum
+  // is a chain over the windows in row-major order; in the input's gradient, first over the rows of
+  // the kernel, then over the windows, the four positions and the output channels.
+  void Backward(const float* input, const float* output_gradient, int64_t output_row_stride,
+                const uint8_t* winners, ConvScratch& scratch, ConvGradient& sum,
+                float* input_gradient) const;
+
+  // The sum of `parts`, in their order, in the layout of weights and biases.
+  void Combine(absl::Span<const ConvGradient> parts, ThreadPool& pool, absl::Span<float> weights,
+               absl::Span<float> biases) const;
+
+ private:
+  void ListSummands(const float* output_gradient, int64_t output_row_stride, const uint8_t* winners,
+                    bool by_position, ConvScratch& scratch, float* bias_sums) const;
+  void AddInputGradient(const ConvScratch& scratch, float* input_gradient) const;
+
+  int64_t windows() const { return shape_.height / 2 * (shape_.width / 2); }
+
+  const ConvShape shape_;
+  const Kernels& kernels_;
+  const int64_t kernel_row_;         // kernel * in_channels
+  const int64_t padded_kernel_row_;  // rounded up to kPadding
+
+  std::vector<float> packed_;
+  std::vector<float> biases_;
+  std::vector<float> transposed_;  // (out_channels, kernel, padded_kernel_row_)
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_WORKER_MODELS_CONV_BLOCK_H_

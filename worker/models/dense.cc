@@ -1,0 +1,116 @@
+#include "worker/models/dense.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "absl/types/span.h"
+#include "common/thread_pool.h"
+#include "worker/kernels/kernels.h"
+
+namespace percentdelta {
+namespace {
+
+// What one thread takes at a time.
+constexpr int64_t kTileRows = 252;
+constexpr int64_t kTileColumns = 128;
+
+// Calls body(tile's product, its first column) for every tile, in parallel.
+template <typename Body>
+void ForTiles(ThreadPool& pool, const MatMul& product, const Body& body) {
+  const int64_t tile_rows = (product.rows + kTileRows - 1) / kTileRows;
+  const int64_t tile_columns = (product.columns + kTileColumns - 1) / kTileColumns;
+  pool.ParallelFor(tile_rows * tile_columns, [&](int64_t tile) {
+    const int64_t row = tile / tile_columns * kTileRows;
+    const int64_t column = tile % tile_columns * kTileColumns;
+    MatMul part = product;
+    part.rows = std::min(kTileRows, product.rows - row);
+    part.columns = std::min(kTileColumns, product.columns - column);
+    part.a += row * product.a_row_stride;
+    part.b += column * product.b_column_stride;
+    part.c += row * product.c_row_stride + column;
+    body(part, column);
+  });
+}
+
+}  // namespace
+
+Dense::Dense(int64_t inputs, int64_t outputs, bool relu, const Kernels& kernels, ThreadPool& pool)
+    : inputs_(inputs), outputs_(outputs), relu_(relu), kernels_(kernels), pool_(pool) {}
+
+void Dense::Forward(int64_t examples, absl::Span<const float> x, absl::Span<const float> weights,
+                    absl::Span<const float> biases, absl::Span<float> y) const {
+  const MatMul product = {.rows = examples,
+                          .inner = inputs_,
+                          .columns = outputs_,
+                          .a = x.data(),
+                          .a_row_stride = inputs_,
+                          .a_inner_stride = 1,
+                          .b = weights.data(),
+                          .b_inner_stride = outputs_,
+                          .b_column_stride = 1,
+                          .c = y.data(),
+                          .c_row_stride = outputs_};
+  ForTiles(pool_, product, [&](const MatMul& tile, int64_t column) {
+    kernels_.mat_mul(tile);
+    for (int64_t i = 0; i < tile.rows; ++i) {
+      float* row = tile.c + i * tile.c_row_stride;
+      for (int64_t j = 0; j < tile.columns; ++j) {
+        const float sum = row[j] + biases[column + j];
+        row[j] = relu_ && sum <= 0 ? 0 : sum;
+      }
+    }
+  });
+}
+
+void Dense::BackwardRelu(int64_t examples, absl::Span<const float> y,
+                         absl::Span<float> y_gradient) const {
+  if (!relu_) return;
+  pool_.ParallelFor(examples, [&](int64_t example) {
+    for (int64_t j = example * outputs_; j < (example + 1) * outputs_; ++j) {
+      y_gradient[j] = y[j] > 0 ? y_gradient[j] : 0;
+    }
+  });
+}
+
+void Dense::WeightsGradient(int64_t examples, absl::Span<const float> x,
+                            absl::Span<const float> y_gradient, absl::Span<float> gradient) const {
+  const MatMul product = {.rows = inputs_,
+                          .inner = examples,
+                          .columns = outputs_,
+                          .a = x.data(),
+                          .a_row_stride = 1,
+                          .a_inner_stride = inputs_,
+                          .b = y_gradient.data(),
+                          .b_inner_stride = outputs_,
+                          .b_column_stride = 1,
+                          .c = gradient.data(),
+                          .c_row_stride = outputs_};
+  ForTiles(pool_, product, [&](const MatMul& tile, int64_t) { kernels_.mat_mul(tile); });
+}
+
+void Dense::BiasesGradient(int64_t examples, absl::Span<const float> y_gradient,
+                           absl::Span<float> gradient) const {
+  std::fill(gradient.begin(), gradient.end(), 0.0F);
+  for (int64_t example = 0; example < examples; ++example) {
+    const float* row = y_gradient.data() + example * outputs_;
+    for (int64_t j = 0; j < outputs_; ++j) gradient[j] += row[j];
+  }
+}
+
+void Dense::InputGradient(int64_t examples, absl::Span<const float> y_gradient,
+                          absl::Span<const float> weights, absl::Span<float> gradient) const {
+  const MatMul product = {.rows = examples,
+                          .inner = outputs_,
+                          .columns = inputs_,
+                          .a = y_gradient.data(),
+                          .a_row_stride = outputs_,
+                          .a_inner_stride = 1,
+                          .b = weights.data(),
+                          .b_inner_stride = 1,
+                          .b_column_stride = outputs_,
+                          .c = gradient.data(),
+                          .c_row_stride = inputs_};
+  ForTiles(pool_, product, [&](const MatMul& tile, int64_t) { kernels_.mat_mul(tile); });
+}
+
+}  // namespace percentdelta

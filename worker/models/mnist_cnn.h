@@ -1,0 +1,114 @@
+// The paper's network for MNIST, that of TensorFlow's tutorial:
+//
+//   conv1  5x5, 32 channels, bias, ReLU, 2x2 max-pool   28x28x1  -> 14x14x32
+//   conv2  5x5, 64 channels, bias, ReLU, 2x2 max-pool            -> 7x7x64
+//   fc1    bias, ReLU                                    3136    -> 1024
+//   fc2    bias                                                  -> 10
+//   mean softmax cross-entropy over the batch
+//
+// TensorFlow's layouts: images (y, x, channel), flattened in this order; convolution weights
+// (kernel y, kernel x, in, out); matrices (in, out). Of equal maxima in a pooling window the first
+// in row-major order takes the gradient; the ReLU's derivative at 0 is 0.
+
+#ifndef PERCENTDELTA_WORKER_MODELS_MNIST_CNN_H_
+#define PERCENTDELTA_WORKER_MODELS_MNIST_CNN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/thread_pool.h"
+#include "worker/data/dataset.h"
+#include "worker/kernels/kernels.h"
+#include "worker/models/conv_block.h"
+#include "worker/models/dense.h"
+#include "worker/models/model.h"
+
+namespace percentdelta {
+
+// The defaults are the paper's; tests take smaller ones.
+struct CnnGeometry {
+  int64_t height = 28;  // of the image, one channel; a multiple of 4
+  int64_t width = 28;   // a multiple of 4
+  int64_t kernel = 5;   // odd
+  int64_t conv1_channels = 32;
+  int64_t conv2_channels = 64;
+  int64_t fc1_outputs = 1024;
+  int64_t classes = 10;
+};
+
+struct NamedShape {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+
+// The tensors of the network, in the order of the job: weights and biases of conv1, conv2, fc1,
+// fc2.
+std::vector<NamedShape> CnnTensors(const CnnGeometry& geometry);
+
+// See Model. `gradient_ready` is called from the last tensor to the first.
+//
+// Memory: some 120 KB for each image of the largest batch, and 7 MB. Evaluate works through its
+// batch in parts of 500.
+class MnistCnn : public Model {
+ public:
+  // Table and pool must outlive the model.
+  MnistCnn(const CnnGeometry& geometry, const Kernels& kernels, ThreadPool& pool);
+
+  // Besides the hooks' errors, for a batch without images or not of the geometry's size, a label
+  // that is not below `classes`, and weights of other sizes than the geometry's: kInvalidArgument.
+  absl::StatusOr<BatchResult> Gradient(const TensorValues& weights, const Batch& batch,
+                                       const TensorHooks& hooks, TensorValues& gradient) override;
+  absl::StatusOr<BatchResult> Evaluate(const TensorValues& weights, const Batch& batch,
+                                       const TensorHooks& hooks) override;
+
+  std::string arithmetic() const override { return kernels_.arithmetic; }
+
+ private:
+  absl::Status CheckBatch(const Batch& batch) const;
+  absl::Status AwaitWeights(int tensor, const TensorValues& weights,
+                            const TensorHooks& hooks) const;
+  void Reserve(int64_t count);
+
+  // The forward pass over `count` images of the batch from `begin` on, to the logits.
+  absl::Status Forward(const TensorValues& weights, const Batch& batch, int64_t begin,
+                       int64_t count, const TensorHooks& hooks);
+  void ForwardConv1(const Batch& batch, int64_t begin, int64_t count);
+  void ForwardConv2(int64_t count);
+
+  // Adds to `result`, and leaves the logits' gradient in logits_gradient_ if `gradient`.
+  void Loss(const Batch& batch, int64_t begin, int64_t count, bool gradient, BatchResult& result);
+
+  // From logits_gradient_ down to each tensor's gradient.
+  void Backward(const TensorValues& weights, int64_t count, const TensorHooks& hooks,
+                TensorValues& gradient);
+  void BackwardConvs(const TensorValues& weights, int64_t count);
+
+  const CnnGeometry geometry_;
+  const std::vector<NamedShape> tensors_;
+  const Kernels& kernels_;
+  ThreadPool& pool_;
+  ConvBlock conv1_;
+  ConvBlock conv2_;
+  const Dense fc1_;
+  const Dense fc2_;
+
+  // Of the batch in hand, image after image.
+  PaddedImages conv1_input_;
+  PaddedImages conv2_input_;
+  std::vector<uint8_t> conv1_winners_;
+  std::vector<uint8_t> conv2_winners_;
+  std::vector<float> fc1_input_, fc1_input_gradient_;
+  std::vector<float> fc1_output_, fc1_output_gradient_;
+  std::vector<float> logits_, logits_gradient_;
+
+  // Of the batch's tiles.
+  std::vector<ConvGradient> conv1_parts_;
+  std::vector<ConvGradient> conv2_parts_;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_WORKER_MODELS_MNIST_CNN_H_
