@@ -13,19 +13,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/job.h"
+#include "client/coordinator_stub.h"
 #include "common/progress.h"
 #include "common/statistics.h"
 
 namespace percentdelta {
-
-// The job that a cluster runs, and where its shards are.
-struct ClusterJob {
-  Job job;
-  std::string job_hash;      // hexadecimal SHA-256
-  uint64_t generation = 0;   // 0: shards are still gathering
-  std::vector<std::string> shard_addresses;  // "host:port" by index; empty while gathering
-};
 
 // Which statistics: one layer or all, and which steps.
 struct StatisticsQuery {
@@ -52,9 +44,6 @@ class Cluster {
   struct Options {
     std::string coordinator;  // "host:port" of shard 0
     absl::Duration deadline = absl::Seconds(10);
-
-    // How to reach an address; empty: an insecure TCP channel. Tests put in-process channels here.
-    class ChannelFactory* channels = nullptr;
   };
 
   // Never fails: connecting happens with the first call.
@@ -76,8 +65,8 @@ class Cluster {
       const std::string& layer, int32_t last,
       const std::function<bool(const StepStatistics& step, int64_t skipped)>& receive) const;
 
-  // The weights of one step, from all shards. `step` < 0: the final ones of a finished training,
-  // of a running one those of the next step to come.
+  // The weights of one step, from all shards, which must be gathered (else kUnavailable). `step`
+  // < 0: the final ones of a finished training, of a running one those of the next step to come.
   absl::StatusOr<Weights> PullWeights(const ClusterJob& job, int64_t step = -1) const;
 
  private:

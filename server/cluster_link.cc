@@ -40,7 +40,9 @@ void ClusterLink::Run() {
 }
 
 bool ClusterLink::BeatOnce(uint64_t& generation) {
-  const absl::StatusOr<Coordinator::View> view = options_.beat(options_.self);
+  ShardBeat beat = options_.self;
+  beat.generation = generation;
+  const absl::StatusOr<Coordinator::View> view = options_.beat(beat);
   if (!view.ok()) {
     if (absl::IsUnavailable(view.status()) || absl::IsDeadlineExceeded(view.status())) {
       Say(absl::StrCat("waiting for coordinator address=", options_.coordinator));
@@ -58,8 +60,9 @@ bool ClusterLink::BeatOnce(uint64_t& generation) {
   if (view->generation != generation) {
     options_.enter(*view);
     generation = view->generation;
+    Say(absl::StrCat("in generation generation=", generation));
+    return BeatOnce(generation);
   }
-  Say(absl::StrCat("in generation generation=", generation));
   return true;
 }
 

@@ -53,7 +53,8 @@ class ClusterLink {
  private:
   void Run();
 
-  // One beat. False: there is no going on.
+  // One beat, and a second one to say so when it has led into a new generation. False: there is no
+  // going on.
   bool BeatOnce(uint64_t& generation);
   void Say(const std::string& event);
 

@@ -48,10 +48,8 @@ absl::StatusOr<Coordinator::View> Coordinator::Heartbeat(const ShardBeat& beat) 
       options_.log->error("shard refused error=\"{}\"", opened.status().message());
       return opened.status();
     }
-    if (*opened) {
-      OpenGeneration();
-      ServeWaiting(now, answers);
-    }
+    if (*opened) OpenGeneration();
+    ServeWaiting(now, answers);
     view = View{membership_.generation(), membership_.addresses(), membership_.missing()};
   }
   for (auto& [done, lease] : answers) done(std::move(lease));
@@ -104,6 +102,7 @@ std::optional<Lease> Coordinator::NextLease(absl::Duration now) {
       lease.message = leases_->failure();
       return lease;
     case TrainingState::kTraining:
+      if (!membership_.entered()) return std::nullopt;
       break;
   }
   std::optional<Lease> next = leases_->Next(now);

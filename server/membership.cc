@@ -1,5 +1,6 @@
 #include "server/membership.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -36,6 +37,7 @@ absl::StatusOr<bool> Membership::Beat(const ShardBeat& beat, absl::Duration now)
                                                  member.address, " in its place"));
   }
   member.last_beat = now;
+  member.generation = beat.generation;
   if (member.incarnation == beat.incarnation && member.address == beat.address) return false;
   if (member.incarnation != 0 && member.incarnation != beat.incarnation) {
     member.replaced.insert(member.incarnation);
@@ -47,6 +49,12 @@ absl::StatusOr<bool> Membership::Beat(const ShardBeat& beat, absl::Duration now)
   addresses_.clear();
   for (const Member& each : members_) addresses_.push_back(each.address);
   return true;
+}
+
+bool Membership::entered() const {
+  return generation_ != 0 &&
+         std::all_of(members_.begin(), members_.end(),
+                     [&](const Member& member) { return member.generation == generation_; });
 }
 
 std::vector<int32_t> Membership::missing() const {

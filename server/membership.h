@@ -23,6 +23,7 @@ struct ShardBeat {
   std::string job_hash;
   std::string address;       // where the others reach it
   uint64_t incarnation = 0;  // drawn anew by every process
+  uint64_t generation = 0;   // what it has open; 0: nothing
 };
 
 // Not thread-safe.
@@ -38,6 +39,10 @@ class Membership {
 
   // 0 while shards are missing for the first time.
   uint64_t generation() const { return generation_; }
+
+  // Whether every shard has said that it has opened the present generation: until then work that
+  // is handed out would find closed doors.
+  bool entered() const;
 
   // By index; of the present generation.
   const std::vector<std::string>& addresses() const { return addresses_; }
@@ -56,6 +61,7 @@ class Membership {
   struct Member {
     std::string address;
     uint64_t incarnation = 0;  // 0: not there yet
+    uint64_t generation = 0;   // what it has open
     absl::Duration last_beat;
     std::set<uint64_t> replaced;  // incarnations that lost their place
   };

@@ -174,7 +174,7 @@ absl::Status Server::Impl::Listen() {
 
 void Server::Impl::Join() {
   ClusterLink::Options link;
-  link.self = {options_.shard, options_.shards, job_hash_, address_, DrawIncarnation()};
+  link.self = {options_.shard, options_.shards, job_hash_, address_, DrawIncarnation(), 0};
   if (coordinator_) {
     ticker_.emplace(*coordinator_);
     link.beat = [this](const ShardBeat& beat) { return coordinator_->Heartbeat(beat); };
@@ -196,7 +196,7 @@ absl::StatusOr<Coordinator::View> Server::Impl::BeatRemote(const ShardBeat& beat
   request.set_job_hash(beat.job_hash);
   request.set_address(beat.address);
   request.set_incarnation(beat.incarnation);
-  request.set_generation(shard_.generation());
+  request.set_generation(beat.generation);
   v1::HeartbeatResponse response;
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kBeatDeadline);

@@ -108,8 +108,8 @@ absl::StatusOr<BlockSums> FromProto(const ModelSpec& model, const v1::ReduceNorm
 }
 
 ShardBeat FromProto(const v1::HeartbeatRequest& proto) {
-  return {proto.shard(), proto.shard_count(), proto.job_hash(), proto.address(),
-          proto.incarnation()};
+  return {proto.shard(),       proto.shard_count(), proto.job_hash(), proto.address(),
+          proto.incarnation(), proto.generation()};
 }
 
 LeaseResult FromProto(const v1::CompleteLeaseRequest& proto) {

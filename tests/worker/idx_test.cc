@@ -1,5 +1,7 @@
 #include "worker/data/idx.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -9,9 +11,6 @@
 #include <initializer_list>
 #include <string>
 #include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -52,9 +51,8 @@ class IdxTest : public testing::Test {
  protected:
   IdxTest()
       : directory_(std::filesystem::path(testing::TempDir()) /
-                   absl::StrCat(
-                       "idx_test.", getpid(), ".",
-                       testing::UnitTest::GetInstance()->current_test_info()->name())) {
+                   absl::StrCat("idx_test.", getpid(), ".",
+                                testing::UnitTest::GetInstance()->current_test_info()->name())) {
     std::filesystem::create_directories(directory_);
   }
   ~IdxTest() override { std::filesystem::remove_all(directory_); }
@@ -107,7 +105,7 @@ TEST_F(IdxTest, ReadsCompressedFilesWhateverTheirNames) {
 
 TEST_F(IdxTest, ReadsFilesOfManyChunks) {
   std::string pixels;
-  for (int i = 0; i < 300 * 28 * 28; ++i) pixels += static_cast<char>(i * i >> 3);
+  for (uint32_t i = 0; i < 300 * 28 * 28; ++i) pixels += static_cast<char>(i * i >> 3);
   const std::string images = Idx({300, 28, 28}, pixels);
   const std::string labels = Write("l", Idx({300}, std::string(300, '\x05')));
   const auto plain = ReadDataset(Write("i", images), labels);

@@ -76,8 +76,7 @@ double NaiveLoss(const Doubles& logits, int label) {
   return -std::log(std::exp(logits[label]) / sum);
 }
 
-double NaiveCnnLoss(const CnnGeometry& g, const std::vector<Doubles>& weights,
-                    const Batch& batch) {
+double NaiveCnnLoss(const CnnGeometry& g, const std::vector<Doubles>& weights, const Batch& batch) {
   double sum = 0;
   const int64_t pixels = g.height * g.width;
   for (int64_t n = 0; n < batch.count; ++n) {

@@ -1,0 +1,134 @@
+#include "client/cluster.h"
+
+#include <grpcpp/client_context.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/pull.h"
+#include "client/wire.h"
+#include "common/channel.h"
+#include "common/float_bytes.h"
+#include "common/grpc_status.h"
+#include "common/sha256.h"
+#include "percentdelta/v1/statistics.grpc.pb.h"
+
+namespace percentdelta {
+namespace {
+
+// A step of a running training may be over before its weights have been pulled.
+constexpr int kPullAttempts = 5;
+
+absl::Status Explain(const absl::Status& status, const std::string& address) {
+  if (absl::IsUnavailable(status)) {
+    return absl::UnavailableError(absl::StrCat(
+        "no server answers at ", address, " (", status.message(), ")"));
+  }
+  if (absl::IsDeadlineExceeded(status)) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("the server at ", address, " did not answer in time"));
+  }
+  if (absl::IsUnimplemented(status)) {
+    return absl::UnimplementedError(
+        absl::StrCat("the server at ", address, " is not a coordinator: shard 0 is"));
+  }
+  return status;
+}
+
+}  // namespace
+
+std::string ChecksumOf(const Weights& weights) {
+  Sha256 hash;
+  for (const std::vector<float>& values : weights.values) hash.Update(AsBytes(values));
+  return hash.Hex();
+}
+
+struct Cluster::Impl {
+  explicit Impl(Options cluster_options)
+      : options(std::move(cluster_options)),
+        coordinator(MakeCoordinatorStub(options.coordinator, options.deadline)),
+        statistics(v1::Statistics::NewStub(MakeChannel(options.coordinator))) {}
+
+  const Options options;
+  const std::unique_ptr<CoordinatorStub> coordinator;
+  const std::unique_ptr<v1::Statistics::Stub> statistics;
+};
+
+Cluster::Cluster(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+Cluster::~Cluster() = default;
+
+absl::StatusOr<ClusterJob> Cluster::GetJob() const {
+  absl::StatusOr<ClusterJob> job = impl_->coordinator->GetJob();
+  if (!job.ok()) return Explain(job.status(), impl_->options.coordinator);
+  return job;
+}
+
+absl::StatusOr<Progress> Cluster::GetProgress(int64_t from_step) const {
+  absl::StatusOr<Progress> progress = impl_->coordinator->GetProgress(from_step);
+  if (!progress.ok()) return Explain(progress.status(), impl_->options.coordinator);
+  return progress;
+}
+
+absl::StatusOr<std::vector<StepStatistics>> Cluster::GetUpdateStatistics(
+    const StatisticsQuery& query) const {
+  v1::GetUpdateStatisticsRequest request;
+  request.set_layer(query.layer);
+  request.set_last(query.last);
+  request.set_first_step(query.first_step);
+  request.set_last_step(query.last_step);
+  v1::GetUpdateStatisticsResponse response;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() +
+                       absl::ToChronoMilliseconds(impl_->options.deadline));
+  const grpc::Status status = impl_->statistics->GetUpdateStatistics(&context, request, &response);
+  if (!status.ok()) return Explain(FromGrpc(status), impl_->options.coordinator);
+  std::vector<StepStatistics> steps;
+  for (const v1::StepStatistics& step : response.steps()) steps.push_back(FromProto(step));
+  return steps;
+}
+
+absl::Status Cluster::WatchUpdateStatistics(
+    const std::string& layer, int32_t last,
+    const std::function<bool(const StepStatistics& step, int64_t skipped)>& receive) const {
+  v1::WatchUpdateStatisticsRequest request;
+  request.set_layer(layer);
+  request.set_last(last);
+  grpc::ClientContext context;
+  const auto stream = impl_->statistics->WatchUpdateStatistics(&context, request);
+  v1::StepStatistics step;
+  while (stream->Read(&step)) {
+    if (receive(FromProto(step), step.skipped_steps())) continue;
+    context.TryCancel();
+    stream->Finish();
+    return absl::OkStatus();
+  }
+  return Explain(FromGrpc(stream->Finish()), impl_->options.coordinator);
+}
+
+absl::StatusOr<Weights> Cluster::PullWeights(const ClusterJob& job, int64_t step) const {
+  if (job.generation == 0) {
+    return absl::UnavailableError("the cluster is still gathering its shards: try again");
+  }
+  const ShardChannels channels(job.job.model, job.generation, job.shard_addresses);
+  absl::Status status;
+  for (int attempt = 0; attempt < kPullAttempts; ++attempt) {
+    Weights weights;
+    weights.step = step;
+    if (step < 0) {
+      // The newest point alone, which is enough to know the step.
+      absl::StatusOr<Progress> progress = GetProgress(job.job.max_steps);
+      if (!progress.ok()) return progress.status();
+      const bool running = progress->state == TrainingState::kTraining;
+      weights.step = std::min(job.job.max_steps, progress->step + (running ? 1 : 0));
+    }
+    WeightPull pull(channels, weights.step, impl_->options.deadline, weights.values);
+    status = pull.AwaitAll();
+    if (status.ok()) return weights;
+    if (step >= 0 || !absl::IsFailedPrecondition(status)) break;
+  }
+  return status;
+}
+
+}  // namespace percentdelta

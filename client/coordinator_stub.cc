@@ -1,0 +1,80 @@
+#include "client/coordinator_stub.h"
+
+#include <grpcpp/client_context.h>
+
+#include <chrono>
+#include <utility>
+
+#include "client/wire.h"
+#include "common/channel.h"
+#include "common/grpc_status.h"
+#include "percentdelta/v1/coordinator.grpc.pb.h"
+
+namespace percentdelta {
+namespace {
+
+class GrpcCoordinatorStub : public CoordinatorStub {
+ public:
+  GrpcCoordinatorStub(const std::string& address, absl::Duration deadline)
+      : deadline_(deadline), stub_(v1::Coordinator::NewStub(MakeChannel(address))) {}
+
+  absl::StatusOr<ClusterJob> GetJob() override {
+    grpc::ClientContext context;
+    SetDeadline(context, deadline_);
+    v1::GetJobResponse response;
+    const grpc::Status status = stub_->GetJob(&context, {}, &response);
+    if (!status.ok()) return FromGrpc(status);
+    return FromProto(response);
+  }
+
+  absl::StatusOr<Lease> AcquireLease(const std::string& worker, const std::string& arithmetic,
+                                     absl::Duration max_wait) override {
+    grpc::ClientContext context;
+    SetDeadline(context, deadline_ + max_wait);
+    v1::AcquireLeaseRequest request;
+    request.set_worker(worker);
+    request.set_arithmetic(arithmetic);
+    request.set_max_wait_ms(absl::ToInt64Milliseconds(max_wait));
+    v1::Lease response;
+    const grpc::Status status = stub_->AcquireLease(&context, request, &response);
+    if (!status.ok()) return FromGrpc(status);
+    return FromProto(response);
+  }
+
+  absl::StatusOr<Lease> CompleteLease(const LeaseResult& result) override {
+    grpc::ClientContext context;
+    SetDeadline(context, deadline_);
+    v1::Lease response;
+    const grpc::Status status = stub_->CompleteLease(&context, ToProto(result), &response);
+    if (!status.ok()) return FromGrpc(status);
+    return FromProto(response);
+  }
+
+  absl::StatusOr<Progress> GetProgress(int64_t from_step) override {
+    grpc::ClientContext context;
+    SetDeadline(context, deadline_);
+    v1::GetProgressRequest request;
+    request.set_from_step(from_step);
+    v1::GetProgressResponse response;
+    const grpc::Status status = stub_->GetProgress(&context, request, &response);
+    if (!status.ok()) return FromGrpc(status);
+    return FromProto(response);
+  }
+
+ private:
+  static void SetDeadline(grpc::ClientContext& context, absl::Duration deadline) {
+    context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+  }
+
+  const absl::Duration deadline_;
+  const std::unique_ptr<v1::Coordinator::Stub> stub_;
+};
+
+}  // namespace
+
+std::unique_ptr<CoordinatorStub> MakeCoordinatorStub(const std::string& address,
+                                                     absl::Duration deadline) {
+  return std::make_unique<GrpcCoordinatorStub>(address, deadline);
+}
+
+}  // namespace percentdelta

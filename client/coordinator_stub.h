@@ -1,0 +1,77 @@
+// The coordinator, as workers and tools call it.
+
+#ifndef PERCENTDELTA_CLIENT_COORDINATOR_STUB_H_
+#define PERCENTDELTA_CLIENT_COORDINATOR_STUB_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/job.h"
+#include "common/lease.h"
+#include "common/log.h"
+#include "common/progress.h"
+
+namespace percentdelta {
+
+// The job that a cluster runs, and where its shards are.
+struct ClusterJob {
+  Job job;
+  std::string job_hash;                      // hexadecimal SHA-256
+  uint64_t generation = 0;                   // 0: shards are still gathering
+  std::vector<std::string> shard_addresses;  // "host:port" by index; empty while gathering
+};
+
+// Thread-safe. Calls block until answered; all of them may be repeated without harm.
+class CoordinatorStub {
+ public:
+  virtual ~CoordinatorStub() = default;
+
+  virtual absl::StatusOr<ClusterJob> GetJob() = 0;
+
+  // Waits up to `max_wait` for work; the answer may be of kind kWait.
+  virtual absl::StatusOr<Lease> AcquireLease(const std::string& worker,
+                                             const std::string& arithmetic,
+                                             absl::Duration max_wait) = 0;
+
+  // The answer is the next lease, or kWait.
+  virtual absl::StatusOr<Lease> CompleteLease(const LeaseResult& result) = 0;
+
+  virtual absl::StatusOr<Progress> GetProgress(int64_t from_step) = 0;
+};
+
+// Calls the coordinator at `address` over gRPC. Each call fails with kDeadlineExceeded after
+// `deadline` (AcquireLease: after that and its own wait), and with kUnavailable at once when nobody
+// answers there.
+std::unique_ptr<CoordinatorStub> MakeCoordinatorStub(const std::string& address,
+                                                     absl::Duration deadline);
+
+struct RetryPolicy {
+  // Pauses double from the first to the longest, each shortened at random by up to a half.
+  absl::Duration first_pause = absl::Milliseconds(50);
+  absl::Duration longest_pause = absl::Seconds(2);
+
+  // A call gives up when it has failed for so long.
+  absl::Duration give_up_after = absl::Minutes(10);
+
+  // Asked before each attempt; true ends the call with kCancelled. Empty: never.
+  std::function<bool()> stopped;
+};
+
+// Whether an error is of the kind that passes: nobody there, no answer in time.
+bool IsPassing(const absl::Status& status);
+
+// Repeats the calls of `stub` while they fail with errors that pass. One line tells of the first
+// failure and one of the recovery, whatever the number of attempts in between.
+std::unique_ptr<CoordinatorStub> MakeRetryingStub(std::unique_ptr<CoordinatorStub> stub,
+                                                  const std::string& address, RetryPolicy policy,
+                                                  Logger log);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_CLIENT_COORDINATOR_STUB_H_

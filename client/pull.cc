@@ -1,0 +1,177 @@
+#include "client/pull.h"
+
+#include <grpcpp/client_context.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "common/float_bytes.h"
+#include "common/grpc_status.h"
+
+namespace percentdelta {
+
+struct WeightPull::State {
+  State(const ShardChannels& shard_channels, std::vector<std::vector<float>>& all_weights)
+      : channels(shard_channels), weights(all_weights) {}
+
+  const ShardChannels& channels;
+  std::vector<std::vector<float>>& weights;
+
+  absl::Mutex mutex;
+  std::vector<int64_t> missing ABSL_GUARDED_BY(mutex);  // entries, by tensor
+  int running ABSL_GUARDED_BY(mutex) = 0;               // streams
+  absl::Status status ABSL_GUARDED_BY(mutex);           // the first error
+  std::vector<Stream*> streams ABSL_GUARDED_BY(mutex);  // by shard; null when done
+};
+
+// One shard's stream. Owns itself until the call is done; reactions come one after the other.
+class WeightPull::Stream : public grpc::ClientReadReactor<v1::PullResponse> {
+ public:
+  Stream(std::shared_ptr<State> state, int shard, int64_t step, absl::Duration deadline)
+      : state_(std::move(state)),
+        shard_(shard),
+        received_(state_->channels.partition().slices_of_shard(shard).size()) {
+    request_.set_generation(state_->channels.generation());
+    request_.set_step(step);
+    context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+  }
+
+  void Start() {
+    state_->channels.stub(shard_).async()->Pull(&context_, &request_, this);
+    StartRead(&response_);
+    StartCall();
+  }
+
+  void Cancel() { context_.TryCancel(); }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return;
+    if (absl::Status status = Take(); !status.ok()) {
+      bad_ = std::move(status);
+      context_.TryCancel();
+      return;
+    }
+    StartRead(&response_);
+  }
+
+  void OnDone(const grpc::Status& grpc_status) override {
+    absl::Status status = bad_.ok() ? FromGrpc(grpc_status) : bad_;
+    if (status.ok()) status = CheckWhole();
+    if (!status.ok()) {
+      status = absl::Status(status.code(),
+                            absl::StrCat("pull from shard ", shard_, " at ",
+                                         state_->channels.address(shard_), ": ", status.message()));
+    }
+    {
+      absl::MutexLock lock(&state_->mutex);
+      state_->status.Update(status);
+      state_->streams[shard_] = nullptr;
+      --state_->running;
+    }
+    delete this;
+  }
+
+ private:
+  absl::Status Take() {
+    const auto& slices = state_->channels.partition().slices_of_shard(shard_);
+    const int tensor = state_->channels.model().Find(response_.tensor());
+    const auto slice = std::find_if(slices.begin(), slices.end(),
+                                    [&](const Slice& each) { return each.tensor == tensor; });
+    if (slice == slices.end()) {
+      return absl::DataLossError(absl::StrCat("expected tensors of the shard, got \"",
+                                              response_.tensor().substr(0, 100), "\""));
+    }
+    int64_t& received = received_[slice - slices.begin()];
+    const std::string& bytes = response_.values();
+    const auto count = static_cast<int64_t>(bytes.size() / sizeof(float));
+    if (response_.begin() != slice->begin + received || bytes.size() % sizeof(float) != 0 ||
+        count == 0 || count > slice->size() - received) {
+      return absl::DataLossError(absl::StrCat(
+          "tensor ", response_.tensor(), ": expected values from entry ", slice->begin + received,
+          " up to ", slice->end, ", got ", bytes.size(), " bytes from ", response_.begin()));
+    }
+    CopyFromBytes(bytes,
+                  absl::MakeSpan(state_->weights[tensor]).subspan(response_.begin(), count));
+    received += count;
+    absl::MutexLock lock(&state_->mutex);
+    state_->missing[tensor] -= count;
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckWhole() const {
+    const auto& slices = state_->channels.partition().slices_of_shard(shard_);
+    for (size_t i = 0; i < slices.size(); ++i) {
+      if (received_[i] == slices[i].size()) continue;
+      return absl::DataLossError(
+          absl::StrCat("tensor ", state_->channels.model().tensors[slices[i].tensor].name,
+                       ": expected ", slices[i].size(), " values, got ", received_[i]));
+    }
+    return absl::OkStatus();
+  }
+
+  const std::shared_ptr<State> state_;
+  const int shard_;
+  std::vector<int64_t> received_;  // entries, by slice of the shard
+  grpc::ClientContext context_;
+  v1::PullRequest request_;
+  v1::PullResponse response_;
+  absl::Status bad_;
+};
+
+WeightPull::WeightPull(const ShardChannels& channels, int64_t step, absl::Duration deadline,
+                       std::vector<std::vector<float>>& weights)
+    : state_(std::make_shared<State>(channels, weights)) {
+  weights.resize(channels.model().tensors.size());
+  std::vector<Stream*> streams;
+  {
+    absl::MutexLock lock(&state_->mutex);
+    for (size_t tensor = 0; tensor < weights.size(); ++tensor) {
+      const int64_t size = channels.model().tensors[tensor].size();
+      weights[tensor].resize(size);
+      state_->missing.push_back(size);
+    }
+    for (int shard = 0; shard < channels.shards(); ++shard) {
+      streams.push_back(new Stream(state_, shard, step, deadline));
+    }
+    state_->streams = streams;
+    state_->running = channels.shards();
+  }
+  for (Stream* stream : streams) stream->Start();
+}
+
+WeightPull::~WeightPull() {
+  Cancel();
+  AwaitAll().IgnoreError();
+}
+
+absl::Status WeightPull::AwaitTensor(int tensor) {
+  const auto settled = [&]() ABSL_SHARED_LOCKS_REQUIRED(state_->mutex) {
+    return state_->missing[tensor] == 0 || !state_->status.ok();
+  };
+  absl::MutexLock lock(&state_->mutex);
+  state_->mutex.Await(absl::Condition(&settled));
+  return state_->missing[tensor] == 0 ? absl::OkStatus() : state_->status;
+}
+
+absl::Status WeightPull::AwaitAll() {
+  const auto over = [&]() ABSL_SHARED_LOCKS_REQUIRED(state_->mutex) {
+    return state_->running == 0;
+  };
+  absl::MutexLock lock(&state_->mutex);
+  state_->mutex.Await(absl::Condition(&over));
+  return state_->status;
+}
+
+void WeightPull::Cancel() {
+  absl::MutexLock lock(&state_->mutex);
+  for (Stream* stream : state_->streams) {
+    if (stream != nullptr) stream->Cancel();
+  }
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,223 @@
+#include "client/push.h"
+
+#include <grpcpp/client_context.h>
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "common/float_bytes.h"
+#include "common/grpc_status.h"
+
+namespace percentdelta {
+
+struct GradientPush::State {
+  State(const ShardChannels& shard_channels, const std::vector<std::vector<float>>& values)
+      : channels(shard_channels), gradient(values) {}
+
+  const ShardChannels& channels;
+  const std::vector<std::vector<float>>& gradient;
+
+  absl::Mutex mutex;
+  int running ABSL_GUARDED_BY(mutex) = 0;               // streams
+  absl::Status status ABSL_GUARDED_BY(mutex);           // the first error
+  std::vector<Stream*> streams ABSL_GUARDED_BY(mutex);  // by shard; null when done
+};
+
+// One shard's stream. Owns itself until the call is done. One write is in flight at a time; whoever
+// sets `busy_` starts it after letting go of the lock. A hold keeps the call from being done while
+// somebody may still want to write.
+class GradientPush::Stream : public grpc::ClientWriteReactor<v1::PushRequest> {
+ public:
+  Stream(std::shared_ptr<State> state, int shard, int64_t step, int32_t slot,
+         absl::Duration deadline)
+      : state_(std::move(state)), shard_(shard) {
+    v1::PushHeader& header = *request_.mutable_header();
+    header.set_generation(state_->channels.generation());
+    header.set_step(step);
+    header.set_slot(slot);
+    context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+    unready_ = state_->channels.partition().slices_of_shard(shard).size();
+  }
+
+  void Start() {
+    state_->channels.stub(shard_).async()->Push(&context_, &response_, this);
+    AddHold();
+    StartCall();
+    Pump();  // the header, which tells a refusal before the work is done
+  }
+
+  void Ready(int tensor) {
+    {
+      absl::MutexLock lock(&mutex_);
+      for (const Slice& slice : state_->channels.partition().slices_of_shard(shard_)) {
+        if (slice.tensor != tensor) continue;
+        pending_.push_back({slice, 0});
+        --unready_;
+      }
+    }
+    Pump();
+  }
+
+  void OnWriteDone(bool ok) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      busy_ = false;
+      if (!ok) broken_ = true;
+    }
+    Pump();
+  }
+
+  void OnDone(const grpc::Status& grpc_status) override {
+    absl::Status status = FromGrpc(grpc_status);
+    if (!status.ok()) {
+      status = absl::Status(status.code(),
+                            absl::StrCat("push to shard ", shard_, " at ",
+                                         state_->channels.address(shard_), ": ", status.message()));
+    }
+    {
+      absl::MutexLock lock(&state_->mutex);
+      state_->status.Update(status);
+      state_->streams[shard_] = nullptr;
+      --state_->running;
+    }
+    delete this;
+  }
+
+  // No more will be ready: the stream may be done.
+  void Abandon() {
+    {
+      absl::MutexLock lock(&mutex_);
+      broken_ = true;
+    }
+    context_.TryCancel();
+    Pump();
+  }
+
+ private:
+  struct Part {
+    Slice slice;
+    int64_t sent;  // entries
+  };
+
+  enum class Act { kNothing, kWrite, kEnd, kLetGo };
+
+  Act Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (busy_ || over_) return Act::kNothing;
+    if (broken_) {
+      over_ = true;
+      return Act::kLetGo;
+    }
+    if (!header_sent_) {
+      header_sent_ = true;
+      busy_ = true;
+      return Act::kWrite;
+    }
+    if (!pending_.empty()) {
+      busy_ = true;
+      FillRequest();
+      return Act::kWrite;
+    }
+    if (unready_ > 0) return Act::kNothing;
+    over_ = true;
+    return Act::kEnd;
+  }
+
+  void Pump() {
+    Act act = Act::kNothing;
+    {
+      absl::MutexLock lock(&mutex_);
+      act = Next();
+    }
+    switch (act) {
+      case Act::kNothing:
+        break;
+      case Act::kWrite:
+        StartWrite(&request_);
+        break;
+      case Act::kEnd:
+        StartWritesDone();
+        RemoveHold();
+        break;
+      case Act::kLetGo:
+        RemoveHold();
+        break;
+    }
+  }
+
+  void FillRequest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Part& part = pending_.front();
+    const int64_t count = std::min(kChunkEntries, part.slice.size() - part.sent);
+    const int64_t begin = part.slice.begin + part.sent;
+    const absl::string_view bytes = AsBytes(
+        absl::MakeConstSpan(state_->gradient[part.slice.tensor]).subspan(begin, count));
+    request_.clear_header();
+    request_.set_tensor(state_->channels.model().tensors[part.slice.tensor].name);
+    request_.set_begin(begin);
+    request_.set_values(bytes.data(), bytes.size());
+    part.sent += count;
+    if (part.sent == part.slice.size()) pending_.pop_front();
+  }
+
+  const std::shared_ptr<State> state_;
+  const int shard_;
+  grpc::ClientContext context_;
+  v1::PushRequest request_;  // of the write in flight
+  v1::PushResponse response_;
+
+  absl::Mutex mutex_;
+  std::deque<Part> pending_ ABSL_GUARDED_BY(mutex_);
+  size_t unready_ ABSL_GUARDED_BY(mutex_);  // slices that are not made yet
+  bool header_sent_ ABSL_GUARDED_BY(mutex_) = false;
+  bool busy_ ABSL_GUARDED_BY(mutex_) = false;
+  bool broken_ ABSL_GUARDED_BY(mutex_) = false;
+  bool over_ ABSL_GUARDED_BY(mutex_) = false;  // the hold is gone
+};
+
+GradientPush::GradientPush(const ShardChannels& channels, int64_t step, int32_t slot,
+                           absl::Duration deadline,
+                           const std::vector<std::vector<float>>& gradient)
+    : state_(std::make_shared<State>(channels, gradient)) {
+  std::vector<Stream*> streams;
+  for (int shard = 0; shard < channels.shards(); ++shard) {
+    streams.push_back(new Stream(state_, shard, step, slot, deadline));
+  }
+  {
+    absl::MutexLock lock(&state_->mutex);
+    state_->streams = streams;
+    state_->running = channels.shards();
+  }
+  for (Stream* stream : streams) stream->Start();
+}
+
+GradientPush::~GradientPush() {
+  {
+    absl::MutexLock lock(&state_->mutex);
+    for (Stream* stream : state_->streams) {
+      if (stream != nullptr) stream->Abandon();
+    }
+  }
+  Finish().IgnoreError();
+}
+
+void GradientPush::Ready(int tensor) {
+  absl::MutexLock lock(&state_->mutex);
+  for (Stream* stream : state_->streams) {
+    if (stream != nullptr) stream->Ready(tensor);
+  }
+}
+
+absl::Status GradientPush::Finish() {
+  const auto over = [&]() ABSL_SHARED_LOCKS_REQUIRED(state_->mutex) {
+    return state_->running == 0;
+  };
+  absl::MutexLock lock(&state_->mutex);
+  state_->mutex.Await(absl::Condition(&over));
+  return state_->status;
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,42 @@
+// Pushes the gradient of one slot to all shards, each tensor as soon as it is made.
+
+#ifndef PERCENTDELTA_CLIENT_PUSH_H_
+#define PERCENTDELTA_CLIENT_PUSH_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "client/shard_channels.h"
+
+namespace percentdelta {
+
+// Thread-safe. One stream a shard, begun by the constructor; the destructor ends those that still
+// run. `channels` and `gradient` must outlive the push, and a tensor of `gradient` must not change
+// once it is ready.
+class GradientPush {
+ public:
+  GradientPush(const ShardChannels& channels, int64_t step, int32_t slot, absl::Duration deadline,
+               const std::vector<std::vector<float>>& gradient);
+  ~GradientPush();
+
+  // Says that the tensor's values are final: they are sent from now on. Once a tensor.
+  void Ready(int tensor);
+
+  // Waits until every shard has taken all of its slices. All tensors must be ready.
+  //   kFailedPrecondition  the shard is not at the step, or the generation is another
+  //   kUnavailable, kDeadlineExceeded, kCancelled  of the connection: push again, no harm is done
+  //   others               the shard refuses the gradient; the message names tensor and reason
+  absl::Status Finish();
+
+ private:
+  class Stream;
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_CLIENT_PUSH_H_

@@ -1,0 +1,86 @@
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/coordinator_stub.h"
+#include "common/clock.h"
+
+namespace percentdelta {
+namespace {
+
+class RetryingStub : public CoordinatorStub {
+ public:
+  RetryingStub(std::unique_ptr<CoordinatorStub> stub, std::string address, RetryPolicy policy,
+               Logger log)
+      : stub_(std::move(stub)),
+        address_(std::move(address)),
+        policy_(std::move(policy)),
+        log_(std::move(log)) {}
+
+  absl::StatusOr<ClusterJob> GetJob() override {
+    return Retry([&] { return stub_->GetJob(); });
+  }
+  absl::StatusOr<Lease> AcquireLease(const std::string& worker, const std::string& arithmetic,
+                                     absl::Duration max_wait) override {
+    return Retry([&] { return stub_->AcquireLease(worker, arithmetic, max_wait); });
+  }
+  absl::StatusOr<Lease> CompleteLease(const LeaseResult& result) override {
+    return Retry([&] { return stub_->CompleteLease(result); });
+  }
+  absl::StatusOr<Progress> GetProgress(int64_t from_step) override {
+    return Retry([&] { return stub_->GetProgress(from_step); });
+  }
+
+ private:
+  template <typename Call>
+  auto Retry(const Call& call) -> decltype(call()) {
+    const absl::Duration begin = clock_.Now();
+    // Jitter is not of the training: it must differ between workers, so it has no seed.
+    std::minstd_rand random{std::random_device{}()};
+    absl::Duration pause = policy_.first_pause;
+    bool said = false;
+    while (true) {
+      if (policy_.stopped && policy_.stopped()) return absl::CancelledError("stopped");
+      auto answer = call();
+      if (answer.ok() || !IsPassing(answer.status())) {
+        if (said) log_->info("coordinator answers again address={}", address_);
+        return answer;
+      }
+      if (!said) {
+        log_->warn("waiting for coordinator address={} error=\"{}\"", address_,
+                   answer.status().message());
+        said = true;
+      }
+      if (clock_.Now() - begin > policy_.give_up_after) {
+        return absl::UnavailableError(
+            absl::StrCat("the coordinator at ", address_, " has not answered for ",
+                         absl::FormatDuration(policy_.give_up_after),
+                         "; the last error: ", answer.status().message()));
+      }
+      absl::SleepFor(pause * std::uniform_real_distribution<double>(0.5, 1)(random));
+      pause = std::min(pause * 2, policy_.longest_pause);
+    }
+  }
+
+  const std::unique_ptr<CoordinatorStub> stub_;
+  const std::string address_;
+  const RetryPolicy policy_;
+  const Logger log_;
+  const SteadyClock clock_;
+};
+
+}  // namespace
+
+bool IsPassing(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+}
+
+std::unique_ptr<CoordinatorStub> MakeRetryingStub(std::unique_ptr<CoordinatorStub> stub,
+                                                  const std::string& address, RetryPolicy policy,
+                                                  Logger log) {
+  return std::make_unique<RetryingStub>(std::move(stub), address, std::move(policy),
+                                        std::move(log));
+}
+
+}  // namespace percentdelta

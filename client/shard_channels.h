@@ -1,0 +1,49 @@
+// Connections to the shards of one generation.
+
+#ifndef PERCENTDELTA_CLIENT_SHARD_CHANNELS_H_
+#define PERCENTDELTA_CLIENT_SHARD_CHANNELS_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/channel.h"
+#include "common/job.h"
+#include "common/partition.h"
+#include "percentdelta/v1/parameter_server.grpc.pb.h"
+
+namespace percentdelta {
+
+// Immutable after construction; thread-safe.
+class ShardChannels {
+ public:
+  ShardChannels(const ModelSpec& model, uint64_t generation,
+                const std::vector<std::string>& addresses)
+      : model_(model),
+        partition_(model, static_cast<int>(addresses.size())),
+        generation_(generation),
+        addresses_(addresses) {
+    for (const std::string& address : addresses) {
+      stubs_.push_back(v1::ParameterServer::NewStub(MakeChannel(address)));
+    }
+  }
+
+  int shards() const { return static_cast<int>(stubs_.size()); }
+  const ModelSpec& model() const { return model_; }
+  const Partition& partition() const { return partition_; }
+  uint64_t generation() const { return generation_; }
+  const std::string& address(int shard) const { return addresses_[shard]; }
+  v1::ParameterServer::Stub& stub(int shard) const { return *stubs_[shard]; }
+
+ private:
+  const ModelSpec model_;
+  const Partition partition_;
+  const uint64_t generation_;
+  const std::vector<std::string> addresses_;
+  std::vector<std::unique_ptr<v1::ParameterServer::Stub>> stubs_;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_CLIENT_SHARD_CHANNELS_H_

@@ -1,0 +1,116 @@
+#include "deploy/local/cluster.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace percentdelta {
+
+LocalCluster::LocalCluster(Options options) : options_(std::move(options)) {}
+
+absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(Options options) {
+  if (options.shards < 1 || options.workers < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected at least 1 shard and 0 workers, got ", options.shards, " and ",
+                     options.workers));
+  }
+  const int workers = options.workers;
+  std::unique_ptr<LocalCluster> cluster(new LocalCluster(std::move(options)));
+  if (absl::Status status = cluster->StartServers(); !status.ok()) return status;
+  for (int i = 0; i < workers; ++i) cluster->AddWorker();
+  return cluster;
+}
+
+absl::Status LocalCluster::StartServers() {
+  for (int shard = 0; shard < options_.shards; ++shard) {
+    Server::Options server;
+    server.job = options_.job;
+    server.shard = shard;
+    server.shards = options_.shards;
+    if (shard > 0) server.coordinator = servers_.front().address();
+    server.threads = options_.server_threads;
+    server.heartbeat_interval = options_.heartbeat_interval;
+    server.lease_deadline = options_.lease_deadline;
+    server.history_steps = options_.history_steps;
+    server.clock = options_.clock;
+    server.log = options_.log;
+    absl::StatusOr<Server> started = Server::Start(std::move(server));
+    if (!started.ok()) return started.status();
+    servers_.push_back(*std::move(started));
+  }
+  return absl::OkStatus();
+}
+
+LocalCluster::~LocalCluster() {
+  std::vector<std::unique_ptr<RunningWorker>> workers;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& running : workers_) running->worker->Stop();
+  }
+  // Ends the waiting calls of workers, who then see that they are to stop.
+  for (Server& server : servers_) server.Shutdown();
+  {
+    absl::MutexLock lock(&mutex_);
+    workers.swap(workers_);
+  }
+  for (const auto& running : workers) {
+    if (running->thread.joinable()) running->thread.join();
+  }
+}
+
+int LocalCluster::AddWorker() {
+  absl::MutexLock lock(&mutex_);
+  const int index = static_cast<int>(workers_.size());
+  Worker::Options worker;
+  worker.name = absl::StrCat(index);
+  worker.coordinator = coordinator();
+  worker.training_set = options_.training_set;
+  worker.test_set = options_.test_set;
+  worker.threads = options_.worker_threads;
+  if (worker.threads == 0) {
+    const int at_once = std::min(options_.workers, options_.job.gradients_per_step);
+    const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    worker.threads = std::max(1, cores / std::max(1, at_once));
+  }
+  worker.isa = options_.isa;
+  worker.log = options_.log;
+  workers_.push_back(std::make_unique<RunningWorker>());
+  RunningWorker* running = workers_.back().get();
+  running->worker = std::make_unique<Worker>(std::move(worker));
+  running->thread = std::thread([this, running] {
+    absl::Status status = running->worker->Run();
+    absl::MutexLock thread_lock(&mutex_);
+    running->status = std::move(status);
+    running->left = true;
+  });
+  return index;
+}
+
+void LocalCluster::StopWorker(int index) {
+  absl::MutexLock lock(&mutex_);
+  const RunningWorker& running = *workers_[index];
+  running.worker->Stop();
+  mutex_.Await(absl::Condition(&running.left));
+}
+
+bool LocalCluster::AllLeft() const {
+  return std::all_of(workers_.begin(), workers_.end(),
+                     [](const auto& running) { return running->left; });
+}
+
+absl::Status LocalCluster::AwaitWorkers() {
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(this, &LocalCluster::AllLeft));
+  for (const auto& running : workers_) {
+    if (!running->status.ok()) return running->status;
+  }
+  return absl::OkStatus();
+}
+
+bool LocalCluster::AwaitWorkersFor(absl::Duration timeout) {
+  absl::MutexLock lock(&mutex_);
+  return mutex_.AwaitWithTimeout(absl::Condition(this, &LocalCluster::AllLeft), timeout);
+}
+
+}  // namespace percentdelta

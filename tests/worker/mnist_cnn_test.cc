@@ -1,0 +1,380 @@
+#include "worker/models/mnist_cnn.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "common/job.h"
+#include "common/random.h"
+#include "common/thread_pool.h"
+#include "tests/worker/naive_layers.h"
+#include "worker/data/dataset.h"
+#include "worker/kernels/kernels.h"
+#include "worker/kernels/select.h"
+#include "worker/models/model.h"
+
+namespace percentdelta {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr CnnGeometry kSmall = {.height = 8,
+                                .width = 12,
+                                .kernel = 3,
+                                .conv1_channels = 3,
+                                .conv2_channels = 5,
+                                .fc1_outputs = 7,
+                                .classes = 10};
+
+TensorValues RandomWeights(const CnnGeometry& geometry, uint64_t seed) {
+  TensorValues weights;
+  for (const NamedShape& tensor : CnnTensors(geometry)) {
+    int64_t size = 1;
+    for (const int64_t dimension : tensor.shape) size *= dimension;
+    // About the deviation that keeps the signal's size.
+    const float scale =
+        tensor.shape.size() == 1 ? 0.1F : std::sqrt(6.0F * tensor.shape.back() / size);
+    weights.push_back(RandomFloats(seed++, size, scale));
+  }
+  return weights;
+}
+
+Batch RandomBatch(const CnnGeometry& geometry, int64_t count, uint64_t seed) {
+  Batch batch = {.count = count,
+                 .rows = static_cast<int32_t>(geometry.height),
+                 .columns = static_cast<int32_t>(geometry.width),
+                 .pixels = RandomFloats(seed, count * geometry.height * geometry.width, 1),
+                 .labels = {}};
+  for (float& pixel : batch.pixels) pixel = std::max(pixel, 0.0F);  // half of it black, as MNIST
+  RandomStream random(seed, 1);
+  for (int64_t i = 0; i < count; ++i) {
+    batch.labels.push_back(static_cast<uint8_t>(random.Below(geometry.classes)));
+  }
+  return batch;
+}
+
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+void ExpectSameBits(const TensorValues& a, const TensorValues& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t t = 0; t < a.size(); ++t) EXPECT_TRUE(SameBits(a[t], b[t])) << "tensor " << t;
+}
+
+struct Computed {
+  BatchResult result;
+  TensorValues gradient;
+};
+
+Computed Compute(Model& model, const TensorValues& weights, const Batch& batch) {
+  Computed computed;
+  const absl::StatusOr<BatchResult> result = model.Gradient(weights, batch, {}, computed.gradient);
+  EXPECT_TRUE(result.ok()) << result.status();
+  if (result.ok()) computed.result = *result;
+  return computed;
+}
+
+std::string TestName(const testing::TestParamInfo<const Kernels*>& info) {
+  return absl::StrReplaceAll(info.param->isa, {{"-", "_"}});
+}
+
+class MnistCnnTest : public testing::TestWithParam<const Kernels*> {
+ protected:
+  ThreadPool pool_{2};
+};
+INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, MnistCnnTest, testing::ValuesIn(SupportedKernels()),
+                         TestName);
+
+TEST_P(MnistCnnTest, HasTheNaiveNetworksLossAndItsDifferences) {
+  constexpr uint64_t kSeed = 400;
+  SCOPED_TRACE(absl::StrCat("seed ", kSeed));
+  MnistCnn model(kSmall, *GetParam(), pool_);
+  const TensorValues weights = RandomWeights(kSmall, kSeed);
+  const Batch batch = RandomBatch(kSmall, 19, kSeed + 50);
+  const Computed computed = Compute(model, weights, batch);
+
+  std::vector<Doubles> naive_weights;
+  for (const std::vector<float>& values : weights) naive_weights.push_back(ToDoubles(values));
+  EXPECT_NEAR(computed.result.loss_sum / 19, NaiveCnnLoss(kSmall, naive_weights, batch), 1e-6);
+  EXPECT_EQ(computed.result.examples, 19);
+  for (size_t t = 0; t < weights.size(); ++t) {
+    const auto loss = [&](const Doubles& values) {
+      std::vector<Doubles> changed = naive_weights;
+      changed[t] = values;
+      return NaiveCnnLoss(kSmall, changed, batch);
+    };
+    const auto entries = static_cast<int64_t>(weights[t].size());
+    ASSERT_EQ(computed.gradient[t].size(), weights[t].size());
+    for (int64_t i = 0; i < entries; i += 1 + entries / 40) {
+      EXPECT_NEAR(computed.gradient[t][i], Difference(loss, naive_weights[t], i), 2e-6)
+          << CnnTensors(kSmall)[t].name << " at " << i;
+    }
+  }
+}
+
+TEST_P(MnistCnnTest, BitsDoNotDependOnThreads) {
+  constexpr uint64_t kSeed = 500;
+  SCOPED_TRACE(absl::StrCat("seed ", kSeed));
+  const TensorValues weights = RandomWeights({}, kSeed);
+  std::vector<int64_t> counts = {37, 1};
+  // The job's batch with one table only: under a sanitizer it takes half a minute with all.
+  if (GetParam() == SupportedKernels().front()) counts.push_back(500);
+  for (const int64_t count : counts) {
+    const Batch batch = RandomBatch({}, count, kSeed + 50);
+    ThreadPool one(1);
+    MnistCnn model({}, *GetParam(), one);
+    const Computed expected = Compute(model, weights, batch);
+    for (const int threads : {2, 3, 5}) {
+      SCOPED_TRACE(absl::StrCat(count, " images, ", threads, " threads"));
+      ThreadPool pool(threads);
+      MnistCnn other({}, *GetParam(), pool);
+      const Computed got = Compute(other, weights, batch);
+      EXPECT_EQ(got.result.loss_sum, expected.result.loss_sum);
+      EXPECT_EQ(got.result.correct, expected.result.correct);
+      ExpectSameBits(got.gradient, expected.gradient);
+    }
+  }
+}
+
+TEST_P(MnistCnnTest, BitsDoNotDependOnWhatWasComputedBefore) {
+  constexpr uint64_t kSeed = 600;
+  SCOPED_TRACE(absl::StrCat("seed ", kSeed));
+  const TensorValues weights = RandomWeights({}, kSeed);
+  const Batch batch = RandomBatch({}, 37, kSeed + 50);
+  MnistCnn model({}, *GetParam(), pool_);
+  Computed computed = Compute(model, weights, batch);
+  const Computed expected = computed;
+
+  TensorValues broken = RandomWeights({}, kSeed + 100);
+  for (std::vector<float>& values : broken) values[0] = std::numeric_limits<float>::quiet_NaN();
+  Compute(model, broken, RandomBatch({}, 53, kSeed + 150));
+  ASSERT_TRUE(model.Evaluate(broken, RandomBatch({}, 64, kSeed + 160), {}).ok());
+  Compute(model, RandomWeights({}, kSeed + 100), RandomBatch({}, 1, kSeed + 150));
+
+  // Into the same memory, too.
+  const absl::StatusOr<BatchResult> again = model.Gradient(weights, batch, {}, computed.gradient);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->loss_sum, expected.result.loss_sum);
+  ExpectSameBits(computed.gradient, expected.gradient);
+}
+
+TEST_P(MnistCnnTest, BitsAreThoseOfEveryTableOfTheSameArithmetic) {
+  constexpr uint64_t kSeed = 700;
+  SCOPED_TRACE(absl::StrCat("seed ", kSeed));
+  const TensorValues weights = RandomWeights({}, kSeed);
+  const Batch batch = RandomBatch({}, 37, kSeed + 50);
+  MnistCnn model({}, *GetParam(), pool_);
+  const Computed expected = Compute(model, weights, batch);
+  for (const Kernels* kernels : SupportedKernels()) {
+    MnistCnn other({}, *kernels, pool_);
+    if (other.arithmetic() != model.arithmetic()) continue;
+    SCOPED_TRACE(kernels->isa);
+    const Computed got = Compute(other, weights, batch);
+    EXPECT_EQ(got.result.loss_sum, expected.result.loss_sum);
+    ExpectSameBits(got.gradient, expected.gradient);
+  }
+}
+
+TEST_P(MnistCnnTest, EvaluatesToTheLossOfTheGradient) {
+  MnistCnn model(kSmall, *GetParam(), pool_);
+  const TensorValues weights = RandomWeights(kSmall, 800);
+  const Batch batch = RandomBatch(kSmall, 1201, 850);  // more than Evaluate takes at a time
+  const Computed computed = Compute(model, weights, batch);
+  const absl::StatusOr<BatchResult> result = model.Evaluate(weights, batch, {});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->loss_sum, computed.result.loss_sum);
+  EXPECT_EQ(result->correct, computed.result.correct);
+  EXPECT_EQ(result->examples, 1201);
+}
+
+TEST_P(MnistCnnTest, LossOfWeightsThatAreNotFiniteIsReturned) {
+  MnistCnn model(kSmall, *GetParam(), pool_);
+  for (int t = 0; t < 8; ++t) {
+    TensorValues weights = RandomWeights(kSmall, 900);
+    for (float& value : weights[t]) value = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_FALSE(
+        std::isfinite(Compute(model, weights, RandomBatch(kSmall, 3, 950)).result.loss_sum))
+        << "tensor " << t;
+  }
+}
+
+// The rest is about no arithmetic: the best instruction set will do.
+class MnistCnnHooksTest : public testing::Test {
+ protected:
+  ThreadPool pool_{2};
+  MnistCnn model_{kSmall, *SupportedKernels().front(), pool_};
+  const TensorValues weights_ = RandomWeights(kSmall, 1000);
+  const Batch batch_ = RandomBatch(kSmall, 5, 1050);
+};
+
+TEST_F(MnistCnnHooksTest, AreCalledInOrderOnTheCallingThread) {
+  const Computed expected = Compute(model_, weights_, batch_);
+  TensorValues arriving(weights_.size());
+  TensorValues gradient;
+  std::vector<std::string> calls;
+  const std::thread::id thread = std::this_thread::get_id();
+  const TensorHooks hooks = {
+      .await_weights =
+          [&](int tensor) {
+            EXPECT_EQ(std::this_thread::get_id(), thread);
+            calls.push_back(absl::StrCat("await ", tensor));
+            arriving[tensor] = weights_[tensor];  // only now: it was not read before
+            return absl::OkStatus();
+          },
+      .gradient_ready =
+          [&](int tensor) {
+            EXPECT_EQ(std::this_thread::get_id(), thread);
+            calls.push_back(absl::StrCat("ready ", tensor));
+            EXPECT_TRUE(SameBits(gradient[tensor], expected.gradient[tensor])) << tensor;
+          },
+  };
+  const absl::StatusOr<BatchResult> result = model_.Gradient(arriving, batch_, hooks, gradient);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->loss_sum, expected.result.loss_sum);
+  ExpectSameBits(gradient, expected.gradient);
+  EXPECT_THAT(calls, ElementsAre("await 0", "await 1", "await 2", "await 3", "await 4", "await 5",
+                                 "await 6", "await 7", "ready 7", "ready 6", "ready 5", "ready 4",
+                                 "ready 3", "ready 2", "ready 1", "ready 0"));
+}
+
+TEST_F(MnistCnnHooksTest, EvaluateAwaitsEachTensorOnce) {
+  const Batch batch = RandomBatch(kSmall, 1001, 1060);
+  std::vector<int> awaited;
+  const TensorHooks hooks = {.await_weights =
+                                 [&](int tensor) {
+                                   awaited.push_back(tensor);
+                                   return absl::OkStatus();
+                                 },
+                             .gradient_ready = [](int tensor) { FAIL() << tensor; }};
+  ASSERT_TRUE(model_.Evaluate(weights_, batch, hooks).ok());
+  EXPECT_THAT(awaited, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+TEST_F(MnistCnnHooksTest, AnErrorEndsTheComputation) {
+  for (int failing = 0; failing < 8; ++failing) {
+    int last = -1;
+    const TensorHooks hooks = {.await_weights = [&](int tensor) -> absl::Status {
+                                 last = tensor;
+                                 if (tensor == failing) return absl::AbortedError("lease lost");
+                                 return absl::OkStatus();
+                               },
+                               .gradient_ready = [](int tensor) { FAIL() << tensor; }};
+    TensorValues gradient;
+    EXPECT_EQ(model_.Gradient(weights_, batch_, hooks, gradient).status(),
+              absl::AbortedError("lease lost"));
+    EXPECT_EQ(last, failing);
+    EXPECT_EQ(model_.Evaluate(weights_, batch_, hooks).status(), absl::AbortedError("lease lost"));
+  }
+}
+
+TEST_F(MnistCnnHooksTest, BadArgumentsAreRefused) {
+  const auto refusal = [&](const TensorValues& weights, const Batch& batch) {
+    TensorValues gradient;
+    const absl::Status status = model_.Gradient(weights, batch, {}, gradient).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(model_.Evaluate(weights, batch, {}).status(), status);
+    return std::string(status.message());
+  };
+  EXPECT_THAT(refusal(weights_, Batch()), HasSubstr("without images"));
+  EXPECT_THAT(refusal(weights_, RandomBatch({}, 5, 1)), HasSubstr("takes 8 x 12"));
+  Batch short_batch = batch_;
+  short_batch.pixels.pop_back();
+  EXPECT_THAT(refusal(weights_, short_batch), HasSubstr("with 479 pixels (expected 480)"));
+  Batch unknown_label = batch_;
+  unknown_label.labels[3] = 10;
+  EXPECT_THAT(refusal(weights_, unknown_label), HasSubstr("label 10 of image 3"));
+  TensorValues short_tensor = weights_;
+  short_tensor[5].pop_back();
+  EXPECT_THAT(refusal(short_tensor, batch_),
+              HasSubstr("\"fc1/biases\": expected 7 entries, got 6"));
+  EXPECT_THAT(refusal({}, batch_), HasSubstr("\"conv1/weights\": expected 27 entries, got 0"));
+}
+
+class MakeModelTest : public testing::Test {
+ protected:
+  MakeModelTest() {
+    spec_.architecture = "mnist_cnn";
+    for (const NamedShape& tensor : CnnTensors({})) {
+      spec_.tensors.push_back({tensor.name, tensor.shape, ConstantInitializer()});
+    }
+  }
+
+  std::string Refusal(absl::StatusCode code, const std::string& isa = "") {
+    const absl::Status status = MakeModel(spec_, {.pool = &pool_, .isa = isa}).status();
+    EXPECT_EQ(status.code(), code) << status;
+    return std::string(status.message());
+  }
+
+  ThreadPool pool_{1};
+  ModelSpec spec_;
+};
+
+TEST_F(MakeModelTest, MakesThePapersNetworkOnEveryInstructionSet) {
+  EXPECT_EQ(spec_.size(), 3274634);
+  for (const Kernels* kernels : SupportedKernels()) {
+    const auto model = MakeModel(spec_, {.pool = &pool_, .isa = kernels->isa});
+    ASSERT_TRUE(model.ok()) << model.status();
+    EXPECT_EQ((*model)->arithmetic(), kernels->arithmetic);
+  }
+  const auto best = MakeModel(spec_, {.pool = &pool_, .isa = ""});
+  ASSERT_TRUE(best.ok()) << best.status();
+  EXPECT_EQ((*best)->arithmetic(), SupportedKernels().front()->arithmetic);
+}
+
+TEST_F(MakeModelTest, NamesTheArchitecturesThatThereAre) {
+  spec_.architecture = "resnet";
+  EXPECT_THAT(Refusal(absl::StatusCode::kNotFound),
+              AllOf(HasSubstr("\"resnet\""), HasSubstr("\"mnist_cnn\"")));
+}
+
+TEST_F(MakeModelTest, RefusesAnotherShape) {
+  spec_.tensors[4].shape = {1024, 3136};
+  EXPECT_THAT(Refusal(absl::StatusCode::kInvalidArgument),
+              HasSubstr("expected \"fc1/weights\" of shape [3136, 1024], got \"fc1/weights\" of "
+                        "shape [1024, 3136]"));
+}
+
+TEST_F(MakeModelTest, RefusesAnotherNameAndAnotherOrder) {
+  spec_.tensors[1].name = "conv1/bias";
+  EXPECT_THAT(Refusal(absl::StatusCode::kInvalidArgument),
+              HasSubstr("tensor 1: expected \"conv1/biases\" of shape [32], got \"conv1/bias\""));
+  spec_.tensors[1].name = "conv1/biases";
+  std::swap(spec_.tensors[6], spec_.tensors[7]);
+  EXPECT_THAT(Refusal(absl::StatusCode::kInvalidArgument),
+              HasSubstr("tensor 6: expected \"fc2/weights\" of shape [1024, 10], got "
+                        "\"fc2/biases\" of shape [10]"));
+}
+
+TEST_F(MakeModelTest, RefusesTensorsTooFewAndTooMany) {
+  const TensorSpec last = spec_.tensors.back();
+  spec_.tensors.pop_back();
+  EXPECT_THAT(Refusal(absl::StatusCode::kInvalidArgument),
+              HasSubstr("expected \"fc2/biases\" of shape [10], got the end of the job's 7"));
+  spec_.tensors.push_back(last);
+  spec_.tensors.push_back({"fc3/weights", {10}, ConstantInitializer()});
+  EXPECT_THAT(Refusal(absl::StatusCode::kInvalidArgument),
+              HasSubstr("expected 8 tensors, got 9, the first too many being \"fc3/weights\""));
+}
+
+TEST_F(MakeModelTest, RefusesAnUnknownInstructionSet) {
+  EXPECT_THAT(Refusal(absl::StatusCode::kInvalidArgument, "x86-64-v9"),
+              AllOf(HasSubstr("\"x86-64-v9\""), HasSubstr("generic")));
+}
+
+}  // namespace
+}  // namespace percentdelta

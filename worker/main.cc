@@ -1,0 +1,101 @@
+// pd-worker: computes gradients for a cluster until the training is finished.
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "common/log.h"
+#include "worker/data/idx.h"
+#include "worker/worker.h"
+
+ABSL_FLAG(std::string, coordinator, "127.0.0.1:5000", "host:port of shard 0");
+ABSL_FLAG(std::string, data, "data/mnist", "directory with the four IDX files, plain or gzipped");
+ABSL_FLAG(std::string, name, "", "in logs; empty: host name and process id");
+ABSL_FLAG(int, threads, 0, "threads that compute gradients; 0: one a core");
+ABSL_FLAG(std::string, isa, "",
+          "x86-64-v2, x86-64-v3 or x86-64-v4; empty: the best of this processor. All workers of "
+          "a cluster must compute with the same");
+ABSL_FLAG(absl::Duration, give_up_after, absl::Minutes(10),
+          "how long the cluster may be out of reach");
+
+namespace percentdelta {
+namespace {
+
+constexpr int kExitFailure = 1;
+
+int Fail(const absl::Status& status) {
+  std::cerr << "pd-worker: " << status.message() << "\n";
+  return kExitFailure;
+}
+
+std::string DefaultName() {
+  char host[256] = "worker";
+  gethostname(host, sizeof(host) - 1);
+  return absl::StrCat(host, "-", getpid());
+}
+
+int Run() {
+  // Blocked before any thread starts, so that the one below alone takes them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  absl::StatusOr<Dataset> training_set = ReadTrainingSet(absl::GetFlag(FLAGS_data));
+  if (!training_set.ok()) return Fail(training_set.status());
+  absl::StatusOr<Dataset> test_set = ReadTestSet(absl::GetFlag(FLAGS_data));
+  if (!test_set.ok()) return Fail(test_set.status());
+
+  Worker::Options options;
+  options.name = absl::GetFlag(FLAGS_name).empty() ? DefaultName() : absl::GetFlag(FLAGS_name);
+  options.coordinator = absl::GetFlag(FLAGS_coordinator);
+  options.training_set = std::make_shared<const Dataset>(*std::move(training_set));
+  options.test_set = std::make_shared<const Dataset>(*std::move(test_set));
+  options.threads = absl::GetFlag(FLAGS_threads);
+  options.isa = absl::GetFlag(FLAGS_isa);
+  options.give_up_after = absl::GetFlag(FLAGS_give_up_after);
+  options.log = MakeLogger(absl::StrCat("worker-", options.name));
+  const Logger log = options.log;
+
+  Worker worker(std::move(options));
+  std::thread([&worker, signals, log] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    log->info("stopping signal={}", signal);
+    worker.Stop();
+  }).detach();
+  const absl::Status status = worker.Run();
+  log->info("stopped");
+  // At once: the detached thread still waits for a signal, and looks at the worker.
+  const int code = status.ok() ? 0 : Fail(status);
+  std::cerr.flush();
+  _exit(code);
+}
+
+}  // namespace
+}  // namespace percentdelta
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage(
+      "Worker: computes gradients for a cluster until the training is finished.\n"
+      "  pd-worker --coordinator=HOST:5000 --data=data/mnist");
+  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
+  if (rest.size() > 1) {
+    std::cerr << "pd-worker: unexpected argument " << rest[1] << " (see pd-worker --help)\n";
+    return 2;
+  }
+  return percentdelta::Run();
+}

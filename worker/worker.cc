@@ -1,0 +1,223 @@
+#include "worker/worker.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/pull.h"
+#include "client/push.h"
+#include "common/clock.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr absl::Duration kCallDeadline = absl::Seconds(5);
+constexpr absl::Duration kLongestWait = absl::Seconds(5);
+constexpr absl::Duration kGatheringPause = absl::Milliseconds(100);
+constexpr absl::Duration kFirstPause = absl::Milliseconds(20);
+constexpr absl::Duration kLongestPause = absl::Seconds(2);
+
+// Whose fault an error is: the work's own (a loss that is not finite, data that do not fit), or
+// the world's (weights gone, a connection lost, another generation).
+bool IsOfTheWorld(const absl::Status& status) {
+  return IsPassing(status) || absl::IsFailedPrecondition(status) || absl::IsCancelled(status) ||
+         absl::IsResourceExhausted(status);
+}
+
+absl::Status CheckCount(absl::string_view what, int64_t expected, int64_t got) {
+  if (expected == got) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "data: expected ", expected, " ", what, " examples as the job says, got ", got));
+}
+
+}  // namespace
+
+Worker::Worker(Options options)
+    : options_([&] {
+        if (options.log == nullptr) options.log = MakeSilentLogger();
+        return std::move(options);
+      }()),
+      pool_(options_.threads > 0 ? options_.threads
+                                 : std::max(1U, std::thread::hardware_concurrency())) {
+  RetryPolicy policy;
+  policy.give_up_after = options_.give_up_after;
+  policy.stopped = [this] { return stopped_.load(); };
+  coordinator_ = MakeRetryingStub(MakeCoordinatorStub(options_.coordinator, kCallDeadline),
+                                  options_.coordinator, std::move(policy), options_.log);
+}
+
+Worker::~Worker() = default;
+
+absl::Status Worker::CheckData(const Job& job) const {
+  absl::Status status =
+      CheckCount("training", job.data.training_examples, options_.training_set->count);
+  if (status.ok() && job.evaluation) {
+    status = CheckCount("test", job.data.test_examples, options_.test_set->count);
+  }
+  return status;
+}
+
+absl::Status Worker::Enter() {
+  bool said = false;
+  while (!stopped_) {
+    absl::StatusOr<ClusterJob> cluster = coordinator_->GetJob();
+    if (!cluster.ok()) return cluster.status();
+    if (cluster->generation == 0) {
+      if (!said) options_.log->info("waiting for shards");
+      said = true;
+      absl::SleepFor(kGatheringPause);
+      continue;
+    }
+    if (model_ != nullptr && cluster->job_hash != cluster_.job_hash) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the cluster has begun another job: expected ",
+                       cluster_.job_hash.substr(0, 12), ", got ", cluster->job_hash.substr(0, 12),
+                       "; start the worker anew"));
+    }
+    const Job& job = cluster->job;
+    if (model_ == nullptr) {
+      if (absl::Status status = CheckData(job); !status.ok()) return status;
+      absl::StatusOr<std::unique_ptr<Model>> model =
+          MakeModel(job.model, {&pool_, options_.isa});
+      if (!model.ok()) return model.status();
+      model_ = *std::move(model);
+      batches_ = std::make_unique<BatchSource>(job.seed, job.data.training_examples);
+    }
+    channels_ =
+        std::make_unique<ShardChannels>(job.model, cluster->generation, cluster->shard_addresses);
+    cluster_ = *std::move(cluster);
+    options_.log->info("joined generation={} shards={} job={} arithmetic={} threads={}",
+                       cluster_.generation, channels_->shards(), cluster_.job.name,
+                       model_->arithmetic(), pool_.threads());
+    return absl::OkStatus();
+  }
+  return absl::CancelledError("stopped");
+}
+
+absl::Status Worker::Run() {
+  absl::Status status = Enter();
+  absl::StatusOr<Lease> lease = Lease{};
+  while (status.ok() && !stopped_) {
+    if (lease->kind == Lease::Kind::kWait) lease = NextLease();
+    if (!lease.ok()) {
+      status = lease.status();
+      break;
+    }
+    if (lease->kind == Lease::Kind::kFinished) {
+      options_.log->info("training finished");
+      return absl::OkStatus();
+    }
+    if (lease->kind == Lease::Kind::kFailed) {
+      return absl::AbortedError(absl::StrCat("the training failed: ", lease->message));
+    }
+    if (lease->kind == Lease::Kind::kWait) continue;
+    if (lease->generation != cluster_.generation) status = Enter();
+    if (!status.ok()) break;
+    LeaseResult result;
+    const absl::Status performed = lease->kind == Lease::Kind::kTrain
+                                       ? Train(*lease, result)
+                                       : Evaluate(*lease, result);
+    lease = Report(*lease, performed, std::move(result));
+    if (!lease.ok()) status = lease.status();
+  }
+  return stopped_ ? absl::OkStatus() : status;
+}
+
+absl::StatusOr<Lease> Worker::NextLease() {
+  return coordinator_->AcquireLease(options_.name, model_->arithmetic(), kLongestWait);
+}
+
+absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& status,
+                                     LeaseResult result) {
+  result.generation = lease.generation;
+  result.lease_id = lease.id;
+  result.worker = options_.name;
+  if (status.ok()) {
+    failures_ = 0;
+  } else {
+    result.failure = std::string(status.message());
+    result.not_at_fault = IsOfTheWorld(status);
+    options_.log->warn("lease dropped step={} slot={} at_fault={} reason=\"{}\"", lease.step,
+                       lease.slot, !result.not_at_fault, status.message());
+    PauseAfterFailure();
+  }
+  absl::StatusOr<Lease> next = coordinator_->CompleteLease(result);
+  // Of another generation by now: the lease is void, and so is its result.
+  if (!next.ok() && absl::IsFailedPrecondition(next.status())) return Lease{};
+  return next;
+}
+
+void Worker::PauseAfterFailure() {
+  std::minstd_rand random{std::random_device{}()};  // workers must not come back all at once
+  const absl::Duration pause =
+      std::min(kFirstPause * std::exp2(std::min(failures_, 16)), kLongestPause);
+  ++failures_;
+  absl::SleepFor(pause * std::uniform_real_distribution<double>(0.5, 1)(random));
+}
+
+absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
+  const SteadyClock clock;
+  const absl::Duration begin = clock.Now();
+  WeightPull pull(*channels_, lease.step, lease.deadline, weights_);
+  const absl::Span<const int64_t> examples = batches_->Examples(
+      lease.batch.epoch, lease.batch.batch_index, cluster_.job.batch_size);
+  GatherBatch(*options_.training_set, examples, batch_);
+
+  gradient_.resize(cluster_.job.model.tensors.size());
+  GradientPush push(*channels_, lease.step, lease.slot, lease.deadline, gradient_);
+  TensorHooks hooks;
+  hooks.await_weights = [&](int tensor) {
+    const absl::Duration before = clock.Now();
+    absl::Status status = pull.AwaitTensor(tensor);
+    result.pull += clock.Now() - before;
+    return status;
+  };
+  hooks.gradient_ready = [&](int tensor) { push.Ready(tensor); };
+  const absl::StatusOr<BatchResult> batch = model_->Gradient(weights_, batch_, hooks, gradient_);
+  if (!batch.ok()) return batch.status();
+  const absl::Duration computed = clock.Now();
+  result.compute = computed - begin - result.pull;
+  if (!std::isfinite(batch->loss_sum)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the loss of step ", lease.step, " is not finite: the training diverges;"
+                     " take a smaller learning rate, or dampen the momentum"));
+  }
+  absl::Status status = push.Finish();
+  result.push = clock.Now() - computed;
+  result.loss_sum = batch->loss_sum;
+  result.correct = batch->correct;
+  result.examples = batch->examples;
+  return status;
+}
+
+absl::Status Worker::Evaluate(const Lease& lease, LeaseResult& result) {
+  if (lease.first_example < 0 || lease.example_count < 1 ||
+      lease.first_example + lease.example_count > options_.test_set->count) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "evaluation: expected test examples within 0..", options_.test_set->count - 1, ", got ",
+        lease.example_count, " from ", lease.first_example));
+  }
+  const SteadyClock clock;
+  const absl::Duration begin = clock.Now();
+  WeightPull pull(*channels_, lease.step, lease.deadline, weights_);
+  std::vector<int64_t> examples(lease.example_count);
+  std::iota(examples.begin(), examples.end(), lease.first_example);
+  GatherBatch(*options_.test_set, examples, batch_);
+  TensorHooks hooks;
+  hooks.await_weights = [&](int tensor) { return pull.AwaitTensor(tensor); };
+  const absl::StatusOr<BatchResult> batch = model_->Evaluate(weights_, batch_, hooks);
+  if (!batch.ok()) return batch.status();
+  result.compute = clock.Now() - begin;
+  result.loss_sum = batch->loss_sum;
+  result.correct = batch->correct;
+  result.examples = batch->examples;
+  return absl::OkStatus();
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,90 @@
+// A worker: leases a batch, pulls the weights of its step, computes the gradient, pushes it,
+// forgets everything. The binary pd-worker, pd-local and the tests all run it through this class.
+
+#ifndef PERCENTDELTA_WORKER_WORKER_H_
+#define PERCENTDELTA_WORKER_WORKER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/coordinator_stub.h"
+#include "client/shard_channels.h"
+#include "common/log.h"
+#include "common/thread_pool.h"
+#include "worker/data/batches.h"
+#include "worker/data/dataset.h"
+#include "worker/models/model.h"
+
+namespace percentdelta {
+
+// Run on one thread; Stop may be called from any.
+class Worker {
+ public:
+  struct Options {
+    std::string name;         // in logs and in the coordinator's count of workers
+    std::string coordinator;  // "host:port" of shard 0
+
+    // Shared with other workers of the process; not null.
+    std::shared_ptr<const Dataset> training_set;
+    std::shared_ptr<const Dataset> test_set;
+
+    int threads = 0;  // that compute gradients; 0: one a core
+    std::string isa;  // see ModelOptions
+
+    // How long the cluster may be out of reach before the worker gives up.
+    absl::Duration give_up_after = absl::Minutes(10);
+
+    Logger log;  // null: silent
+  };
+
+  explicit Worker(Options options);
+  ~Worker();
+
+  // Works until the training is finished (kOk) or Stop is called (kOk).
+  //   kAborted             the training failed; the message says why
+  //   kInvalidArgument, kNotFound, kFailedPrecondition  job, data, model or arithmetic do not fit
+  //                        together; trying again would not help
+  //   kUnavailable         the cluster was out of reach for too long
+  absl::Status Run();
+
+  // Makes Run return after the lease in hand.
+  void Stop() { stopped_ = true; }
+
+ private:
+  // The cluster's present generation, as far as the worker needs it.
+  absl::Status Enter();
+  absl::Status CheckData(const Job& job) const;
+
+  absl::Status Train(const Lease& lease, LeaseResult& result);
+  absl::Status Evaluate(const Lease& lease, LeaseResult& result);
+  absl::StatusOr<Lease> NextLease();
+  absl::StatusOr<Lease> Report(const Lease& lease, const absl::Status& status,
+                               LeaseResult result);
+  void PauseAfterFailure();
+
+  const Options options_;
+  std::atomic<bool> stopped_{false};
+  ThreadPool pool_;
+  std::unique_ptr<CoordinatorStub> coordinator_;
+
+  // Of the job, once it is known.
+  ClusterJob cluster_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<BatchSource> batches_;
+  std::unique_ptr<ShardChannels> channels_;
+
+  // Of the lease in hand; kept for their memory.
+  TensorValues weights_;
+  TensorValues gradient_;
+  Batch batch_;
+  int failures_ = 0;  // in a row, for which the worker is not to blame
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_WORKER_WORKER_H_
