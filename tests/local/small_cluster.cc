@@ -1,0 +1,148 @@
+#include "tests/local/small_cluster.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "client/pull.h"
+#include "client/push.h"
+#include "common/job_codec.h"
+#include "common/random.h"
+#include "gtest/gtest.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr absl::Duration kPatience = absl::Seconds(30);
+
+}  // namespace
+
+Job SmallMnistJob(int64_t steps) {
+  Job job = *LoadJob("");
+  job.name = "small";
+  job.max_steps = steps;
+  job.gradients_per_step = 2;
+  job.batch_size = 16;
+  job.data = {kTrainingImages, kTestImages};
+  job.evaluation = EvaluationSpec{10, 16};
+  return job;
+}
+
+std::shared_ptr<const Dataset> SyntheticDataset(int64_t images, uint64_t seed) {
+  Dataset dataset;
+  dataset.count = images;
+  dataset.rows = 28;
+  dataset.columns = 28;
+  RandomStream random(seed, 0);
+  for (int64_t image = 0; image < images; ++image) {
+    const auto label = static_cast<int>(random.Below(10));
+    dataset.labels.push_back(static_cast<uint8_t>(label));
+    for (int y = 0; y < 28; ++y) {
+      for (int x = 0; x < 28; ++x) {
+        const bool spot = y / 5 == label / 2 && x / 14 == label % 2;
+        dataset.pixels.push_back(static_cast<uint8_t>(random.Below(64) + (spot ? 160 : 0)));
+      }
+    }
+  }
+  return std::make_shared<const Dataset>(std::move(dataset));
+}
+
+LocalCluster::Options SmallOptions(Job job) {
+  LocalCluster::Options options;
+  options.job = std::move(job);
+  options.training_set = SyntheticDataset(kTrainingImages, 1);
+  options.test_set = SyntheticDataset(kTestImages, 2);
+  options.heartbeat_interval = absl::Milliseconds(50);
+  return options;
+}
+
+Job MadeUpJob(int64_t steps) {
+  Job job = SmallMnistJob(steps);
+  job.name = "made-up";
+  job.model.architecture = "none";
+  job.evaluation.reset();
+  const TruncatedNormalInitializer normal{0.1};
+  job.model.tensors = {{"a/weights", {5, 10000}, normal},
+                       {"a/biases", {7}, ConstantInitializer{0.1}},
+                       {"b/weights", {130, 130}, normal},
+                       {"b/scale", {}, ConstantInitializer{2}}};
+  return job;
+}
+
+ClusterJob AwaitGeneration(const std::string& coordinator) {
+  const auto stub = MakeCoordinatorStub(coordinator, absl::Seconds(5));
+  const absl::Time give_up = absl::Now() + kPatience;
+  while (absl::Now() < give_up) {
+    const absl::StatusOr<ClusterJob> job = stub->GetJob();
+    // A lease, or the word that there is none, comes only from an open generation.
+    if (job.ok() && job->generation != 0) return *job;
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  ADD_FAILURE() << "no generation was opened within " << kPatience;
+  return {};
+}
+
+ServersOnly::ServersOnly(const Job& job, int shards) {
+  for (int shard = 0; shard < shards; ++shard) {
+    Server::Options options;
+    options.job = job;
+    options.shard = shard;
+    options.shards = shards;
+    options.threads = 2;
+    options.heartbeat_interval = absl::Milliseconds(20);
+    if (shard > 0) options.coordinator = coordinator();
+    servers_.push_back(*Server::Start(std::move(options)));
+  }
+  cluster_job_ = AwaitGeneration(coordinator());
+  channels_ = std::make_unique<ShardChannels>(job.model, cluster_job_.generation,
+                                              cluster_job_.shard_addresses);
+  Pull(0);  // every shard has entered
+}
+
+Weights ServersOnly::Pull(int64_t step) const {
+  Weights weights;
+  weights.step = step;
+  const absl::Time give_up = absl::Now() + kPatience;
+  absl::Status status;
+  do {
+    status = WeightPull(*channels_, step, absl::Seconds(10), weights.values).AwaitAll();
+  } while (absl::IsUnavailable(status) && absl::Now() < give_up);
+  EXPECT_TRUE(status.ok()) << status;
+  return weights;
+}
+
+absl::Status ServersOnly::Push(int64_t step, int32_t slot,
+                               const std::vector<std::vector<float>>& gradient) {
+  GradientPush push(*channels_, step, slot, absl::Seconds(10), gradient);
+  for (size_t tensor = 0; tensor < gradient.size(); ++tensor) push.Ready(static_cast<int>(tensor));
+  return push.Finish();
+}
+
+std::vector<std::vector<float>> RandomGradient(const ModelSpec& model, uint64_t seed) {
+  std::vector<std::vector<float>> gradient;
+  for (const TensorSpec& tensor : model.tensors) {
+    RandomStream random(seed, gradient.size());
+    std::vector<float>& values = gradient.emplace_back(tensor.size());
+    for (float& value : values) value = static_cast<float>(2 * random.Uniform() - 1);
+  }
+  return gradient;
+}
+
+std::string TrainAndChecksum(LocalCluster::Options options) {
+  const int64_t last = options.job.max_steps;
+  absl::StatusOr<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(std::move(options));
+  EXPECT_TRUE(cluster.ok()) << cluster.status();
+  if (!cluster.ok()) return "";
+  const absl::Status status = (*cluster)->AwaitWorkers();
+  EXPECT_TRUE(status.ok()) << status;
+  Cluster::Options client_options;
+  client_options.coordinator = (*cluster)->coordinator();
+  const Cluster client(client_options);
+  const absl::StatusOr<ClusterJob> job = client.GetJob();
+  EXPECT_TRUE(job.ok()) << job.status();
+  const absl::StatusOr<Weights> weights = client.PullWeights(*job, last);
+  EXPECT_TRUE(weights.ok()) << weights.status();
+  return weights.ok() ? ChecksumOf(*weights) : "";
+}
+
+}  // namespace percentdelta
