@@ -59,7 +59,7 @@ struct RetryPolicy {
   // A call gives up when it has failed for so long.
   absl::Duration give_up_after = absl::Minutes(10);
 
-  // Asked before each attempt; true ends the call with kCancelled. Empty: never.
+  // Asked after each failed attempt; true ends the call with kCancelled. Empty: never.
   std::function<bool()> stopped;
 };
 

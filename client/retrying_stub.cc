@@ -41,12 +41,12 @@ class RetryingStub : public CoordinatorStub {
     absl::Duration pause = policy_.first_pause;
     bool said = false;
     while (true) {
-      if (policy_.stopped && policy_.stopped()) return absl::CancelledError("stopped");
       auto answer = call();
       if (answer.ok() || !IsPassing(answer.status())) {
         if (said) log_->info("coordinator answers again address={}", address_);
         return answer;
       }
+      if (policy_.stopped && policy_.stopped()) return absl::CancelledError("stopped");
       if (!said) {
         log_->warn("waiting for coordinator address={} error=\"{}\"", address_,
                    answer.status().message());

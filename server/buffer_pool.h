@@ -31,8 +31,7 @@ class BufferPool {
   }
 
  private:
-  // What is kept for later; beyond it buffers are freed. A slice needs the present weights, the
-  // next, and the evaluated ones at a time.
+  // What is kept for later; beyond it buffers are freed.
   static constexpr size_t kKept = 3;
 
   struct FreeList {

@@ -1,6 +1,7 @@
 #include "server/shard_slice.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/initial_weights.h"
@@ -60,7 +61,7 @@ void ShardSlice::Publish(Buffer next) {
   Snapshot published;
   {
     absl::MutexLock lock(&mutex_);
-    present_ = {slice_, present_.step + 1, std::move(next)};
+    before_ = std::exchange(present_, {slice_, present_.step + 1, std::move(next)});
     if (job_.EvaluatesAt(present_.step)) evaluated_ = present_;
     std::fill(seen_.begin(), seen_.end(), false);
     staged_count_ = 0;
@@ -91,6 +92,8 @@ absl::Status ShardSlice::Await(int64_t step, const std::shared_ptr<PullSink>& si
     }
     if (step == present_.step) {
       found = present_;
+    } else if (before_.values != nullptr && before_.step == step) {
+      found = before_;
     } else if (evaluated_.values != nullptr && evaluated_.step == step) {
       found = evaluated_;
     } else {

@@ -73,8 +73,11 @@ class ShardSlice {
   Snapshot present() const;
 
   // Delivers the snapshot of exactly `step`, now or when it is published; a sink that is gone by
-  // then is skipped. kFailedPrecondition: the step is past and not retained. Retained is, beside
-  // the present one, the last step at which the job evaluates.
+  // then is skipped. kFailedPrecondition: the step is past and not retained. Retained are, beside
+  // the present one,
+  //   the step before: the worker that pushed its last gradient may have died before it could say
+  //   so, and then somebody computes that gradient, and its loss, once more;
+  //   the last step at which the job evaluates.
   absl::Status Await(int64_t step, const std::shared_ptr<PullSink>& sink);
 
   // Ends all pulls that wait, and those that would wait later.
@@ -93,6 +96,7 @@ class ShardSlice {
 
   mutable absl::Mutex mutex_;
   Snapshot present_ ABSL_GUARDED_BY(mutex_);
+  Snapshot before_ ABSL_GUARDED_BY(mutex_);     // values may be null
   Snapshot evaluated_ ABSL_GUARDED_BY(mutex_);  // values may be null
   std::vector<Buffer> staged_ ABSL_GUARDED_BY(mutex_);  // by slot; null: not there yet
   std::vector<bool> seen_ ABSL_GUARDED_BY(mutex_);      // by slot; stays set during the update

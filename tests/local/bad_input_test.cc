@@ -325,7 +325,11 @@ TEST(DuplicateTest, StaleAndRepeatedPushesChangeNothing) {
   ASSERT_TRUE(undisturbed.Push(0, 1, RandomGradient(job.model, 2)).ok());
   EXPECT_EQ(ChecksumOf(undisturbed.Pull(1)), after);
 
-  // The weights of a past step are gone, and it says so.
+  // The weights of the step before are retained, those of a past one gone, and it says so.
+  ASSERT_TRUE(servers.Push(1, 0, RandomGradient(job.model, 3)).ok());
+  ASSERT_TRUE(servers.Push(1, 1, RandomGradient(job.model, 4)).ok());
+  EXPECT_EQ(servers.Pull(2).step, 2);
+  EXPECT_EQ(ChecksumOf(servers.Pull(1)), after);
   std::vector<std::vector<float>> values;
   grpc::ClientContext context;
   v1::PullRequest request;
@@ -337,7 +341,7 @@ TEST(DuplicateTest, StaleAndRepeatedPushesChangeNothing) {
   const grpc::Status gone = stream->Finish();
   EXPECT_EQ(gone.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_THAT(gone.error_message(),
-              AllOf(HasSubstr("step 0 are gone"), HasSubstr("expected step 1"),
+              AllOf(HasSubstr("step 0 are gone"), HasSubstr("expected step 2"),
                     HasSubstr("got 0")));
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <ostream>
 #include <vector>
 
 #include "common/random.h"
@@ -117,5 +118,7 @@ std::vector<float> RandomFloats(uint64_t seed, int64_t count, float scale) {
   }
   return values;
 }
+
+void PrintTo(const Kernels* kernels, std::ostream* out) { *out << kernels->isa; }
 
 }  // namespace percentdelta

@@ -7,9 +7,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <ostream>
 #include <vector>
 
 #include "worker/data/dataset.h"
+#include "worker/kernels/kernels.h"
 #include "worker/models/mnist_cnn.h"
 #include "worker/models/model.h"
 
@@ -43,6 +45,9 @@ Doubles ToDoubles(const std::vector<float>& values);
 
 // Floats uniformly from -scale to scale, a function of the seed.
 std::vector<float> RandomFloats(uint64_t seed, int64_t count, float scale);
+
+// Names a parameterized test's table by its instruction set; its address changes from run to run.
+void PrintTo(const Kernels* kernels, std::ostream* out);
 
 }  // namespace percentdelta
 

@@ -1,0 +1,32 @@
+"""Asks a server for its services by reflection, and for its health, with raw messages.
+
+    /usr/bin/python3 tests/client/reflection.py HOST:PORT
+"""
+
+import sys
+
+import grpc
+
+LIST_SERVICES = b"\x3a\x01*"  # ServerReflectionRequest.list_services = "*"
+HEALTH = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING"}
+
+
+def raw(message):
+    return message
+
+
+def main():
+    with grpc.insecure_channel(sys.argv[1]) as channel:
+        reflect = channel.stream_stream(
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", raw, raw)
+        for answer in reflect(iter([LIST_SERVICES]), timeout=10):
+            # Names stand in the answer as they are.
+            print("".join(chr(byte) if 32 <= byte < 127 else "\n" for byte in answer))
+            break
+        check = channel.unary_unary("/grpc.health.v1.Health/Check", raw, raw)
+        answer = check(b"", timeout=10)
+        print(HEALTH[answer[1] if len(answer) > 1 else 0])
+
+
+if __name__ == "__main__":
+    main()

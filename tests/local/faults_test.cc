@@ -1,0 +1,154 @@
+// Workers that die, come late, or hold the same slot: the weights come out the same.
+
+#include <signal.h>
+
+#include <iostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/push.h"
+#include "common/random.h"
+#include "gtest/gtest.h"
+#include "tests/local/process.h"
+#include "tests/local/small_cluster.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr int64_t kSteps = 30;
+constexpr absl::Duration kShortLease = absl::Seconds(1);
+
+Job FaultJob() {
+  Job job = SmallMnistJob(kSteps);
+  job.evaluation.reset();  // so that the first lease is a slot
+  return job;
+}
+
+const std::string& Undisturbed() {
+  static const std::string checksum = TrainAndChecksum(SmallOptions(FaultJob()));
+  return checksum;
+}
+
+std::string FinalChecksum(const LocalCluster& cluster) {
+  Cluster::Options options;
+  options.coordinator = cluster.coordinator();
+  const Cluster client(options);
+  const absl::StatusOr<ClusterJob> job = client.GetJob();
+  EXPECT_TRUE(job.ok()) << job.status();
+  const absl::StatusOr<Weights> weights = client.PullWeights(*job, kSteps);
+  EXPECT_TRUE(weights.ok()) << weights.status();
+  return weights.ok() ? ChecksumOf(*weights) : "";
+}
+
+Progress ProgressOf(const LocalCluster& cluster) {
+  return *MakeCoordinatorStub(cluster.coordinator(), absl::Seconds(10))->GetProgress(0);
+}
+
+std::unique_ptr<LocalCluster> StartServers(int shards, absl::Duration lease_deadline) {
+  LocalCluster::Options options = SmallOptions(FaultJob());
+  options.shards = shards;
+  options.workers = 0;
+  options.worker_threads = 1;
+  options.lease_deadline = lease_deadline;
+  return *LocalCluster::Start(std::move(options));
+}
+
+TEST(FaultsTest, WorkerKilledInTheMiddleOfAPush) {
+  const auto cluster = StartServers(2, kShortLease);
+  Process victim({PD_HALF_PUSH, cluster->coordinator()});
+  ASSERT_TRUE(victim.AwaitOutput("half of step 0 slot 0")) << victim.output();
+  victim.Signal(SIGKILL);
+  EXPECT_EQ(victim.Wait(), -SIGKILL);
+
+  cluster->AddWorker();
+  ASSERT_TRUE(cluster->AwaitWorkers().ok());
+  EXPECT_EQ(FinalChecksum(*cluster), Undisturbed());
+  EXPECT_GE(ProgressOf(*cluster).expired_leases, 1);
+}
+
+TEST(FaultsTest, RealWorkersKilledAtRandomMoments) {
+  const uint64_t seed = absl::ToUnixNanos(absl::Now());
+  std::cout << "seed " << seed << "\n";
+  RandomStream random(seed, 0);
+  const auto cluster = StartServers(2, kShortLease);
+  const TemporaryDirectory data;
+  WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
+                data.path());
+  const std::vector<std::string> command = {PD_WORKER, "--data=" + data.path(), "--threads=1",
+                                            "--coordinator=" + cluster->coordinator()};
+  for (int i = 0; i < 5; ++i) {
+    const int64_t before = ProgressOf(*cluster).step;
+    Process victim(command);
+    // It counts only if it strikes a worker that makes progress.
+    while (ProgressOf(*cluster).step < before + 2) absl::SleepFor(absl::Milliseconds(1));
+    absl::SleepFor(absl::Milliseconds(random.Below(60)));
+    victim.Signal(SIGKILL);
+    ASSERT_EQ(victim.Wait(), -SIGKILL) << victim.output();
+    std::cout << "killed in step " << ProgressOf(*cluster).step << "\n";
+  }
+  ASSERT_LT(ProgressOf(*cluster).step, kSteps);
+  Process survivor(command);
+  EXPECT_EQ(survivor.Wait(), 0) << survivor.output();
+  EXPECT_EQ(FinalChecksum(*cluster), Undisturbed());
+}
+
+TEST(FaultsTest, WorkerThatJoinsLate) {
+  const auto cluster = StartServers(1, absl::ZeroDuration());
+  cluster->AddWorker();
+  while (ProgressOf(*cluster).step < 2) absl::SleepFor(absl::Milliseconds(1));
+  cluster->AddWorker();
+  cluster->AddWorker();
+  ASSERT_TRUE(cluster->AwaitWorkers().ok());
+  EXPECT_EQ(FinalChecksum(*cluster), Undisturbed());
+}
+
+TEST(FaultsTest, WorkerThatLeavesEarly) {
+  const auto cluster = StartServers(2, absl::ZeroDuration());
+  const int leaving = cluster->AddWorker();
+  while (ProgressOf(*cluster).step < 2) absl::SleepFor(absl::Milliseconds(1));
+  cluster->StopWorker(leaving);
+  EXPECT_LT(ProgressOf(*cluster).step, kSteps);
+  cluster->AddWorker();
+  ASSERT_TRUE(cluster->AwaitWorkers().ok());
+  EXPECT_EQ(FinalChecksum(*cluster), Undisturbed());
+}
+
+// The test holds slot 0 until the lease has expired and a worker has done the same work; then it
+// pushes a gradient that is not even the right one, and reports.
+TEST(FaultsTest, TwoHoldersOfTheSameSlot) {
+  const auto cluster = StartServers(2, absl::Milliseconds(300));
+  const ClusterJob job = AwaitGeneration(cluster->coordinator());
+  const auto coordinator = MakeCoordinatorStub(cluster->coordinator(), absl::Seconds(10));
+  const absl::StatusOr<Lease> lease =
+      coordinator->AcquireLease("slow", "fma", absl::Seconds(10));
+  ASSERT_TRUE(lease.ok()) << lease.status();
+  ASSERT_EQ(lease->kind, Lease::Kind::kTrain);
+  ASSERT_EQ(lease->step, 0);
+
+  cluster->AddWorker();
+  while (ProgressOf(*cluster).step < 1) absl::SleepFor(absl::Milliseconds(1));
+  const ShardChannels channels(job.job.model, job.generation, job.shard_addresses);
+  const std::vector<std::vector<float>> wrong = RandomGradient(job.job.model, 1);
+  {
+    GradientPush push(channels, lease->step, lease->slot, absl::Seconds(10), wrong);
+    for (size_t t = 0; t < wrong.size(); ++t) push.Ready(static_cast<int>(t));
+    EXPECT_TRUE(push.Finish().ok());
+  }
+  LeaseResult result;
+  result.generation = lease->generation;
+  result.lease_id = lease->id;
+  result.worker = "slow";
+  result.examples = job.job.batch_size;
+  const absl::StatusOr<Lease> next = coordinator->CompleteLease(result);
+  ASSERT_TRUE(next.ok()) << next.status();
+  EXPECT_GE(ProgressOf(*cluster).duplicate_results, 1);
+
+  ASSERT_TRUE(cluster->AwaitWorkers().ok());
+  EXPECT_EQ(FinalChecksum(*cluster), Undisturbed());
+}
+
+}  // namespace
+}  // namespace percentdelta

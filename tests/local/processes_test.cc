@@ -1,0 +1,195 @@
+// The binaries as their users meet them: exit codes, messages, signals.
+
+#include <signal.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "client/coordinator_stub.h"
+#include "common/job_codec.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/local/process.h"
+#include "tests/local/small_cluster.h"
+
+namespace percentdelta {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+// What stands between "listening address=" and the next blank.
+std::string AddressOf(const Process& server) {
+  EXPECT_TRUE(server.AwaitOutput("listening address=")) << server.output();
+  const std::string output = server.output();
+  const size_t begin = output.find("listening address=") + 18;
+  return output.substr(begin, output.find(' ', begin) - begin);
+}
+
+class ProcessesTest : public testing::Test {
+ protected:
+  std::string WriteJob(const std::string& name, const Job& job) const {
+    const std::string path = absl::StrCat(directory_.path(), "/", name);
+    WriteFile(path, JobToText(job));
+    return path;
+  }
+
+  const TemporaryDirectory directory_;
+};
+
+TEST_F(ProcessesTest, TrainsToTheSameWeightsAsOneProcess) {
+  const Job job = SmallMnistJob(6);
+  const std::string job_flag = "--job=" + WriteJob("job.textproto", job);
+  WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
+                directory_.path());
+  Process first({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", job_flag});
+  const std::string coordinator = AddressOf(first);
+  Process second({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", "--shard=1",
+                  "--coordinator=" + coordinator, job_flag});
+  Process worker({PD_WORKER, "--data=" + directory_.path(), "--coordinator=" + coordinator});
+  EXPECT_EQ(worker.Wait(), 0) << worker.output();
+
+  Cluster::Options options;
+  options.coordinator = coordinator;
+  const Cluster client(options);
+  const absl::StatusOr<ClusterJob> cluster = client.GetJob();
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  const absl::StatusOr<Weights> weights = client.PullWeights(*cluster, -1);
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  EXPECT_EQ(weights->step, 6);
+  EXPECT_EQ(ChecksumOf(*weights), TrainAndChecksum(SmallOptions(job)));
+
+  for (Process* server : {&first, &second}) {
+    server->Signal(SIGTERM);
+    EXPECT_EQ(server->Wait(), 0) << server->output();
+    EXPECT_THAT(server->output(), HasSubstr("stopped"));
+  }
+}
+
+TEST_F(ProcessesTest, PortInUse) {
+  Process first({PD_SERVER, "--listen=127.0.0.1:0"});
+  const std::string address = AddressOf(first);
+  Process second({PD_SERVER, "--listen=" + address});
+  EXPECT_EQ(second.Wait(), 1);
+  EXPECT_THAT(second.output(),
+              AllOf(HasSubstr("cannot listen on " + address), HasSubstr("--listen=")));
+}
+
+TEST_F(ProcessesTest, ShardsThatDisagreeOnTheJob) {
+  Process first({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2"});
+  Process second({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", "--shard=1",
+                  "--coordinator=" + AddressOf(first),
+                  "--job=" + WriteJob("other.textproto", SmallMnistJob(3))});
+  EXPECT_EQ(second.Wait(), 1);
+  EXPECT_THAT(second.output(), AllOf(HasSubstr("shard 1"), HasSubstr("expected the coordinator's job"),
+                                     HasSubstr("got job"), HasSubstr("--job")));
+}
+
+TEST_F(ProcessesTest, ShardsThatDisagreeOnTheCount) {
+  Process first({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2"});
+  Process second({PD_SERVER, "--listen=127.0.0.1:0", "--shards=3", "--shard=1",
+                  "--coordinator=" + AddressOf(first)});
+  EXPECT_EQ(second.Wait(), 1);
+  EXPECT_THAT(second.output(), AllOf(HasSubstr("shard 1"), HasSubstr("expected 2 shards"),
+                                     HasSubstr("got 3"), HasSubstr("--shards")));
+}
+
+TEST_F(ProcessesTest, JobThatIsNoJob) {
+  const std::string path = directory_.path() + "/broken.textproto";
+  WriteFile(path, "name: \"x\"\nmodel { tensors: 7 }\n");
+  Process server({PD_SERVER, "--listen=127.0.0.1:0", "--job=" + path});
+  EXPECT_EQ(server.Wait(), 2);
+  EXPECT_THAT(server.output(), HasSubstr(path + ":2:"));
+  Process absent({PD_SERVER, "--listen=127.0.0.1:0", "--job=/nowhere/job.textproto"});
+  EXPECT_EQ(absent.Wait(), 2);
+  EXPECT_THAT(absent.output(), HasSubstr("/nowhere/job.textproto"));
+}
+
+TEST_F(ProcessesTest, JobWhoseTensorsDoNotFitTheModel) {
+  Job job = SmallMnistJob(3);
+  job.model.tensors[2].shape = {5, 5, 32, 63};
+  WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
+                directory_.path());
+  Process server({PD_SERVER, "--listen=127.0.0.1:0", "--job=" + WriteJob("odd.textproto", job)});
+  Process worker({PD_WORKER, "--data=" + directory_.path(), "--coordinator=" + AddressOf(server)});
+  EXPECT_EQ(worker.Wait(), 1);
+  EXPECT_THAT(worker.output(), AllOf(HasSubstr("conv2/weights"), HasSubstr("64"), HasSubstr("63")));
+}
+
+TEST_F(ProcessesTest, WorkerWithoutData) {
+  Process absent({PD_WORKER, "--data=/nowhere"});
+  EXPECT_EQ(absent.Wait(), 1);
+  EXPECT_THAT(absent.output(), AllOf(HasSubstr("/nowhere"), HasSubstr("--data")));
+}
+
+TEST_F(ProcessesTest, WorkerWithOtherDataThanTheJobs) {
+  WriteIdxFiles(*SyntheticDataset(kTrainingImages - 1, 1), *SyntheticDataset(kTestImages, 2),
+                directory_.path());
+  Process server({PD_SERVER, "--listen=127.0.0.1:0",
+                  "--job=" + WriteJob("job.textproto", SmallMnistJob(3))});
+  Process worker({PD_WORKER, "--data=" + directory_.path(), "--coordinator=" + AddressOf(server)});
+  EXPECT_EQ(worker.Wait(), 1);
+  EXPECT_THAT(worker.output(), AllOf(HasSubstr(absl::StrCat("expected ", kTrainingImages)),
+                                     HasSubstr(absl::StrCat("got ", kTrainingImages - 1))));
+}
+
+TEST_F(ProcessesTest, TrainingThatDiverges) {
+  Job job = SmallMnistJob(20);
+  job.optimizer.rule = SgdRule{};
+  job.optimizer.learning_rate = 1e30;
+  WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
+                directory_.path());
+  Process local({PD_LOCAL, "--data=" + directory_.path(),
+                 "--job=" + WriteJob("wild.textproto", job)});
+  EXPECT_EQ(local.Wait(), 1) << local.output();
+  EXPECT_THAT(local.output(),
+              AllOf(HasSubstr("the training failed"), HasSubstr("not finite"), HasSubstr("3 times")));
+}
+
+TEST_F(ProcessesTest, WorkerGivesUpOnAClusterThatIsNotThere) {
+  WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
+                directory_.path());
+  Process worker({PD_WORKER, "--data=" + directory_.path(), "--coordinator=127.0.0.1:1",
+                  "--give_up_after=300ms"});
+  EXPECT_EQ(worker.Wait(), 1);
+  EXPECT_THAT(worker.output(), AllOf(HasSubstr("127.0.0.1:1"), HasSubstr("has not answered")));
+}
+
+TEST_F(ProcessesTest, FlagsThatDoNotExist) {
+  for (const char* program : {PD_SERVER, PD_WORKER, PD_LOCAL}) {
+    Process process({program, "stray"});
+    EXPECT_EQ(process.Wait(), 2) << process.output();
+    EXPECT_THAT(process.output(), HasSubstr("stray"));
+  }
+}
+
+// Asks for reflection and health the way tools do, from a process that knows nothing of ours.
+TEST_F(ProcessesTest, ReflectionAndHealthAreOn) {
+  Process server({PD_SERVER, "--listen=127.0.0.1:0"});
+  Process client({"/usr/bin/python3", PD_SOURCE_DIR "/tests/client/reflection.py",
+                  AddressOf(server)});
+  EXPECT_EQ(client.Wait(), 0) << client.output();
+  EXPECT_THAT(client.output(), AllOf(HasSubstr("percentdelta.v1.ParameterServer"),
+                                     HasSubstr("percentdelta.v1.Coordinator"),
+                                     HasSubstr("percentdelta.v1.Statistics"),
+                                     HasSubstr("SERVING")));
+}
+
+// The paper's Figure 1 from a Python client, while a training runs.
+TEST_F(ProcessesTest, PythonClientPrintsFigureOne) {
+  LocalCluster::Options options = SmallOptions(SmallMnistJob(100000));
+  options.shards = 2;
+  const auto cluster = *LocalCluster::Start(std::move(options));
+  Process client({"/usr/bin/python3", PD_SOURCE_DIR "/tests/client/figure1.py",
+                  cluster->coordinator(), "--steps=0,5,10", "--timeout=60"});
+  EXPECT_EQ(client.Wait(), 0) << client.output();
+  EXPECT_THAT(client.output(),
+              AllOf(HasSubstr("Step 0"), HasSubstr("Step 5"), HasSubstr("Step 10"),
+                    HasSubstr("conv1"), HasSubstr("fc2"), HasSubstr("PercentDelta"),
+                    HasSubstr("SGD")));
+}
+
+}  // namespace
+}  // namespace percentdelta
