@@ -16,4 +16,13 @@ absl::string_view ToString(TrainingState state) {
   return "unknown";
 }
 
+absl::Duration TimeLeft(const Progress& progress) {
+  if (progress.training.empty() || progress.state != TrainingState::kTraining) {
+    return absl::ZeroDuration();
+  }
+  const ProgressPoint& last = progress.training.back();
+  const double seconds_a_step = last.seconds / static_cast<double>(last.step + 1);
+  return absl::Seconds(seconds_a_step * static_cast<double>(progress.max_steps - progress.step));
+}
+
 }  // namespace percentdelta

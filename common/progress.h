@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace percentdelta {
 
@@ -45,6 +46,9 @@ struct Progress {
   std::vector<ProgressPoint> training;     // ascending steps
   std::vector<ProgressPoint> evaluations;  // ascending steps
 };
+
+// How long the rest will take at the pace so far. Zero: not known, or nothing is left.
+absl::Duration TimeLeft(const Progress& progress);
 
 }  // namespace percentdelta
 

@@ -1,5 +1,6 @@
 // pd-local: a whole training in one process, servers and workers over loopback ports.
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -80,10 +81,18 @@ absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
   return options;
 }
 
+// Of standard output; 0 if it is no terminal, or CI's.
+int TerminalWidth() {
+  constexpr int kUsualWidth = 80;
+  winsize size{};
+  if (isatty(STDOUT_FILENO) == 0 || std::getenv("CI") != nullptr) return 0;
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kUsualWidth;
+  return size.ws_col;
+}
+
 // Shows the progress until the workers have left.
 absl::Status Watch(LocalCluster& cluster, const Cluster& client) {
-  const bool terminal = isatty(STDOUT_FILENO) != 0 && std::getenv("CI") == nullptr;
-  ProgressDisplay display(std::cout, terminal, kPlainInterval);
+  ProgressDisplay display(std::cout, TerminalWidth(), kPlainInterval);
   bool left = false;
   while (!left) {
     left = cluster.AwaitWorkersFor(kRefresh);

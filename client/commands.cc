@@ -1,0 +1,188 @@
+#include "client/commands.h"
+
+#include <grpcpp/client_context.h>
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/export.h"
+#include "client/statistics_format.h"
+#include "common/channel.h"
+#include "common/grpc_status.h"
+#include "common/job_codec.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "nlohmann/json.hpp"
+
+namespace percentdelta {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json PointJson(const std::vector<ProgressPoint>& points) {
+  if (points.empty()) return nullptr;
+  const ProgressPoint& last = points.back();
+  return {{"step", last.step},
+          {"loss", last.loss},
+          {"accuracy", last.accuracy},
+          {"seconds", last.seconds}};
+}
+
+std::string StatusJson(const Progress& progress) {
+  const Json json = {{"state", std::string(ToString(progress.state))},
+                     {"message", progress.message},
+                     {"job_name", progress.job_name},
+                     {"job_hash", progress.job_hash},
+                     {"generation", progress.generation},
+                     {"shards", progress.shard_count},
+                     {"step", progress.step},
+                     {"max_steps", progress.max_steps},
+                     {"workers", progress.workers},
+                     {"arithmetic", progress.arithmetic},
+                     {"examples_per_second", progress.examples_per_second},
+                     {"last_training", PointJson(progress.training)},
+                     {"last_evaluation", PointJson(progress.evaluations)},
+                     {"expired_leases", progress.expired_leases},
+                     {"failed_leases", progress.failed_leases},
+                     {"duplicate_results", progress.duplicate_results}};
+  return json.dump(2) + "\n";
+}
+
+void AppendRow(std::string& text, absl::string_view name, absl::string_view value) {
+  absl::StrAppendFormat(&text, "%-14s %s\n", name, value);
+}
+
+std::string StatusTable(const Progress& progress) {
+  std::string text;
+  AppendRow(text, "state", absl::StrCat(ToString(progress.state),
+                                        progress.message.empty() ? "" : ": ", progress.message));
+  AppendRow(text, "job", absl::StrCat(progress.job_name, " ", progress.job_hash.substr(0, 12)));
+  AppendRow(text, "step", absl::StrCat(progress.step, " of ", progress.max_steps));
+  if (!progress.training.empty()) {
+    const ProgressPoint& last = progress.training.back();
+    AppendRow(text, "loss", absl::StrFormat("%.4f at step %d", last.loss, last.step));
+  }
+  if (!progress.evaluations.empty()) {
+    const ProgressPoint& last = progress.evaluations.back();
+    AppendRow(text, "test accuracy",
+              absl::StrFormat("%.2f %% at step %d", 100 * last.accuracy, last.step));
+  }
+  if (progress.examples_per_second > 0) {
+    AppendRow(text, "speed", absl::StrFormat("%.0f examples/s", progress.examples_per_second));
+  }
+  const absl::Duration left = absl::Ceil(TimeLeft(progress), absl::Seconds(1));
+  if (left > absl::ZeroDuration()) AppendRow(text, "time left", absl::FormatDuration(left));
+  AppendRow(text, "workers",
+            absl::StrCat(progress.workers, progress.arithmetic.empty() ? "" : ", arithmetic ",
+                         progress.arithmetic));
+  AppendRow(text, "shards",
+            absl::StrCat(progress.shard_count, ", generation ", progress.generation));
+  AppendRow(text, "leases",
+            absl::StrCat(progress.expired_leases, " expired, ", progress.failed_leases,
+                         " failed, ", progress.duplicate_results, " done twice"));
+  return text;
+}
+
+std::string FormatSteps(const std::vector<StepStatistics>& steps, Format format) {
+  switch (format) {
+    case Format::kJson:
+      return FormatJson(steps);
+    case Format::kCsv:
+      return FormatCsv(steps);
+    case Format::kTable:
+      break;
+  }
+  return FormatTable(steps);
+}
+
+}  // namespace
+
+absl::Status ShowStatus(const Cluster& cluster, Format format, std::ostream& out) {
+  const absl::StatusOr<Progress> progress = cluster.GetProgress();
+  if (!progress.ok()) return progress.status();
+  out << (format == Format::kJson ? StatusJson(*progress) : StatusTable(*progress));
+  return absl::OkStatus();
+}
+
+absl::Status ShowStatistics(const Cluster& cluster, const std::string& layer, int last,
+                            Format format, std::ostream& out) {
+  StatisticsQuery query;
+  query.layer = layer;
+  query.last = last;
+  const absl::StatusOr<std::vector<StepStatistics>> steps = cluster.GetUpdateStatistics(query);
+  if (!steps.ok()) return steps.status();
+  out << FormatSteps(*steps, format);
+  return absl::OkStatus();
+}
+
+absl::Status WatchStatistics(const Cluster& cluster, const std::string& layer, int last,
+                             Format format, std::ostream& out) {
+  bool first = true;
+  return cluster.WatchUpdateStatistics(
+      layer, last, [&](const StepStatistics& step, int64_t /*skipped*/) {
+        switch (format) {
+          case Format::kTable:
+            out << FormatTable({step}, first);
+            break;
+          case Format::kJson:
+            out << FormatJsonLine(step);
+            break;
+          case Format::kCsv:
+            out << FormatCsv({step}, first);
+            break;
+        }
+        first = false;
+        out.flush();
+        return out.good();
+      });
+}
+
+absl::Status ShowChecksum(const Cluster& cluster, std::ostream& out) {
+  const absl::StatusOr<ClusterJob> job = cluster.GetJob();
+  if (!job.ok()) return job.status();
+  const absl::StatusOr<Weights> weights = cluster.PullWeights(*job);
+  if (!weights.ok()) return weights.status();
+  out << ChecksumOf(*weights) << "  step " << weights->step << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status ExportToFile(const Cluster& cluster, const std::string& path, std::ostream& out) {
+  const absl::StatusOr<ClusterJob> job = cluster.GetJob();
+  if (!job.ok()) return job.status();
+  const absl::StatusOr<Weights> weights = cluster.PullWeights(*job);
+  if (!weights.ok()) return weights.status();
+  if (absl::Status status = ExportWeights(path, *job, *weights); !status.ok()) return status;
+  out << path << "  step " << weights->step << "  " << weights->values.size() << " tensors  "
+      << ChecksumOf(*weights) << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status ShowJob(const Cluster& cluster, std::ostream& out) {
+  const absl::StatusOr<ClusterJob> job = cluster.GetJob();
+  if (!job.ok()) return job.status();
+  out << "# " << job->job_hash << "\n" << JobToText(job->job);
+  return absl::OkStatus();
+}
+
+absl::Status ShowHealth(const std::string& address, absl::Duration deadline, std::ostream& out) {
+  const auto stub = grpc::health::v1::Health::NewStub(MakeChannel(address));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+  grpc::health::v1::HealthCheckResponse response;
+  const grpc::Status status = stub->Check(&context, {}, &response);
+  if (!status.ok()) {
+    return absl::UnavailableError(
+        absl::StrCat("no server answers at ", address, " (", status.error_message(), ")"));
+  }
+  const std::string& name =
+      grpc::health::v1::HealthCheckResponse::ServingStatus_Name(response.status());
+  if (response.status() != grpc::health::v1::HealthCheckResponse::SERVING) {
+    return absl::UnavailableError(absl::StrCat("the server at ", address, " says ", name));
+  }
+  out << name << "\n";
+  return absl::OkStatus();
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,197 @@
+#include "deploy/local/report.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <system_error>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "client/statistics_format.h"
+#include "common/job_codec.h"
+#include "deploy/local/report_template.h"
+#include "nlohmann/json.hpp"
+
+namespace percentdelta {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// A line has at most so many points: more cannot be seen, and make the page heavy.
+constexpr size_t kMostPoints = 600;
+
+// The paper's Figure 1 shows these.
+constexpr int64_t kFigureSteps[] = {0, 15, 30, 45};
+
+// Evenly spread indices of `count` things, the first and the last among them.
+std::vector<size_t> Sample(size_t count) {
+  std::vector<size_t> indices;
+  const size_t points = std::min(count, kMostPoints);
+  for (size_t i = 0; i < points; ++i) {
+    indices.push_back(points < 2 ? 0 : i * (count - 1) / (points - 1));
+  }
+  return indices;
+}
+
+Json Curve(const std::vector<ProgressPoint>& points) {
+  Json curve = Json::array();
+  for (const size_t i : Sample(points.size())) {
+    curve.push_back({points[i].step, points[i].loss, points[i].accuracy});
+  }
+  return curve;
+}
+
+Json UpdateJson(const TensorUpdate& update) {
+  return {{"tensor", update.tensor},
+          {"layer", update.layer},
+          {"entries", update.entries},
+          {"relative", update.relative_delta},
+          {"sgd", update.sgd_relative_delta},
+          {"multiplier", update.multiplier},
+          {"gradient", update.gradient_l1},
+          {"weight", update.weight_l1}};
+}
+
+bool IsMatrix(const Job& job, const std::string& tensor) {
+  const int index = job.model.Find(tensor);
+  return index >= 0 && job.model.tensors[index].shape.size() > 1;
+}
+
+// Lines over steps, one a weight tensor (biases would only crowd the picture).
+Json Lines(const ReportData& data) {
+  std::map<std::string, Json> lines;
+  for (const size_t i : Sample(data.statistics.size())) {
+    for (const TensorUpdate& update : data.statistics[i].updates) {
+      if (!IsMatrix(data.job, update.tensor)) continue;
+      lines[update.tensor].push_back(
+          {update.step, update.relative_delta, update.sgd_relative_delta});
+    }
+  }
+  Json array = Json::array();
+  for (const TensorSpec& tensor : data.job.model.tensors) {
+    const auto line = lines.find(tensor.name);
+    if (line == lines.end()) continue;
+    array.push_back({{"name", std::string(tensor.layer())}, {"points", line->second}});
+  }
+  return array;
+}
+
+Json Figure(const ReportData& data) {
+  Json figure = Json::array();
+  for (const StepStatistics& step : data.statistics) {
+    const auto* wanted = std::find(std::begin(kFigureSteps), std::end(kFigureSteps), step.step);
+    if (wanted == std::end(kFigureSteps)) continue;
+    Json bars = Json::array();
+    for (const TensorUpdate& update : step.updates) {
+      if (IsMatrix(data.job, update.tensor)) bars.push_back(UpdateJson(update));
+    }
+    figure.push_back({{"step", step.step}, {"bars", std::move(bars)}});
+  }
+  return figure;
+}
+
+Json PageData(const ReportData& data) {
+  Json last = Json::array();
+  if (!data.statistics.empty()) {
+    for (const TensorUpdate& update : data.statistics.back().updates) {
+      last.push_back(UpdateJson(update));
+    }
+  }
+  const Progress& progress = data.progress;
+  const bool percent_delta = std::holds_alternative<PercentDeltaRule>(data.job.optimizer.rule);
+  return {{"name", data.job.name},
+          {"rule", percent_delta ? "PercentDelta" : "SGD"},
+          {"state", std::string(ToString(progress.state))},
+          {"message", progress.message},
+          {"step", progress.step},
+          {"seconds", progress.training.empty() ? 0 : progress.training.back().seconds},
+          {"rate", progress.examples_per_second},
+          {"batch", data.job.batch_size},
+          {"slots", data.job.gradients_per_step},
+          {"shards", progress.shard_count},
+          {"sha256", data.weights_sha256},
+          {"command", data.command},
+          {"job", JobToText(data.job)},
+          {"training", Curve(progress.training)},
+          {"evaluations", Curve(progress.evaluations)},
+          {"lines", Lines(data)},
+          {"figure", Figure(data)},
+          {"last_step", data.statistics.empty() ? -1 : data.statistics.back().step},
+          {"last", std::move(last)}};
+}
+
+absl::Status WriteWhole(const std::filesystem::path& path, const std::string& text) {
+  std::filesystem::path temporary = path;
+  temporary += ".tmp";
+  errno = 0;
+  {
+    std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
+    file << text;
+    file.close();
+    if (!file) {
+      const std::string reason = std::strerror(errno);
+      std::error_code ignored;
+      std::filesystem::remove(temporary, ignored);
+      return absl::UnavailableError(absl::StrCat("cannot write ", path.string(), ": ", reason));
+    }
+  }
+  std::error_code error;
+  std::filesystem::rename(temporary, path, error);
+  if (error) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot write ", path.string(), ": ", error.message()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string ProgressCsv(const Progress& progress) {
+  std::map<int64_t, std::pair<const ProgressPoint*, const ProgressPoint*>> rows;
+  for (const ProgressPoint& point : progress.training) rows[point.step].first = &point;
+  for (const ProgressPoint& point : progress.evaluations) rows[point.step].second = &point;
+  std::string text = "step,loss,accuracy,test_loss,test_accuracy,seconds\n";
+  for (const auto& [step, points] : rows) {
+    absl::StrAppend(&text, step);
+    for (const ProgressPoint* point : {points.first, points.second}) {
+      if (point == nullptr) {
+        text += ",,";
+      } else {
+        absl::StrAppend(&text, ",", ShortestDecimal(point->loss), ",",
+                        ShortestDecimal(point->accuracy));
+      }
+    }
+    const ProgressPoint& timed = points.first != nullptr ? *points.first : *points.second;
+    absl::StrAppend(&text, ",", ShortestDecimal(timed.seconds), "\n");
+  }
+  return text;
+}
+
+std::string ReportHtml(const ReportData& data) {
+  // Inside a script element nothing may look like its end.
+  const std::string json =
+      absl::StrReplaceAll(PageData(data).dump(-1, ' ', false, Json::error_handler_t::replace),
+                          {{"<", "\\u003c"}});
+  return absl::StrReplaceAll(ReportTemplate(), {{"/*DATA*/null", json}});
+}
+
+absl::Status WriteReport(const std::string& directory, const ReportData& data) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot make the directory ", directory, ": ", error.message()));
+  }
+  const std::filesystem::path path(directory);
+  absl::Status status = WriteWhole(path / "progress.csv", ProgressCsv(data.progress));
+  if (status.ok()) status = WriteWhole(path / "statistics.csv", FormatCsv(data.statistics));
+  if (status.ok()) status = WriteWhole(path / "report.html", ReportHtml(data));
+  return status;
+}
+
+}  // namespace percentdelta

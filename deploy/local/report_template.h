@@ -1,0 +1,14 @@
+// The page of a report (report_template.html), with the literal /*DATA*/null where the data go.
+
+#ifndef PERCENTDELTA_DEPLOY_LOCAL_REPORT_TEMPLATE_H_
+#define PERCENTDELTA_DEPLOY_LOCAL_REPORT_TEMPLATE_H_
+
+#include "absl/strings/string_view.h"
+
+namespace percentdelta {
+
+absl::string_view ReportTemplate();
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_DEPLOY_LOCAL_REPORT_TEMPLATE_H_
