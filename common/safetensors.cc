@@ -105,8 +105,8 @@ absl::Status WriteSafetensors(const std::string& path,
     unlink(temporary.c_str());
     return status;
   }
-  std::string directory = std::filesystem::path(path).parent_path().string();
-  if (directory.empty()) directory = ".";
+  // Of an absolute path: that of a bare name would be empty.
+  const std::string directory = std::filesystem::absolute(path).parent_path().string();
   const Descriptor opened(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (!opened.ok() || !opened.Sync()) return SystemError("sync", directory);
   return absl::OkStatus();

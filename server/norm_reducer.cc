@@ -55,7 +55,7 @@ void NormReducer::Contribute(const BlockSums& sums, NormsCallback done) {
     if (!closed_.ok()) {
       answer = closed_;
       answered.push_back(std::move(done));
-    } else if (sums.step + 1 == collection.step) {
+    } else if (collection.step > 0 && sums.step == collection.step - 1) {
       answer = collection.last;
       answered.push_back(std::move(done));
     } else if (sums.step != collection.step) {

@@ -1,1 +1,424 @@
+#include "server/coordinator.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/job_codec.h"
+#include "tests/server/test_jobs.h"
+
+namespace percentdelta {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+using Kind = Lease::Kind;
+
+constexpr absl::Duration kDeadline = absl::Seconds(10);
+
+// A cluster of two shards that train SmallJob for 3 steps of one slot.
+class CoordinatorTest : public testing::Test {
+ protected:
+  using Answers = std::vector<absl::StatusOr<Lease>>;
+
+  static Job TestJob() {
+    Job job = SmallJob();
+    job.max_steps = 3;
+    job.gradients_per_step = 1;
+    return job;
+  }
+
+  absl::Status Beat(int32_t shard, uint64_t incarnation, uint64_t generation) {
+    const ShardBeat beat = {shard, 2, coordinator_.job_hash(), absl::StrCat("host", shard),
+                            incarnation, generation};
+    return coordinator_.Heartbeat(beat).status();
+  }
+
+  // Both shards are there and have entered the generation.
+  void Open(uint64_t generation = 5, uint64_t incarnation = 100) {
+    EXPECT_TRUE(Beat(0, incarnation, 0).ok());
+    EXPECT_TRUE(Beat(1, incarnation, 0).ok());
+    EXPECT_TRUE(Beat(0, incarnation, generation).ok());
+    EXPECT_TRUE(Beat(1, incarnation, generation).ok());
+    EXPECT_EQ(coordinator_.view().generation, generation);
+  }
+
+  // The answer lands in the fixture's list for `worker`.
+  uint64_t Acquire(Answers& answers, absl::Duration wait = absl::Seconds(20),
+                   const std::string& worker = "w", const std::string& arithmetic = "avx2") {
+    return coordinator_.Acquire(worker, arithmetic, wait, [&answers](absl::StatusOr<Lease> lease) {
+      answers.push_back(std::move(lease));
+    });
+  }
+
+  // What there is at once.
+  Lease AcquireNow() {
+    Answers answers;
+    Acquire(answers, absl::ZeroDuration());
+    EXPECT_THAT(answers, SizeIs(1));
+    EXPECT_TRUE(answers[0].ok()) << answers[0].status();
+    return answers[0].value_or(Lease());
+  }
+
+  static LeaseResult ResultOf(const Lease& lease) {
+    LeaseResult result;
+    result.generation = lease.generation;
+    result.lease_id = lease.id;
+    result.worker = "w";
+    result.loss_sum = 6;
+    result.correct = 3;
+    result.examples = 4;
+    return result;
+  }
+
+  Lease Complete(const LeaseResult& result) {
+    const absl::StatusOr<Lease> next = coordinator_.Complete(result);
+    EXPECT_TRUE(next.ok()) << next.status();
+    return next.value_or(Lease());
+  }
+
+  void PassTime(absl::Duration by) {
+    clock_.Advance(by);
+    coordinator_.Tick();
+  }
+
+  FakeClock clock_;
+  Coordinator coordinator_{{.job = TestJob(),
+                            .shard_count = 2,
+                            .first_generation = 5,
+                            .lease_deadline = kDeadline,
+                            .history_steps = 100,
+                            .clock = &clock_,
+                            .log = MakeSilentLogger()}};
+};
+
+TEST_F(CoordinatorTest, TrainsToTheEnd) {
+  Open();
+  Lease lease = AcquireNow();
+  for (int64_t step = 0; step < 3; ++step) {
+    EXPECT_EQ(lease.kind, Kind::kTrain);
+    EXPECT_EQ(lease.step, step);
+    EXPECT_EQ(lease.generation, 5U);
+    lease = Complete(ResultOf(lease));
+  }
+  EXPECT_EQ(lease.kind, Kind::kFinished);
+  EXPECT_EQ(AcquireNow().kind, Kind::kFinished);
+  EXPECT_EQ(coordinator_.GetProgress(0).state, TrainingState::kFinished);
+  EXPECT_EQ(coordinator_.GetProgress(0).step, 3);
+}
+
+TEST_F(CoordinatorTest, WorkBeginsWhenAllShardsHaveEntered) {
+  Answers answers;
+  Acquire(answers);
+  EXPECT_TRUE(Beat(0, 100, 0).ok());
+  EXPECT_TRUE(Beat(1, 100, 0).ok());
+  EXPECT_TRUE(Beat(1, 100, 5).ok());
+  EXPECT_THAT(answers, IsEmpty());
+  EXPECT_TRUE(Beat(0, 100, 5).ok());
+  ASSERT_THAT(answers, SizeIs(1));
+  EXPECT_EQ(answers[0]->kind, Kind::kTrain);
+}
+
+TEST_F(CoordinatorTest, WaitingCallsAreAnsweredOnTime) {
+  Answers brief;
+  Answers patient;
+  Answers forever;
+  Answers hasty;
+  Acquire(patient, absl::Seconds(3));
+  Acquire(brief, absl::Seconds(2));
+  Acquire(forever, absl::Hours(1));
+  Acquire(hasty, -absl::Seconds(1));
+  ASSERT_THAT(hasty, SizeIs(1));
+  EXPECT_EQ(hasty[0]->kind, Kind::kWait);
+  PassTime(absl::Milliseconds(1999));
+  EXPECT_THAT(brief, IsEmpty());
+  PassTime(absl::Milliseconds(1));
+  ASSERT_THAT(brief, SizeIs(1));
+  EXPECT_EQ(brief[0]->kind, Kind::kWait);
+  EXPECT_THAT(patient, IsEmpty());
+  PassTime(absl::Seconds(1));
+  EXPECT_THAT(patient, SizeIs(1));
+  PassTime(absl::Milliseconds(26999));
+  EXPECT_THAT(forever, IsEmpty());
+  PassTime(absl::Milliseconds(1));  // nobody waits for more than 30 s
+  EXPECT_THAT(forever, SizeIs(1));
+}
+
+TEST_F(CoordinatorTest, WhoHasWaitedLongestGetsTheWork) {
+  Open();
+  const Lease lease = AcquireNow();
+  Answers first;
+  Answers second;
+  Acquire(first);
+  Acquire(second);
+  EXPECT_EQ(Complete(ResultOf(lease)).kind, Kind::kWait);  // the next step is the first's
+  ASSERT_THAT(first, SizeIs(1));
+  EXPECT_EQ(first[0]->step, 1);
+  EXPECT_THAT(second, IsEmpty());
+}
+
+TEST_F(CoordinatorTest, ExpiredWorkGoesToWhoWaits) {
+  Open();
+  const Lease lost = AcquireNow();
+  Answers answers;
+  Acquire(answers);
+  PassTime(kDeadline - absl::Milliseconds(1));
+  EXPECT_THAT(answers, IsEmpty());
+  PassTime(absl::Milliseconds(1));
+  ASSERT_THAT(answers, SizeIs(1));
+  EXPECT_EQ(answers[0]->kind, Kind::kTrain);
+  EXPECT_EQ(answers[0]->step, lost.step);
+  EXPECT_NE(answers[0]->id, lost.id);
+  EXPECT_EQ(coordinator_.GetProgress(0).expired_leases, 1);
+  // Both have the slot now: the second result is a duplicate.
+  Complete(ResultOf(lost));
+  Complete(ResultOf(*answers[0]));
+  EXPECT_EQ(coordinator_.GetProgress(0).duplicate_results, 1);
+}
+
+TEST_F(CoordinatorTest, CancelledCallsGetNoWork) {
+  Answers cancelled;
+  Answers other;
+  const uint64_t wait = Acquire(cancelled);
+  Acquire(other);
+  coordinator_.CancelWait(wait);
+  ASSERT_THAT(cancelled, SizeIs(1));
+  EXPECT_EQ(cancelled[0].status().code(), absl::StatusCode::kCancelled);
+  coordinator_.CancelWait(wait);  // again, and unknown ones
+  coordinator_.CancelWait(12345);
+  Open();
+  EXPECT_THAT(cancelled, SizeIs(1));
+  ASSERT_THAT(other, SizeIs(1));
+  EXPECT_EQ(other[0]->step, 0);
+}
+
+TEST_F(CoordinatorTest, CloseAnswersAll) {
+  Answers waiting;
+  Answers late;
+  Acquire(waiting);
+  coordinator_.Close();
+  Acquire(late);
+  ASSERT_THAT(waiting, SizeIs(1));
+  ASSERT_THAT(late, SizeIs(1));
+  EXPECT_EQ(waiting[0].status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(late[0].status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(coordinator_.statistics().ended());
+}
+
+TEST_F(CoordinatorTest, ANewShardBeginsAgainInANewGeneration) {
+  Open();
+  const Lease old = AcquireNow();
+  const Lease next = Complete(ResultOf(old));
+  EXPECT_EQ(coordinator_.GetProgress(0).step, 1);
+  EXPECT_THAT(coordinator_.GetProgress(0).training, SizeIs(1));
+
+  EXPECT_TRUE(Beat(1, 101, 0).ok());
+  const Progress progress = coordinator_.GetProgress(0);
+  EXPECT_EQ(progress.generation, 6U);
+  EXPECT_EQ(progress.step, 0);
+  EXPECT_THAT(progress.training, IsEmpty());
+  EXPECT_EQ(AcquireNow().kind, Kind::kWait);  // nobody has entered it yet
+
+  // Work of the old one changes nothing.
+  const absl::Status status = coordinator_.Complete(ResultOf(next)).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(std::string(status.message()), "generation: expected 6, got 5");
+  EXPECT_TRUE(Beat(0, 100, 6).ok());
+  EXPECT_TRUE(Beat(1, 101, 6).ok());
+  const Lease lease = AcquireNow();
+  EXPECT_EQ(lease.kind, Kind::kTrain);
+  EXPECT_EQ(lease.step, 0);
+  EXPECT_EQ(lease.generation, 6U);
+}
+
+TEST_F(CoordinatorTest, ResultsOfOtherGenerationsAreRefused) {
+  LeaseResult result;
+  result.generation = 0;  // as the generation is before the first one
+  EXPECT_EQ(coordinator_.Complete(result).status().code(), absl::StatusCode::kFailedPrecondition);
+  Open();
+  const Lease lease = AcquireNow();
+  for (const uint64_t generation : {0, 4, 6}) {
+    result = ResultOf(lease);
+    result.generation = generation;
+    const absl::Status status = coordinator_.Complete(result).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(status.message(), absl::StrCat("generation: expected 5, got ", generation));
+  }
+  EXPECT_EQ(coordinator_.GetProgress(0).step, 0);
+  EXPECT_EQ(Complete(ResultOf(lease)).step, 1);
+}
+
+TEST_F(CoordinatorTest, BadResultsAreRefused) {
+  Open();
+  const Lease lease = AcquireNow();
+  LeaseResult result = ResultOf(lease);
+  result.lease_id += 1;
+  EXPECT_EQ(coordinator_.Complete(result).status().code(), absl::StatusCode::kNotFound);
+  result = ResultOf(lease);
+  result.examples = 5;
+  EXPECT_EQ(coordinator_.Complete(result).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(coordinator_.GetProgress(0).step, 0);
+}
+
+TEST_F(CoordinatorTest, WorkersMustComputeAlike) {
+  Open();
+  Answers first;
+  Answers other;
+  Acquire(first, absl::ZeroDuration(), "w1", "avx2");
+  Acquire(other, absl::Seconds(1), "w2", "sse4");
+  EXPECT_TRUE(first[0].ok());
+  ASSERT_THAT(other, SizeIs(1));
+  EXPECT_EQ(other[0].status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(other[0].status().message()),
+              AllOf(HasSubstr("w2"), HasSubstr("expected arithmetic avx2"),
+                    HasSubstr("got sse4")));
+  EXPECT_EQ(coordinator_.GetProgress(0).arithmetic, "avx2");
+  EXPECT_EQ(coordinator_.GetProgress(0).workers, 1);
+}
+
+TEST_F(CoordinatorTest, ShardsThatDisagreeAreRefused) {
+  ShardBeat beat = {0, 2, "another", "host0", 1, 0};
+  EXPECT_EQ(coordinator_.Heartbeat(beat).status().code(), absl::StatusCode::kFailedPrecondition);
+  beat = {0, 3, coordinator_.job_hash(), "host0", 1, 0};
+  EXPECT_EQ(coordinator_.Heartbeat(beat).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(coordinator_.view().missing, ElementsAre(0, 1));
+}
+
+TEST_F(CoordinatorTest, ProgressSaysWhoIsMissing) {
+  EXPECT_TRUE(Beat(0, 100, 0).ok());
+  const Progress progress = coordinator_.GetProgress(0);
+  EXPECT_EQ(progress.state, TrainingState::kGathering);
+  EXPECT_EQ(progress.message, "waiting for shard 1");
+  EXPECT_EQ(progress.generation, 0U);
+}
+
+TEST_F(CoordinatorTest, ProgressOfATraining) {
+  Open();
+  Lease lease = AcquireNow();
+  clock_.Advance(absl::Seconds(2));
+  lease = Complete(ResultOf(lease));
+  clock_.Advance(absl::Seconds(2));
+  lease = Complete(ResultOf(lease));
+  const Progress progress = coordinator_.GetProgress(1);
+  EXPECT_EQ(progress.state, TrainingState::kTraining);
+  EXPECT_EQ(progress.message, "");
+  EXPECT_EQ(progress.job_name, "small");
+  EXPECT_EQ(progress.job_hash, JobHash(TestJob()));
+  EXPECT_EQ(progress.generation, 5U);
+  EXPECT_EQ(progress.shard_count, 2);
+  EXPECT_EQ(progress.step, 2);
+  EXPECT_EQ(progress.max_steps, 3);
+  EXPECT_EQ(progress.workers, 1);
+  EXPECT_EQ(progress.examples_per_second, 2);
+  ASSERT_THAT(progress.training, SizeIs(1));  // from step 1 on
+  EXPECT_EQ(progress.training[0].step, 1);
+  EXPECT_EQ(progress.training[0].loss, 1.5);
+  EXPECT_EQ(progress.training[0].accuracy, 0.75);
+  EXPECT_EQ(progress.training[0].seconds, 4);
+}
+
+TEST_F(CoordinatorTest, ProgressNamesASilentShard) {
+  Open();
+  clock_.Advance(absl::Seconds(5));
+  EXPECT_EQ(coordinator_.GetProgress(0).message, "");
+  EXPECT_TRUE(Beat(0, 100, 5).ok());
+  clock_.Advance(absl::Milliseconds(2500));
+  EXPECT_EQ(coordinator_.GetProgress(0).message, "shard 1 at host1 has been silent for 7s");
+  EXPECT_TRUE(Beat(1, 100, 5).ok());
+  EXPECT_EQ(coordinator_.GetProgress(0).message, "");
+}
+
+TEST_F(CoordinatorTest, ThirdFailureEndsTheTrainingForAll) {
+  Open();
+  Lease lease = AcquireNow();
+  Answers waiting;
+  for (int i = 0; i < 3; ++i) {
+    LeaseResult result = ResultOf(lease);
+    result.failure = "the loss is nan";
+    if (i == 2) Acquire(waiting);
+    lease = Complete(result);
+  }
+  EXPECT_EQ(lease.kind, Kind::kFailed);
+  EXPECT_EQ(lease.message, "slot 0 of step 0 failed 3 times; the last: the loss is nan");
+  ASSERT_THAT(waiting, SizeIs(1));
+  EXPECT_EQ(waiting[0]->kind, Kind::kFailed);
+  const Progress progress = coordinator_.GetProgress(0);
+  EXPECT_EQ(progress.state, TrainingState::kFailed);
+  EXPECT_EQ(progress.message, lease.message);
+  EXPECT_EQ(progress.failed_leases, 3);
+}
+
+TEST_F(CoordinatorTest, StatisticsOfTheGenerationAreTaken) {
+  const auto step = [](int64_t number) {
+    std::vector<TensorUpdate> updates;
+    for (const TensorSpec& tensor : TestJob().model.tensors) {
+      TensorUpdate& update = updates.emplace_back();
+      update.step = number;
+      update.tensor = tensor.name;
+    }
+    return updates;
+  };
+  EXPECT_EQ(coordinator_.ReportStatistics(0, step(0)).code(),
+            absl::StatusCode::kFailedPrecondition);
+  Open();
+  for (const uint64_t generation : {0, 4, 6}) {
+    EXPECT_EQ(coordinator_.ReportStatistics(generation, step(0)),
+              absl::FailedPreconditionError(
+                  absl::StrCat("generation: expected 5, got ", generation)));
+  }
+  EXPECT_EQ(coordinator_.statistics().newest(), -1);
+  EXPECT_TRUE(coordinator_.ReportStatistics(5, step(0)).ok());
+  EXPECT_EQ(coordinator_.statistics().newest(), 0);
+  std::vector<TensorUpdate> unknown = step(1);
+  unknown[0].tensor = "x";
+  EXPECT_EQ(coordinator_.ReportStatistics(5, unknown).code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(coordinator_.ReportStatistics(5, step(1)).ok());
+  EXPECT_FALSE(coordinator_.statistics().ended());
+  EXPECT_TRUE(coordinator_.ReportStatistics(5, step(2)).ok());
+  EXPECT_TRUE(coordinator_.statistics().ended());  // it was the last step
+  EXPECT_TRUE(Beat(1, 101, 0).ok());               // a new generation
+  EXPECT_EQ(coordinator_.statistics().newest(), -1);
+  EXPECT_FALSE(coordinator_.statistics().ended());
+}
+
+// Workers acquire, complete and leave, while time passes: every step is done once.
+TEST_F(CoordinatorTest, ManyWorkers) {
+  Open();
+  std::atomic<int> open_calls = 0;
+  std::atomic<bool> ended = false;
+  std::vector<std::thread> workers;
+  for (int worker = 0; worker < 4; ++worker) {
+    workers.emplace_back([&] {
+      while (!ended) {
+        ++open_calls;
+        const uint64_t wait =
+            coordinator_.Acquire("w", "avx2", absl::Seconds(1), [&](absl::StatusOr<Lease> lease) {
+              --open_calls;
+              if (!lease.ok()) return;
+              if (lease->kind == Kind::kFinished) ended = true;
+              if (lease->kind != Kind::kTrain) return;
+              coordinator_.Complete(ResultOf(*lease)).IgnoreError();
+            });
+        coordinator_.Tick();
+        coordinator_.CancelWait(wait);
+      }
+    });
+  }
+  for (std::thread& worker : workers) worker.join();
+  EXPECT_EQ(open_calls, 0);
+  EXPECT_EQ(coordinator_.GetProgress(0).step, 3);
+}
+
+}  // namespace
+}  // namespace percentdelta
