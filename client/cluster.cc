@@ -2,7 +2,6 @@
 
 #include <grpcpp/client_context.h>
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -117,11 +116,11 @@ absl::StatusOr<Weights> Cluster::PullWeights(const ClusterJob& job, int64_t step
     Weights weights;
     weights.step = step;
     if (step < 0) {
-      // The newest point alone, which is enough to know the step.
+      // Without the history, which is long. Shards retain the step before their present one, so
+      // that a running training seldom outruns the pull.
       absl::StatusOr<Progress> progress = GetProgress(job.job.max_steps);
       if (!progress.ok()) return progress.status();
-      const bool running = progress->state == TrainingState::kTraining;
-      weights.step = std::min(job.job.max_steps, progress->step + (running ? 1 : 0));
+      weights.step = progress->step;
     }
     WeightPull pull(channels, weights.step, impl_->options.deadline, weights.values);
     status = pull.AwaitAll();

@@ -66,7 +66,7 @@ class Cluster {
       const std::function<bool(const StepStatistics& step, int64_t skipped)>& receive) const;
 
   // The weights of one step, from all shards, which must be gathered (else kUnavailable). `step`
-  // < 0: the final ones of a finished training, of a running one those of the next step to come.
+  // < 0: the newest whole one.
   absl::StatusOr<Weights> PullWeights(const ClusterJob& job, int64_t step = -1) const;
 
  private:

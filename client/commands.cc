@@ -2,8 +2,8 @@
 
 #include <grpcpp/client_context.h>
 
-#include <algorithm>
 #include <chrono>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -30,6 +30,15 @@ Json PointJson(const std::vector<ProgressPoint>& points) {
           {"seconds", last.seconds}};
 }
 
+// Whoever typed the command can do something about a server that does not answer.
+absl::Status WithAdvice(const absl::Status& status) {
+  if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
+  return absl::Status(status.code(),
+                      absl::StrCat(status.message(),
+                                   ". Is pd-server running there? Give another address with "
+                                   "--server=HOST:PORT."));
+}
+
 std::string StatusJson(const Progress& progress) {
   const Json json = {{"state", std::string(ToString(progress.state))},
                      {"message", progress.message},
@@ -42,12 +51,13 @@ std::string StatusJson(const Progress& progress) {
                      {"workers", progress.workers},
                      {"arithmetic", progress.arithmetic},
                      {"examples_per_second", progress.examples_per_second},
+                     {"seconds_left", absl::ToDoubleSeconds(TimeLeft(progress))},
                      {"last_training", PointJson(progress.training)},
                      {"last_evaluation", PointJson(progress.evaluations)},
                      {"expired_leases", progress.expired_leases},
                      {"failed_leases", progress.failed_leases},
                      {"duplicate_results", progress.duplicate_results}};
-  return json.dump(2) + "\n";
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 void AppendRow(std::string& text, absl::string_view name, absl::string_view value) {
@@ -58,7 +68,7 @@ std::string StatusTable(const Progress& progress) {
   std::string text;
   AppendRow(text, "state", absl::StrCat(ToString(progress.state),
                                         progress.message.empty() ? "" : ": ", progress.message));
-  AppendRow(text, "job", absl::StrCat(progress.job_name, " ", progress.job_hash.substr(0, 12)));
+  AppendRow(text, "job", absl::StrCat(progress.job_name, ", sha256 ", progress.job_hash));
   AppendRow(text, "step", absl::StrCat(progress.step, " of ", progress.max_steps));
   if (!progress.training.empty()) {
     const ProgressPoint& last = progress.training.back();
@@ -85,6 +95,19 @@ std::string StatusTable(const Progress& progress) {
   return text;
 }
 
+struct ClusterWeights {
+  ClusterJob job;
+  Weights weights;
+};
+
+absl::StatusOr<ClusterWeights> PullNewest(const Cluster& cluster) {
+  absl::StatusOr<ClusterJob> job = cluster.GetJob();
+  if (!job.ok()) return WithAdvice(job.status());
+  absl::StatusOr<Weights> weights = cluster.PullWeights(*job);
+  if (!weights.ok()) return weights.status();
+  return ClusterWeights{*std::move(job), *std::move(weights)};
+}
+
 std::string FormatSteps(const std::vector<StepStatistics>& steps, Format format) {
   switch (format) {
     case Format::kJson:
@@ -100,8 +123,9 @@ std::string FormatSteps(const std::vector<StepStatistics>& steps, Format format)
 }  // namespace
 
 absl::Status ShowStatus(const Cluster& cluster, Format format, std::ostream& out) {
+  if (format == Format::kCsv) return absl::InvalidArgumentError("status is no CSV");
   const absl::StatusOr<Progress> progress = cluster.GetProgress();
-  if (!progress.ok()) return progress.status();
+  if (!progress.ok()) return WithAdvice(progress.status());
   out << (format == Format::kJson ? StatusJson(*progress) : StatusTable(*progress));
   return absl::OkStatus();
 }
@@ -112,18 +136,23 @@ absl::Status ShowStatistics(const Cluster& cluster, const std::string& layer, in
   query.layer = layer;
   query.last = last;
   const absl::StatusOr<std::vector<StepStatistics>> steps = cluster.GetUpdateStatistics(query);
-  if (!steps.ok()) return steps.status();
-  out << FormatSteps(*steps, format);
+  if (!steps.ok()) return WithAdvice(steps.status());
+  if (steps->empty() && format == Format::kTable) {
+    out << "no step is finished yet\n";
+  } else {
+    out << FormatSteps(*steps, format);
+  }
   return absl::OkStatus();
 }
 
 absl::Status WatchStatistics(const Cluster& cluster, const std::string& layer, int last,
                              Format format, std::ostream& out) {
   bool first = true;
-  return cluster.WatchUpdateStatistics(
-      layer, last, [&](const StepStatistics& step, int64_t /*skipped*/) {
+  const absl::Status status = cluster.WatchUpdateStatistics(
+      layer, last, [&](const StepStatistics& step, int64_t skipped) {
         switch (format) {
           case Format::kTable:
+            if (skipped > 0) out << "        (" << skipped << " steps skipped)\n";
             out << FormatTable({step}, first);
             break;
           case Format::kJson:
@@ -137,31 +166,29 @@ absl::Status WatchStatistics(const Cluster& cluster, const std::string& layer, i
         out.flush();
         return out.good();
       });
+  return WithAdvice(status);
 }
 
 absl::Status ShowChecksum(const Cluster& cluster, std::ostream& out) {
-  const absl::StatusOr<ClusterJob> job = cluster.GetJob();
-  if (!job.ok()) return job.status();
-  const absl::StatusOr<Weights> weights = cluster.PullWeights(*job);
-  if (!weights.ok()) return weights.status();
-  out << ChecksumOf(*weights) << "  step " << weights->step << "\n";
+  const absl::StatusOr<ClusterWeights> newest = PullNewest(cluster);
+  if (!newest.ok()) return newest.status();
+  out << ChecksumOf(newest->weights) << "  step " << newest->weights.step << "\n";
   return absl::OkStatus();
 }
 
 absl::Status ExportToFile(const Cluster& cluster, const std::string& path, std::ostream& out) {
-  const absl::StatusOr<ClusterJob> job = cluster.GetJob();
-  if (!job.ok()) return job.status();
-  const absl::StatusOr<Weights> weights = cluster.PullWeights(*job);
-  if (!weights.ok()) return weights.status();
-  if (absl::Status status = ExportWeights(path, *job, *weights); !status.ok()) return status;
-  out << path << "  step " << weights->step << "  " << weights->values.size() << " tensors  "
-      << ChecksumOf(*weights) << "\n";
+  const absl::StatusOr<ClusterWeights> newest = PullNewest(cluster);
+  if (!newest.ok()) return newest.status();
+  absl::Status status = ExportWeights(path, newest->job, newest->weights);
+  if (!status.ok()) return status;
+  out << path << "  step " << newest->weights.step << "  " << newest->weights.values.size()
+      << " tensors  " << ChecksumOf(newest->weights) << "\n";
   return absl::OkStatus();
 }
 
 absl::Status ShowJob(const Cluster& cluster, std::ostream& out) {
   const absl::StatusOr<ClusterJob> job = cluster.GetJob();
-  if (!job.ok()) return job.status();
+  if (!job.ok()) return WithAdvice(job.status());
   out << "# " << job->job_hash << "\n" << JobToText(job->job);
   return absl::OkStatus();
 }
@@ -172,14 +199,19 @@ absl::Status ShowHealth(const std::string& address, absl::Duration deadline, std
   context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
   grpc::health::v1::HealthCheckResponse response;
   const grpc::Status status = stub->Check(&context, {}, &response);
+  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
+    return absl::UnimplementedError(
+        absl::StrCat("the server at ", address, " knows no health checks: it is no pd-server"));
+  }
   if (!status.ok()) {
-    return absl::UnavailableError(
-        absl::StrCat("no server answers at ", address, " (", status.error_message(), ")"));
+    return WithAdvice(absl::UnavailableError(
+        absl::StrCat("no server answers at ", address, " (", status.error_message(), ")")));
   }
   const std::string& name =
       grpc::health::v1::HealthCheckResponse::ServingStatus_Name(response.status());
   if (response.status() != grpc::health::v1::HealthCheckResponse::SERVING) {
-    return absl::UnavailableError(absl::StrCat("the server at ", address, " says ", name));
+    return absl::FailedPreconditionError(
+        absl::StrCat("the server at ", address, " says that it is ", name));
   }
   out << name << "\n";
   return absl::OkStatus();

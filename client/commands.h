@@ -14,30 +14,32 @@ namespace percentdelta {
 
 enum class Format { kTable, kJson, kCsv };
 
-// Each writes its answer to `out`; errors are those of Cluster.
+// Each writes its answer to `out`; errors are those of Cluster, made fit for the command's user:
+// who cannot be reached, and what to do about it.
 
-// The state of the training. kCsv is shown as a table.
+// The state of the training, as a table or as JSON; kInvalidArgument for kCsv.
 absl::Status ShowStatus(const Cluster& cluster, Format format, std::ostream& out);
 
-// Update statistics of the most recent `last` steps.
+// Update statistics of the most recent `last` steps. `layer` empty: of all layers.
 absl::Status ShowStatistics(const Cluster& cluster, const std::string& layer, int last,
                             Format format, std::ostream& out);
 
 // The same, on and on, beginning with `last` steps of history, until the training ends or `out`
-// fails.
+// fails. Flushes after each step. JSON is one object a line.
 absl::Status WatchStatistics(const Cluster& cluster, const std::string& layer, int last,
                              Format format, std::ostream& out);
 
-// "<sha256>  step N" of the weights.
+// "<sha256>  step N" of the newest whole weights.
 absl::Status ShowChecksum(const Cluster& cluster, std::ostream& out);
 
-// The weights into a safetensors file.
+// The newest whole weights into a safetensors file, and a line about it to `out`.
 absl::Status ExportToFile(const Cluster& cluster, const std::string& path, std::ostream& out);
 
-// The job as text.
+// The job in its text format, behind a comment with its hash.
 absl::Status ShowJob(const Cluster& cluster, std::ostream& out);
 
-// "SERVING" if the server at `address` says so by grpc.health.v1; else kUnavailable.
+// "SERVING" if the server at `address` says so by grpc.health.v1; kFailedPrecondition if it says
+// something else.
 absl::Status ShowHealth(const std::string& address, absl::Duration deadline, std::ostream& out);
 
 }  // namespace percentdelta

@@ -1,18 +1,24 @@
 // pdctl: looks at a running cluster.
 
-#include <grpc/support/log.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <iostream>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "client/commands.h"
+#include "common/command_line.h"
 
 ABSL_FLAG(std::string, server, "127.0.0.1:5000", "host:port of the coordinator, shard 0");
 ABSL_FLAG(std::string, layer, "", "stats: this layer only, as in conv1");
@@ -24,85 +30,161 @@ ABSL_FLAG(absl::Duration, deadline, absl::Seconds(10), "for an answer");
 namespace percentdelta {
 namespace {
 
-constexpr int kExitFailure = 1;
-constexpr int kExitUsage = 2;
-
 constexpr char kUsage[] = R"(Looks at a running cluster.
 
-  pdctl [--server=HOST:PORT] COMMAND
+  pdctl [--server=HOST:PORT] COMMAND [FLAGS]
 
 Commands:
-  status                how far the training is             [--format=table|json]
-  stats                 what the last steps did to each layer
-                        [--layer=NAME] [--last=N] [--watch] [--format=table|json|csv]
-  checksum              SHA-256 of the weights: two runs compare by it
-  export FILE           the weights as a safetensors file
-  job                   the job that is being trained
-  health                whether the server is serving (exit code 0) or not (1)
+  status                     how far the training is, how fast, who takes part
+  stats                      what the last step did to each tensor, and what plain SGD would have
+  checksum                   SHA-256 of the weights: what two runs are compared by
+  export FILE.safetensors    the weights, for PyTorch, NumPy and others
+  job                        the job that is being trained, as text
+  health                     SERVING, or exit code 1
 
---server is the coordinator, shard 0: 127.0.0.1:5000 unless given. --deadline=10s for an answer.
+Flags, before or after the command:
+  --server=HOST:PORT         the coordinator, shard 0 (127.0.0.1:5000); for health any server
+  --deadline=10s             how long to wait for an answer
+  --format=table|json|csv    status, stats (status: table or json)
+  --layer=NAME               stats: of one layer, as in --layer=conv1
+  --last=N                   stats: the N most recent steps (1)
+  --watch                    stats: then every step as it happens, until the training ends;
+                             with --format=json one object a line
+
+Examples:
+  pdctl --server=10.0.0.5:5000 status
+  pdctl stats --watch --layer=fc1
+  pdctl stats --last=1000 --format=csv > statistics.csv
+
 Exit codes: 0; 1 for a call that failed; 2 for a command line that makes no sense.
 )";
 
-int UsageError(const std::string& message) {
-  std::cerr << "pdctl: " << message << " (pdctl --help tells more)\n";
-  return kExitUsage;
+// A command and what may stand beside it.
+struct Command {
+  absl::string_view name;
+  absl::string_view operand;             // what it is; empty: none
+  std::vector<absl::string_view> flags;  // apart from --server and --deadline
+};
+
+const Command* FindCommand(const std::vector<Command>& commands, absl::string_view name) {
+  const auto found = std::find_if(commands.begin(), commands.end(),
+                                  [&](const Command& command) { return command.name == name; });
+  return found == commands.end() ? nullptr : &*found;
 }
 
-int Finish(const absl::Status& status) {
-  if (status.ok()) return 0;
-  std::cerr << "pdctl: " << status.message();
-  if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
-    std::cerr << ". Is pd-server running there? Give another address with --server=HOST:PORT";
+std::vector<Command> Commands() {
+  return {{"status", "", {"format"}},
+          {"stats", "", {"format", "layer", "last", "watch"}},
+          {"checksum", "", {}},
+          {"export", "FILE.safetensors", {}},
+          {"job", "", {}},
+          {"health", "", {}}};
+}
+
+std::string NamesOf(const std::vector<Command>& commands) {
+  return absl::StrJoin(commands, ", ", [](std::string* text, const Command& command) {
+    absl::StrAppend(text, command.name);
+  });
+}
+
+bool IsHostAndPort(absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  int port = 0;
+  return colon != absl::string_view::npos && colon > 0 &&
+         absl::SimpleAtoi(address.substr(colon + 1), &port) && port >= 1 && port <= 65535;
+}
+
+absl::StatusOr<Format> FormatFromFlag() {
+  const std::string text = absl::GetFlag(FLAGS_format);
+  if (text == "table") return Format::kTable;
+  if (text == "json") return Format::kJson;
+  if (text == "csv") return Format::kCsv;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--format: expected table, json or csv, got \"", text, "\""));
+}
+
+// What stands on the command line makes sense together.
+absl::Status CheckUsage(const Command& command, const std::vector<std::string>& words) {
+  if (words.size() == 1 && !command.operand.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(command.name, ": expected ", command.operand, " after it"));
   }
-  std::cerr << "\n";
-  return kExitFailure;
+  const size_t expected = command.operand.empty() ? 1 : 2;
+  if (words.size() > expected) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(command.name, ": unexpected argument \"", words[expected], "\""));
+  }
+  const std::pair<absl::string_view, bool> given[] = {
+      {"format", absl::GetFlag(FLAGS_format) != "table"},
+      {"layer", !absl::GetFlag(FLAGS_layer).empty()},
+      {"last", absl::GetFlag(FLAGS_last) != 1},
+      {"watch", absl::GetFlag(FLAGS_watch)}};
+  for (const auto& [flag, is_given] : given) {
+    if (!is_given || absl::c_linear_search(command.flags, flag)) continue;
+    return absl::InvalidArgumentError(absl::StrCat(command.name, " takes no --", flag));
+  }
+  if (absl::GetFlag(FLAGS_last) < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--last: expected at least 1, got ", absl::GetFlag(FLAGS_last)));
+  }
+  if (!IsHostAndPort(absl::GetFlag(FLAGS_server))) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--server: expected HOST:PORT, as in 127.0.0.1:5000, got \"",
+                     absl::GetFlag(FLAGS_server), "\""));
+  }
+  const absl::StatusOr<Format> format = FormatFromFlag();
+  if (!format.ok()) return format.status();
+  if (command.name == "status" && *format == Format::kCsv) {
+    return absl::InvalidArgumentError("status: expected --format=table or json, got csv");
+  }
+  return absl::OkStatus();
 }
 
-bool ParseFormat(const std::string& text, Format& format) {
-  if (text == "table") format = Format::kTable;
-  if (text == "json") format = Format::kJson;
-  if (text == "csv") format = Format::kCsv;
-  return text == "table" || text == "json" || text == "csv";
+// What CheckUsage has checked.
+absl::Status Run(absl::string_view command, const std::vector<std::string>& words) {
+  const std::string server = absl::GetFlag(FLAGS_server);
+  const absl::Duration deadline = absl::GetFlag(FLAGS_deadline);
+  if (command == "health") return ShowHealth(server, deadline, std::cout);
+
+  const Cluster cluster({server, deadline});
+  if (command == "checksum") return ShowChecksum(cluster, std::cout);
+  if (command == "export") return ExportToFile(cluster, words[1], std::cout);
+  if (command == "job") return ShowJob(cluster, std::cout);
+
+  const absl::StatusOr<Format> format = FormatFromFlag();
+  if (!format.ok()) return format.status();
+  if (command == "status") return ShowStatus(cluster, *format, std::cout);
+  return (absl::GetFlag(FLAGS_watch) ? WatchStatistics : ShowStatistics)(
+      cluster, absl::GetFlag(FLAGS_layer), absl::GetFlag(FLAGS_last), *format, std::cout);
 }
 
-int RunStatistics(const Cluster& cluster, Format format) {
-  const std::string layer = absl::GetFlag(FLAGS_layer);
-  const int last = absl::GetFlag(FLAGS_last);
-  if (last < 1) return UsageError(absl::StrCat("--last: expected at least 1, got ", last));
-  return Finish(absl::GetFlag(FLAGS_watch)
-                    ? WatchStatistics(cluster, layer, last, format, std::cout)
-                    : ShowStatistics(cluster, layer, last, format, std::cout));
-}
-
-int Run(const std::vector<std::string>& words) {
+int Main(const std::vector<std::string>& words) {
   if (words.empty()) {
     std::cerr << kUsage;
     return kExitUsage;
   }
-  Format format = Format::kTable;
-  if (!ParseFormat(absl::GetFlag(FLAGS_format), format)) {
-    return UsageError(absl::StrCat("--format: expected table, json or csv, got ",
-                                   absl::GetFlag(FLAGS_format)));
+  if (words.front() == "help") {
+    std::cout << kUsage;
+    return 0;
   }
-  const std::string& command = words.front();
-  const size_t operands = command == "export" ? 1 : 0;
-  if (words.size() - 1 != operands) {
-    return UsageError(absl::StrCat(command, ": expected ", operands, " arguments, got ",
-                                   words.size() - 1));
+  const std::vector<Command> commands = Commands();
+  const Command* command = FindCommand(commands, words.front());
+  absl::Status status =
+      command != nullptr
+          ? CheckUsage(*command, words)
+          : absl::InvalidArgumentError(absl::StrCat("no command \"", words.front(),
+                                                    "\": expected ", NamesOf(commands)));
+  if (!status.ok()) {
+    std::cerr << "pdctl: " << status.message() << " (pdctl --help tells more)\n";
+    return kExitUsage;
   }
-  const Cluster cluster({absl::GetFlag(FLAGS_server), absl::GetFlag(FLAGS_deadline)});
-  if (command == "status") return Finish(ShowStatus(cluster, format, std::cout));
-  if (command == "stats") return RunStatistics(cluster, format);
-  if (command == "checksum") return Finish(ShowChecksum(cluster, std::cout));
-  if (command == "export") return Finish(ExportToFile(cluster, words[1], std::cout));
-  if (command == "job") return Finish(ShowJob(cluster, std::cout));
-  if (command == "health") {
-    return Finish(ShowHealth(absl::GetFlag(FLAGS_server), absl::GetFlag(FLAGS_deadline),
-                             std::cout));
+  status = Run(command->name, words);
+  if (status.ok() && !std::cout.flush()) {
+    status = absl::UnavailableError("cannot write to standard output");
   }
-  return UsageError(absl::StrCat("no command \"", command,
-                                 "\"; there are status, stats, checksum, export, job, health"));
+  if (status.ok()) return 0;
+  std::cerr << "pdctl: " << status.message() << "\n";
+  return kExitFailure;
 }
 
 }  // namespace
@@ -111,16 +193,12 @@ int Run(const std::vector<std::string>& words) {
 int main(int argc, char** argv) {
   // A reader that has had enough (pdctl ... | head) is no error.
   signal(SIGPIPE, SIG_DFL);
-  gpr_set_log_function([](gpr_log_func_args*) {});  // our own messages say it better
-  absl::SetProgramUsageMessage(percentdelta::kUsage);
+  // absl's own help would list the flags once more.
   for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (word != "--help" && word != "-h" && word != "help") continue;
+    const absl::string_view word = argv[i];
+    if (word != "--help" && word != "-help" && word != "-h") continue;
     std::cout << percentdelta::kUsage;
     return 0;
   }
-  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
-  const int code = percentdelta::Run({rest.begin() + 1, rest.end()});
-  std::cout.flush();
-  return code;
+  return percentdelta::Main(percentdelta::ParseCommandLine(argc, argv, percentdelta::kUsage));
 }

@@ -10,11 +10,10 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/command_line.h"
 #include "common/job_codec.h"
 #include "common/log.h"
 #include "server/server.h"
@@ -36,9 +35,6 @@ ABSL_FLAG(absl::Duration, drain, absl::Seconds(5),
 
 namespace percentdelta {
 namespace {
-
-constexpr int kExitFailure = 1;
-constexpr int kExitUsage = 2;
 
 std::string AdvertisedAddress() {
   const std::string advertise = absl::GetFlag(FLAGS_advertise);
@@ -74,13 +70,7 @@ int Fail(const absl::Status& status, int code) {
 }
 
 int Run() {
-  // Blocked before any thread starts, so that the one below alone takes them.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-
+  BlockStopSignals();
   absl::StatusOr<Job> job = LoadJob(absl::GetFlag(FLAGS_job));
   if (!job.ok()) return Fail(job.status(), kExitUsage);
   Server::Options options = OptionsFromFlags(*std::move(job));
@@ -91,9 +81,7 @@ int Run() {
                 absl::IsInvalidArgument(server.status()) ? kExitUsage : kExitFailure);
   }
   std::thread drain([&] {
-    int signal = 0;
-    sigwait(&signals, &signal);
-    log->info("draining signal={}", signal);
+    log->info("draining signal={}", AwaitStopSignal());
     server->Shutdown(absl::GetFlag(FLAGS_drain));
   });
   const absl::Status refused = server->Wait();
@@ -107,14 +95,14 @@ int Run() {
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage(
+  const std::vector<std::string> rest = percentdelta::ParseCommandLine(
+      argc, argv,
       "Parameter server: owns a shard of the model and applies its update rule.\n"
       "  pd-server --listen=0.0.0.0:5000 --shards=2 --shard=0\n"
       "  pd-server --listen=0.0.0.0:5001 --shards=2 --shard=1 --coordinator=HOST:5000");
-  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
-  if (rest.size() > 1) {
-    std::cerr << "pd-server: unexpected argument " << rest[1] << " (see pd-server --help)\n";
-    return 2;
+  if (!rest.empty()) {
+    std::cerr << "pd-server: unexpected argument " << rest[0] << " (see pd-server --help)\n";
+    return percentdelta::kExitUsage;
   }
   return percentdelta::Run();
 }

@@ -29,6 +29,11 @@ absl::StatusOr<bool> Membership::Beat(const ShardBeat& beat, absl::Duration now)
         job_hash_.substr(0, 12), ", got job ", beat.job_hash.substr(0, 12),
         "; give all servers the same --job"));
   }
+  if (beat.incarnation == 0) {
+    return absl::FailedPreconditionError(absl::StrCat("shard ", beat.shard, " at ", beat.address,
+                                                      ": expected an incarnation other than 0, got"
+                                                      " 0"));
+  }
   Member& member = members_[beat.shard];
   if (member.replaced.contains(beat.incarnation)) {
     return absl::AlreadyExistsError(absl::StrCat("shard ", beat.shard,

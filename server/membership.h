@@ -22,7 +22,7 @@ struct ShardBeat {
   int32_t shard_count = 0;
   std::string job_hash;
   std::string address;       // where the others reach it
-  uint64_t incarnation = 0;  // drawn anew by every process
+  uint64_t incarnation = 0;  // drawn anew by every process, not 0
   uint64_t generation = 0;   // what it has open; 0: nothing
 };
 
@@ -33,7 +33,7 @@ class Membership {
   Membership(int shard_count, std::string job_hash, uint64_t first_generation);
 
   // Takes a beat. True: it opened a new generation; all shards are there and one of them is new.
-  //   kFailedPrecondition  another job or number of shards than ours, or no such index
+  //   kFailedPrecondition  another job or number of shards than ours, no such index, no incarnation
   //   kAlreadyExists       a newer process has taken this shard's place: leave
   absl::StatusOr<bool> Beat(const ShardBeat& beat, absl::Duration now);
 

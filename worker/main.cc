@@ -1,7 +1,5 @@
 // pd-worker: computes gradients for a cluster until the training is finished.
 
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <iostream>
@@ -12,10 +10,9 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "common/command_line.h"
 #include "common/log.h"
 #include "worker/data/idx.h"
 #include "worker/worker.h"
@@ -33,8 +30,6 @@ ABSL_FLAG(absl::Duration, give_up_after, absl::Minutes(10),
 namespace percentdelta {
 namespace {
 
-constexpr int kExitFailure = 1;
-
 int Fail(const absl::Status& status) {
   std::cerr << "pd-worker: " << status.message() << "\n";
   return kExitFailure;
@@ -47,13 +42,7 @@ std::string DefaultName() {
 }
 
 int Run() {
-  // Blocked before any thread starts, so that the one below alone takes them.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-
+  BlockStopSignals();
   absl::StatusOr<Dataset> training_set = ReadTrainingSet(absl::GetFlag(FLAGS_data));
   if (!training_set.ok()) return Fail(training_set.status());
   absl::StatusOr<Dataset> test_set = ReadTestSet(absl::GetFlag(FLAGS_data));
@@ -71,10 +60,8 @@ int Run() {
   const Logger log = options.log;
 
   Worker worker(std::move(options));
-  std::thread([&worker, signals, log] {
-    int signal = 0;
-    sigwait(&signals, &signal);
-    log->info("stopping signal={}", signal);
+  std::thread([&worker, log] {
+    log->info("stopping signal={}", AwaitStopSignal());
     worker.Stop();
   }).detach();
   const absl::Status status = worker.Run();
@@ -89,13 +76,13 @@ int Run() {
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage(
+  const std::vector<std::string> rest = percentdelta::ParseCommandLine(
+      argc, argv,
       "Worker: computes gradients for a cluster until the training is finished.\n"
       "  pd-worker --coordinator=HOST:5000 --data=data/mnist");
-  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
-  if (rest.size() > 1) {
-    std::cerr << "pd-worker: unexpected argument " << rest[1] << " (see pd-worker --help)\n";
-    return 2;
+  if (!rest.empty()) {
+    std::cerr << "pd-worker: unexpected argument " << rest[0] << " (see pd-worker --help)\n";
+    return percentdelta::kExitUsage;
   }
   return percentdelta::Run();
 }

@@ -11,14 +11,13 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/cluster.h"
 #include "client/statistics_format.h"
+#include "common/command_line.h"
 #include "common/job_codec.h"
 #include "common/log.h"
 #include "deploy/local/cluster.h"
@@ -42,8 +41,6 @@ ABSL_FLAG(bool, verbose, false, "log what servers and workers do");
 namespace percentdelta {
 namespace {
 
-constexpr int kExitFailure = 1;
-constexpr int kExitUsage = 2;
 constexpr absl::Duration kRefresh = absl::Milliseconds(200);
 constexpr absl::Duration kPlainInterval = absl::Seconds(10);
 
@@ -157,14 +154,14 @@ int Run(const std::string& command) {
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage(
+  const std::string command = absl::StrJoin(std::vector<std::string>(argv, argv + argc), " ");
+  const std::vector<std::string> rest = percentdelta::ParseCommandLine(
+      argc, argv,
       "Trains in one process: servers and workers over loopback ports.\n"
       "  pd-local --shards=2 --workers=2 --steps=200 --data=data/mnist --report=report");
-  const std::string command = absl::StrJoin(std::vector<std::string>(argv, argv + argc), " ");
-  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
-  if (rest.size() > 1) {
-    std::cerr << "pd-local: unexpected argument " << rest[1] << " (see pd-local --help)\n";
-    return 2;
+  if (!rest.empty()) {
+    std::cerr << "pd-local: unexpected argument " << rest[0] << " (see pd-local --help)\n";
+    return percentdelta::kExitUsage;
   }
   return percentdelta::Run(command);
 }

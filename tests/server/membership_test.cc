@@ -16,7 +16,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-const absl::Duration kNow = absl::Hours(1);
+constexpr absl::Duration kNow = absl::Hours(1);
 
 ShardBeat BeatOf(int32_t shard, uint64_t incarnation, uint64_t generation = 0) {
   return {shard, 2, "hash", absl::StrCat("host", shard, ":", incarnation), incarnation, generation};

@@ -139,10 +139,10 @@ TEST_F(NormReducerTest, OtherStepsAreRefused) {
       sums.step = step;
       const absl::Status status = AnswerTo(sums).status();
       EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << step << " at " << present;
-      EXPECT_THAT(std::string(status.message()),
-                  AllOf(HasSubstr("a/weights: expected the norms of step " +
-                                  std::to_string(present)),
-                        HasSubstr("got those of step " + std::to_string(step))));
+      EXPECT_THAT(
+          std::string(status.message()),
+          AllOf(HasSubstr("a/weights: expected the norms of step " + std::to_string(present)),
+                HasSubstr("got those of step " + std::to_string(step))));
     }
     CompleteStep(present);
   }
@@ -211,7 +211,8 @@ TEST_F(NormReducerTest, ManyThreads) {
     std::vector<Answers> answers(parts_);
     std::vector<std::thread> threads;
     for (size_t part = 0; part < parts_; ++part) {
-      threads.emplace_back([&, part] { reducer_.Contribute(Part(part, step), Into(answers[part])); });
+      threads.emplace_back(
+          [&, part] { reducer_.Contribute(Part(part, step), Into(answers[part])); });
     }
     for (std::thread& thread : threads) thread.join();
     for (const Answers& answer : answers) {

@@ -93,7 +93,8 @@ TEST(NormsTest, LanesAreAddedInTheirOrder) {
     g.push_back(static_cast<float>(7 * i % 11 - 5) / 3.0F);
     w.push_back(static_cast<float>(5 * i % 13 - 6) / 7.0F);
   }
-  const NormSums golden = {0x1.a9295ba1a234cp+14, 0x1.4c55557600000p+8, 0x1.51b6dbfa00000p+7, 0x1.968e38e91c71ep+8, 0x1.a2f054c87d636p+6};
+  const NormSums golden = {0x1.a9295ba1a234cp+14, 0x1.4c55557600000p+8, 0x1.51b6dbfa00000p+7,
+                           0x1.968e38e91c71ep+8, 0x1.a2f054c87d636p+6};
   const NormSums sums = BlockNorms(g, w, 1e-3);
   EXPECT_TRUE(SameBits(sums, golden));
   // The case tells orders apart.

@@ -146,16 +146,15 @@ TEST_P(OptimizerTest, DeltaIsRateTimesMultiplierTimesGradient) {
 
 INSTANTIATE_TEST_SUITE_P(
     Rules, OptimizerTest,
-    testing::Combine(
-        testing::Values(Named<UpdateRule>{"PercentDelta", PercentDeltaRule{1e-3}},
-                        Named<UpdateRule>{"Sgd", SgdRule{}}),
-        testing::Values(Named<MomentumSpec>{"NoMomentum", {}},
-                        Named<MomentumSpec>{"Damped", {0.9, 0.9}},
-                        Named<MomentumSpec>{"Undamped", {0.5, 0}},
-                        Named<MomentumSpec>{"DampenedOnly", {0, 0.5}}),
-        testing::Values(Named<ScheduleSpec>{"Constant", {}},
-                        Named<ScheduleSpec>{"Equation9", {0.03, 0}},
-                        Named<ScheduleSpec>{"Equation10", {0.05, 0.3}})),
+    testing::Combine(testing::Values(Named<UpdateRule>{"PercentDelta", PercentDeltaRule{1e-3}},
+                                     Named<UpdateRule>{"Sgd", SgdRule{}}),
+                     testing::Values(Named<MomentumSpec>{"NoMomentum", {}},
+                                     Named<MomentumSpec>{"Damped", {0.9, 0.9}},
+                                     Named<MomentumSpec>{"Undamped", {0.5, 0}},
+                                     Named<MomentumSpec>{"DampenedOnly", {0, 0.5}}),
+                     testing::Values(Named<ScheduleSpec>{"Constant", {}},
+                                     Named<ScheduleSpec>{"Equation9", {0.03, 0}},
+                                     Named<ScheduleSpec>{"Equation10", {0.05, 0.3}})),
     [](const auto& info) { return Name(info.param); });
 
 // Equation 7 by hand: ratios 3/1, 1/2, 0/4, of three entries.

@@ -13,7 +13,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-const absl::Duration kStart = absl::Hours(1);
+constexpr absl::Duration kStart = absl::Hours(1);
 
 Progress Filled(const ProgressHistory& history, absl::Duration now, int64_t from_step = 0) {
   Progress progress;
@@ -23,6 +23,7 @@ Progress Filled(const ProgressHistory& history, absl::Duration now, int64_t from
 
 std::vector<int64_t> Steps(const std::vector<ProgressPoint>& curve) {
   std::vector<int64_t> steps;
+  steps.reserve(curve.size());
   for (const ProgressPoint& point : curve) steps.push_back(point.step);
   return steps;
 }
@@ -70,17 +71,17 @@ TEST(ProgressHistoryTest, RateIsThatOfTheLastMinute) {
   };
   const std::vector<Row> rows = {
       {{}, 0, 0},
-      {{0}, 0, 0},                 // not known yet
-      {{0, 0}, 0, 0},              // nor now
-      {{0, 2}, 2, 50},             // 100 examples in 2 s
-      {{0, 1, 2, 3, 4}, 4, 100},   // 400 in 4 s
-      {{0, 60}, 60, 100.0 / 60},   // just within
-      {{0, 61}, 61, 0},            // one alone
-      {{0, 50, 100}, 100, 2},      // the first one is forgotten
-      {{0, 10, 20}, 50, 10},       // by the leases' own time
-      {{0, 10, 20}, 70, 10},       // of 10 and 20
-      {{0, 10, 20}, 75, 0},        // only the last is in the window
-      {{0, 10, 20}, 1000, 0},      // none is
+      {{0}, 0, 0},                // not known yet
+      {{0, 0}, 0, 0},             // nor now
+      {{0, 2}, 2, 50},            // 100 examples in 2 s
+      {{0, 1, 2, 3, 4}, 4, 100},  // 400 in 4 s
+      {{0, 60}, 60, 100.0 / 60},  // just within
+      {{0, 61}, 61, 0},           // one alone
+      {{0, 50, 100}, 100, 2},     // the first one is forgotten
+      {{0, 10, 20}, 50, 10},      // by the leases' own time
+      {{0, 10, 20}, 70, 10},      // of 10 and 20
+      {{0, 10, 20}, 75, 0},       // only the last is in the window
+      {{0, 10, 20}, 1000, 0},     // none is
   };
   for (size_t i = 0; i < rows.size(); ++i) {
     ProgressHistory history(10);

@@ -129,6 +129,7 @@ TEST(ShardSliceTest, OneOfManyThreadsCompletesAStep) {
     std::atomic<int> complete = 0;
     std::atomic<int> staged = 0;
     std::vector<std::thread> threads;
+    threads.reserve(4);
     for (int thread = 0; thread < 4; ++thread) {
       threads.emplace_back([&, thread] {
         for (int i = 0; i < kSlots; ++i) {  // everybody has every slot
@@ -210,8 +211,8 @@ TEST(ShardSliceTest, RetainsTheLastEvaluatedStep) {
   job.evaluation = EvaluationSpec{3, 10};
   ShardSlice slice(job, kSlice);
   // By step: those that can be had.
-  const std::vector<std::vector<int64_t>> retained = {
-      {0}, {0, 1}, {0, 1, 2}, {2, 3}, {3, 4}, {3, 4, 5}, {5, 6}, {6, 7}};
+  const std::vector<std::vector<int64_t>> retained = {{0},    {0, 1},    {0, 1, 2}, {2, 3},
+                                                      {3, 4}, {3, 4, 5}, {5, 6},    {6, 7}};
   for (int64_t step = 0; step <= 7; ++step) {
     std::vector<int64_t> got;
     for (int64_t past = 0; past <= step; ++past) {

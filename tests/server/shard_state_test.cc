@@ -16,7 +16,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "common/random.h"
 #include "tests/server/reference.h"
 #include "tests/server/test_jobs.h"
@@ -52,6 +53,7 @@ std::vector<std::pair<int, ShardSlice*>> Shuffled(const ShardGroup& group, uint6
 // Each slot has a thread that pulls a step, pushes its gradient and goes on, as workers do.
 void TrainFromThreads(const ShardGroup& group, int32_t slots, int64_t steps) {
   std::vector<std::thread> threads;
+  threads.reserve(slots);
   for (int32_t slot = 0; slot < slots; ++slot) {
     threads.emplace_back([&group, slot, slots, steps] {
       for (int64_t step = 0; step < steps; ++step) {
@@ -115,7 +117,8 @@ TEST_F(ShardStateTest, AgreesWithTheReference) {
       }
     }
     for (size_t t = 0; t < reference.size(); ++t) {
-      EXPECT_LE(errors[t].worst(), 1e-5) << job.model.tensors[t].name << ", " << shards << " shards";
+      EXPECT_LE(errors[t].worst(), 1e-5)
+          << job.model.tensors[t].name << ", " << shards << " shards";
     }
   }
 }
@@ -211,6 +214,29 @@ TEST_F(ShardStateTest, FindsSlices) {
   EXPECT_LT(unknown.message().size(), 300U);
 }
 
+TEST_F(ShardStateTest, TakesSlotsAndStepsOfTheJob) {
+  const ShardGroup group(SmallJob(), 1, 1);
+  struct Row {
+    int64_t step;
+    int32_t slot;
+    std::string refused;
+  };
+  const std::vector<Row> rows = {
+      {0, 0, ""},
+      {99, 1, ""},
+      {0, 2, "slot: expected 0..1, got 2"},
+      {0, -1, "slot: expected 0..1, got -1"},
+      {100, 0, "step: expected 0..99, got 100"},
+      {-1, 0, "step: expected 0..99, got -1"},
+  };
+  for (const Row& row : rows) {
+    const absl::Status status = group.state(0)->CheckSlot(row.step, row.slot);
+    EXPECT_EQ(status.code(),
+              row.refused.empty() ? absl::StatusCode::kOk : absl::StatusCode::kOutOfRange);
+    EXPECT_EQ(std::string(status.message()), row.refused);
+  }
+}
+
 TEST_F(ShardStateTest, PullsOfStepsThatNeverComeAreRefused) {
   const ShardGroup group(SmallJob(), 1, 1);
   for (const int64_t step : {-1, 101}) {
@@ -254,39 +280,43 @@ TEST_F(ShardStateTest, OldGenerationsLateWorkChangesNothing) {
 // The norms of a split tensor never come, or come after the end: its slice stays where it is, and
 // the state can be let go of.
 TEST_F(ShardStateTest, NormsThatAreRefusedEndTheUpdate) {
-  ThreadPool pool(1);
-  absl::Notification asked;
-  NormsCallback answer;
+  auto pool = std::make_unique<ThreadPool>(1);
+  absl::Mutex mutex;
+  NormsCallback answer;  // under the mutex; set by the pool's thread
   ShardState::Options options;
   options.job = JobOfSlots(1);
   options.shard = 1;
   options.shards = 2;
-  options.pool = &pool;
+  options.pool = pool.get();
   options.reduce_at = [&](int home, const BlockSums& sums, NormsCallback done) {
     EXPECT_EQ(home, 0);
     EXPECT_EQ(sums.tensor, kLarge);
     EXPECT_EQ(sums.step, 0);
     EXPECT_EQ(sums.first_block, 3);
     EXPECT_THAT(sums.blocks, SizeIs(1));
+    absl::MutexLock lock(&mutex);
     answer = std::move(done);
-    asked.Notify();
   };
   auto state = std::make_shared<ShardState>(std::move(options));
   ShardSlice* const slice = *state->FindSlice("a/weights");
   const Buffer gradient = slice->TakeBuffer();
   gradient->assign(gradient->size(), 1);
   ASSERT_EQ(*state->Stage(*slice, 0, 0, gradient), true);
-  asked.WaitForNotification();
+  NormsCallback late;
+  {
+    const auto asked = [&] { return answer != nullptr; };
+    absl::MutexLock lock(&mutex);
+    ASSERT_TRUE(mutex.AwaitWithTimeout(absl::Condition(&asked), absl::Minutes(1)));
+    late.swap(answer);
+  }
   state->Close(absl::AbortedError("over"));
-  answer(absl::AbortedError("over"));
+  late(absl::AbortedError("over"));
   EXPECT_EQ(slice->present().step, 0);
   const std::weak_ptr<ShardState> weak = state;
   state.reset();
   EXPECT_FALSE(weak.expired());  // the answer might still be used
-  answer = nullptr;
-  absl::Notification drained;
-  pool.Schedule([&] { drained.Notify(); });
-  drained.WaitForNotification();
+  late = nullptr;
+  pool.reset();  // the task that asked has ended
   EXPECT_TRUE(weak.expired());
 }
 

@@ -1,0 +1,345 @@
+// The binary pdctl, as people and scripts meet it.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <fstream>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "client/cluster.h"
+#include "common/job_codec.h"
+#include "common/safetensors.h"
+#include "deploy/local/cluster.h"
+#include "nlohmann/json.hpp"
+#include "tests/local/process.h"
+#include "tests/local/small_cluster.h"
+
+namespace percentdelta {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
+using ::testing::MatchesRegex;
+using ::testing::SizeIs;
+using ::testing::StartsWith;
+
+constexpr char kPdctl[] = PD_PDCTL;
+
+std::string ReadWhole(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+std::vector<std::string> Lines(const std::string& text) {
+  std::vector<std::string> lines = absl::StrSplit(text, '\n');
+  EXPECT_EQ(lines.back(), "") << "no newline at the end of " << text;
+  lines.pop_back();
+  return lines;
+}
+
+struct Result {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+// Runs a shell command in which "pdctl" is ours, or one that begins with it.
+Result Shell(const std::string& command) {
+  const TemporaryDirectory directory;
+  const std::string out = directory.path() + "/out";
+  const std::string err = directory.path() + "/err";
+  Process process({"/bin/sh", "-c",
+                   absl::StrCat("pdctl() { '", kPdctl, "' \"$@\"; }; exec 2>'", err, "' >'", out,
+                                "'; ", command)});
+  Result result;
+  result.code = process.Wait();
+  result.out = ReadWhole(out);
+  result.err = ReadWhole(err);
+  return result;
+}
+
+Result Pdctl(const std::string& arguments) { return Shell(absl::StrCat("pdctl ", arguments)); }
+
+TEST(PdctlUsageTest, SenselessCommandLinesSayWhatIsWrong) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"nonsense",
+       "no command \"nonsense\": expected status, stats, checksum, export, job, health"},
+      {"--bogus status", "there is no flag --bogus"},
+      {"status --bogus=1", "there is no flag --bogus"},
+      {"stats --format=xml", "--format: expected table, json or csv, got \"xml\""},
+      {"status --format=csv", "status: expected --format=table or json, got csv"},
+      {"stats --last=0", "--last: expected at least 1, got 0"},
+      {"stats --last=-3", "--last: expected at least 1, got -3"},
+      {"status --watch", "status takes no --watch"},
+      {"checksum --layer=conv1", "checksum takes no --layer"},
+      {"export", "export: expected FILE.safetensors after it"},
+      {"export a b", "export: unexpected argument \"b\""},
+      {"status now", "status: unexpected argument \"now\""},
+      {"status --server=localhost", "--server: expected HOST:PORT, as in 127.0.0.1:5000"},
+      {"status --server=localhost:x", "--server: expected HOST:PORT"},
+      {"status --server=localhost:70000", "--server: expected HOST:PORT"}};
+  for (const auto& [arguments, message] : cases) {
+    const Result result = Pdctl(arguments);
+    EXPECT_EQ(result.code, 2) << arguments;
+    EXPECT_EQ(result.out, "") << arguments;
+    EXPECT_THAT(Lines(result.err), SizeIs(1)) << arguments;
+    EXPECT_THAT(result.err, AllOf(StartsWith("pdctl: "), HasSubstr(message), HasSubstr("--help")))
+        << arguments;
+  }
+}
+
+TEST(PdctlUsageTest, HelpIsForReading) {
+  const Result help = Pdctl("--help");
+  EXPECT_EQ(help.code, 0);
+  EXPECT_EQ(help.err, "");
+  for (const char* word : {"status", "stats", "checksum", "export FILE.safetensors", "job",
+                           "health", "--server=HOST:PORT", "127.0.0.1:5000", "--layer", "--last",
+                           "--watch", "--format=table|json|csv", "Exit codes"}) {
+    EXPECT_THAT(help.out, HasSubstr(word));
+  }
+  EXPECT_EQ(Pdctl("status -h").out, help.out);
+  EXPECT_EQ(Pdctl("help").out, help.out);
+
+  const Result nothing = Pdctl("");
+  EXPECT_EQ(nothing.code, 2);
+  EXPECT_EQ(nothing.out, "");
+  EXPECT_EQ(nothing.err, help.out);
+}
+
+TEST(PdctlUsageTest, NobodyThere) {
+  // A port that somebody had, and that nobody listens on now.
+  std::string address;
+  {
+    Server::Options options;
+    options.job = MadeUpJob(1);
+    absl::StatusOr<Server> server = Server::Start(std::move(options));
+    ASSERT_TRUE(server.ok()) << server.status();
+    address = server->address();
+  }
+  for (const char* command : {"status", "stats", "stats --watch", "checksum", "export never.there",
+                              "job", "health"}) {
+    const Result result = Pdctl(absl::StrCat("--server=", address, " ", command));
+    EXPECT_EQ(result.code, 1) << command;
+    EXPECT_EQ(result.out, "") << command;
+    EXPECT_THAT(Lines(result.err), SizeIs(1)) << command;
+    EXPECT_THAT(result.err,
+                AllOf(StartsWith(absl::StrCat("pdctl: no server answers at ", address, " (")),
+                      EndsWith("). Is pd-server running there? Give another address with "
+                               "--server=HOST:PORT.\n")))
+        << command;
+  }
+}
+
+// A training that is over, for commands that only look.
+class PdctlTest : public ::testing::Test {
+ protected:
+  static constexpr int kSteps = 3;
+
+  static void SetUpTestSuite() {
+    LocalCluster::Options options = SmallOptions(SmallMnistJob(kSteps));
+    options.shards = 2;
+    absl::StatusOr<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(options);
+    ASSERT_TRUE(cluster.ok()) << cluster.status();
+    cluster_ = cluster->release();
+    const absl::Status status = cluster_->AwaitWorkers();
+    ASSERT_TRUE(status.ok()) << status;
+    const Cluster client({cluster_->coordinator()});
+    job_ = *client.GetJob();
+    weights_ = *client.PullWeights(job_, kSteps);
+  }
+
+  static void TearDownTestSuite() {
+    delete cluster_;
+    cluster_ = nullptr;
+  }
+
+  // Runs pdctl, which must succeed; returns what it prints.
+  static std::string Show(const std::string& arguments) {
+    const Result result = Pdctl(absl::StrCat("--server=", cluster_->coordinator(), " ", arguments));
+    EXPECT_EQ(result.code, 0) << arguments;
+    EXPECT_EQ(result.err, "") << arguments;
+    return result.out;
+  }
+
+  // Runs pdctl, which must fail in its call; returns the line of the error.
+  static std::string Failure(const std::string& arguments) {
+    const Result result = Pdctl(absl::StrCat("--server=", cluster_->coordinator(), " ", arguments));
+    EXPECT_EQ(result.code, 1) << arguments;
+    EXPECT_EQ(result.out, "") << arguments;
+    EXPECT_THAT(Lines(result.err), SizeIs(1)) << arguments;
+    return result.err;
+  }
+
+  static LocalCluster* cluster_;
+  static ClusterJob job_;
+  static Weights weights_;
+};
+
+LocalCluster* PdctlTest::cluster_ = nullptr;
+ClusterJob PdctlTest::job_;
+Weights PdctlTest::weights_;
+
+TEST_F(PdctlTest, StatusIsAnOverview) {
+  EXPECT_THAT(Lines(Show("status")),
+              IsSupersetOf({MatchesRegex("state +finished"),
+                            MatchesRegex("job +small, sha256 " + job_.job_hash),
+                            MatchesRegex("step +3 of 3"), MatchesRegex("loss +.* at step 2"),
+                            MatchesRegex("test accuracy +.* % at step 3"),
+                            MatchesRegex("workers +.*arithmetic .*"),
+                            MatchesRegex("shards +2, generation .*"),
+                            MatchesRegex("leases +0 expired, 0 failed, 0 done twice")}));
+}
+
+TEST_F(PdctlTest, StatusForPrograms) {
+  const auto json = nlohmann::json::parse(Show("status --format=json"));
+  EXPECT_EQ(json["state"], "finished");
+  EXPECT_EQ(json["job_name"], "small");
+  EXPECT_EQ(json["job_hash"], job_.job_hash);
+  EXPECT_EQ(json["step"], 3);
+  EXPECT_EQ(json["max_steps"], 3);
+  EXPECT_EQ(json["shards"], 2);
+  EXPECT_EQ(json["generation"], job_.generation);
+  EXPECT_EQ(json["last_training"]["step"], 2);
+  EXPECT_EQ(json["last_evaluation"]["step"], 3);
+  EXPECT_EQ(json["seconds_left"], 0);
+}
+
+TEST_F(PdctlTest, StatisticsOfTheLastStepUnlessAskedForMore) {
+  const size_t tensors = job_.job.model.tensors.size();
+  EXPECT_THAT(Lines(Show("stats")), SizeIs(1 + tensors));
+  EXPECT_THAT(Lines(Show("stats --last=2")), SizeIs(1 + 2 * tensors));
+  EXPECT_THAT(Lines(Show("stats --last=99 --layer=fc1 --format=csv")), SizeIs(1 + kSteps * 2));
+  const auto json = nlohmann::json::parse(Show("stats --format=json --last=2"));
+  ASSERT_EQ(json.size(), 2U);
+  EXPECT_EQ(json[1]["step"], 2);
+  EXPECT_EQ(json[1]["updates"][0]["tensor"], "conv1/weights");
+  EXPECT_GT(json[1]["updates"][0]["relative_delta"], 0);
+}
+
+TEST_F(PdctlTest, UnknownLayersAreNamedBesideTheKnownOnes) {
+  for (const char* watch : {"", " --watch"}) {
+    EXPECT_EQ(Failure(absl::StrCat("stats --layer=conv9", watch)),
+              "pdctl: layer: expected one of conv1, conv2, fc1, fc2, got \"conv9\"\n");
+  }
+}
+
+TEST_F(PdctlTest, WatchingAFinishedTrainingEnds) {
+  const std::vector<std::string> lines = Lines(Show("stats --watch --last=99 --format=json"));
+  ASSERT_THAT(lines, SizeIs(kSteps));
+  for (int step = 0; step < kSteps; ++step) {
+    EXPECT_EQ(nlohmann::json::parse(lines[step])["step"], step);
+  }
+}
+
+TEST_F(PdctlTest, FlagsMayStandAnywhere) {
+  const std::string address = cluster_->coordinator();
+  const Result result =
+      Pdctl(absl::StrCat("--last=2 stats --format csv --server=", address, " --layer=fc2"));
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(Lines(result.out), SizeIs(1 + 2 * 2));
+}
+
+TEST_F(PdctlTest, Checksum) {
+  EXPECT_EQ(Show("checksum"), absl::StrCat(ChecksumOf(weights_), "  step 3\n"));
+}
+
+TEST_F(PdctlTest, ExportWritesTheWeights) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/w.safetensors";
+  EXPECT_EQ(Show("export " + path), absl::StrCat(path, "  step 3  8 tensors  ",
+                                                 ChecksumOf(weights_), "\n"));
+  const absl::StatusOr<SafetensorsContent> content = ReadSafetensors(path);
+  ASSERT_TRUE(content.ok()) << content.status();
+  const std::map<std::string, std::string> metadata = {{"format", "pt"},
+                                                       {"job_name", "small"},
+                                                       {"job_hash", job_.job_hash},
+                                                       {"step", "3"},
+                                                       {"weights_sha256", ChecksumOf(weights_)}};
+  EXPECT_EQ(content->metadata, metadata);
+  ASSERT_EQ(content->tensors.size(), weights_.values.size());
+  for (size_t i = 0; i < weights_.values.size(); ++i) {
+    EXPECT_EQ(content->tensors[i].name, job_.job.model.tensors[i].name);
+    EXPECT_EQ(content->tensors[i].shape, job_.job.model.tensors[i].shape);
+    EXPECT_EQ(content->tensors[i].values, weights_.values[i]);
+  }
+}
+
+TEST_F(PdctlTest, ExportToNowhere) {
+  EXPECT_EQ(Failure("export /no/such/w.safetensors"),
+            "pdctl: cannot write /no/such/w.safetensors: No such file or directory\n");
+}
+
+TEST_F(PdctlTest, TheJobCanBeTrainedAgain) {
+  const absl::StatusOr<Job> job = ParseJob(Show("job"), "pdctl job");
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(JobHash(*job), job_.job_hash);
+}
+
+TEST_F(PdctlTest, HealthOfEveryShard) {
+  for (int shard = 0; shard < 2; ++shard) {
+    EXPECT_EQ(Show(absl::StrCat("health --server=", cluster_->address(shard))), "SERVING\n");
+  }
+}
+
+TEST_F(PdctlTest, OtherShardsSayThatTheyAreNotTheCoordinator) {
+  EXPECT_THAT(Failure(absl::StrCat("status --server=", cluster_->address(1))),
+              HasSubstr("is not a coordinator: shard 0 is"));
+}
+
+TEST_F(PdctlTest, AClosedPipeIsNoError) {
+  const Result result = Shell(absl::StrCat("pdctl stats --last=99 --server=",
+                                           cluster_->coordinator(), " | true"));
+  EXPECT_EQ(result.code, 0);
+  EXPECT_EQ(result.err, "");
+}
+
+TEST_F(PdctlTest, AFullDiskIsAnError) {
+  const Result result =
+      Shell(absl::StrCat("pdctl job --server=", cluster_->coordinator(), " > /dev/full"));
+  EXPECT_EQ(result.code, 1);
+  EXPECT_EQ(result.err, "pdctl: cannot write to standard output\n");
+}
+
+TEST(PdctlWatchTest, ShowsStepsAsTheyHappenUntilInterrupted) {
+  ServersOnly servers(MadeUpJob(100), 2);
+  EXPECT_EQ(Pdctl("stats --server=" + servers.coordinator()).out, "no step is finished yet\n");
+  Process watch({kPdctl, "--server=" + servers.coordinator(), "stats", "--watch"});
+  for (int step = 0; step < 3; ++step) {
+    for (int slot = 0; slot < 2; ++slot) {
+      const absl::Status status = servers.Push(
+          step, slot, RandomGradient(servers.cluster_job().job.model, 2 * step + slot));
+      ASSERT_TRUE(status.ok()) << status;
+    }
+    EXPECT_TRUE(watch.AwaitOutput(absl::StrCat("      ", step, "  b/scale"))) << watch.output();
+  }
+  watch.Signal(SIGINT);
+  EXPECT_EQ(watch.Wait(), -SIGINT);
+  EXPECT_THAT(Lines(watch.output()), SizeIs(1 + 3 * 4));  // nothing else, and headings only once
+}
+
+TEST(PdctlWatchTest, EndsWithTheServer) {
+  auto servers = std::make_unique<ServersOnly>(MadeUpJob(100), 1);
+  Process watch({kPdctl, "--server=" + servers->coordinator(), "stats", "--watch"});
+  for (int slot = 0; slot < 2; ++slot) {
+    const absl::Status status =
+        servers->Push(0, slot, RandomGradient(servers->cluster_job().job.model, slot));
+    ASSERT_TRUE(status.ok()) << status;
+  }
+  ASSERT_TRUE(watch.AwaitOutput("b/scale"));
+  servers.reset();
+  EXPECT_NE(watch.Wait(), Process::kTimeout);
+}
+
+}  // namespace
+}  // namespace percentdelta
