@@ -6,11 +6,15 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <string>
 
+#include "absl/flags/commandlineflag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/reflection.h"
 #include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 
@@ -29,16 +33,32 @@ bool IsFlag(absl::string_view name) {
   return absl::ConsumePrefix(&name, "no") && absl::FindCommandLineFlag(name) != nullptr;
 }
 
-// absl would exit with 1.
+[[noreturn]] void Refuse(absl::string_view program, absl::string_view message) {
+  std::cerr << program.substr(program.rfind('/') + 1) << ": " << message << " (see --help)\n";
+  std::exit(kExitUsage);
+}
+
+// absl would exit with 1 for a flag that does not exist, without a value, or with a wrong one.
 void CheckFlags(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const absl::string_view word = argv[i];
     if (word == "--") return;
     const absl::string_view name = FlagName(word);
-    if (name.empty() || IsFlag(name) || absl::StartsWith(name, "help")) continue;
-    std::cerr << absl::string_view(argv[0]).substr(absl::string_view(argv[0]).rfind('/') + 1)
-              << ": there is no flag --" << name << " (--help lists them)\n";
-    std::exit(kExitUsage);
+    if (name.empty() || absl::StartsWith(name, "help")) continue;
+    if (!IsFlag(name)) Refuse(argv[0], absl::StrCat("there is no flag --", name));
+    absl::CommandLineFlag* const flag = absl::FindCommandLineFlag(name);
+    if (flag == nullptr) continue;  // --noname
+    const size_t equals = word.find('=');
+    std::string value = "true";
+    if (equals != absl::string_view::npos) {
+      value = std::string(word.substr(equals + 1));
+    } else if (!flag->IsOfType<bool>()) {
+      if (++i == argc) Refuse(argv[0], absl::StrCat("--", name, ": expected a value after it"));
+      value = argv[i];
+    }
+    std::string error;
+    if (flag->ParseFrom(value, &error)) continue;
+    Refuse(argv[0], absl::StrCat("--", name, ": no value for it: \"", value, "\""));
   }
 }
 
@@ -55,6 +75,12 @@ sigset_t StopSignals() {
 std::vector<std::string> ParseCommandLine(int argc, char** argv, const std::string& usage) {
   gpr_set_log_function([](gpr_log_func_args*) {});
   absl::SetProgramUsageMessage(usage);
+  absl::FlagsUsageConfig config;
+  // absl looks for a file named like the binary.
+  config.contains_help_flags = [](absl::string_view file) {
+    return absl::EndsWith(file, "/main.cc") || absl::EndsWith(file, "/pdctl.cc");
+  };
+  absl::SetFlagsUsageConfig(config);
   CheckFlags(argc, argv);
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   return {rest.begin() + 1, rest.end()};

@@ -20,6 +20,8 @@ namespace {
 
 constexpr int64_t kMaxEntries = int64_t{1} << 40;
 constexpr int32_t kMaxGradientsPerStep = 1024;
+constexpr int64_t kMaxExamples = int64_t{1} << 40;
+constexpr int64_t kMaxEvaluationParts = 1 << 20;  // each is a lease
 
 // Keeps the first error of the text format's parser.
 class FirstError : public google::protobuf::io::ErrorCollector {
@@ -147,8 +149,9 @@ absl::Status ValidateJob(const Job& job) {
   if (job.max_steps < 1 || job.max_steps > std::numeric_limits<int32_t>::max()) {
     return Invalid("max_steps", "1..2147483647", job.max_steps);
   }
-  if (job.data.training_examples < 1) {
-    return Invalid("data.training_examples", "at least 1", job.data.training_examples);
+  if (job.data.training_examples < 1 || job.data.training_examples > kMaxExamples) {
+    return Invalid("data.training_examples", absl::StrCat("1..", kMaxExamples),
+                   job.data.training_examples);
   }
   if (job.batch_size < 1 || job.batch_size > job.data.training_examples) {
     return Invalid("batch_size", absl::StrCat("1..", job.data.training_examples), job.batch_size);
@@ -157,15 +160,36 @@ absl::Status ValidateJob(const Job& job) {
     if (job.evaluation->every_steps < 1) {
       return Invalid("evaluation.every_steps", "at least 1", job.evaluation->every_steps);
     }
-    if (job.data.test_examples < 1) {
-      return Invalid("data.test_examples", "at least 1", job.data.test_examples);
+    if (job.data.test_examples < 1 || job.data.test_examples > kMaxExamples) {
+      return Invalid("data.test_examples", absl::StrCat("1..", kMaxExamples),
+                     job.data.test_examples);
     }
     if (job.evaluation->batch_size < 1 || job.evaluation->batch_size > job.data.test_examples) {
       return Invalid("evaluation.batch_size", absl::StrCat("1..", job.data.test_examples),
                      job.evaluation->batch_size);
     }
+    if (job.data.test_examples / job.evaluation->batch_size >= kMaxEvaluationParts) {
+      return Invalid("evaluation.batch_size",
+                     absl::StrCat("at most ", kMaxEvaluationParts, " batches in the test set"),
+                     job.evaluation->batch_size);
+    }
   }
   return absl::OkStatus();
+}
+
+std::vector<std::string> JobWarnings(const Job& job) {
+  std::vector<std::string> warnings;
+  const auto* rule = std::get_if<PercentDeltaRule>(&job.optimizer.rule);
+  if (rule == nullptr) return warnings;
+  for (const TensorSpec& tensor : job.model.tensors) {
+    const auto* constant = std::get_if<ConstantInitializer>(&tensor.initializer);
+    if (constant == nullptr || constant->value != 0) continue;
+    warnings.push_back(absl::StrCat(
+        "tensor ", tensor.name, " starts at zero: PercentDelta moves a tensor in proportion to",
+        " itself, so that its entries change by no more than learning_rate * epsilon = ",
+        job.optimizer.learning_rate * rule->epsilon, " a step on average"));
+  }
+  return warnings;
 }
 
 absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {

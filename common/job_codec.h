@@ -27,6 +27,9 @@ absl::StatusOr<Job> LoadJob(const std::string& path);
 // Checks everything that can be checked without the data and the worker's model.
 absl::Status ValidateJob(const Job& job);
 
+// What is legal and seldom meant, a sentence each: to be shown at start.
+std::vector<std::string> JobWarnings(const Job& job);
+
 absl::StatusOr<Job> JobFromProto(const v1::Job& proto);
 v1::Job JobToProto(const Job& job);
 std::string JobToText(const Job& job);

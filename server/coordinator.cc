@@ -26,7 +26,7 @@ absl::string_view KindName(Lease::Kind kind) {
 Coordinator::Coordinator(Options options)
     : options_(std::move(options)),
       job_hash_(JobHash(options_.job)),
-      statistics_(options_.job.model, options_.history_steps),
+      statistics_(options_.job, options_.history_steps),
       membership_(options_.shard_count, job_hash_, options_.first_generation),
       history_(options_.history_steps) {}
 
@@ -59,7 +59,7 @@ absl::StatusOr<Coordinator::View> Coordinator::Heartbeat(const ShardBeat& beat) 
 void Coordinator::OpenGeneration() {
   leases_.emplace(options_.job, membership_.generation(), options_.lease_deadline);
   history_.Clear();
-  statistics_.Clear();
+  statistics_.Begin(membership_.generation());
   first_lease_.reset();
   end_logged_ = false;
   options_.log->info("generation opened generation={} shards={} step=0 addresses={}",
@@ -228,14 +228,9 @@ void Coordinator::LogEnd() {
 
 absl::Status Coordinator::ReportStatistics(uint64_t generation,
                                            const std::vector<TensorUpdate>& updates) {
-  {
-    absl::MutexLock lock(&mutex_);
-    if (absl::Status status = CheckGeneration(generation); !status.ok()) return status;
-  }
   for (const TensorUpdate& update : updates) {
-    if (absl::Status status = statistics_.Add(update); !status.ok()) return status;
+    if (absl::Status status = statistics_.Add(generation, update); !status.ok()) return status;
   }
-  if (statistics_.newest() == options_.job.max_steps - 1) statistics_.End();
   return absl::OkStatus();
 }
 
@@ -280,11 +275,16 @@ void Coordinator::ExpireLeases(absl::Duration now) {
 
 void Coordinator::Tick() {
   Answers answers;
+  std::string failure;
   {
     absl::MutexLock lock(&mutex_);
     const absl::Duration now = options_.clock->Now();
     ExpireLeases(now);
     ServeWaiting(now, answers);
+    if (leases_) failure = leases_->failure();
+  }
+  if (!failure.empty()) {
+    statistics_.End(absl::AbortedError(absl::StrCat("the training failed: ", failure)));
   }
   for (auto& [done, lease] : answers) done(std::move(lease));
 }
@@ -297,7 +297,7 @@ void Coordinator::Close() {
     waiting.swap(waiting_);
   }
   for (const Waiting& each : waiting) each.done(Closing());
-  statistics_.End();
+  statistics_.End(Closing());
 }
 
 }  // namespace percentdelta

@@ -79,16 +79,17 @@ class Coordinator {
   // kFailedPrecondition for a lease of another generation.
   absl::StatusOr<Lease> Complete(const LeaseResult& result);
 
-  // Takes tensors' updates of a step. kFailedPrecondition: of another generation.
+  // Takes tensors' updates of a step. Errors: statistics_ring.h.
   absl::Status ReportStatistics(uint64_t generation, const std::vector<TensorUpdate>& updates);
 
   Progress GetProgress(int64_t from_step) const;
   StatisticsRing& statistics() { return statistics_; }
 
-  // To be called some times a second: expires leases and waiting calls.
+  // To be called some times a second: expires leases and waiting calls; ends the statistics of a
+  // failed training with kAborted.
   void Tick();
 
-  // Ends all waiting calls with kUnavailable, and those that come later.
+  // Ends all waiting calls and the statistics with kUnavailable, and those that come later.
   void Close();
 
  private:

@@ -59,7 +59,7 @@ Server::Options OptionsFromFlags(Job job) {
   options.lease_deadline = absl::GetFlag(FLAGS_lease_deadline);
   options.history_steps = absl::GetFlag(FLAGS_history);
   // A restarted coordinator's generations must be newer than those it opened before.
-  options.first_generation = static_cast<uint64_t>(absl::ToUnixSeconds(absl::Now()));
+  options.first_generation = static_cast<uint64_t>(absl::ToUnixMillis(absl::Now()));
   options.log = MakeLogger(absl::StrCat("server-", options.shard));
   return options;
 }

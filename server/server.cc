@@ -102,6 +102,9 @@ class Server::Impl {
     if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
     if (options_.log == nullptr) options_.log = MakeSilentLogger();
     if (options_.shard != 0) return;
+    for (const std::string& warning : JobWarnings(options_.job)) {
+      options_.log->warn("job warning=\"{}\"", warning);
+    }
     coordinator_.emplace(Coordinator::Options{options_.job, options_.shards,
                                               options_.first_generation, options_.lease_deadline,
                                               options_.history_steps, options_.clock,

@@ -9,21 +9,33 @@
 
 namespace percentdelta {
 
-StatisticsRing::StatisticsRing(const ModelSpec& model, int64_t capacity)
-    : model_(model), capacity_(capacity) {}
+StatisticsRing::StatisticsRing(const Job& job, int64_t capacity)
+    : job_(job), model_(job.model), capacity_(capacity) {}
 
-absl::Status StatisticsRing::Add(const TensorUpdate& update) {
+void StatisticsRing::Begin(uint64_t generation) {
+  absl::MutexLock lock(&mutex_);
+  generation_ = generation;
+  rows_.clear();
+  newest_ = -1;
+  ended_.reset();
+}
+
+absl::Status StatisticsRing::Add(uint64_t generation, const TensorUpdate& update) {
   const int tensor = model_.Find(update.tensor);
   if (tensor < 0) {
     return absl::NotFoundError(
         absl::StrCat("statistics: expected a tensor of the job, got \"", update.tensor, "\""));
   }
-  if (update.step < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("statistics: expected a step of at least 0, got ", update.step));
+  if (update.step < 0 || update.step >= job_.max_steps) {
+    return absl::InvalidArgumentError(absl::StrCat("statistics: expected a step in 0..",
+                                                   job_.max_steps - 1, ", got ", update.step));
   }
   {
     absl::MutexLock lock(&mutex_);
+    if (generation == 0 || generation != generation_) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("generation: expected ", generation_, ", got ", generation));
+    }
     if (update.step <= newest_ - capacity_) return absl::OkStatus();
     Row& row = rows_[update.step];
     row.updates.resize(model_.tensors.size());
@@ -34,9 +46,18 @@ absl::Status StatisticsRing::Add(const TensorUpdate& update) {
     if (row.present < row.updates.size()) return absl::OkStatus();
     newest_ = std::max(newest_, update.step);
     rows_.erase(rows_.begin(), rows_.upper_bound(newest_ - capacity_));
+    if (!ended_ && Complete()) ended_ = absl::OkStatus();
   }
   Notify();
   return absl::OkStatus();
+}
+
+bool StatisticsRing::Complete() const {
+  if (newest_ != job_.max_steps - 1) return false;
+  if (static_cast<int64_t>(rows_.size()) != std::min(capacity_, job_.max_steps)) return false;
+  return std::all_of(rows_.begin(), rows_.end(), [&](const auto& row) {
+    return row.second.present == model_.tensors.size();
+  });
 }
 
 absl::Status StatisticsRing::CheckLayer(const std::string& layer) const {
@@ -78,22 +99,16 @@ int64_t StatisticsRing::newest() const {
   return newest_;
 }
 
-void StatisticsRing::Clear() {
-  absl::MutexLock lock(&mutex_);
-  rows_.clear();
-  newest_ = -1;
-  ended_ = false;
-}
-
-void StatisticsRing::End() {
+void StatisticsRing::End(const absl::Status& reason) {
   {
     absl::MutexLock lock(&mutex_);
-    ended_ = true;
+    if (ended_) return;
+    ended_ = reason;
   }
   Notify();
 }
 
-bool StatisticsRing::ended() const {
+std::optional<absl::Status> StatisticsRing::ended() const {
   absl::MutexLock lock(&mutex_);
   return ended_;
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,15 +28,22 @@ class StatisticsListener {
 };
 
 // Thread-safe. A step counts once the updates of all tensors are in; the oldest steps beyond the
-// capacity are forgotten.
+// capacity are forgotten. Takes nothing before the first Begin.
 class StatisticsRing {
  public:
-  // `model` must outlive the ring. `capacity` >= 1, in steps.
-  StatisticsRing(const ModelSpec& model, int64_t capacity);
+  // `job` must outlive the ring. `capacity` >= 1, in steps.
+  StatisticsRing(const Job& job, int64_t capacity);
 
-  // Takes a tensor's update of a step; one that is there already is dropped.
-  // kNotFound: no such tensor. kInvalidArgument: a negative step.
-  absl::Status Add(const TensorUpdate& update);
+  // Forgets everything and takes the updates of this generation from now on. Whoever listens goes
+  // on listening.
+  void Begin(uint64_t generation);
+
+  // Takes a tensor's update of a step; one that is there already is dropped. The job's last step
+  // ends the ring with OK, once no step before it is missing.
+  //   kFailedPrecondition  another generation than the present one
+  //   kNotFound            no such tensor
+  //   kInvalidArgument     a step that the job has not
+  absl::Status Add(uint64_t generation, const TensorUpdate& update);
 
   // Whether the layer has tensors. kNotFound: it has not; the message lists those there are.
   absl::Status CheckLayer(const std::string& layer) const;
@@ -47,12 +55,10 @@ class StatisticsRing {
   int64_t oldest() const;
   int64_t newest() const;
 
-  // Forgets everything: a new generation begins at an earlier step.
-  void Clear();
-
-  // Says that no more will come, until Clear; listeners are told.
-  void End();
-  bool ended() const;
+  // Says that no more will come, and why; listeners are told. The first reason counts, until a new
+  // generation begins.
+  void End(const absl::Status& reason);
+  std::optional<absl::Status> ended() const;
 
   // The listener is told of every change from now on, for as long as it lives.
   void Listen(std::weak_ptr<StatisticsListener> listener);
@@ -63,15 +69,18 @@ class StatisticsRing {
     size_t present = 0;
   };
 
+  bool Complete() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   void Notify();
 
-  const ModelSpec& model_;
+  const Job& job_;
+  const ModelSpec& model_;  // the job's
   const int64_t capacity_;
 
   mutable absl::Mutex mutex_;
+  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<int64_t, Row> rows_ ABSL_GUARDED_BY(mutex_);  // by step
   int64_t newest_ ABSL_GUARDED_BY(mutex_) = -1;
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::weak_ptr<StatisticsListener>> listeners_ ABSL_GUARDED_BY(mutex_);
 };
 

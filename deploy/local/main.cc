@@ -105,6 +105,9 @@ absl::Status Conclude(const Cluster& client, const std::string& command) {
   if (!job.ok()) return job.status();
   const absl::StatusOr<Progress> progress = client.GetProgress();
   if (!progress.ok()) return progress.status();
+  // The last step's statistics may still be on their way.
+  absl::Status ended = client.WatchUpdateStatistics("", 0, [](const auto&, int64_t) { return true; });
+  if (!ended.ok()) return ended;
   absl::StatusOr<std::vector<StepStatistics>> statistics = client.GetUpdateStatistics({});
   if (!statistics.ok()) return statistics.status();
   const absl::StatusOr<Weights> weights = client.PullWeights(*job, job->job.max_steps);
@@ -131,6 +134,9 @@ absl::Status Conclude(const Cluster& client, const std::string& command) {
 int Run(const std::string& command) {
   absl::StatusOr<Job> job = JobFromFlags();
   if (!job.ok()) return Fail(job.status(), kExitUsage);
+  for (const std::string& warning : JobWarnings(*job)) {
+    std::cerr << "pd-local: warning: " << warning << "\n";
+  }
   absl::StatusOr<LocalCluster::Options> options = OptionsFromFlags(*std::move(job));
   if (!options.ok()) return Fail(options.status(), kExitFailure);
   absl::StatusOr<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(*std::move(options));

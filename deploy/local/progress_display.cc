@@ -12,8 +12,9 @@ constexpr int kBarWidth = 20;
 constexpr absl::Duration kEvaluationInterval = absl::Seconds(2);
 
 std::string Bar(const Progress& progress) {
-  const auto filled =
-      static_cast<int>(kBarWidth * progress.step / std::max<int64_t>(1, progress.max_steps));
+  const double share =
+      static_cast<double>(progress.step) / std::max<int64_t>(1, progress.max_steps);
+  const auto filled = static_cast<int>(kBarWidth * std::clamp(share, 0.0, 1.0));
   return absl::StrCat("[", std::string(filled, '='), std::string(kBarWidth - filled, ' '), "] ");
 }
 

@@ -67,12 +67,13 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
     {
       absl::MutexLock lock(&mutex_);
       if (busy_ || finished_) return;
-      const bool ended = ring_.ended();  // asked first: nothing comes after it
+      // Asked first: nothing comes after it.
+      const std::optional<absl::Status> ended = ring_.ended();
       if (!end_ && FillMessage()) {
         busy_ = true;
       } else if (end_ || ended) {
         finished_ = true;
-        finish = end_.value_or(absl::OkStatus());
+        finish = end_ ? *end_ : *ended;
       } else {
         return;
       }

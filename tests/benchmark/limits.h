@@ -1,61 +1,55 @@
-// What the machine can do at most: the limits that the benchmarks are compared with, measured in
-// the same run.
+// What the machine can do at most: the limits that the benchmarks are compared with.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_LIMITS_H_
 #define PERCENTDELTA_TESTS_BENCHMARK_LIMITS_H_
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <thread>
 #include <vector>
 
 #include "common/thread_pool.h"
 
 namespace percentdelta {
 
-// Multiply-adds of a gradient of the paper's network over a batch, if every one is done: forward,
-// and backward twice that, less conv1's input gradient.
-int64_t DenseGradientMultiplyAdds(int64_t batch);
-
-// Eigen's GEMM in the best instruction set that this program was built for and the processor has
-// (see gemm.cc), split by columns over the pool.
+// Eigen's product of two matrices in the best instruction set that this machine has (gemm.cc is
+// compiled for it), the columns shared out among the pool's threads. Not thread-safe.
 class Gemm {
  public:
-  // rows x depth times depth x columns.
-  Gemm(int64_t rows, int64_t depth, int64_t columns);
-  ~Gemm();
+  // A square matrix of 2048 times one of as many columns as make `multiply_adds`.
+  explicit Gemm(int64_t multiply_adds);
   void Run(ThreadPool& pool);
-  int64_t multiply_adds() const { return rows_ * depth_ * columns_; }
 
  private:
-  int64_t rows_, depth_, columns_;
+  int64_t columns_;
   std::vector<float> a_, b_, c_;
 };
 
-// A TCP connection over loopback between two threads.
+// A TCP connection over loopback between two threads of this process. Not thread-safe; aborts
+// where there is no loopback.
 class LoopbackTransfer {
  public:
   explicit LoopbackTransfer(size_t bytes);
   ~LoopbackTransfer();
+  LoopbackTransfer(const LoopbackTransfer&) = delete;
+  LoopbackTransfer& operator=(const LoopbackTransfer&) = delete;
 
   // Sends the bytes one way in pieces of 1 MiB, and returns when the last has been read.
   void Run();
 
  private:
-  struct Ends;
-  std::unique_ptr<Ends> ends_;
+  int sender_ = -1;
+  int receiver_ = -1;
+  std::vector<char> source_, target_;
 };
 
-// Reads `read` floats and writes `write` floats with all threads, as plainly as memcpy can.
+// memcpy that moves so many bytes altogether: half are read, half written. Not thread-safe.
 class MemoryTraffic {
  public:
-  MemoryTraffic(int64_t read, int64_t write);
+  explicit MemoryTraffic(size_t bytes) : source_(bytes / 2), target_(bytes / 2) {}
   void Run(ThreadPool& pool);
 
  private:
-  int64_t read_, write_;
-  std::vector<float> source_, target_;
+  std::vector<char> source_, target_;
 };
 
 }  // namespace percentdelta

@@ -21,6 +21,7 @@ using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 using ::testing::StartsWith;
 
 Job DefaultJob() {
@@ -245,8 +246,13 @@ TEST(ValidateJobTest, EveryBadFieldIsNamed) {
       {[](Job& j) { j.evaluation->every_steps = 0; }, "evaluation.every_steps", "at least 1", "0"},
       {[](Job& j) { j.evaluation->batch_size = 0; }, "evaluation.batch_size", "1..40", "0"},
       {[](Job& j) { j.evaluation->batch_size = 41; }, "evaluation.batch_size", "1..40", "41"},
-      {[](Job& j) { j.data.training_examples = 0; }, "data.training_examples", "at least 1", "0"},
-      {[](Job& j) { j.data.test_examples = 0; }, "data.test_examples", "at least 1", "0"},
+      {[](Job& j) { j.data.training_examples = 0; }, "data.training_examples", "1..1099511627776",
+       "0"},
+      {[](Job& j) { j.data.test_examples = 0; }, "data.test_examples", "1..1099511627776", "0"},
+      {[](Job& j) { j.data.test_examples = int64_t{1} << 41; }, "data.test_examples",
+       "1..1099511627776", "2199023255552"},
+      {[](Job& j) { j.data.test_examples = int64_t{1} << 40; }, "evaluation.batch_size",
+       "at most 1048576 batches", "20"},
   };
   EXPECT_TRUE(ValidateJob(FullJob()).ok());
   for (const Bad& bad : table) {
@@ -260,6 +266,20 @@ TEST(ValidateJobTest, EveryBadFieldIsNamed) {
     EXPECT_THAT(message, HasSubstr(bad.expected));
     EXPECT_THAT(message, EndsWith("got " + bad.got));
   }
+}
+
+TEST(JobWarningsTest, TensorsThatStartAtZeroUnderPercentDelta) {
+  Job job = FullJob();
+  job.optimizer = {0.5, PercentDeltaRule{1e-3}};
+  for (TensorSpec& tensor : job.model.tensors) tensor.initializer = ConstantInitializer{1};
+  EXPECT_THAT(JobWarnings(job), IsEmpty());
+  job.model.tensors.back().initializer = ConstantInitializer{0};
+  const std::vector<std::string> warnings = JobWarnings(job);
+  ASSERT_THAT(warnings, SizeIs(1));
+  EXPECT_THAT(warnings[0], StartsWith("tensor " + job.model.tensors.back().name + " starts at zero"));
+  EXPECT_THAT(warnings[0], HasSubstr("learning_rate * epsilon = 0.0005"));
+  job.optimizer.rule = SgdRule{};
+  EXPECT_THAT(JobWarnings(job), IsEmpty());
 }
 
 TEST(ParseJobTest, SyntaxErrorsSayWhere) {

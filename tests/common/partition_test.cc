@@ -44,7 +44,9 @@ void ExpectKept(const ModelSpec& model, int shards) {
   for (int tensor = 0; tensor < static_cast<int>(model.tensors.size()); ++tensor) {
     const std::vector<Slice>& slices = partition.slices_of_tensor(tensor);
     ASSERT_FALSE(slices.empty());
-    if (model.tensors[tensor].size() <= kBlockEntries) EXPECT_THAT(slices, SizeIs(1));
+    if (model.tensors[tensor].size() <= kBlockEntries) {
+      EXPECT_THAT(slices, SizeIs(1));
+    }
     EXPECT_EQ(partition.home(tensor), slices.front().shard);
     int64_t next = 0;
     int last_shard = -1;

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -157,11 +158,83 @@ TEST_F(ProcessesTest, WorkerGivesUpOnAClusterThatIsNotThere) {
   EXPECT_THAT(worker.output(), AllOf(HasSubstr("127.0.0.1:1"), HasSubstr("has not answered")));
 }
 
-TEST_F(ProcessesTest, FlagsThatDoNotExist) {
+TEST_F(ProcessesTest, CommandLinesThatMakeNoSense) {
   for (const char* program : {PD_SERVER, PD_WORKER, PD_LOCAL}) {
-    Process process({program, "stray"});
-    EXPECT_EQ(process.Wait(), 2) << process.output();
-    EXPECT_THAT(process.output(), HasSubstr("stray"));
+    for (const auto& [word, message] : std::vector<std::pair<std::string, std::string>>{
+             {"stray", "unexpected argument stray"},
+             {"--stray", "there is no flag --stray"},
+             {"--threads=many", "--threads: no value for it: \"many\""},
+             {"--threads", "--threads: expected a value"}}) {
+      Process process({program, word});
+      EXPECT_EQ(process.Wait(), 2) << process.output();
+      EXPECT_THAT(process.output(), HasSubstr(message));
+    }
+  }
+}
+
+TEST_F(ProcessesTest, HelpListsTheFlags) {
+  for (const auto& [program, flag] : std::vector<std::pair<std::string, std::string>>{
+           {PD_SERVER, "--lease_deadline"}, {PD_WORKER, "--give_up_after"},
+           {PD_LOCAL, "--report"}}) {
+    Process process({program, "--help"});
+    process.Wait();
+    EXPECT_THAT(process.output(), AllOf(HasSubstr(flag), HasSubstr("--threads")));
+  }
+}
+
+TEST_F(ProcessesTest, TensorsThatStartAtZeroAreWarnedOf) {
+  Job job = SmallMnistJob(3);
+  job.model.tensors[1].initializer = ConstantInitializer{0};
+  Process server({PD_SERVER, "--listen=127.0.0.1:0", "--job=" + WriteJob("zero.textproto", job)});
+  AddressOf(server);
+  EXPECT_THAT(server.output(),
+              AllOf(HasSubstr(" W server-0 "), HasSubstr("tensor conv1/biases starts at zero")));
+}
+
+// A shard that comes back has lost its weights: a new generation begins again, by itself.
+TEST_F(ProcessesTest, ShardThatIsKilledAndStartedAgain) {
+  constexpr int64_t kSteps = 20;
+  const Job job = SmallMnistJob(kSteps);
+  const std::string job_flag = "--job=" + WriteJob("job.textproto", job);
+  const std::string checksum = TrainAndChecksum(SmallOptions(job));
+  WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
+                directory_.path());
+  for (const int victim : {0, 1}) {
+    SCOPED_TRACE(absl::StrCat("shard ", victim));
+    std::vector<Process> servers;
+    servers.emplace_back(
+        Process({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", job_flag}));
+    const std::string coordinator = AddressOf(servers[0]);
+    servers.emplace_back(Process({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", "--shard=1",
+                                  "--coordinator=" + coordinator, job_flag}));
+    const std::string address = AddressOf(servers[victim]);
+    Process worker({PD_WORKER, "--data=" + directory_.path(), "--coordinator=" + coordinator});
+
+    Cluster::Options options;
+    options.coordinator = coordinator;
+    const Cluster client(options);
+    const ClusterJob before = AwaitGeneration(coordinator);
+    int64_t step = 0;
+    while (step < 2) {
+      const absl::StatusOr<Progress> progress = client.GetProgress();
+      ASSERT_TRUE(progress.ok()) << progress.status();
+      step = progress->step;
+    }
+    ASSERT_LT(step, kSteps);
+    servers[victim].Signal(SIGKILL);
+    ASSERT_EQ(servers[victim].Wait(), -SIGKILL);
+
+    std::vector<std::string> again = {PD_SERVER, "--listen=" + address, "--shards=2",
+                                      absl::StrCat("--shard=", victim), job_flag};
+    if (victim != 0) again.push_back("--coordinator=" + coordinator);
+    const Process revived(again);
+    EXPECT_EQ(worker.Wait(), 0) << worker.output() << revived.output();
+    const absl::StatusOr<ClusterJob> after = client.GetJob();
+    ASSERT_TRUE(after.ok()) << after.status();
+    EXPECT_GT(after->generation, before.generation);
+    const absl::StatusOr<Weights> weights = client.PullWeights(*after, kSteps);
+    ASSERT_TRUE(weights.ok()) << weights.status();
+    EXPECT_EQ(ChecksumOf(*weights), checksum);
   }
 }
 

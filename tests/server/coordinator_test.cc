@@ -212,7 +212,7 @@ TEST_F(CoordinatorTest, CloseAnswersAll) {
   ASSERT_THAT(late, SizeIs(1));
   EXPECT_EQ(waiting.at(0).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(late[0].status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_TRUE(coordinator_.statistics().ended());
+  EXPECT_EQ(coordinator_.statistics().ended()->code(), absl::StatusCode::kUnavailable);
 }
 
 TEST_F(CoordinatorTest, ANewShardBeginsAgainInANewGeneration) {
@@ -335,6 +335,9 @@ TEST_F(CoordinatorTest, ThirdFailureEndsTheTrainingForAll) {
   EXPECT_EQ(progress.state, TrainingState::kFailed);
   EXPECT_EQ(progress.message, lease.message);
   EXPECT_EQ(progress.failed_leases, 3);
+  coordinator_.Tick();
+  EXPECT_EQ(coordinator_.statistics().ended(),
+            absl::AbortedError(absl::StrCat("the training failed: ", lease.message)));
 }
 
 TEST_F(CoordinatorTest, StatisticsOfTheGenerationAreTaken) {
@@ -358,12 +361,12 @@ TEST_F(CoordinatorTest, StatisticsOfTheGenerationAreTaken) {
   EXPECT_TRUE(coordinator_.ReportStatistics(5, step(0)).ok());
   EXPECT_EQ(coordinator_.statistics().newest(), 0);
   EXPECT_TRUE(coordinator_.ReportStatistics(5, step(1)).ok());
-  EXPECT_FALSE(coordinator_.statistics().ended());
+  EXPECT_EQ(coordinator_.statistics().ended(), std::nullopt);
   EXPECT_TRUE(coordinator_.ReportStatistics(5, step(2)).ok());
-  EXPECT_TRUE(coordinator_.statistics().ended());  // it was the last step
-  EXPECT_TRUE(Beat(1, 101, 0).ok());               // a new generation
+  EXPECT_EQ(coordinator_.statistics().ended(), absl::OkStatus());  // it was the last step
+  EXPECT_TRUE(Beat(1, 101, 0).ok());  // a new generation
   EXPECT_EQ(coordinator_.statistics().newest(), -1);
-  EXPECT_FALSE(coordinator_.statistics().ended());
+  EXPECT_EQ(coordinator_.statistics().ended(), std::nullopt);
 }
 
 // Workers acquire, complete and leave, while time passes: every step is done once.

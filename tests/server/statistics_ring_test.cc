@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,6 +24,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
+constexpr uint64_t kGeneration = 9;
 constexpr int64_t kLast = std::numeric_limits<int64_t>::max();
 
 class CountingListener : public StatisticsListener {
@@ -30,6 +32,12 @@ class CountingListener : public StatisticsListener {
   void Changed() override { ++changes; }
   std::atomic<int> changes = 0;
 };
+
+Job JobOfSteps(int64_t steps) {
+  Job job = SmallJob();
+  job.max_steps = steps;
+  return job;
+}
 
 class StatisticsRingTest : public testing::Test {
  protected:
@@ -44,7 +52,7 @@ class StatisticsRingTest : public testing::Test {
 
   void AddStep(StatisticsRing& ring, int64_t step) const {
     for (size_t t = model_.tensors.size(); t-- > 0;) {
-      const absl::Status added = ring.Add(UpdateOf(step, static_cast<int>(t)));
+      const absl::Status added = ring.Add(kGeneration, UpdateOf(step, static_cast<int>(t)));
       EXPECT_TRUE(added.ok()) << added;
     }
   }
@@ -56,15 +64,18 @@ class StatisticsRingTest : public testing::Test {
     return steps;
   }
 
-  const ModelSpec model_ = SmallJob().model;
-  StatisticsRing ring_{model_, 3};
+  void SetUp() override { ring_.Begin(kGeneration); }
+
+  const Job job_ = JobOfSteps(1000);
+  const ModelSpec& model_ = job_.model;
+  StatisticsRing ring_{job_, 3};
 };
 
 TEST_F(StatisticsRingTest, IsEmptyAtFirst) {
   EXPECT_EQ(ring_.oldest(), -1);
   EXPECT_EQ(ring_.newest(), -1);
   EXPECT_THAT(Steps(ring_), IsEmpty());
-  EXPECT_FALSE(ring_.ended());
+  EXPECT_EQ(ring_.ended(), std::nullopt);
 }
 
 TEST_F(StatisticsRingTest, GivesUpdatesInTheJobsOrder) {
@@ -91,7 +102,8 @@ TEST_F(StatisticsRingTest, RetainsItsCapacity) {
 }
 
 TEST_F(StatisticsRingTest, GivesTheRangeThatIsAskedFor) {
-  StatisticsRing ring(model_, 100);
+  StatisticsRing ring(job_, 100);
+  ring.Begin(kGeneration);
   for (int64_t step = 0; step < 6; ++step) AddStep(ring, step);
   EXPECT_THAT(Steps(ring, 2, 4), ElementsAre(2, 3, 4));
   EXPECT_THAT(Steps(ring, -5, 1), ElementsAre(0, 1));
@@ -103,23 +115,23 @@ TEST_F(StatisticsRingTest, GivesTheRangeThatIsAskedFor) {
 TEST_F(StatisticsRingTest, PartialStepsAreInvisible) {
   AddStep(ring_, 0);
   for (const int tensor : {kLarge, kScalar, kBlock, kZeros}) {
-    EXPECT_TRUE(ring_.Add(UpdateOf(1, tensor)).ok());
+    EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(1, tensor)).ok());
   }
   EXPECT_EQ(ring_.newest(), 0);
   EXPECT_THAT(Steps(ring_), ElementsAre(0));
   AddStep(ring_, 2);  // a later one is whole already
   EXPECT_THAT(Steps(ring_), ElementsAre(0, 2));
-  EXPECT_TRUE(ring_.Add(UpdateOf(1, kFew)).ok());
+  EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(1, kFew)).ok());
   EXPECT_THAT(Steps(ring_), ElementsAre(0, 1, 2));
   EXPECT_EQ(ring_.newest(), 2);
 }
 
 TEST_F(StatisticsRingTest, RepeatsAreDropped) {
-  for (int i = 0; i < 5; ++i) EXPECT_TRUE(ring_.Add(UpdateOf(0, kFew)).ok());
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(0, kFew)).ok());
   EXPECT_EQ(ring_.newest(), -1);
   TensorUpdate other = UpdateOf(0, kFew);
   other.rate = 77;
-  EXPECT_TRUE(ring_.Add(other).ok());
+  EXPECT_TRUE(ring_.Add(kGeneration, other).ok());
   AddStep(ring_, 0);
   EXPECT_EQ(ring_.Range(0, 0, "")[0].updates[kFew].rate, kFew);
 }
@@ -147,13 +159,15 @@ TEST_F(StatisticsRingTest, ChecksLayers) {
 TEST_F(StatisticsRingTest, RefusesWhatIsNotOfTheJob) {
   TensorUpdate update = UpdateOf(0, kFew);
   update.tensor = "a/nothing";
-  absl::Status status = ring_.Add(update);
+  absl::Status status = ring_.Add(kGeneration, update);
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr("expected a tensor of the job"), HasSubstr("\"a/nothing\"")));
-  status = ring_.Add(UpdateOf(-1, kFew));
+  status = ring_.Add(kGeneration, UpdateOf(-1, kFew));
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("got -1"));
+  EXPECT_EQ(std::string(status.message()), "statistics: expected a step in 0..999, got -1");
+  status = ring_.Add(kGeneration, UpdateOf(1000, kFew));
+  EXPECT_EQ(std::string(status.message()), "statistics: expected a step in 0..999, got 1000");
 }
 
 TEST_F(StatisticsRingTest, ListenersHearOfWholeStepsAndOfTheEnd) {
@@ -163,42 +177,71 @@ TEST_F(StatisticsRingTest, ListenersHearOfWholeStepsAndOfTheEnd) {
   ring_.Listen(listener);
   ring_.Listen(gone);
   gone.reset();
-  EXPECT_TRUE(ring_.Add(UpdateOf(1, kFew)).ok());
+  EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(1, kFew)).ok());
   EXPECT_EQ(listener->changes, 0);
   AddStep(ring_, 1);
   EXPECT_EQ(listener->changes, 1);
   AddStep(ring_, 1);
   EXPECT_EQ(listener->changes, 1);
-  ring_.End();
+  ring_.End(absl::AbortedError("it failed"));
   EXPECT_EQ(listener->changes, 2);
-  EXPECT_TRUE(ring_.ended());
+  ring_.End(absl::UnavailableError("later"));
+  EXPECT_EQ(listener->changes, 2);
+  EXPECT_EQ(ring_.ended(), absl::AbortedError("it failed"));
 }
 
-TEST_F(StatisticsRingTest, ClearBeginsAgain) {
+TEST_F(StatisticsRingTest, TheLastStepEndsItOnceNoneIsMissing) {
+  const Job job = JobOfSteps(5);
+  StatisticsRing ring(job, 3);
+  ring.Begin(kGeneration);
+  for (const int64_t step : {0, 1, 2, 4}) AddStep(ring, step);
+  EXPECT_EQ(ring.ended(), std::nullopt);
+  AddStep(ring, 3);
+  EXPECT_EQ(ring.ended(), absl::OkStatus());
+  ring.End(absl::UnavailableError("shutting down"));
+  EXPECT_EQ(ring.ended(), absl::OkStatus());
+}
+
+TEST_F(StatisticsRingTest, TakesThePresentGenerationAlone) {
+  StatisticsRing ring(job_, 3);
+  for (const uint64_t generation : {uint64_t{0}, kGeneration}) {
+    EXPECT_EQ(ring.Add(generation, UpdateOf(0, kFew)).code(),
+              absl::StatusCode::kFailedPrecondition);
+  }
+  ring.Begin(kGeneration);
+  EXPECT_EQ(ring.Add(kGeneration + 1, UpdateOf(0, kFew)),
+            absl::FailedPreconditionError("generation: expected 9, got 10"));
+  EXPECT_TRUE(ring.Add(kGeneration, UpdateOf(0, kFew)).ok());
+}
+
+TEST_F(StatisticsRingTest, ANewGenerationBeginsAgain) {
   const auto listener = std::make_shared<CountingListener>();
   ring_.Listen(listener);
   for (int64_t step = 0; step < 8; ++step) AddStep(ring_, step);
-  EXPECT_TRUE(ring_.Add(UpdateOf(8, kFew)).ok());
-  ring_.End();
-  ring_.Clear();
-  EXPECT_FALSE(ring_.ended());
+  EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(8, kFew)).ok());
+  ring_.End(absl::OkStatus());
+  ring_.Begin(kGeneration + 1);
+  EXPECT_EQ(ring_.ended(), std::nullopt);
   EXPECT_EQ(ring_.newest(), -1);
   EXPECT_EQ(ring_.oldest(), -1);
   const int changes = listener->changes;
-  AddStep(ring_, 0);
+  for (size_t t = 0; t < model_.tensors.size(); ++t) {
+    EXPECT_TRUE(ring_.Add(kGeneration + 1, UpdateOf(0, static_cast<int>(t))).ok());
+  }
   EXPECT_THAT(Steps(ring_), ElementsAre(0));
   EXPECT_EQ(listener->changes, changes + 1);
 }
 
 TEST_F(StatisticsRingTest, ManyThreads) {
-  StatisticsRing ring(model_, 1000);
+  StatisticsRing ring(job_, 1000);
+  ring.Begin(kGeneration);
   const auto listener = std::make_shared<CountingListener>();
   ring.Listen(listener);
   std::vector<std::thread> threads;
   for (size_t t = 0; t < model_.tensors.size(); ++t) {
     threads.emplace_back([&, t] {
       for (int64_t step = 0; step < 200; ++step) {
-        EXPECT_TRUE(ring.Add(UpdateOf(step, static_cast<int>(t))).ok());
+        EXPECT_TRUE(ring.Add(kGeneration, UpdateOf(step, static_cast<int>(t))).ok());
         if (step % 50 == 0) ring.Range(0, kLast, "b");
       }
     });

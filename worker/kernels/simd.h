@@ -5,7 +5,7 @@
 #if defined(__AVX512F__)
 
 using Vector = __m512;
-inline constexpr int kLanes = 16;
+inline constexpr int64_t kLanes = 16;
 inline constexpr int kTileRows = 7;     // 7 x 4 sums and 4 vectors of B fill 32 registers
 inline constexpr int kTileVectors = 4;  // (one factor of each multiply-add comes from memory)
 inline constexpr char kArithmetic[] = "fma";
@@ -18,7 +18,7 @@ static inline Vector MulAdd(Vector a, Vector b, Vector sum) { return _mm512_fmad
 #elif defined(__AVX2__) && defined(__FMA__)
 
 using Vector = __m256;
-inline constexpr int kLanes = 8;
+inline constexpr int64_t kLanes = 8;
 inline constexpr int kTileRows = 6;     // 6 x 2 sums, 2 vectors of B and one of A: 15 of 16
 inline constexpr int kTileVectors = 2;  // registers
 inline constexpr char kArithmetic[] = "fma";
@@ -31,7 +31,7 @@ static inline Vector MulAdd(Vector a, Vector b, Vector sum) { return _mm256_fmad
 #elif defined(__SSE2__)
 
 using Vector = __m128;
-inline constexpr int kLanes = 4;
+inline constexpr int64_t kLanes = 4;
 inline constexpr int kTileRows = 6;
 inline constexpr int kTileVectors = 2;
 inline constexpr char kArithmetic[] = "mul-add";
@@ -49,7 +49,7 @@ static inline Vector MulAdd(Vector a, Vector b, Vector sum) {
 struct Vector {
   float lane[4];
 };
-inline constexpr int kLanes = 4;
+inline constexpr int64_t kLanes = 4;
 inline constexpr int kTileRows = 6;
 inline constexpr int kTileVectors = 2;
 

@@ -1,0 +1,144 @@
+#include "deploy/local/report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_split.h"
+#include "client/statistics_format.h"
+#include "common/job_codec.h"
+#include "nlohmann/json.hpp"
+#include "tests/local/process.h"
+#include "tests/local/small_cluster.h"
+
+namespace percentdelta {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+std::string ReadWhole(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+ReportData SomeData(int64_t steps) {
+  ReportData data;
+  data.job = SmallMnistJob(steps);
+  data.progress.state = TrainingState::kFinished;
+  data.progress.step = steps;
+  data.progress.max_steps = steps;
+  data.progress.shard_count = 2;
+  for (int64_t step = 0; step < steps; ++step) {
+    data.progress.training.push_back({step, 2.0 / (1 + step), 0.5, 0.25 * step});
+    StepStatistics& statistics = data.statistics.emplace_back();
+    statistics.step = step;
+    for (const TensorSpec& tensor : data.job.model.tensors) {
+      TensorUpdate update;
+      update.step = step;
+      update.tensor = tensor.name;
+      update.layer = std::string(tensor.layer());
+      update.entries = tensor.size();
+      update.relative_delta = 0.03;
+      update.sgd_relative_delta = 0.001 * (1 + step);
+      statistics.updates.push_back(update);
+    }
+  }
+  data.progress.evaluations.push_back({steps, 0.25, 0.9375, 9});
+  data.weights_sha256 = std::string(64, 'a');
+  data.command = "pd-local --steps=3";
+  return data;
+}
+
+// The data that the page draws.
+nlohmann::json PageData(const std::string& html) {
+  const std::string mark = "const data = ";
+  const size_t begin = html.find(mark) + mark.size();
+  return nlohmann::json::parse(html.substr(begin, html.find(";\n", begin) - begin));
+}
+
+TEST(ReportTest, ProgressCsvHasARowAStep) {
+  const std::vector<std::string> lines =
+      absl::StrSplit(ProgressCsv(SomeData(2).progress), '\n', absl::SkipEmpty());
+  EXPECT_THAT(lines, ElementsAre("step,loss,accuracy,test_loss,test_accuracy,seconds",
+                                 "0,2,0.5,,,0", "1,1,0.5,,,0.25", "2,,,0.25,0.9375,9"));
+}
+
+TEST(ReportTest, ThePageHasThePapersFigure) {
+  const std::string html = ReportHtml(SomeData(50));
+  const nlohmann::json data = PageData(html);
+  ASSERT_THAT(data["figure"], SizeIs(4));
+  EXPECT_EQ(data["figure"][1]["step"], 15);
+  ASSERT_THAT(data["figure"][1]["bars"], SizeIs(4));  // weights, not biases
+  EXPECT_EQ(data["figure"][1]["bars"][0]["layer"], "conv1");
+  EXPECT_EQ(data["figure"][1]["bars"][0]["relative"], 0.03);
+  EXPECT_EQ(data["figure"][1]["bars"][0]["sgd"], 0.016);
+  EXPECT_EQ(data["evaluations"][0][2], 0.9375);
+  EXPECT_EQ(data["sha256"], std::string(64, 'a'));
+  EXPECT_THAT(data["last"], SizeIs(8));
+  // Self-contained.
+  for (const char* outside : {"http://", "https://", "<link", "src="}) {
+    std::string page = html;
+    const std::string svg = "http://www.w3.org/2000/svg";
+    while (page.find(svg) != std::string::npos) page.erase(page.find(svg), svg.size());
+    EXPECT_THAT(page, Not(HasSubstr(outside)));
+  }
+}
+
+TEST(ReportTest, LongTrainingsAreSampled) {
+  const nlohmann::json data = PageData(ReportHtml(SomeData(5000)));
+  EXPECT_THAT(data["training"], SizeIs(600));
+  EXPECT_EQ(data["training"][0][0], 0);
+  EXPECT_EQ(data["training"][599][0], 4999);
+}
+
+TEST(ReportTest, NothingBreaksThePage) {
+  ReportData data = SomeData(3);
+  data.job.name = "</script><b>\xff";
+  data.command = "pd-local '</script>'";
+  data.progress.training[1].loss = std::numeric_limits<double>::quiet_NaN();
+  data.statistics[2].updates[0].multiplier = std::numeric_limits<double>::infinity();
+  const std::string html = ReportHtml(data);
+  EXPECT_EQ(html.find("</script"), html.rfind("</script"));
+  EXPECT_TRUE(PageData(html)["training"][1][1].is_null());
+
+  data.progress = {};
+  data.statistics.clear();
+  EXPECT_THAT(PageData(ReportHtml(data))["figure"], SizeIs(0));
+}
+
+TEST(ReportTest, WritesThreeFiles) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/a/b";
+  const ReportData data = SomeData(3);
+  ASSERT_TRUE(WriteReport(path, data).ok());
+  EXPECT_EQ(ReadWhole(path + "/progress.csv"), ProgressCsv(data.progress));
+  EXPECT_EQ(ReadWhole(path + "/statistics.csv"), FormatCsv(data.statistics));
+  EXPECT_EQ(ReadWhole(path + "/report.html"), ReportHtml(data));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(path), {}), 3);
+}
+
+TEST(ReportTest, WhatCannotBeWrittenIsNamed) {
+  const TemporaryDirectory directory;
+  const std::string file = directory.path() + "/file";
+  WriteFile(file, "");
+  absl::Status status = WriteReport(file, SomeData(1));
+  EXPECT_THAT(std::string(status.message()), HasSubstr(file));
+  // A directory stands where the file belongs.
+  std::filesystem::create_directories(directory.path() + "/r/report.html/x");
+  status = WriteReport(directory.path() + "/r", SomeData(1));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("r/report.html: "));
+}
+
+}  // namespace
+}  // namespace percentdelta
