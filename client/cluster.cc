@@ -110,7 +110,12 @@ absl::StatusOr<Weights> Cluster::PullWeights(const ClusterJob& job, int64_t step
   if (job.generation == 0) {
     return absl::UnavailableError("the cluster is still gathering its shards: try again");
   }
-  const ShardChannels channels(job.job.model, job.generation, job.shard_addresses);
+  std::vector<std::string> addresses = job.shard_addresses;
+  for (std::string& address : addresses) {
+    const auto other = impl_->options.connect_to.find(address);
+    if (other != impl_->options.connect_to.end()) address = other->second;
+  }
+  const ShardChannels channels(job.job.model, job.generation, addresses);
   absl::Status status;
   for (int attempt = 0; attempt < kPullAttempts; ++attempt) {
     Weights weights;

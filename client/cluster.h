@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,6 +45,10 @@ class Cluster {
   struct Options {
     std::string coordinator;  // "host:port" of shard 0
     absl::Duration deadline = absl::Seconds(10);
+
+    // Where to reach a shard whose own "host:port", the key, means nothing here: as with published
+    // ports of containers.
+    std::map<std::string, std::string> connect_to = {};
   };
 
   // Never fails: connecting happens with the first call.

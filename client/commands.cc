@@ -104,6 +104,12 @@ absl::StatusOr<ClusterWeights> PullNewest(const Cluster& cluster) {
   absl::StatusOr<ClusterJob> job = cluster.GetJob();
   if (!job.ok()) return WithAdvice(job.status());
   absl::StatusOr<Weights> weights = cluster.PullWeights(*job);
+  if (absl::IsUnavailable(weights.status()) || absl::IsDeadlineExceeded(weights.status())) {
+    return absl::Status(weights.status().code(),
+                        absl::StrCat(weights.status().message(),
+                                     ". From outside the cluster's network, --connect_to tells"
+                                     " where its shards can be reached (see --help)."));
+  }
   if (!weights.ok()) return weights.status();
   return ClusterWeights{*std::move(job), *std::move(weights)};
 }
@@ -115,9 +121,9 @@ std::string FormatSteps(const std::vector<StepStatistics>& steps, Format format)
     case Format::kCsv:
       return FormatCsv(steps);
     case Format::kTable:
-      break;
+      return FormatTable(steps);
   }
-  return FormatTable(steps);
+  return "";  // not reached
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "client/commands.h"
@@ -25,6 +27,7 @@ ABSL_FLAG(std::string, layer, "", "stats: this layer only, as in conv1");
 ABSL_FLAG(int, last, 1, "stats: so many of the most recent steps");
 ABSL_FLAG(bool, watch, false, "stats: go on until the training ends");
 ABSL_FLAG(std::string, format, "table", "stats, status: table, json or csv");
+ABSL_FLAG(std::vector<std::string>, connect_to, {}, "checksum, export: where to reach shards");
 ABSL_FLAG(absl::Duration, deadline, absl::Seconds(10), "for an answer");
 
 namespace percentdelta {
@@ -45,6 +48,8 @@ Commands:
 Flags, before or after the command:
   --server=HOST:PORT         the coordinator, shard 0 (127.0.0.1:5000); for health any server
   --deadline=10s             how long to wait for an answer
+  --connect_to=A=B[,C=D...]  checksum, export: reach the shard whose address is A at B, as in
+                             --connect_to=server-1:5000=127.0.0.1:5001
   --format=table|json|csv    status, stats (status: table or json)
   --layer=NAME               stats: of one layer, as in --layer=conv1
   --last=N                   stats: the N most recent steps (1)
@@ -75,8 +80,8 @@ const Command* FindCommand(const std::vector<Command>& commands, absl::string_vi
 std::vector<Command> Commands() {
   return {{"status", "", {"format"}},
           {"stats", "", {"format", "layer", "last", "watch"}},
-          {"checksum", "", {}},
-          {"export", "FILE.safetensors", {}},
+          {"checksum", "", {"connect_to"}},
+          {"export", "FILE.safetensors", {"connect_to"}},
           {"job", "", {}},
           {"health", "", {}}};
 }
@@ -103,6 +108,19 @@ absl::StatusOr<Format> FormatFromFlag() {
       absl::StrCat("--format: expected table, json or csv, got \"", text, "\""));
 }
 
+absl::StatusOr<std::map<std::string, std::string>> ConnectToFromFlag() {
+  std::map<std::string, std::string> connect_to;
+  for (const std::string& pair : absl::GetFlag(FLAGS_connect_to)) {
+    const std::vector<std::string> addresses = absl::StrSplit(pair, '=');
+    if (addresses.size() != 2 || !absl::c_all_of(addresses, IsHostAndPort)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--connect_to: expected HOST:PORT=HOST:PORT, separated by commas, got \"", pair, "\""));
+    }
+    connect_to[addresses[0]] = addresses[1];
+  }
+  return connect_to;
+}
+
 // What stands on the command line makes sense together.
 absl::Status CheckUsage(const Command& command, const std::vector<std::string>& words) {
   if (words.size() == 1 && !command.operand.empty()) {
@@ -118,7 +136,8 @@ absl::Status CheckUsage(const Command& command, const std::vector<std::string>& 
       {"format", absl::GetFlag(FLAGS_format) != "table"},
       {"layer", !absl::GetFlag(FLAGS_layer).empty()},
       {"last", absl::GetFlag(FLAGS_last) != 1},
-      {"watch", absl::GetFlag(FLAGS_watch)}};
+      {"watch", absl::GetFlag(FLAGS_watch)},
+      {"connect_to", !absl::GetFlag(FLAGS_connect_to).empty()}};
   for (const auto& [flag, is_given] : given) {
     if (!is_given || absl::c_linear_search(command.flags, flag)) continue;
     return absl::InvalidArgumentError(absl::StrCat(command.name, " takes no --", flag));
@@ -132,6 +151,8 @@ absl::Status CheckUsage(const Command& command, const std::vector<std::string>& 
         absl::StrCat("--server: expected HOST:PORT, as in 127.0.0.1:5000, got \"",
                      absl::GetFlag(FLAGS_server), "\""));
   }
+  const auto connect_to = ConnectToFromFlag();
+  if (!connect_to.ok()) return connect_to.status();
   const absl::StatusOr<Format> format = FormatFromFlag();
   if (!format.ok()) return format.status();
   if (command.name == "status" && *format == Format::kCsv) {
@@ -146,7 +167,7 @@ absl::Status Run(absl::string_view command, const std::vector<std::string>& word
   const absl::Duration deadline = absl::GetFlag(FLAGS_deadline);
   if (command == "health") return ShowHealth(server, deadline, std::cout);
 
-  const Cluster cluster({server, deadline});
+  const Cluster cluster({server, deadline, *ConnectToFromFlag()});
   if (command == "checksum") return ShowChecksum(cluster, std::cout);
   if (command == "export") return ExportToFile(cluster, words[1], std::cout);
   if (command == "job") return ShowJob(cluster, std::cout);

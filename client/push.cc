@@ -183,6 +183,7 @@ GradientPush::GradientPush(const ShardChannels& channels, int64_t step, int32_t 
                            const std::vector<std::vector<float>>& gradient)
     : state_(std::make_shared<State>(channels, gradient)) {
   std::vector<Stream*> streams;
+  streams.reserve(channels.shards());
   for (int shard = 0; shard < channels.shards(); ++shard) {
     streams.push_back(new Stream(state_, shard, step, slot, deadline));
   }

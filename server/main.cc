@@ -1,7 +1,7 @@
 // pd-server: one shard of the model, and in shard 0 the coordinator.
 
-#include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <iostream>
 #include <string>
@@ -37,7 +37,7 @@ namespace percentdelta {
 namespace {
 
 std::string AdvertisedAddress() {
-  const std::string advertise = absl::GetFlag(FLAGS_advertise);
+  std::string advertise = absl::GetFlag(FLAGS_advertise);
   const std::string listen = absl::GetFlag(FLAGS_listen);
   const size_t colon = listen.rfind(':');
   const std::string host = listen.substr(0, colon);
@@ -85,7 +85,7 @@ int Run() {
     server->Shutdown(absl::GetFlag(FLAGS_drain));
   });
   const absl::Status refused = server->Wait();
-  if (!refused.ok()) pthread_kill(drain.native_handle(), SIGTERM);
+  if (!refused.ok()) kill(getpid(), SIGTERM);
   drain.join();
   log->info("stopped");
   return refused.ok() ? 0 : Fail(refused, kExitFailure);

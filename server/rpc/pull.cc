@@ -37,7 +37,8 @@ class PullCall : public grpc::ServerWriteReactor<v1::PullResponse>, public PullS
   void Deliver(Snapshot snapshot) override {
     {
       absl::MutexLock lock(&mutex_);
-      ready_.emplace(snapshot.slice.tensor, Progress{std::move(snapshot), 0});
+      const int tensor = snapshot.slice.tensor;
+      ready_.emplace(tensor, Progress{std::move(snapshot), 0});
     }
     Pump();
   }

@@ -91,7 +91,10 @@ TEST(PdctlUsageTest, SenselessCommandLinesSayWhatIsWrong) {
       {"status now", "status: unexpected argument \"now\""},
       {"status --server=localhost", "--server: expected HOST:PORT, as in 127.0.0.1:5000"},
       {"status --server=localhost:x", "--server: expected HOST:PORT"},
-      {"status --server=localhost:70000", "--server: expected HOST:PORT"}};
+      {"status --server=localhost:70000", "--server: expected HOST:PORT"},
+      {"checksum --connect_to=a:1", "--connect_to: expected HOST:PORT=HOST:PORT"},
+      {"checksum --connect_to=a:1=b:2,c=d:3", "got \"c=d:3\""},
+      {"stats --connect_to=a:1=b:2", "stats takes no --connect_to"}};
   for (const auto& [arguments, message] : cases) {
     const Result result = Pdctl(arguments);
     EXPECT_EQ(result.code, 2) << arguments;
@@ -118,6 +121,23 @@ TEST(PdctlUsageTest, HelpIsForReading) {
   EXPECT_EQ(nothing.code, 2);
   EXPECT_EQ(nothing.out, "");
   EXPECT_EQ(nothing.err, help.out);
+}
+
+// As with containers, whose names mean nothing on the host.
+TEST(PdctlUsageTest, ShardsWhoseAddressesMeanNothingHere) {
+  Server::Options options;
+  options.job = MadeUpJob(1);
+  options.advertise = "server-0.invalid:5000";
+  const Server server = *Server::Start(std::move(options));
+  const std::string here = absl::StrCat("127.0.0.1:", server.port());
+  AwaitGeneration(here);
+  const Result lost = Pdctl(absl::StrCat("--server=", here, " --deadline=1s checksum"));
+  EXPECT_EQ(lost.code, 1);
+  EXPECT_THAT(lost.err, AllOf(HasSubstr("server-0.invalid:5000"), HasSubstr("--connect_to")));
+  const Result found = Pdctl(absl::StrCat(
+      "--server=", here, " checksum --connect_to=server-0.invalid:5000=", here));
+  EXPECT_EQ(found.code, 0) << found.err;
+  EXPECT_THAT(found.out, EndsWith("  step 0\n"));
 }
 
 TEST(PdctlUsageTest, NobodyThere) {
@@ -246,7 +266,7 @@ TEST_F(PdctlTest, WatchingAFinishedTrainingEnds) {
 }
 
 TEST_F(PdctlTest, FlagsMayStandAnywhere) {
-  const std::string address = cluster_->coordinator();
+  const std::string& address = cluster_->coordinator();
   const Result result =
       Pdctl(absl::StrCat("--last=2 stats --format csv --server=", address, " --layer=fc2"));
   EXPECT_EQ(result.code, 0) << result.err;

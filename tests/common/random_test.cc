@@ -49,8 +49,8 @@ TEST(RandomTest, StreamHasItsGoldenValues) {
 
 TEST(RandomTest, BelowHasItsGoldenValues) {
   RandomStream random(1, 2);
-  std::vector<uint64_t> numbers;
-  for (int i = 0; i < 12; ++i) numbers.push_back(random.Below(10));
+  std::vector<uint64_t> numbers(12);
+  for (uint64_t& number : numbers) number = random.Below(10);
   EXPECT_THAT(numbers, ElementsAre(5, 7, 1, 8, 5, 9, 6, 0, 4, 1, 0, 1));
 }
 

@@ -47,6 +47,7 @@ Process::Process(const std::vector<std::string>& arguments) {
   const int file = mkstemp(path.data());
   output_path_ = path;
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;

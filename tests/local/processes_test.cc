@@ -32,7 +32,7 @@ std::string AddressOf(const Process& server) {
 class ProcessesTest : public testing::Test {
  protected:
   std::string WriteJob(const std::string& name, const Job& job) const {
-    const std::string path = absl::StrCat(directory_.path(), "/", name);
+    std::string path = absl::StrCat(directory_.path(), "/", name);
     WriteFile(path, JobToText(job));
     return path;
   }
@@ -255,7 +255,8 @@ TEST_F(ProcessesTest, PythonClientPrintsFigureOne) {
   LocalCluster::Options options = SmallOptions(SmallMnistJob(100000));
   options.shards = 2;
   const auto cluster = *LocalCluster::Start(std::move(options));
-  Process client({"/usr/bin/python3", PD_SOURCE_DIR "/tests/client/figure1.py",
+  const std::string script = PD_SOURCE_DIR "/tests/client/figure1.py";
+  Process client({"/usr/bin/python3", script,
                   cluster->coordinator(), "--steps=0,5,10", "--timeout=60"});
   EXPECT_EQ(client.Wait(), 0) << client.output();
   EXPECT_THAT(client.output(),

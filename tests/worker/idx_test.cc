@@ -220,7 +220,7 @@ TEST_F(IdxTest, RefusesDamagedCompression) {
 
 TEST_F(IdxTest, NeverTakesAFlippedBitForData) {
   const std::string good = Gzip(kImages);
-  for (size_t bit = 16 * 8; bit < good.size() * 8; ++bit) {
+  for (size_t bit = size_t{16} * 8; bit < good.size() * 8; ++bit) {
     std::string bad = good;
     bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << bit % 8));
     const absl::StatusOr<Dataset> dataset =

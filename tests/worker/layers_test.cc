@@ -217,7 +217,7 @@ TEST_P(KernelsTest, DenseHasTheNaiveLayersValuesAndDifferences) {
     constexpr int64_t kExamples = 3;
     const Dense layer(20, 11, relu, *GetParam(), pool);
     const auto x = RandomFloats(seed, kExamples * 20, 1);
-    const auto weights = RandomFloats(seed + 1, 20 * 11, 0.5F);
+    const auto weights = RandomFloats(seed + 1, int64_t{20} * 11, 0.5F);
     const auto biases = RandomFloats(seed + 2, 11, 0.5F);
     const auto upstream = RandomFloats(seed + 3, kExamples * 11, 1);
 

@@ -134,7 +134,7 @@ absl::StatusOr<Header> ParseHeader(const std::string& path, const Bytes& bytes, 
                                          bytes[1], bytes[2], bytes[3]));
   }
   for (int d = 0; d < dimensions; ++d) {
-    const uint8_t* at = bytes.data() + 4 + 4 * d;
+    const uint8_t* at = bytes.data() + 4 + ptrdiff_t{4} * d;
     const uint32_t value =
         uint32_t{at[0]} << 24 | uint32_t{at[1]} << 16 | uint32_t{at[2]} << 8 | uint32_t{at[3]};
     header.dimensions.push_back(value);
