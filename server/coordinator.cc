@@ -190,8 +190,11 @@ void Coordinator::Record(const LeaseTable::Completion& completion, const LeaseRe
   if (completion.kind == LeaseTable::Completion::Kind::kDuplicate) ++duplicates_;
   if (completion.kind == LeaseTable::Completion::Kind::kFailed) {
     ++failed_;
-    options_.log->warn("lease failed lease={} worker={} reason=\"{}\"", result.lease_id,
-                       result.worker, result.failure);
+    // What is nobody's fault is logged where it happens.
+    if (!result.not_at_fault) {
+      options_.log->warn("lease failed lease={} worker={} reason=\"{}\"", result.lease_id,
+                         result.worker, result.failure);
+    }
   }
   if (completion.trained_examples > 0) history_.AddExamples(completion.trained_examples, now);
   if (completion.training) {

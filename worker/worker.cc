@@ -144,13 +144,17 @@ absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& sta
   result.lease_id = lease.id;
   result.worker = options_.name;
   if (status.ok()) {
+    if (failures_ > 0) options_.log->info("working again dropped_leases={}", failures_);
     failures_ = 0;
   } else {
     result.failure = std::string(status.message());
     result.not_at_fault = IsOfTheWorld(status);
-    options_.log->warn("lease dropped step={} slot={} at_fault={} reason=\"{}\"", lease.step,
-                       lease.slot, !result.not_at_fault, status.message());
-    PauseAfterFailure();
+    // An outage is one line, however many leases it costs.
+    if (!stopped_ && (failures_ == 0 || !result.not_at_fault)) {
+      options_.log->warn("lease dropped step={} slot={} at_fault={} reason=\"{}\"", lease.step,
+                         lease.slot, !result.not_at_fault, status.message());
+    }
+    if (!stopped_) PauseAfterFailure();
   }
   absl::StatusOr<Lease> next = coordinator_->CompleteLease(result);
   // Of another generation by now: the lease is void, and so is its result.
