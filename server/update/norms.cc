@@ -1,14 +1,51 @@
 #include "server/update/norms.h"
 
-#include <cmath>
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "server/update/vector_clones.h"
 
 namespace percentdelta {
 namespace {
 
 constexpr size_t kLanes = 8;
 
-double AddLanes(const double (&lane)[kLanes]) {
+// Eight lanes, in as many registers as they take.
+using Floats __attribute__((vector_size(kLanes * sizeof(float)))) = float;
+using FloatBits __attribute__((vector_size(kLanes * sizeof(float)))) = int32_t;
+using Doubles __attribute__((vector_size(kLanes * sizeof(double)))) = double;
+
+// What is summed over entries, lane by lane.
+struct Lanes {
+  Doubles ratio, gradient_l1, weight_l1, gradient_l2, weight_l2;
+};
+
+PD_VECTOR_CLONES void AddEntries(const float* gradient, const float* weights, size_t groups,
+                                 double epsilon, Lanes* lanes) {
+  constexpr int32_t kAllButSign = 0x7fffffff;
+  Lanes sum = *lanes;
+  for (size_t group = 0; group < groups; ++group) {
+    FloatBits g_bits;
+    FloatBits w_bits;
+    std::memcpy(&g_bits, gradient + group * kLanes, sizeof(g_bits));
+    std::memcpy(&w_bits, weights + group * kLanes, sizeof(w_bits));
+    g_bits &= kAllButSign;
+    w_bits &= kAllButSign;
+    // These casts keep the bits.
+    const Doubles g = __builtin_convertvector((Floats)g_bits, Doubles);
+    const Doubles w = __builtin_convertvector((Floats)w_bits, Doubles);
+    sum.ratio += g / (w + epsilon);
+    sum.gradient_l1 += g;
+    sum.weight_l1 += w;
+    sum.gradient_l2 += g * g;
+    sum.weight_l2 += w * w;
+  }
+  *lanes = sum;
+}
+
+double AddLanes(const Doubles& lane) {
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
@@ -25,27 +62,18 @@ NormSums& NormSums::operator+=(const NormSums& other) {
 
 NormSums BlockNorms(absl::Span<const float> gradient, absl::Span<const float> weights,
                     double epsilon) {
-  double ratio[kLanes] = {};
-  double gradient_l1[kLanes] = {};
-  double weight_l1[kLanes] = {};
-  double gradient_l2[kLanes] = {};
-  double weight_l2[kLanes] = {};
-  const auto add = [&](size_t entry, size_t lane) {
-    const double g = std::fabs(static_cast<double>(gradient[entry]));
-    const double w = std::fabs(static_cast<double>(weights[entry]));
-    ratio[lane] += g / (w + epsilon);
-    gradient_l1[lane] += g;
-    weight_l1[lane] += w;
-    gradient_l2[lane] += g * g;
-    weight_l2[lane] += w * w;
-  };
-  const size_t whole = gradient.size() / kLanes * kLanes;
-  for (size_t begin = 0; begin < whole; begin += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) add(begin + lane, lane);
-  }
-  for (size_t entry = whole; entry < gradient.size(); ++entry) add(entry, entry - whole);
-  return {AddLanes(ratio), AddLanes(gradient_l1), AddLanes(weight_l1), AddLanes(gradient_l2),
-          AddLanes(weight_l2)};
+  Lanes lanes = {};
+  const size_t groups = gradient.size() / kLanes;
+  AddEntries(gradient.data(), weights.data(), groups, epsilon, &lanes);
+  // The rest, filled up with what adds nothing.
+  const size_t whole = groups * kLanes;
+  float last_gradient[kLanes] = {};
+  float last_weights[kLanes] = {};
+  std::copy(gradient.begin() + whole, gradient.end(), last_gradient);
+  std::copy(weights.begin() + whole, weights.end(), last_weights);
+  AddEntries(last_gradient, last_weights, 1, epsilon, &lanes);
+  return {AddLanes(lanes.ratio), AddLanes(lanes.gradient_l1), AddLanes(lanes.weight_l1),
+          AddLanes(lanes.gradient_l2), AddLanes(lanes.weight_l2)};
 }
 
 NormSums AddBlocks(absl::Span<const NormSums> blocks) {

@@ -7,6 +7,7 @@
 
 #include "server/update/percent_delta.h"
 #include "server/update/sgd.h"
+#include "server/update/vector_clones.h"
 
 namespace percentdelta {
 namespace {
@@ -14,17 +15,15 @@ namespace {
 // Entries whose deltas are held at a time: small enough for the first cache.
 constexpr size_t kPiece = 1024;
 
-void MoveByDelta(absl::Span<const double> delta, absl::Span<const float> weights,
-                 absl::Span<float> next) {
-  for (size_t i = 0; i < delta.size(); ++i) next[i] = static_cast<float>(weights[i] - delta[i]);
+PD_VECTOR_CLONES void MoveByDelta(const double* __restrict delta, size_t count,
+                                  const float* __restrict weights, float* __restrict next) {
+  for (size_t i = 0; i < count; ++i) next[i] = static_cast<float>(weights[i] - delta[i]);
 }
 
-void MoveByVelocity(const MomentumSpec& momentum, absl::Span<const double> delta,
-                    absl::Span<const float> weights, absl::Span<float> velocity,
-                    absl::Span<float> next) {
-  const double keep = momentum.coefficient;
-  const double take = 1 - momentum.dampening;
-  for (size_t i = 0; i < delta.size(); ++i) {
+PD_VECTOR_CLONES void MoveByVelocity(double keep, double take, const double* __restrict delta,
+                                     size_t count, const float* __restrict weights,
+                                     float* __restrict velocity, float* __restrict next) {
+  for (size_t i = 0; i < count; ++i) {
     const double v = keep * velocity[i] + take * delta[i];
     velocity[i] = static_cast<float>(v);
     next[i] = static_cast<float>(weights[i] - v);
@@ -51,10 +50,10 @@ void UpdateEntries(const Optimizer& optimizer, const MomentumSpec& momentum,
     const absl::Span<double> delta(buffer.data(), count);
     optimizer.Delta(context, gradient.subspan(begin, count), delta);
     if (plain) {
-      MoveByDelta(delta, weights.subspan(begin, count), next.subspan(begin, count));
+      MoveByDelta(delta.data(), count, weights.data() + begin, next.data() + begin);
     } else {
-      MoveByVelocity(momentum, delta, weights.subspan(begin, count),
-                     velocity.subspan(begin, count), next.subspan(begin, count));
+      MoveByVelocity(momentum.coefficient, 1 - momentum.dampening, delta.data(), count,
+                     weights.data() + begin, velocity.data() + begin, next.data() + begin);
     }
   }
 }

@@ -2,7 +2,17 @@
 
 #include <cstddef>
 
+#include "server/update/vector_clones.h"
+
 namespace percentdelta {
+namespace {
+
+PD_VECTOR_CLONES void Scale(double factor, const float* __restrict gradient, size_t count,
+                            double* __restrict delta) {
+  for (size_t i = 0; i < count; ++i) delta[i] = factor * gradient[i];
+}
+
+}  // namespace
 
 double PercentDelta::Multiplier(const NormSums& norms, int64_t entries) const {
   const double mean_ratio = norms.ratio_l1 / static_cast<double>(entries);
@@ -12,7 +22,7 @@ double PercentDelta::Multiplier(const NormSums& norms, int64_t entries) const {
 void PercentDelta::Delta(const TensorContext& context, absl::Span<const float> gradient,
                          absl::Span<double> delta) const {
   const double factor = context.rate * Multiplier(context.norms, context.entries);
-  for (size_t i = 0; i < gradient.size(); ++i) delta[i] = factor * gradient[i];
+  Scale(factor, gradient.data(), gradient.size(), delta.data());
 }
 
 }  // namespace percentdelta
