@@ -10,10 +10,16 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/chunk_codec.h"
 #include "common/float_bytes.h"
 #include "common/grpc_status.h"
 
 namespace percentdelta {
+namespace {
+
+constexpr char kMethod[] = "/percentdelta.v1.ParameterServer/Pull";
+
+}  // namespace
 
 struct WeightPull::State {
   State(const ShardChannels& shard_channels, std::vector<std::vector<float>>& all_weights)
@@ -30,19 +36,22 @@ struct WeightPull::State {
 };
 
 // One shard's stream. Owns itself until the call is done; reactions come one after the other.
-class WeightPull::Stream : public grpc::ClientReadReactor<v1::PullResponse> {
+class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   Stream(std::shared_ptr<State> state, int shard, int64_t step, absl::Duration deadline)
       : state_(std::move(state)),
         shard_(shard),
         received_(state_->channels.partition().slices_of_shard(shard).size()) {
-    request_.set_generation(state_->channels.generation());
-    request_.set_step(step);
+    v1::PullRequest request;
+    request.set_generation(state_->channels.generation());
+    request.set_step(step);
+    request_ = EncodeMessage(request);
     context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
   }
 
   void Start() {
-    state_->channels.stub(shard_).async()->Pull(&context_, &request_, this);
+    state_->channels.stub(shard_).PrepareBidiStreamingCall(&context_, kMethod, {}, this);
+    StartWriteLast(&request_, {});
     StartRead(&response_);
     StartCall();
   }
@@ -78,25 +87,28 @@ class WeightPull::Stream : public grpc::ClientReadReactor<v1::PullResponse> {
 
  private:
   absl::Status Take() {
+    if (!DecodeChunk(response_, chunk_)) {
+      return absl::DataLossError(
+          absl::StrCat("expected a PullResponse, got ", response_.Length(), " bytes of another"));
+    }
     const auto& slices = state_->channels.partition().slices_of_shard(shard_);
-    const int tensor = state_->channels.model().Find(response_.tensor());
+    const int tensor = state_->channels.model().Find(chunk_.tensor);
     const auto slice = std::find_if(slices.begin(), slices.end(),
                                     [&](const Slice& each) { return each.tensor == tensor; });
     if (slice == slices.end()) {
       return absl::DataLossError(absl::StrCat("expected tensors of the shard, got \"",
-                                              response_.tensor().substr(0, 100), "\""));
+                                              chunk_.tensor.substr(0, 100), "\""));
     }
     int64_t& received = received_[slice - slices.begin()];
-    const std::string& bytes = response_.values();
-    const auto count = static_cast<int64_t>(bytes.size() / sizeof(float));
-    if (response_.begin() != slice->begin + received || bytes.size() % sizeof(float) != 0 ||
+    const auto count = chunk_.bytes / static_cast<int64_t>(sizeof(float));
+    if (chunk_.begin != slice->begin + received || chunk_.bytes % sizeof(float) != 0 ||
         count == 0 || count > slice->size() - received) {
       return absl::DataLossError(absl::StrCat(
-          "tensor ", response_.tensor(), ": expected values from entry ", slice->begin + received,
-          " up to ", slice->end, ", got ", bytes.size(), " bytes from ", response_.begin()));
+          "tensor ", chunk_.tensor, ": expected values from entry ", slice->begin + received,
+          " up to ", slice->end, ", got ", chunk_.bytes, " bytes from ", chunk_.begin));
     }
-    CopyFromBytes(bytes,
-                  absl::MakeSpan(state_->weights[tensor]).subspan(response_.begin(), count));
+    CopyFromBytes(chunk_.pieces,
+                  absl::MakeSpan(state_->weights[tensor]).subspan(chunk_.begin, count));
     received += count;
     absl::MutexLock lock(&state_->mutex);
     state_->missing[tensor] -= count;
@@ -118,8 +130,9 @@ class WeightPull::Stream : public grpc::ClientReadReactor<v1::PullResponse> {
   const int shard_;
   std::vector<int64_t> received_;  // entries, by slice of the shard
   grpc::ClientContext context_;
-  v1::PullRequest request_;
-  v1::PullResponse response_;
+  grpc::ByteBuffer request_;
+  grpc::ByteBuffer response_;  // of the read in flight
+  Chunk chunk_;                // the response's; kept for its memory
   absl::Status bad_;
 };
 

@@ -10,17 +10,23 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "common/float_bytes.h"
+#include "common/chunk_codec.h"
 #include "common/grpc_status.h"
 
 namespace percentdelta {
+namespace {
+
+constexpr char kMethod[] = "/percentdelta.v1.ParameterServer/Push";
+
+}  // namespace
 
 struct GradientPush::State {
-  State(const ShardChannels& shard_channels, const std::vector<std::vector<float>>& values)
-      : channels(shard_channels), gradient(values) {}
+  State(const ShardChannels& shard_channels,
+        std::shared_ptr<const std::vector<std::vector<float>>> values)
+      : channels(shard_channels), gradient(std::move(values)) {}
 
   const ShardChannels& channels;
-  const std::vector<std::vector<float>>& gradient;
+  const std::shared_ptr<const std::vector<std::vector<float>>> gradient;
 
   absl::Mutex mutex;
   int running ABSL_GUARDED_BY(mutex) = 0;               // streams
@@ -31,22 +37,25 @@ struct GradientPush::State {
 // One shard's stream. Owns itself until the call is done. One write is in flight at a time; whoever
 // sets `busy_` starts it after letting go of the lock. A hold keeps the call from being done while
 // somebody may still want to write.
-class GradientPush::Stream : public grpc::ClientWriteReactor<v1::PushRequest> {
+class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   Stream(std::shared_ptr<State> state, int shard, int64_t step, int32_t slot,
          absl::Duration deadline)
       : state_(std::move(state)), shard_(shard) {
-    v1::PushHeader& header = *request_.mutable_header();
+    v1::PushRequest first;
+    v1::PushHeader& header = *first.mutable_header();
     header.set_generation(state_->channels.generation());
     header.set_step(step);
     header.set_slot(slot);
+    request_ = EncodeMessage(first);
     context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
     unready_ = state_->channels.partition().slices_of_shard(shard).size();
   }
 
   void Start() {
-    state_->channels.stub(shard_).async()->Push(&context_, &response_, this);
+    state_->channels.stub(shard_).PrepareBidiStreamingCall(&context_, kMethod, {}, this);
     AddHold();
+    StartRead(&response_);  // whose end says nothing that the status does not
     StartCall();
     Pump();  // the header, which tells a refusal before the work is done
   }
@@ -153,12 +162,10 @@ class GradientPush::Stream : public grpc::ClientWriteReactor<v1::PushRequest> {
     Part& part = pending_.front();
     const int64_t count = std::min(kChunkEntries, part.slice.size() - part.sent);
     const int64_t begin = part.slice.begin + part.sent;
-    const absl::string_view bytes = AsBytes(
-        absl::MakeConstSpan(state_->gradient[part.slice.tensor]).subspan(begin, count));
-    request_.clear_header();
-    request_.set_tensor(state_->channels.model().tensors[part.slice.tensor].name);
-    request_.set_begin(begin);
-    request_.set_values(bytes.data(), bytes.size());
+    request_ = EncodeChunk(
+        state_->channels.model().tensors[part.slice.tensor].name, begin,
+        absl::MakeConstSpan((*state_->gradient)[part.slice.tensor]).subspan(begin, count),
+        state_->gradient);
     part.sent += count;
     if (part.sent == part.slice.size()) pending_.pop_front();
   }
@@ -166,8 +173,8 @@ class GradientPush::Stream : public grpc::ClientWriteReactor<v1::PushRequest> {
   const std::shared_ptr<State> state_;
   const int shard_;
   grpc::ClientContext context_;
-  v1::PushRequest request_;  // of the write in flight
-  v1::PushResponse response_;
+  grpc::ByteBuffer request_;  // of the write in flight
+  grpc::ByteBuffer response_;
 
   absl::Mutex mutex_;
   std::deque<Part> pending_ ABSL_GUARDED_BY(mutex_);
@@ -180,8 +187,8 @@ class GradientPush::Stream : public grpc::ClientWriteReactor<v1::PushRequest> {
 
 GradientPush::GradientPush(const ShardChannels& channels, int64_t step, int32_t slot,
                            absl::Duration deadline,
-                           const std::vector<std::vector<float>>& gradient)
-    : state_(std::make_shared<State>(channels, gradient)) {
+                           std::shared_ptr<const std::vector<std::vector<float>>> gradient)
+    : state_(std::make_shared<State>(channels, std::move(gradient))) {
   std::vector<Stream*> streams;
   streams.reserve(channels.shards());
   for (int shard = 0; shard < channels.shards(); ++shard) {

@@ -14,12 +14,13 @@
 namespace percentdelta {
 
 // Thread-safe. One stream a shard, begun by the constructor; the destructor ends those that still
-// run. `channels` and `gradient` must outlive the push, and a tensor of `gradient` must not change
-// once it is ready.
+// run. `channels` must outlive the push. A tensor of `gradient` must not change once it is ready:
+// its values are sent from where they are, and gRPC may hold them, as an owner of `gradient`, longer
+// than the push lives.
 class GradientPush {
  public:
   GradientPush(const ShardChannels& channels, int64_t step, int32_t slot, absl::Duration deadline,
-               const std::vector<std::vector<float>>& gradient);
+               std::shared_ptr<const std::vector<std::vector<float>>> gradient);
   ~GradientPush();
 
   // Says that the tensor's values are final: they are sent from now on. Once a tensor.

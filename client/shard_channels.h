@@ -3,6 +3,8 @@
 #ifndef PERCENTDELTA_CLIENT_SHARD_CHANNELS_H_
 #define PERCENTDELTA_CLIENT_SHARD_CHANNELS_H_
 
+#include <grpcpp/generic/generic_stub.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -11,7 +13,6 @@
 #include "common/channel.h"
 #include "common/job.h"
 #include "common/partition.h"
-#include "percentdelta/v1/parameter_server.grpc.pb.h"
 
 namespace percentdelta {
 
@@ -25,7 +26,7 @@ class ShardChannels {
         generation_(generation),
         addresses_(addresses) {
     for (const std::string& address : addresses) {
-      stubs_.push_back(v1::ParameterServer::NewStub(MakeChannel(address)));
+      stubs_.push_back(std::make_unique<grpc::GenericStub>(MakeChannel(address)));
     }
   }
 
@@ -34,14 +35,16 @@ class ShardChannels {
   const Partition& partition() const { return partition_; }
   uint64_t generation() const { return generation_; }
   const std::string& address(int shard) const { return addresses_[shard]; }
-  v1::ParameterServer::Stub& stub(int shard) const { return *stubs_[shard]; }
+
+  // For calls whose messages are bytes (common/chunk_codec.h).
+  grpc::GenericStub& stub(int shard) const { return *stubs_[shard]; }
 
  private:
   const ModelSpec model_;
   const Partition partition_;
   const uint64_t generation_;
   const std::vector<std::string> addresses_;
-  std::vector<std::unique_ptr<v1::ParameterServer::Stub>> stubs_;
+  std::vector<std::unique_ptr<grpc::GenericStub>> stubs_;
 };
 
 }  // namespace percentdelta

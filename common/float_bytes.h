@@ -19,9 +19,15 @@ inline absl::string_view AsBytes(absl::Span<const float> values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
 }
 
-// `bytes` need not be aligned; its size must be that of `values`.
-inline void CopyFromBytes(absl::string_view bytes, absl::Span<float> values) {
-  if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+// From pieces that follow each other, which need not be aligned nor end between two values. Their
+// sizes' sum must be that of `values`.
+inline void CopyFromBytes(absl::Span<const absl::string_view> pieces, absl::Span<float> values) {
+  char* to = reinterpret_cast<char*>(values.data());
+  for (const absl::string_view piece : pieces) {
+    if (piece.empty()) continue;
+    std::memcpy(to, piece.data(), piece.size());
+    to += piece.size();
+  }
 }
 
 // Index of the first NaN or infinity, or -1.

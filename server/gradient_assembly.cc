@@ -24,12 +24,12 @@ GradientAssembly::GradientAssembly(std::shared_ptr<ShardState> state, int64_t st
 }
 
 absl::Status GradientAssembly::CheckChunk(const Part& part, absl::string_view tensor, int64_t begin,
-                                          absl::string_view bytes) const {
+                                          size_t bytes) const {
   const Slice& slice = part.slice->slice();
-  if (bytes.empty() || bytes.size() % sizeof(float) != 0) {
-    return Refuse(tensor, "a positive multiple of 4 bytes", absl::StrCat(bytes.size(), " bytes"));
+  if (bytes == 0 || bytes % sizeof(float) != 0) {
+    return Refuse(tensor, "a positive multiple of 4 bytes", absl::StrCat(bytes, " bytes"));
   }
-  const auto count = static_cast<int64_t>(bytes.size() / sizeof(float));
+  const auto count = static_cast<int64_t>(bytes / sizeof(float));
   if (count > kMaxChunkEntries) {
     return Refuse(tensor, absl::StrCat("a chunk of at most ", kMaxChunkEntries, " values"),
                   absl::StrCat(count, " values"));
@@ -49,7 +49,9 @@ absl::Status GradientAssembly::CheckChunk(const Part& part, absl::string_view te
 }
 
 absl::Status GradientAssembly::Add(absl::string_view tensor, int64_t begin,
-                                   absl::string_view bytes) {
+                                   absl::Span<const absl::string_view> pieces) {
+  size_t bytes = 0;
+  for (const absl::string_view piece : pieces) bytes += piece.size();
   absl::StatusOr<ShardSlice*> slice = state_->FindSlice(tensor);
   if (!slice.ok()) return slice.status();
   Part& part = *std::find_if(parts_.begin(), parts_.end(),
@@ -64,11 +66,11 @@ absl::Status GradientAssembly::Add(absl::string_view tensor, int64_t begin,
     part.duplicate = part.slice->Has(step_, slot_);
     if (!part.duplicate) part.gradient = part.slice->TakeBuffer();
   }
-  const auto count = static_cast<int64_t>(bytes.size() / sizeof(float));
+  const auto count = static_cast<int64_t>(bytes / sizeof(float));
   if (!part.duplicate) {
     const absl::Span<float> values =
         absl::MakeSpan(*part.gradient).subspan(part.received, count);
-    CopyFromBytes(bytes, values);
+    CopyFromBytes(pieces, values);
     if (const int64_t bad = FindNonFinite(values); bad >= 0) {
       return Refuse(tensor, "finite values", absl::StrCat(values[bad], " at entry ", begin + bad));
     }

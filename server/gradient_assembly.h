@@ -4,12 +4,14 @@
 #ifndef PERCENTDELTA_SERVER_GRADIENT_ASSEMBLY_H_
 #define PERCENTDELTA_SERVER_GRADIENT_ASSEMBLY_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "server/buffer_pool.h"
 #include "server/shard_state.h"
 
@@ -21,13 +23,14 @@ class GradientAssembly {
   // The slot must have passed state->CheckSlot().
   GradientAssembly(std::shared_ptr<ShardState> state, int64_t step, int32_t slot);
 
-  // Takes a chunk: little-endian float32 values of `tensor` from the entry `begin` on. Within a
-  // slice chunks must come in ascending order without gaps.
+  // Takes a chunk: little-endian float32 values of `tensor` from the entry `begin` on, in pieces
+  // that follow each other and may be cut anywhere. Within a slice chunks must come in ascending order without gaps.
   //   kNotFound            no such tensor, or no slice of it here
   //   kInvalidArgument     wrong length, overlap, gap, beyond the slice, NaN or infinity
   //   kFailedPrecondition  a step that the shard has not reached
   // After an error the stream is to be ended; slices that were whole stay staged.
-  absl::Status Add(absl::string_view tensor, int64_t begin, absl::string_view bytes);
+  absl::Status Add(absl::string_view tensor, int64_t begin,
+                   absl::Span<const absl::string_view> pieces);
 
   // At the end of the stream. kInvalidArgument: a range is missing, in this stream and before.
   absl::Status Finish() const;
@@ -45,7 +48,7 @@ class GradientAssembly {
   };
 
   absl::Status CheckChunk(const Part& part, absl::string_view tensor, int64_t begin,
-                          absl::string_view bytes) const;
+                          size_t bytes) const;
 
   const std::shared_ptr<ShardState> state_;
   const int64_t step_;

@@ -22,6 +22,7 @@ constexpr absl::Duration kLongestWait = absl::Seconds(5);
 constexpr absl::Duration kGatheringPause = absl::Milliseconds(100);
 constexpr absl::Duration kFirstPause = absl::Milliseconds(20);
 constexpr absl::Duration kLongestPause = absl::Seconds(2);
+constexpr size_t kGradientsKept = 3;
 
 // Whose fault an error is: the work's own (a loss that is not finite, data that do not fit), or
 // the world's (weights gone, a connection lost, another generation).
@@ -170,6 +171,17 @@ void Worker::PauseAfterFailure() {
   absl::SleepFor(pause * std::uniform_real_distribution<double>(0.5, 1)(random));
 }
 
+std::shared_ptr<TensorValues> Worker::TakeGradient() {
+  for (const std::shared_ptr<TensorValues>& gradient : gradients_) {
+    if (gradient.use_count() != 1) continue;
+    std::atomic_thread_fence(std::memory_order_acquire);  // whoever let go of it has read it before
+    return gradient;
+  }
+  auto fresh = std::make_shared<TensorValues>(cluster_.job.model.tensors.size());
+  if (gradients_.size() < kGradientsKept) gradients_.push_back(fresh);
+  return fresh;
+}
+
 absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
   const SteadyClock clock;
   const absl::Duration begin = clock.Now();
@@ -178,8 +190,8 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
       lease.batch.epoch, lease.batch.batch_index, cluster_.job.batch_size);
   GatherBatch(*options_.training_set, examples, batch_);
 
-  gradient_.resize(cluster_.job.model.tensors.size());
-  GradientPush push(*channels_, lease.step, lease.slot, lease.deadline, gradient_);
+  const std::shared_ptr<TensorValues> gradient = TakeGradient();
+  GradientPush push(*channels_, lease.step, lease.slot, lease.deadline, gradient);
   TensorHooks hooks;
   hooks.await_weights = [&](int tensor) {
     const absl::Duration before = clock.Now();
@@ -188,7 +200,7 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
     return status;
   };
   hooks.gradient_ready = [&](int tensor) { push.Ready(tensor); };
-  const absl::StatusOr<BatchResult> batch = model_->Gradient(weights_, batch_, hooks, gradient_);
+  const absl::StatusOr<BatchResult> batch = model_->Gradient(weights_, batch_, hooks, *gradient);
   if (!batch.ok()) return batch.status();
   const absl::Duration computed = clock.Now();
   result.compute = computed - begin - result.pull;

@@ -60,6 +60,9 @@ class Worker {
   absl::Status Enter();
   absl::Status CheckData(const Job& job) const;
 
+  // Memory for a gradient that no push holds any more.
+  std::shared_ptr<TensorValues> TakeGradient();
+
   absl::Status Train(const Lease& lease, LeaseResult& result);
   absl::Status Evaluate(const Lease& lease, LeaseResult& result);
   absl::StatusOr<Lease> NextLease();
@@ -80,7 +83,7 @@ class Worker {
 
   // Of the lease in hand; kept for their memory.
   TensorValues weights_;
-  TensorValues gradient_;
+  std::vector<std::shared_ptr<TensorValues>> gradients_;
   Batch batch_;
   int failures_ = 0;  // in a row, for which the worker is not to blame
 };

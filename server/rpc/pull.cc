@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/string_view.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "common/float_bytes.h"
+#include "common/chunk_codec.h"
 #include "common/grpc_status.h"
 
 namespace percentdelta {
@@ -17,11 +17,17 @@ namespace {
 
 // One write is in flight at a time; whoever sets `busy_` starts it, or finishes the call, after
 // letting go of the lock.
-class PullCall : public grpc::ServerWriteReactor<v1::PullResponse>, public PullSink {
+class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullSink {
  public:
-  static PullCall* Start(const Shard& shard, const v1::PullRequest& request) {
+  static PullCall* Start(const Shard& shard, const grpc::ByteBuffer& bytes) {
     auto call = std::make_shared<PullCall>();
     call->self_ = call;
+    v1::PullRequest request;
+    if (!DecodeMessage(bytes, request)) {
+      call->End(absl::InvalidArgumentError(
+          absl::StrCat("pull: expected a PullRequest, got ", bytes.Length(), " bytes of another")));
+      return call.get();
+    }
     absl::StatusOr<std::shared_ptr<ShardState>> state = shard.At(request.generation());
     if (state.ok()) {
       call->state_ = *state;
@@ -106,11 +112,10 @@ class PullCall : public grpc::ServerWriteReactor<v1::PullResponse>, public PullS
     const auto next = ready_.begin();
     auto& [snapshot, sent] = next->second;
     const int64_t count = std::min(kChunkEntries, snapshot.slice.size() - sent);
-    message_.set_tensor(state_->job().model.tensors[snapshot.slice.tensor].name);
-    message_.set_begin(snapshot.slice.begin + sent);
-    const absl::string_view bytes =
-        AsBytes(absl::MakeConstSpan(*snapshot.values).subspan(sent, count));
-    message_.set_values(bytes.data(), bytes.size());
+    message_ = EncodeChunk(state_->job().model.tensors[snapshot.slice.tensor].name,
+                           snapshot.slice.begin + sent,
+                           absl::MakeConstSpan(*snapshot.values).subspan(sent, count),
+                           snapshot.values);
     sent += count;
     if (sent < snapshot.slice.size()) return;
     ready_.erase(next);
@@ -119,7 +124,7 @@ class PullCall : public grpc::ServerWriteReactor<v1::PullResponse>, public PullS
 
   std::shared_ptr<PullCall> self_;  // until OnDone
   std::shared_ptr<ShardState> state_;
-  v1::PullResponse message_;  // of the write in flight
+  grpc::ByteBuffer message_;  // of the write in flight
 
   absl::Mutex mutex_;
   std::map<int, Progress> ready_ ABSL_GUARDED_BY(mutex_);  // by tensor
@@ -131,8 +136,8 @@ class PullCall : public grpc::ServerWriteReactor<v1::PullResponse>, public PullS
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::PullResponse>* StartPull(const Shard& shard,
-                                                      const v1::PullRequest& request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartPull(const Shard& shard,
+                                                      const grpc::ByteBuffer& request) {
   return PullCall::Start(shard, request);
 }
 

@@ -3,17 +3,19 @@
 #ifndef PERCENTDELTA_SERVER_RPC_PULL_H_
 #define PERCENTDELTA_SERVER_RPC_PULL_H_
 
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include "percentdelta/v1/parameter_server.pb.h"
 #include "server/shard.h"
 
 namespace percentdelta {
 
 // Streams every slice at the request's step, each the moment it gets there; among those that are
-// there the ones that the forward pass needs first. Owns itself until the call is done.
-grpc::ServerWriteReactor<v1::PullResponse>* StartPull(const Shard& shard,
-                                                      const v1::PullRequest& request);
+// there the ones that the forward pass needs first. Values are sent from where they are, without a
+// copy. `request` and what is written are the bytes of the .proto's messages. Owns itself until the
+// call is done.
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartPull(const Shard& shard,
+                                                      const grpc::ByteBuffer& request);
 
 }  // namespace percentdelta
 

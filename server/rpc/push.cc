@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/chunk_codec.h"
 #include "common/grpc_status.h"
 #include "server/gradient_assembly.h"
 
@@ -12,9 +13,9 @@ namespace {
 
 // Reactions come one after the other: there is one read in flight, and Finish is called from a
 // read's end alone.
-class PushCall : public grpc::ServerReadReactor<v1::PushRequest> {
+class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
  public:
-  PushCall(const Shard& shard, std::atomic<int>& pushes, v1::PushResponse* response)
+  PushCall(const Shard& shard, std::atomic<int>& pushes, grpc::ByteBuffer* response)
       : shard_(shard), pushes_(pushes), response_(response) {
     if (++pushes_ > kMaxPushes) {
       Finish(ToGrpc(absl::ResourceExhaustedError(
@@ -40,18 +41,22 @@ class PushCall : public grpc::ServerReadReactor<v1::PushRequest> {
 
  private:
   absl::Status Take() {
+    if (!DecodeChunk(message_, chunk_)) {
+      return absl::InvalidArgumentError(absl::StrCat("push: expected a PushRequest, got ",
+                                                     message_.Length(), " bytes of another"));
+    }
     if (!assembly_) {
       if (absl::Status status = Begin(); !status.ok()) return status;
-      if (message_.tensor().empty() && message_.values().empty()) return absl::OkStatus();
+      if (chunk_.tensor.empty() && chunk_.pieces.empty()) return absl::OkStatus();
     }
-    return assembly_->Add(message_.tensor(), message_.begin(), message_.values());
+    return assembly_->Add(chunk_.tensor, chunk_.begin, chunk_.pieces);
   }
 
   absl::Status Begin() {
-    if (!message_.has_header()) {
+    if (!chunk_.header) {
       return absl::InvalidArgumentError("push: expected a header in the first message, got none");
     }
-    const v1::PushHeader& header = message_.header();
+    const v1::PushHeader& header = *chunk_.header;
     absl::StatusOr<std::shared_ptr<ShardState>> state = shard_.At(header.generation());
     if (!state.ok()) return state.status();
     absl::Status status = (*state)->CheckSlot(header.step(), header.slot());
@@ -66,22 +71,25 @@ class PushCall : public grpc::ServerReadReactor<v1::PushRequest> {
       return absl::InvalidArgumentError("push: expected a header, got an empty stream");
     }
     if (absl::Status status = assembly_->Finish(); !status.ok()) return status;
-    response_->set_staged_slices(assembly_->staged_slices());
-    response_->set_duplicate_slices(assembly_->duplicate_slices());
+    v1::PushResponse response;
+    response.set_staged_slices(assembly_->staged_slices());
+    response.set_duplicate_slices(assembly_->duplicate_slices());
+    *response_ = EncodeMessage(response);
     return absl::OkStatus();
   }
 
   const Shard& shard_;
   std::atomic<int>& pushes_;
-  v1::PushResponse* const response_;
-  v1::PushRequest message_;  // of the read in flight
+  grpc::ByteBuffer* const response_;
+  grpc::ByteBuffer message_;  // of the read in flight
+  Chunk chunk_;               // the message's; kept for its memory
   std::optional<GradientAssembly> assembly_;
 };
 
 }  // namespace
 
-grpc::ServerReadReactor<v1::PushRequest>* StartPush(const Shard& shard, std::atomic<int>& pushes,
-                                                    v1::PushResponse* response) {
+grpc::ServerReadReactor<grpc::ByteBuffer>* StartPush(const Shard& shard, std::atomic<int>& pushes,
+                                                     grpc::ByteBuffer* response) {
   return new PushCall(shard, pushes, response);
 }
 

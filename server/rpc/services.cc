@@ -50,13 +50,13 @@ absl::Status QueryStatistics(const StatisticsRing& ring,
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::PullResponse>* ParameterServerService::Pull(
-    grpc::CallbackServerContext* /*context*/, const v1::PullRequest* request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* ParameterServerService::Pull(
+    grpc::CallbackServerContext* /*context*/, const grpc::ByteBuffer* request) {
   return StartPull(shard_, *request);
 }
 
-grpc::ServerReadReactor<v1::PushRequest>* ParameterServerService::Push(
-    grpc::CallbackServerContext* /*context*/, v1::PushResponse* response) {
+grpc::ServerReadReactor<grpc::ByteBuffer>* ParameterServerService::Push(
+    grpc::CallbackServerContext* /*context*/, grpc::ByteBuffer* response) {
   return StartPush(shard_, pushes_, response);
 }
 

@@ -14,15 +14,20 @@
 
 namespace percentdelta {
 
+// Pull and Push see the bytes of their messages (common/chunk_codec.h), ReduceNorms the message.
+using RawParameterServer = v1::ParameterServer::WithRawCallbackMethod_Pull<
+    v1::ParameterServer::WithRawCallbackMethod_Push<
+        v1::ParameterServer::WithCallbackMethod_ReduceNorms<v1::ParameterServer::Service>>>;
+
 // Thread-safe. `shard` must outlive the service.
-class ParameterServerService : public v1::ParameterServer::CallbackService {
+class ParameterServerService : public RawParameterServer {
  public:
   explicit ParameterServerService(const Shard& shard) : shard_(shard) {}
 
-  grpc::ServerWriteReactor<v1::PullResponse>* Pull(grpc::CallbackServerContext* context,
-                                                   const v1::PullRequest* request) override;
-  grpc::ServerReadReactor<v1::PushRequest>* Push(grpc::CallbackServerContext* context,
-                                                 v1::PushResponse* response) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Pull(grpc::CallbackServerContext* context,
+                                                   const grpc::ByteBuffer* request) override;
+  grpc::ServerReadReactor<grpc::ByteBuffer>* Push(grpc::CallbackServerContext* context,
+                                                  grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* ReduceNorms(grpc::CallbackServerContext* context,
                                         const v1::ReduceNormsRequest* request,
                                         v1::ReduceNormsResponse* response) override;

@@ -23,9 +23,24 @@ TEST(FloatBytesTest, ComesBackToTheBit) {
       0.1F, -0.0F, Limits::denorm_min(), Limits::max(), Limits::lowest(), Limits::infinity()};
   const std::string unaligned = "x" + std::string(AsBytes(values));
   std::vector<float> got(values.size(), 7);
-  CopyFromBytes(absl::string_view(unaligned).substr(1), absl::MakeSpan(got));
+  CopyFromBytes({absl::string_view(unaligned).substr(1)}, absl::MakeSpan(got));
   EXPECT_EQ(AsBytes(got), AsBytes(values));
-  CopyFromBytes("", {});
+  CopyFromBytes({""}, {});
+  CopyFromBytes({}, {});
+}
+
+TEST(FloatBytesTest, PiecesMayBeCutAnywhere) {
+  const std::vector<float> values = {1.0F, -2.5F, 3.75F};
+  const absl::string_view bytes = AsBytes(values);
+  for (size_t first = 0; first <= bytes.size(); ++first) {
+    for (size_t second = first; second <= bytes.size(); ++second) {
+      std::vector<float> got(values.size());
+      CopyFromBytes({bytes.substr(0, first), bytes.substr(first, second - first),
+                     bytes.substr(second)},
+                    absl::MakeSpan(got));
+      EXPECT_EQ(got, values);
+    }
+  }
 }
 
 TEST(FloatBytesTest, FindsNothingAmongFiniteValues) {

@@ -234,7 +234,8 @@ TEST_F(BadInputTest, GarbageBytes) {
                                                                     &context, &answer));
   writer->Write(buffer);
   writer->WritesDone();
-  EXPECT_FALSE(writer->Finish().ok());
+  EXPECT_REFUSED(writer->Finish(), INVALID_ARGUMENT, HasSubstr("push: expected a PushRequest"),
+                 HasSubstr("got 12 bytes"));
 }
 
 TEST_F(BadInputTest, NormsThatAreNotASlices) {

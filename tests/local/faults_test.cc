@@ -133,7 +133,8 @@ TEST(FaultsTest, TwoHoldersOfTheSameSlot) {
   const ShardChannels channels(job.job.model, job.generation, job.shard_addresses);
   const std::vector<std::vector<float>> wrong = RandomGradient(job.job.model, 1);
   {
-    GradientPush push(channels, lease->step, lease->slot, absl::Seconds(10), wrong);
+    GradientPush push(channels, lease->step, lease->slot, absl::Seconds(10),
+                      std::make_shared<const std::vector<std::vector<float>>>(wrong));
     for (size_t t = 0; t < wrong.size(); ++t) push.Ready(static_cast<int>(t));
     EXPECT_TRUE(push.Finish().ok());
   }

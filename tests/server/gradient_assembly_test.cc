@@ -256,7 +256,7 @@ class GradientAssemblyTest : public testing::Test {
       GradientAssembly assembly(group_.state(shard), step, slot);
       const Gradient gradient = TestGradient(step, slot);
       for (const Chunk& chunk : RightChunks(*group_.state(shard), gradient, chunk_entries)) {
-        const absl::Status added = assembly.Add(chunk.tensor, chunk.begin, chunk.bytes);
+        const absl::Status added = assembly.Add(chunk.tensor, chunk.begin, {chunk.bytes});
         ASSERT_TRUE(added.ok()) << added;
       }
       EXPECT_TRUE(assembly.Finish().ok()) << assembly.Finish();
@@ -288,7 +288,7 @@ TEST_P(BadStreamTest, IsRefusedWithoutATrace) {
     absl::Status status;
     for (const Chunk& chunk : bad.chunks) {
       EXPECT_TRUE(status.ok()) << "refused too early: " << status;
-      status = assembly.Add(chunk.tensor, chunk.begin, chunk.bytes);
+      status = assembly.Add(chunk.tensor, chunk.begin, {chunk.bytes});
     }
     if (bad.at_the_end) {
       EXPECT_TRUE(status.ok()) << status;
@@ -328,18 +328,18 @@ TEST_F(GradientAssemblyTest, ChunksOfAnySizeMakeTheGradient) {
 // Tensors' chunks may be mixed: each tensor counts its own.
 TEST_F(GradientAssemblyTest, TensorsMayInterleave) {
   GradientAssembly assembly(group_.state(1), 0, 0);
-  EXPECT_TRUE(assembly.Add("a/biases", 0, Values(2)).ok());
-  EXPECT_TRUE(assembly.Add("c/zeros", 0, Values(20)).ok());
-  EXPECT_TRUE(assembly.Add("a/biases", 2, Values(3)).ok());
+  EXPECT_TRUE(assembly.Add("a/biases", 0, {Values(2)}).ok());
+  EXPECT_TRUE(assembly.Add("c/zeros", 0, {Values(20)}).ok());
+  EXPECT_TRUE(assembly.Add("a/biases", 2, {Values(3)}).ok());
   EXPECT_EQ(assembly.staged_slices(), 1);
-  EXPECT_TRUE(assembly.Add("c/zeros", 20, Values(1)).ok());
+  EXPECT_TRUE(assembly.Add("c/zeros", 20, {Values(1)}).ok());
   EXPECT_EQ(assembly.staged_slices(), 2);
 }
 
 TEST_F(GradientAssemblyTest, BytesNeedNotBeAligned) {
   const std::string shifted = "x" + Values(5);
   GradientAssembly assembly(group_.state(1), 0, 0);
-  EXPECT_TRUE(assembly.Add("a/biases", 0, absl::string_view(shifted).substr(1)).ok());
+  EXPECT_TRUE(assembly.Add("a/biases", 0, {absl::string_view(shifted).substr(1)}).ok());
   EXPECT_EQ(assembly.staged_slices(), 1);
 }
 
@@ -350,7 +350,7 @@ TEST_F(GradientAssemblyTest, DuplicatesAreCountedAndDropped) {
   const auto push_other = [&](int64_t step, int32_t slot) {
     GradientAssembly assembly(state, step, slot);
     for (const Chunk& chunk : RightChunks(*state, TestGradient(9, 9))) {
-      EXPECT_TRUE(assembly.Add(chunk.tensor, chunk.begin, chunk.bytes).ok());
+      EXPECT_TRUE(assembly.Add(chunk.tensor, chunk.begin, {chunk.bytes}).ok());
     }
     EXPECT_TRUE(assembly.Finish().ok());
     EXPECT_EQ(assembly.staged_slices(), 0);
@@ -369,10 +369,10 @@ TEST_F(GradientAssemblyTest, DuplicatesAreCountedAndDropped) {
 TEST_F(GradientAssemblyTest, SecondOfTwoStreamsLosesAtTheLastChunk) {
   GradientAssembly first(group_.state(1), 0, 0);
   GradientAssembly second(group_.state(1), 0, 0);
-  EXPECT_TRUE(first.Add("a/biases", 0, Values(4)).ok());
-  EXPECT_TRUE(second.Add("a/biases", 0, Values(4)).ok());
-  EXPECT_TRUE(second.Add("a/biases", 4, Values(1)).ok());
-  EXPECT_TRUE(first.Add("a/biases", 4, Values(1)).ok());
+  EXPECT_TRUE(first.Add("a/biases", 0, {Values(4)}).ok());
+  EXPECT_TRUE(second.Add("a/biases", 0, {Values(4)}).ok());
+  EXPECT_TRUE(second.Add("a/biases", 4, {Values(1)}).ok());
+  EXPECT_TRUE(first.Add("a/biases", 4, {Values(1)}).ok());
   EXPECT_EQ(second.staged_slices(), 1);
   EXPECT_EQ(first.staged_slices(), 0);
   EXPECT_EQ(first.duplicate_slices(), 1);
@@ -385,12 +385,12 @@ TEST_F(GradientAssemblyTest, FinishCountsWhatEarlierStreamsBrought) {
   std::vector<Chunk> chunks = RightChunks(*state, TestGradient(0, 0));
   {
     GradientAssembly broken(state, 0, 0);
-    EXPECT_TRUE(broken.Add(chunks[0].tensor, chunks[0].begin, chunks[0].bytes).ok());
+    EXPECT_TRUE(broken.Add(chunks[0].tensor, chunks[0].begin, {chunks[0].bytes}).ok());
     EXPECT_FALSE(broken.Finish().ok());
   }
   GradientAssembly rest(state, 0, 0);
   for (size_t i = 1; i < chunks.size(); ++i) {
-    EXPECT_TRUE(rest.Add(chunks[i].tensor, chunks[i].begin, chunks[i].bytes).ok());
+    EXPECT_TRUE(rest.Add(chunks[i].tensor, chunks[i].begin, {chunks[i].bytes}).ok());
   }
   EXPECT_TRUE(rest.Finish().ok()) << rest.Finish();
 }
