@@ -2,7 +2,9 @@
 
 #include <grpcpp/client_context.h>
 
+#include <algorithm>
 #include <chrono>
+#include <deque>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -77,15 +79,29 @@ absl::StatusOr<std::vector<StepStatistics>> Cluster::GetUpdateStatistics(
   request.set_last(query.last);
   request.set_first_step(query.first_step);
   request.set_last_step(query.last_step);
-  v1::GetUpdateStatisticsResponse response;
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() +
-                       absl::ToChronoMilliseconds(impl_->options.deadline));
-  const grpc::Status status = impl_->statistics->GetUpdateStatistics(&context, request, &response);
-  if (!status.ok()) return Explain(FromGrpc(status), impl_->options.coordinator);
-  std::vector<StepStatistics> steps;
-  for (const v1::StepStatistics& step : response.steps()) steps.push_back(FromProto(step));
-  return steps;
+  // An answer has the newest steps that fit; those before are asked for until all are there.
+  std::deque<StepStatistics> steps;
+  while (true) {
+    v1::GetUpdateStatisticsResponse response;
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() +
+                         absl::ToChronoMilliseconds(impl_->options.deadline));
+    const grpc::Status status =
+        impl_->statistics->GetUpdateStatistics(&context, request, &response);
+    if (!status.ok()) return Explain(FromGrpc(status), impl_->options.coordinator);
+    const size_t before = steps.size();
+    for (auto step = response.steps().rbegin(); step != response.steps().rend(); ++step) {
+      if (steps.empty() || step->step() < steps.front().step) steps.push_front(FromProto(*step));
+    }
+    if (steps.size() == before) break;
+    const int64_t first = query.last > 0 ? steps.back().step + 1 - query.last : query.first_step;
+    if (steps.front().step <= std::max(first, response.oldest_step())) break;
+    request.set_last(0);
+    request.set_first_step(std::max<int64_t>(0, first));
+    // 0 would mean the newest.
+    request.set_last_step(std::max<int64_t>(1, steps.front().step - 1));
+  }
+  return std::vector<StepStatistics>(steps.begin(), steps.end());
 }
 
 absl::Status Cluster::WatchUpdateStatistics(

@@ -73,7 +73,9 @@ class RetryingStub : public CoordinatorStub {
 }  // namespace
 
 bool IsPassing(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+  // A server that shuts down may end a call that has just come with CANCELLED (grpc issue 41785).
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
+         absl::IsCancelled(status);
 }
 
 std::unique_ptr<CoordinatorStub> MakeRetryingStub(std::unique_ptr<CoordinatorStub> stub,

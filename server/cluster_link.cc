@@ -44,7 +44,9 @@ bool ClusterLink::BeatOnce(uint64_t& generation) {
   beat.generation = generation;
   const absl::StatusOr<Coordinator::View> view = options_.beat(beat);
   if (!view.ok()) {
-    if (absl::IsUnavailable(view.status()) || absl::IsDeadlineExceeded(view.status())) {
+    // Membership's refusals are for good. Whatever else it is, such as a connection that breaks
+    // while the coordinator restarts, may pass.
+    if (!absl::IsFailedPrecondition(view.status()) && !absl::IsAlreadyExists(view.status())) {
       Say(absl::StrCat("waiting for coordinator address=", options_.coordinator));
       return true;
     }

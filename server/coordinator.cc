@@ -42,6 +42,7 @@ absl::StatusOr<Coordinator::View> Coordinator::Heartbeat(const ShardBeat& beat) 
   absl::StatusOr<View> view;
   {
     absl::MutexLock lock(&mutex_);
+    if (closed_) return Closing();
     const absl::Duration now = options_.clock->Now();
     const absl::StatusOr<bool> opened = membership_.Beat(beat, now);
     if (!opened.ok()) {
@@ -231,7 +232,18 @@ void Coordinator::LogEnd() {
 
 absl::Status Coordinator::ReportStatistics(uint64_t generation,
                                            const std::vector<TensorUpdate>& updates) {
+  int64_t present = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (absl::Status status = CheckGeneration(generation); !status.ok()) return status;
+    present = leases_->step();
+  }
   for (const TensorUpdate& update : updates) {
+    // A step is not applied before all of its slots have been leased.
+    if (update.step > present) {
+      return absl::InvalidArgumentError(absl::StrCat("statistics: expected a step of at most ",
+                                                     present, ", got ", update.step));
+    }
     if (absl::Status status = statistics_.Add(generation, update); !status.ok()) return status;
   }
   return absl::OkStatus();
@@ -279,28 +291,32 @@ void Coordinator::ExpireLeases(absl::Duration now) {
 void Coordinator::Tick() {
   Answers answers;
   std::string failure;
+  uint64_t generation = 0;
   {
     absl::MutexLock lock(&mutex_);
     const absl::Duration now = options_.clock->Now();
     ExpireLeases(now);
     ServeWaiting(now, answers);
     if (leases_) failure = leases_->failure();
+    generation = membership_.generation();
   }
   if (!failure.empty()) {
-    statistics_.End(absl::AbortedError(absl::StrCat("the training failed: ", failure)));
+    statistics_.End(generation, absl::AbortedError(absl::StrCat("the training failed: ", failure)));
   }
   for (auto& [done, lease] : answers) done(std::move(lease));
 }
 
 void Coordinator::Close() {
   std::deque<Waiting> waiting;
+  uint64_t generation = 0;
   {
     absl::MutexLock lock(&mutex_);
     closed_ = true;
     waiting.swap(waiting_);
+    generation = membership_.generation();
   }
   for (const Waiting& each : waiting) each.done(Closing());
-  statistics_.End(Closing());
+  statistics_.End(generation, Closing());
 }
 
 }  // namespace percentdelta

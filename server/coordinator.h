@@ -79,7 +79,8 @@ class Coordinator {
   // kFailedPrecondition for a lease of another generation.
   absl::StatusOr<Lease> Complete(const LeaseResult& result);
 
-  // Takes tensors' updates of a step. Errors: statistics_ring.h.
+  // Takes tensors' updates of a step. kInvalidArgument: of a step that is yet to come; other errors:
+  // statistics_ring.h.
   absl::Status ReportStatistics(uint64_t generation, const std::vector<TensorUpdate>& updates);
 
   Progress GetProgress(int64_t from_step) const;

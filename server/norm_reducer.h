@@ -39,7 +39,7 @@ class NormReducer {
   // A repeated part changes nothing, and is answered all the same, also when its step has just
   // been completed. `done` is called exactly once, errors included:
   //   kFailedPrecondition  another shard is the tensor's home; the step is not the present one
-  //   kInvalidArgument     not the blocks of a slice; sums that are negative or not finite
+  //   kInvalidArgument     not the blocks of a slice; negative sums
   void Contribute(const BlockSums& sums, NormsCallback done);
 
   // Answers all that wait, and all that come later, with the reason.

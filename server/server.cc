@@ -205,6 +205,10 @@ absl::StatusOr<Coordinator::View> Server::Impl::BeatRemote(const ShardBeat& beat
   context.set_deadline(std::chrono::system_clock::now() + kBeatDeadline);
   const grpc::Status status = remote_coordinator_->Heartbeat(&context, request, &response);
   if (!status.ok()) return FromGrpc(status);
+  if (response.generation() != 0 && response.shard_addresses_size() != options_.shards) {
+    return absl::DataLossError(absl::StrCat("the coordinator's answer: expected ", options_.shards,
+                                            " shards, got ", response.shard_addresses_size()));
+  }
   return Coordinator::View{
       response.generation(),
       {response.shard_addresses().begin(), response.shard_addresses().end()},

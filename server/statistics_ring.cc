@@ -42,10 +42,11 @@ absl::Status StatisticsRing::Add(uint64_t generation, const TensorUpdate& update
     TensorUpdate& place = row.updates[tensor];
     if (!place.tensor.empty()) return absl::OkStatus();
     place = update;
-    ++row.present;
-    if (row.present < row.updates.size()) return absl::OkStatus();
+    const bool whole = ++row.present == row.updates.size();
+    // Steps that never became whole take no more room than others.
+    rows_.erase(rows_.begin(), rows_.upper_bound(rows_.rbegin()->first - capacity_));
+    if (!whole) return absl::OkStatus();
     newest_ = std::max(newest_, update.step);
-    rows_.erase(rows_.begin(), rows_.upper_bound(newest_ - capacity_));
     if (!ended_ && Complete()) ended_ = absl::OkStatus();
   }
   Notify();
@@ -99,10 +100,10 @@ int64_t StatisticsRing::newest() const {
   return newest_;
 }
 
-void StatisticsRing::End(const absl::Status& reason) {
+void StatisticsRing::End(uint64_t generation, const absl::Status& reason) {
   {
     absl::MutexLock lock(&mutex_);
-    if (ended_) return;
+    if (ended_ || generation != generation_) return;
     ended_ = reason;
   }
   Notify();

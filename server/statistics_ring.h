@@ -55,9 +55,9 @@ class StatisticsRing {
   int64_t oldest() const;
   int64_t newest() const;
 
-  // Says that no more will come, and why; listeners are told. The first reason counts, until a new
-  // generation begins.
-  void End(const absl::Status& reason);
+  // Says that no more will come of this generation (0: of none yet), and why; listeners are told.
+  // The first reason counts. Nothing happens if the generation is not the present one.
+  void End(uint64_t generation, const absl::Status& reason);
   std::optional<absl::Status> ended() const;
 
   // The listener is told of every change from now on, for as long as it lives.

@@ -22,6 +22,7 @@ constexpr absl::Duration kLongestWait = absl::Seconds(5);
 constexpr absl::Duration kGatheringPause = absl::Milliseconds(100);
 constexpr absl::Duration kFirstPause = absl::Milliseconds(20);
 constexpr absl::Duration kLongestPause = absl::Seconds(2);
+constexpr absl::Duration kTransferDeadline = absl::Minutes(10);
 constexpr size_t kGradientsKept = 3;
 
 // Whose fault an error is: the work's own (a loss that is not finite, data that do not fit), or
@@ -29,6 +30,13 @@ constexpr size_t kGradientsKept = 3;
 bool IsOfTheWorld(const absl::Status& status) {
   return IsPassing(status) || absl::IsFailedPrecondition(status) || absl::IsCancelled(status) ||
          absl::IsResourceExhausted(status);
+}
+
+// Not the lease's: work that comes late counts, and tells the coordinator how long work takes. Were
+// it ended instead, a worker slower than the deadline would begin again for ever. A peer that has
+// died is found by keepalive.
+absl::Duration TransferDeadline(const Lease& lease) {
+  return std::max(lease.deadline, kTransferDeadline);
 }
 
 absl::Status CheckCount(absl::string_view what, int64_t expected, int64_t got) {
@@ -185,13 +193,13 @@ std::shared_ptr<TensorValues> Worker::TakeGradient() {
 absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
   const SteadyClock clock;
   const absl::Duration begin = clock.Now();
-  WeightPull pull(*channels_, lease.step, lease.deadline, weights_);
+  WeightPull pull(*channels_, lease.step, TransferDeadline(lease), weights_);
   const absl::Span<const int64_t> examples = batches_->Examples(
       lease.batch.epoch, lease.batch.batch_index, cluster_.job.batch_size);
   GatherBatch(*options_.training_set, examples, batch_);
 
   const std::shared_ptr<TensorValues> gradient = TakeGradient();
-  GradientPush push(*channels_, lease.step, lease.slot, lease.deadline, gradient);
+  GradientPush push(*channels_, lease.step, lease.slot, TransferDeadline(lease), gradient);
   TensorHooks hooks;
   hooks.await_weights = [&](int tensor) {
     const absl::Duration before = clock.Now();
@@ -219,14 +227,14 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
 
 absl::Status Worker::Evaluate(const Lease& lease, LeaseResult& result) {
   if (lease.first_example < 0 || lease.example_count < 1 ||
-      lease.first_example + lease.example_count > options_.test_set->count) {
+      lease.example_count > options_.test_set->count - lease.first_example) {
     return absl::InvalidArgumentError(absl::StrCat(
         "evaluation: expected test examples within 0..", options_.test_set->count - 1, ", got ",
         lease.example_count, " from ", lease.first_example));
   }
   const SteadyClock clock;
   const absl::Duration begin = clock.Now();
-  WeightPull pull(*channels_, lease.step, lease.deadline, weights_);
+  WeightPull pull(*channels_, lease.step, TransferDeadline(lease), weights_);
   std::vector<int64_t> examples(lease.example_count);
   std::iota(examples.begin(), examples.end(), lease.first_example);
   GatherBatch(*options_.test_set, examples, batch_);

@@ -12,11 +12,15 @@
 #include "server/rpc/acquire_lease.h"
 #include "server/rpc/pull.h"
 #include "server/rpc/push.h"
+#include "server/rpc/reduce_norms.h"
 #include "server/rpc/watch_update_statistics.h"
 #include "server/wire.h"
 
 namespace percentdelta {
 namespace {
+
+constexpr size_t kMaxStatisticsBytes = 4 << 20;
+constexpr size_t kFieldOverhead = 8;  // of a message in a message, at most
 
 grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const absl::Status& status) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -41,8 +45,20 @@ absl::Status QueryStatistics(const StatisticsRing& ring,
   } else if (last == 0) {
     last = std::numeric_limits<int64_t>::max();
   }
-  for (const StepStatistics& step : ring.Range(first, last, request.layer())) {
-    ToProto(step, *response.add_steps());
+  // The newest that fit into a message; whoever wants the others asks for those before.
+  std::vector<v1::StepStatistics> steps;
+  size_t bytes = 0;
+  const std::vector<StepStatistics> range = ring.Range(first, last, request.layer());
+  for (auto step = range.rbegin(); step != range.rend(); ++step) {
+    ToProto(*step, steps.emplace_back());
+    bytes += steps.back().ByteSizeLong() + kFieldOverhead;
+    if (bytes > kMaxStatisticsBytes && steps.size() > 1) {
+      steps.pop_back();
+      break;
+    }
+  }
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    *response.add_steps() = std::move(*step);
   }
   response.set_oldest_step(ring.oldest());
   return absl::OkStatus();
@@ -60,19 +76,10 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* ParameterServerService::Push(
   return StartPush(shard_, pushes_, response);
 }
 
-grpc::ServerUnaryReactor* ParameterServerService::ReduceNorms(grpc::CallbackServerContext* context,
-                                                              const v1::ReduceNormsRequest* request,
-                                                              v1::ReduceNormsResponse* response) {
-  absl::StatusOr<std::shared_ptr<ShardState>> state = shard_.At(request->generation());
-  if (!state.ok()) return Answer(context, state.status());
-  absl::StatusOr<BlockSums> sums = FromProto((*state)->job().model, *request);
-  if (!sums.ok()) return Answer(context, sums.status());
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  (*state)->reducer().Contribute(*sums, [reactor, response](const absl::StatusOr<NormSums>& norms) {
-    if (norms.ok()) ToProto(*norms, *response->mutable_norms());
-    reactor->Finish(ToGrpc(norms.status()));
-  });
-  return reactor;
+grpc::ServerUnaryReactor* ParameterServerService::ReduceNorms(
+    grpc::CallbackServerContext* /*context*/, const v1::ReduceNormsRequest* request,
+    v1::ReduceNormsResponse* response) {
+  return StartReduceNorms(shard_, *request, response);
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::GetJob(grpc::CallbackServerContext* context,

@@ -339,11 +339,7 @@ TEST(PdctlWatchTest, ShowsStepsAsTheyHappenUntilInterrupted) {
   EXPECT_EQ(Pdctl("stats --server=" + servers.coordinator()).out, "no step is finished yet\n");
   Process watch({kPdctl, "--server=" + servers.coordinator(), "stats", "--watch"});
   for (int step = 0; step < 3; ++step) {
-    for (int slot = 0; slot < 2; ++slot) {
-      const absl::Status status = servers.Push(
-          step, slot, RandomGradient(servers.cluster_job().job.model, 2 * step + slot));
-      ASSERT_TRUE(status.ok()) << status;
-    }
+    servers.TrainStep();
     EXPECT_TRUE(watch.AwaitOutput(absl::StrCat("      ", step, "  b/scale"))) << watch.output();
   }
   watch.Signal(SIGINT);

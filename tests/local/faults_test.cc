@@ -105,6 +105,17 @@ TEST(FaultsTest, WorkerThatJoinsLate) {
   EXPECT_EQ(FinalChecksum(*cluster), Undisturbed());
 }
 
+// Leases expire while every worker is still computing: late work counts, or nothing would ever be
+// done.
+TEST(FaultsTest, LeasesShorterThanTheWork) {
+  const auto cluster = StartServers(2, absl::Milliseconds(1));
+  cluster->AddWorker();
+  cluster->AddWorker();
+  ASSERT_TRUE(cluster->AwaitWorkers().ok());
+  EXPECT_EQ(FinalChecksum(*cluster), Undisturbed());
+  EXPECT_GE(ProgressOf(*cluster).expired_leases, 1);
+}
+
 TEST(FaultsTest, WorkerThatLeavesEarly) {
   const auto cluster = StartServers(2, absl::ZeroDuration());
   const int leaving = cluster->AddWorker();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "client/coordinator_stub.h"
 #include "client/pull.h"
 #include "client/push.h"
 #include "common/job_codec.h"
@@ -117,6 +118,26 @@ absl::Status ServersOnly::Push(int64_t step, int32_t slot,
                     std::make_shared<const std::vector<std::vector<float>>>(gradient));
   for (size_t tensor = 0; tensor < gradient.size(); ++tensor) push.Ready(static_cast<int>(tensor));
   return push.Finish();
+}
+
+void ServersOnly::TrainStep() {
+  const auto coordinator = MakeCoordinatorStub(this->coordinator(), absl::Seconds(10));
+  const Job& job = cluster_job_.job;
+  for (int32_t i = 0; i < job.gradients_per_step; ++i) {
+    // The first lease is asked for, the others come with the answers.
+    if (!lease_) lease_ = *coordinator->AcquireLease("test", "fma", absl::Seconds(10));
+    ASSERT_EQ(lease_->kind, Lease::Kind::kTrain);
+    Pull(lease_->step);
+    const absl::Status pushed =
+        Push(lease_->step, lease_->slot, RandomGradient(job.model, lease_->id));
+    ASSERT_TRUE(pushed.ok()) << pushed;
+    LeaseResult result;
+    result.generation = lease_->generation;
+    result.lease_id = lease_->id;
+    result.worker = "test";
+    result.examples = job.batch_size;
+    lease_ = *coordinator->CompleteLease(result);
+  }
 }
 
 std::vector<std::vector<float>> RandomGradient(const ModelSpec& model, uint64_t seed) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "client/cluster.h"
 #include "client/shard_channels.h"
 #include "common/job.h"
+#include "common/lease.h"
 #include "deploy/local/cluster.h"
 #include "server/server.h"
 #include "worker/data/dataset.h"
@@ -47,13 +49,17 @@ class ServersOnly {
   // Of exactly `step`, from all shards.
   Weights Pull(int64_t step) const;
 
-  // Pushes one slot's gradient to all shards.
+  // Trains one step, the way a worker does, with random gradients.
+  void TrainStep();
+
+  // Pushes one slot's gradient to all shards, which the coordinator learns nothing of.
   absl::Status Push(int64_t step, int32_t slot, const std::vector<std::vector<float>>& gradient);
 
  private:
   std::vector<Server> servers_;
   ClusterJob cluster_job_;
   std::unique_ptr<ShardChannels> channels_;
+  std::optional<Lease> lease_;  // TrainStep's next
 };
 
 // Waits until the cluster has opened a generation; fails the test after 30 s.

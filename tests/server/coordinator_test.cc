@@ -358,8 +358,12 @@ TEST_F(CoordinatorTest, StatisticsOfTheGenerationAreTaken) {
         absl::FailedPreconditionError(absl::StrCat("generation: expected 5, got ", generation)));
   }
   EXPECT_EQ(coordinator_.statistics().newest(), -1);
+  EXPECT_EQ(coordinator_.ReportStatistics(5, step(1)),
+            absl::InvalidArgumentError("statistics: expected a step of at most 0, got 1"));
   EXPECT_TRUE(coordinator_.ReportStatistics(5, step(0)).ok());
   EXPECT_EQ(coordinator_.statistics().newest(), 0);
+  Lease lease = AcquireNow();
+  while (lease.kind == Kind::kTrain) lease = Complete(ResultOf(lease));
   EXPECT_TRUE(coordinator_.ReportStatistics(5, step(1)).ok());
   EXPECT_EQ(coordinator_.statistics().ended(), std::nullopt);
   EXPECT_TRUE(coordinator_.ReportStatistics(5, step(2)).ok());

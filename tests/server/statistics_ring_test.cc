@@ -183,9 +183,9 @@ TEST_F(StatisticsRingTest, ListenersHearOfWholeStepsAndOfTheEnd) {
   EXPECT_EQ(listener->changes, 1);
   AddStep(ring_, 1);
   EXPECT_EQ(listener->changes, 1);
-  ring_.End(absl::AbortedError("it failed"));
+  ring_.End(kGeneration, absl::AbortedError("it failed"));
   EXPECT_EQ(listener->changes, 2);
-  ring_.End(absl::UnavailableError("later"));
+  ring_.End(kGeneration, absl::UnavailableError("later"));
   EXPECT_EQ(listener->changes, 2);
   EXPECT_EQ(ring_.ended(), absl::AbortedError("it failed"));
 }
@@ -198,8 +198,21 @@ TEST_F(StatisticsRingTest, TheLastStepEndsItOnceNoneIsMissing) {
   EXPECT_EQ(ring.ended(), std::nullopt);
   AddStep(ring, 3);
   EXPECT_EQ(ring.ended(), absl::OkStatus());
-  ring.End(absl::UnavailableError("shutting down"));
+  ring.End(kGeneration, absl::UnavailableError("shutting down"));
   EXPECT_EQ(ring.ended(), absl::OkStatus());
+}
+
+TEST_F(StatisticsRingTest, StepsThatNeverBecomeWholeTakeNoMoreRoom) {
+  for (int64_t step = 0; step < 10; ++step) {
+    EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(step, kFew)).ok());
+  }
+  // Only the last three are still remembered: the others lack what was added above.
+  for (int64_t step = 0; step < 10; ++step) {
+    for (const int tensor : {kLarge, kScalar, kBlock, kZeros}) {
+      EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(step, tensor)).ok());
+    }
+  }
+  EXPECT_THAT(Steps(ring_), ElementsAre(7, 8, 9));
 }
 
 TEST_F(StatisticsRingTest, TakesThePresentGenerationAlone) {
@@ -219,7 +232,9 @@ TEST_F(StatisticsRingTest, ANewGenerationBeginsAgain) {
   ring_.Listen(listener);
   for (int64_t step = 0; step < 8; ++step) AddStep(ring_, step);
   EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(8, kFew)).ok());
-  ring_.End(absl::OkStatus());
+  ring_.End(kGeneration + 1, absl::AbortedError("of another generation"));
+  EXPECT_EQ(ring_.ended(), std::nullopt);
+  ring_.End(kGeneration, absl::OkStatus());
   ring_.Begin(kGeneration + 1);
   EXPECT_EQ(ring_.ended(), std::nullopt);
   EXPECT_EQ(ring_.newest(), -1);

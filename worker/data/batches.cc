@@ -26,6 +26,7 @@ BatchSource::BatchSource(uint64_t seed, int64_t examples) : seed_(seed), example
 
 absl::Span<const int64_t> BatchSource::Examples(int64_t epoch, int64_t batch_index,
                                                 int64_t batch_size) {
+  if (epoch < 0 || batch_index < 0) return {};
   if (epoch != epoch_) {
     order_ = EpochOrder(seed_, epoch, examples_);
     epoch_ = epoch;

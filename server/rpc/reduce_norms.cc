@@ -1,0 +1,68 @@
+#include "server/rpc/reduce_norms.h"
+
+#include <memory>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/grpc_status.h"
+#include "server/wire.h"
+
+namespace percentdelta {
+namespace {
+
+class ReduceNormsCall : public grpc::ServerUnaryReactor {
+ public:
+  static ReduceNormsCall* Start(const Shard& shard, const v1::ReduceNormsRequest& request,
+                                v1::ReduceNormsResponse* response) {
+    auto call = std::make_shared<ReduceNormsCall>();
+    call->self_ = call;
+    call->response_ = response;
+    absl::StatusOr<std::shared_ptr<ShardState>> state = shard.At(request.generation());
+    if (!state.ok()) {
+      call->Answer(state.status());
+      return call.get();
+    }
+    absl::StatusOr<BlockSums> sums = FromProto((*state)->job().model, request);
+    if (!sums.ok()) {
+      call->Answer(sums.status());
+      return call.get();
+    }
+    // The reducer keeps the callback until the norms are there, however often a caller has left.
+    (*state)->reducer().Contribute(
+        *sums, [weak = std::weak_ptr<ReduceNormsCall>(call)](const absl::StatusOr<NormSums>& norms) {
+          if (auto waiting = weak.lock()) waiting->Answer(norms);
+        });
+    return call.get();
+  }
+
+  void OnCancel() override { Answer(absl::CancelledError("the caller has left")); }
+
+  void OnDone() override { self_.reset(); }
+
+ private:
+  // Only the first answer counts.
+  void Answer(const absl::StatusOr<NormSums>& norms) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (std::exchange(answered_, true)) return;
+    }
+    if (norms.ok()) ToProto(*norms, *response_->mutable_norms());
+    Finish(ToGrpc(norms.status()));
+  }
+
+  std::shared_ptr<ReduceNormsCall> self_;  // until OnDone
+  v1::ReduceNormsResponse* response_ = nullptr;
+
+  absl::Mutex mutex_;
+  bool answered_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace
+
+grpc::ServerUnaryReactor* StartReduceNorms(const Shard& shard, const v1::ReduceNormsRequest& request,
+                                           v1::ReduceNormsResponse* response) {
+  return ReduceNormsCall::Start(shard, request, response);
+}
+
+}  // namespace percentdelta

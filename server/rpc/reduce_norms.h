@@ -1,0 +1,20 @@
+// The RPC ParameterServer.ReduceNorms.
+
+#ifndef PERCENTDELTA_SERVER_RPC_REDUCE_NORMS_H_
+#define PERCENTDELTA_SERVER_RPC_REDUCE_NORMS_H_
+
+#include <grpcpp/support/server_callback.h>
+
+#include "percentdelta/v1/parameter_server.pb.h"
+#include "server/shard.h"
+
+namespace percentdelta {
+
+// Answers when the sums of all slices are there, or at once when the caller leaves. Owns itself
+// until then.
+grpc::ServerUnaryReactor* StartReduceNorms(const Shard& shard, const v1::ReduceNormsRequest& request,
+                                           v1::ReduceNormsResponse* response);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_RPC_REDUCE_NORMS_H_

@@ -1,0 +1,36 @@
+// Another program that does the same work, to be compared with: it runs beside the benchmark and
+// works when it is told to.
+
+#ifndef PERCENTDELTA_TESTS_BENCHMARK_PEER_H_
+#define PERCENTDELTA_TESTS_BENCHMARK_PEER_H_
+
+#include <sys/types.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+namespace percentdelta {
+
+// Not thread-safe. For every line on its standard input, a peer does its work once and answers with
+// a line: the milliseconds it took. The destructor ends it.
+class Peer {
+ public:
+  // `arguments` begins with the program's path.
+  explicit Peer(const std::vector<std::string>& arguments);
+  ~Peer();
+  Peer(const Peer&) = delete;
+  Peer& operator=(const Peer&) = delete;
+
+  // Has it work once; milliseconds by its own clock. Negative: it has ended.
+  double Run();
+
+ private:
+  pid_t pid_ = -1;
+  FILE* to_ = nullptr;
+  FILE* from_ = nullptr;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_TESTS_BENCHMARK_PEER_H_

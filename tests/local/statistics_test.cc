@@ -1,0 +1,56 @@
+// Statistics over RPC, as clients meet them.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "client/cluster.h"
+#include "tests/local/small_cluster.h"
+
+namespace percentdelta {
+namespace {
+
+using ::testing::SizeIs;
+
+// Statistics with very long names, so that a few steps are more than one answer holds.
+TEST(StatisticsTest, MoreThanFitsIntoOneAnswer) {
+  constexpr int64_t kSteps = 400;
+  Job job = MadeUpJob(kSteps);
+  job.gradients_per_step = 1;
+  job.model.tensors = {{std::string(4000, 'a') + "/x", {3}, ConstantInitializer{1}},
+                       {std::string(4000, 'b') + "/x", {2}, ConstantInitializer{1}}};
+  ServersOnly servers(job, 1);
+  for (int64_t step = 0; step < kSteps; ++step) servers.TrainStep();
+  servers.Pull(kSteps);
+
+  Cluster::Options options;
+  options.coordinator = servers.coordinator();
+  const Cluster cluster(options);
+  ASSERT_TRUE(
+      cluster.WatchUpdateStatistics("", 0, [](const auto&, int64_t) { return true; }).ok());
+  const auto query = [&](const StatisticsQuery& query) {
+    const absl::StatusOr<std::vector<StepStatistics>> steps = cluster.GetUpdateStatistics(query);
+    EXPECT_TRUE(steps.ok()) << steps.status();
+    return steps.value_or(std::vector<StepStatistics>());
+  };
+  for (const auto& [asked, first, count] :
+       std::vector<std::tuple<StatisticsQuery, int64_t, size_t>>{
+           {{}, 0, kSteps},
+           {{"", 390}, 10, 390},
+           {{"", 3}, 397, 3},
+           {{"", 0, 20, 350}, 20, 331},
+           {{"", 0, 0, 1}, 0, 2}}) {
+    const std::vector<StepStatistics> steps = query(asked);
+    ASSERT_THAT(steps, SizeIs(count));
+    for (size_t i = 0; i < count; ++i) {
+      EXPECT_EQ(steps[i].step, first + static_cast<int64_t>(i));
+      EXPECT_THAT(steps[i].updates, SizeIs(2));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace percentdelta
