@@ -36,7 +36,7 @@ static_assert(static_cast<int>(v1::PullResponse::kTensorFieldNumber) ==
               static_cast<int>(v1::PullResponse::kValuesFieldNumber) ==
                   static_cast<int>(v1::PushRequest::kValuesFieldNumber));
 
-constexpr int kMaxVarint = 10;  // bytes
+constexpr size_t kMaxVarint = 10;  // bytes
 
 // The reader asks for more than it needs: it changes nothing. A copy would do for it, but short
 // pieces would then point into the copy.

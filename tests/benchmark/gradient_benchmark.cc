@@ -1,5 +1,5 @@
 // The worker's part: loss and gradient of the paper's network over a batch of 500, against a dense
-// GEMM of the same multiply-adds. The gradient can be cheaper: max-pooling passes on the gradient of
+// GEMM of the same multiply-adds, or against other programs that compute the same (peer.h). The gradient can be cheaper: max-pooling passes on the gradient of
 // one position in four, and ReLU closes some of those.
 
 #include <benchmark/benchmark.h>
@@ -14,12 +14,15 @@
 #include "common/job_codec.h"
 #include "tests/benchmark/limits.h"
 #include "tests/benchmark/paired.h"
+#include "tests/benchmark/peer.h"
 #include "tests/local/small_cluster.h"
 #include "worker/data/dataset.h"
 #include "worker/models/model.h"
 
 namespace percentdelta {
 namespace {
+
+constexpr int64_t kBatch = 500;  // the job's
 
 // Of a whole gradient, were every product computed: forward once, backward twice (weights and
 // inputs), but for the network's input.
@@ -31,7 +34,9 @@ int64_t DenseMultiplyAdds(int64_t batch) {
   return batch * (2 * conv1 + 3 * (conv2 + fc1 + fc2));
 }
 
-void BM_Gradient(benchmark::State& state, const std::string& isa) {
+// Calls `measure` with something that computes the gradient.
+template <typename Measure>
+void WithGradient(benchmark::State& state, const std::string& isa, Measure measure) {
   const Job job = *LoadJob("");
   ThreadPool pool(static_cast<int>(state.range(0)));
   const absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(job.model, {&pool, isa});
@@ -46,11 +51,24 @@ void BM_Gradient(benchmark::State& state, const std::string& isa) {
   Batch batch;
   GatherBatch(*images, all, batch);
   TensorValues gradient;
-  Gemm gemm(DenseMultiplyAdds(job.batch_size));
-  MeasureAgainst(
-      state,
-      [&] { benchmark::DoNotOptimize((*model)->Gradient(weights, batch, {}, gradient).ok()); },
-      [] {}, [&] { gemm.Run(pool); });
+  measure(pool, [&] {
+    benchmark::DoNotOptimize((*model)->Gradient(weights, batch, {}, gradient).ok());
+  });
+}
+
+void BM_Gradient(benchmark::State& state, const std::string& isa) {
+  Gemm gemm(DenseMultiplyAdds(kBatch));
+  WithGradient(state, isa, [&](ThreadPool& pool, auto compute) {
+    MeasureAgainst(state, compute, [] {}, [&] { gemm.Run(pool); });
+  });
+}
+
+// `program` is told the number of threads.
+void BM_GradientAgainst(benchmark::State& state, const std::string& program) {
+  Peer peer({program, std::to_string(state.range(0))});
+  WithGradient(state, "", [&](ThreadPool& /*pool*/, auto compute) {
+    MeasureAgainst(state, compute, [] {}, [&] { return peer.Run(); });
+  });
 }
 
 void Options(benchmark::internal::Benchmark* benchmark) {
@@ -64,4 +82,11 @@ BENCHMARK_CAPTURE(BM_Gradient, v2, "x86-64-v2")->Apply(Options);
 #endif
 
 }  // namespace
+
+void RegisterPeer(const std::string& name, const std::string& program) {
+  Options(benchmark::RegisterBenchmark(
+      ("BM_Gradient/against_" + name).c_str(),
+      [program](benchmark::State& state) { BM_GradientAgainst(state, program); }));
+}
+
 }  // namespace percentdelta

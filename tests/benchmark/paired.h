@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <type_traits>
 #include <vector>
 
 namespace percentdelta {
@@ -16,19 +17,26 @@ namespace percentdelta {
 //   best, median             of the work, in milliseconds
 //   limit_best               of the limit, in milliseconds
 //   ratio, ratio_best        median / median, best / best
+//
+// A limit that returns a number has timed itself: the number is its milliseconds, or negative if it
+// could not be run.
 template <typename Work, typename Settle, typename Limit>
 void MeasureAgainst(benchmark::State& state, Work work, Settle settle, Limit limit) {
   using Clock = std::chrono::steady_clock;
-  const auto milliseconds = [](auto run) {
-    const Clock::time_point start = Clock::now();
-    run();
-    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+  const auto milliseconds = [](auto& run) -> double {
+    if constexpr (std::is_same_v<decltype(run()), double>) {
+      return run();
+    } else {
+      const Clock::time_point start = Clock::now();
+      run();
+      return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+    }
   };
   std::vector<double> works;
   std::vector<double> limits;
   work();  // memory is touched for the first time
   settle();
-  limit();
+  if (milliseconds(limit) < 0) return state.SkipWithError("the other program does not run");
   for (auto _ : state) {
     works.push_back(milliseconds(work));
     settle();

@@ -31,6 +31,9 @@ class Peer {
   FILE* from_ = nullptr;
 };
 
+// Adds the benchmark of the gradient against the program at that path.
+void RegisterPeer(const std::string& name, const std::string& program);
+
 }  // namespace percentdelta
 
 #endif  // PERCENTDELTA_TESTS_BENCHMARK_PEER_H_
