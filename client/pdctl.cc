@@ -13,13 +13,13 @@
 #include "absl/flags/flag.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "client/commands.h"
+#include "common/address.h"
 #include "common/command_line.h"
 
 ABSL_FLAG(std::string, server, "127.0.0.1:5000", "host:port of the coordinator, shard 0");
@@ -92,13 +92,6 @@ std::string NamesOf(const std::vector<Command>& commands) {
   });
 }
 
-bool IsHostAndPort(absl::string_view address) {
-  const size_t colon = address.rfind(':');
-  int port = 0;
-  return colon != absl::string_view::npos && colon > 0 &&
-         absl::SimpleAtoi(address.substr(colon + 1), &port) && port >= 1 && port <= 65535;
-}
-
 absl::StatusOr<Format> FormatFromFlag() {
   const std::string text = absl::GetFlag(FLAGS_format);
   if (text == "table") return Format::kTable;
@@ -112,7 +105,8 @@ absl::StatusOr<std::map<std::string, std::string>> ConnectToFromFlag() {
   std::map<std::string, std::string> connect_to;
   for (const std::string& pair : absl::GetFlag(FLAGS_connect_to)) {
     const std::vector<std::string> addresses = absl::StrSplit(pair, '=');
-    if (addresses.size() != 2 || !absl::c_all_of(addresses, IsHostAndPort)) {
+    if (addresses.size() != 2 || !IsHostAndPort(addresses[0]) ||
+        !IsHostAndPort(addresses[1])) {
       return absl::InvalidArgumentError(absl::StrCat(
           "--connect_to: expected HOST:PORT=HOST:PORT, separated by commas, got \"", pair, "\""));
     }
@@ -150,6 +144,9 @@ absl::Status CheckUsage(const Command& command, const std::vector<std::string>& 
     return absl::InvalidArgumentError(
         absl::StrCat("--server: expected HOST:PORT, as in 127.0.0.1:5000, got \"",
                      absl::GetFlag(FLAGS_server), "\""));
+  }
+  if (absl::GetFlag(FLAGS_deadline) <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("--deadline: expected a positive time, as in 10s");
   }
   const auto connect_to = ConnectToFromFlag();
   if (!connect_to.ok()) return connect_to.status();
@@ -219,7 +216,7 @@ int main(int argc, char** argv) {
     const absl::string_view word = argv[i];
     if (word != "--help" && word != "-help" && word != "-h") continue;
     std::cout << percentdelta::kUsage;
-    return 0;
+    return std::cout.flush() ? 0 : percentdelta::kExitFailure;
   }
   return percentdelta::Main(percentdelta::ParseCommandLine(argc, argv, percentdelta::kUsage));
 }

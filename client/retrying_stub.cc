@@ -44,6 +44,11 @@ class RetryingStub : public CoordinatorStub {
       auto answer = call();
       if (answer.ok() || !IsPassing(answer.status())) {
         if (said) log_->info("coordinator answers again address={}", address_);
+        if (absl::IsUnimplemented(answer.status())) {
+          return absl::UnimplementedError(
+              absl::StrCat("the server at ", address_,
+                           " is not a coordinator: shard 0 is; give its address with --coordinator"));
+        }
         return answer;
       }
       if (policy_.stopped && policy_.stopped()) return absl::CancelledError("stopped");

@@ -6,13 +6,13 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <map>
 #include <string>
 
 #include "absl/flags/commandlineflag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/reflection.h"
 #include "absl/flags/usage.h"
-#include "absl/flags/usage_config.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -62,6 +62,25 @@ void CheckFlags(int argc, char** argv) {
   }
 }
 
+// absl's own help exits with 1, as if something had failed.
+void ShowHelpIfAsked(int argc, char** argv, const std::string& usage) {
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view word = argv[i];
+    if (word != "--help" && word != "-help" && word != "-h") continue;
+    std::cout << usage << "\n\nFlags:\n";
+    std::map<absl::string_view, const absl::CommandLineFlag*> flags;  // by name
+    for (const auto& [name, flag] : absl::GetAllFlags()) {
+      if (absl::EndsWith(flag->Filename(), "/main.cc")) flags[name] = flag;
+    }
+    for (const auto& [name, flag] : flags) {
+      const std::string value = flag->DefaultValue();
+      std::cout << "  --" << name << (value.empty() ? "" : "=" + value) << "\n      "
+                << flag->Help() << "\n";
+    }
+    std::exit(std::cout.flush() ? 0 : kExitFailure);
+  }
+}
+
 sigset_t StopSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -74,13 +93,9 @@ sigset_t StopSignals() {
 
 std::vector<std::string> ParseCommandLine(int argc, char** argv, const std::string& usage) {
   gpr_set_log_function([](gpr_log_func_args*) {});
+  signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
+  ShowHelpIfAsked(argc, argv, usage);
   absl::SetProgramUsageMessage(usage);
-  absl::FlagsUsageConfig config;
-  // absl looks for a file named like the binary.
-  config.contains_help_flags = [](absl::string_view file) {
-    return absl::EndsWith(file, "/main.cc") || absl::EndsWith(file, "/pdctl.cc");
-  };
-  absl::SetFlagsUsageConfig(config);
   CheckFlags(argc, argv);
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   return {rest.begin() + 1, rest.end()};

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "common/output_path.h"
 #include "common/float_bytes.h"
 #include "nlohmann/json.hpp"
 
@@ -337,11 +338,14 @@ bool Resize(std::vector<float>& values, uint64_t count) {
 
 }  // namespace
 
-absl::Status WriteSafetensors(const std::string& path,
+absl::Status WriteSafetensors(const std::string& output,
                               const std::vector<SafetensorsEntry>& entries,
                               const std::map<std::string, std::string>& metadata) {
   const absl::StatusOr<std::string> header = MakeHeader(entries, metadata);
   if (!header.ok()) return header.status();
+  const absl::StatusOr<std::string> resolved = ResolveOutputPath(output);
+  if (!resolved.ok()) return resolved.status();
+  const std::string& path = *resolved;
   {
     std::string temporary;
     const Descriptor file(CreateTemporary(path, temporary));

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/address.h"
 #include "common/channel.h"
 #include "common/grpc_status.h"
 #include "common/job_codec.h"
@@ -42,7 +43,11 @@ uint64_t DrawIncarnation() {
 }
 
 absl::Status CheckOptions(const Server::Options& options) {
-  if (options.shards < 1 || options.shard < 0 || options.shard >= options.shards) {
+  if (options.shards < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("shards: expected at least 1, got ", options.shards));
+  }
+  if (options.shard < 0 || options.shard >= options.shards) {
     return absl::InvalidArgumentError(absl::StrCat("shard: expected 0..", options.shards - 1,
                                                    " of ", options.shards, ", got ",
                                                    options.shard));
@@ -50,6 +55,26 @@ absl::Status CheckOptions(const Server::Options& options) {
   if (options.shard != 0 && options.coordinator.empty()) {
     return absl::InvalidArgumentError(
         "coordinator: expected the host:port of shard 0, got nothing");
+  }
+  const struct {
+    const char* name;
+    const std::string& value;
+    int lowest_port;
+  } addresses[] = {{"listen", options.listen, 0},
+                   {"advertise", options.advertise, 0},
+                   {"coordinator", options.coordinator, 1}};
+  for (const auto& [name, value, lowest_port] : addresses) {
+    if (value.empty() || IsHostAndPort(value, lowest_port)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": expected HOST:PORT, as in 127.0.0.1:5000, got \"", value, "\""));
+  }
+  if (options.threads < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("threads: expected at least 0, got ", options.threads));
+  }
+  if (options.history_steps < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("history: expected at least 1 step, got ", options.history_steps));
   }
   return ValidateJob(options.job);
 }

@@ -12,9 +12,11 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "common/address.h"
 #include "common/command_line.h"
 #include "common/log.h"
 #include "worker/data/idx.h"
+#include "worker/kernels/select.h"
 #include "worker/worker.h"
 
 ABSL_FLAG(std::string, coordinator, "127.0.0.1:5000", "host:port of shard 0");
@@ -41,7 +43,26 @@ std::string DefaultName() {
   return absl::StrCat(host, "-", getpid());
 }
 
+absl::Status CheckFlags() {
+  if (const std::string address = absl::GetFlag(FLAGS_coordinator); !IsHostAndPort(address)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--coordinator: expected HOST:PORT, as in 127.0.0.1:5000, got \"", address, "\""));
+  }
+  if (const int threads = absl::GetFlag(FLAGS_threads); threads < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--threads: expected at least 0, got ", threads));
+  }
+  const absl::StatusOr<const Kernels*> kernels = SelectKernels(absl::GetFlag(FLAGS_isa));
+  return kernels.ok() ? absl::OkStatus()
+                      : absl::InvalidArgumentError(
+                            absl::StrCat("--isa: ", kernels.status().message()));
+}
+
 int Run() {
+  if (absl::Status status = CheckFlags(); !status.ok()) {
+    Fail(status);
+    return kExitUsage;
+  }
   BlockStopSignals();
   absl::StatusOr<Dataset> training_set = ReadTrainingSet(absl::GetFlag(FLAGS_data));
   if (!training_set.ok()) return Fail(training_set.status());

@@ -24,6 +24,7 @@
 #include "deploy/local/progress_display.h"
 #include "deploy/local/report.h"
 #include "worker/data/idx.h"
+#include "worker/kernels/select.h"
 
 ABSL_FLAG(int, shards, 1, "parameter servers");
 ABSL_FLAG(int, workers, 1, "workers");
@@ -58,6 +59,25 @@ absl::StatusOr<Job> JobFromFlags() {
   if (slots != 0) job->gradients_per_step = slots;
   if (absl::Status status = ValidateJob(*job); !status.ok()) return status;
   return job;
+}
+
+absl::Status CheckFlags() {
+  const struct {
+    const char* name;
+    int64_t value;
+    int64_t least;
+  } numbers[] = {{"shards", absl::GetFlag(FLAGS_shards), 1},
+                 {"workers", absl::GetFlag(FLAGS_workers), 1},
+                 {"threads", absl::GetFlag(FLAGS_threads), 0}};
+  for (const auto& [name, value, least] : numbers) {
+    if (value >= least) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--", name, ": expected at least ", least, ", got ", value));
+  }
+  const absl::StatusOr<const Kernels*> kernels = SelectKernels(absl::GetFlag(FLAGS_isa));
+  return kernels.ok() ? absl::OkStatus()
+                      : absl::InvalidArgumentError(
+                            absl::StrCat("--isa: ", kernels.status().message()));
 }
 
 absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
@@ -137,6 +157,12 @@ int Run(const std::string& command) {
   for (const std::string& warning : JobWarnings(*job)) {
     std::cerr << "pd-local: warning: " << warning << "\n";
   }
+  if (absl::Status status = CheckFlags(); !status.ok()) return Fail(status, kExitUsage);
+  if (const std::string report = absl::GetFlag(FLAGS_report); !report.empty()) {
+    if (absl::Status status = PrepareReport(report); !status.ok()) {
+      return Fail(status, kExitFailure);
+    }
+  }
   absl::StatusOr<LocalCluster::Options> options = OptionsFromFlags(*std::move(job));
   if (!options.ok()) return Fail(options.status(), kExitFailure);
   absl::StatusOr<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(*std::move(options));
@@ -152,6 +178,9 @@ int Run(const std::string& command) {
   }
   if (absl::Status status = Conclude(client, command); !status.ok()) {
     return Fail(status, kExitFailure);
+  }
+  if (!std::cout.flush()) {
+    return Fail(absl::UnavailableError("cannot write to standard output"), kExitFailure);
   }
   return 0;
 }

@@ -1,5 +1,7 @@
 #include "deploy/local/report.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -14,6 +16,7 @@
 #include "absl/strings/str_replace.h"
 #include "client/statistics_format.h"
 #include "common/job_codec.h"
+#include "common/output_path.h"
 #include "deploy/local/report_template.h"
 #include "nlohmann/json.hpp"
 
@@ -125,7 +128,10 @@ Json PageData(const ReportData& data) {
           {"last", std::move(last)}};
 }
 
-absl::Status WriteWhole(const std::filesystem::path& path, const std::string& text) {
+absl::Status WriteWhole(const std::filesystem::path& output, const std::string& text) {
+  const absl::StatusOr<std::string> resolved = ResolveOutputPath(output.string());
+  if (!resolved.ok()) return resolved.status();
+  const std::filesystem::path path(*resolved);
   std::filesystem::path temporary = path;
   temporary += ".tmp";
   errno = 0;
@@ -180,13 +186,25 @@ std::string ReportHtml(const ReportData& data) {
   return absl::StrReplaceAll(ReportTemplate(), {{"/*DATA*/null", json}});
 }
 
-absl::Status WriteReport(const std::string& directory, const ReportData& data) {
+absl::Status PrepareReport(const std::string& directory) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
+  if (!error && !std::filesystem::is_directory(directory)) {
+    error = std::make_error_code(std::errc::not_a_directory);
+  }
   if (error) {
     return absl::UnavailableError(
         absl::StrCat("cannot make the directory ", directory, ": ", error.message()));
   }
+  if (access(directory.c_str(), W_OK | X_OK) != 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot write to the directory ", directory, ": ", std::strerror(errno)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WriteReport(const std::string& directory, const ReportData& data) {
+  if (absl::Status status = PrepareReport(directory); !status.ok()) return status;
   const std::filesystem::path path(directory);
   absl::Status status = WriteWhole(path / "progress.csv", ProgressCsv(data.progress));
   if (status.ok()) status = WriteWhole(path / "statistics.csv", FormatCsv(data.statistics));

@@ -21,6 +21,10 @@ struct ReportData {
   std::string command;  // that made it
 };
 
+// Makes the directory if need be and sees whether one may write there: to be asked before hours of
+// training. The status names the path and the system's reason.
+absl::Status PrepareReport(const std::string& directory);
+
 // Writes into the directory, which is made if need be:
 //   progress.csv    step, loss, accuracy, seconds; the test set's where it was evaluated
 //   statistics.csv  what every step did to every tensor, all fields

@@ -92,6 +92,7 @@ TEST(PdctlUsageTest, SenselessCommandLinesSayWhatIsWrong) {
       {"status --server=localhost", "--server: expected HOST:PORT, as in 127.0.0.1:5000"},
       {"status --server=localhost:x", "--server: expected HOST:PORT"},
       {"status --server=localhost:70000", "--server: expected HOST:PORT"},
+      {"status --deadline=0", "--deadline: expected a positive time"},
       {"checksum --connect_to=a:1", "--connect_to: expected HOST:PORT=HOST:PORT"},
       {"checksum --connect_to=a:1=b:2,c=d:3", "got \"c=d:3\""},
       {"stats --connect_to=a:1=b:2", "stats takes no --connect_to"}};

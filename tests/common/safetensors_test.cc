@@ -155,6 +155,23 @@ TEST_F(SafetensorsTest, WritesToABareName) {
   EXPECT_THAT(Files(), ElementsAre("bare"));
 }
 
+TEST_F(SafetensorsTest, LinksAreFollowedAndDevicesLeftAlone) {
+  const std::string target = Path() + ".target";
+  ASSERT_TRUE(WriteSafetensors(target, {}, {}).ok());
+  std::filesystem::create_symlink(target, Path());
+  const std::vector<float> value = {1};
+  ASSERT_TRUE(WriteSafetensors(Path(), {{"t", {1}, value}}, {}).ok());
+  EXPECT_TRUE(std::filesystem::is_symlink(Path()));
+  EXPECT_EQ(ReadSafetensors(target)->tensors.size(), 1U);
+
+  const std::string pipe = Path() + ".pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const absl::Status refused = WriteSafetensors(pipe, {}, {});
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr(pipe));
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+}
+
 TEST_F(SafetensorsTest, WritersOfOnePathDoNotMix) {
   constexpr int kWriters = 4;
   std::vector<std::thread> writers;

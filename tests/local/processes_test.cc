@@ -172,12 +172,49 @@ TEST_F(ProcessesTest, CommandLinesThatMakeNoSense) {
   }
 }
 
+TEST_F(ProcessesTest, FlagsOutOfRange) {
+  for (const auto& [command, message] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{PD_SERVER, "--shards=0"}, "shards: expected at least 1, got 0"},
+           {{PD_SERVER, "--shards=2", "--shard=2"}, "shard: expected 0..1 of 2, got 2"},
+           {{PD_SERVER, "--threads=-1"}, "threads: expected at least 0, got -1"},
+           {{PD_SERVER, "--history=0"}, "history: expected at least 1 step, got 0"},
+           {{PD_SERVER, "--listen=127.0.0.1:99999"}, "listen: expected HOST:PORT"},
+           {{PD_SERVER, "--listen=127.0.0.1:0", "--advertise=foo"}, "advertise: expected HOST:PORT"},
+           {{PD_WORKER, "--coordinator=foo"}, "--coordinator: expected HOST:PORT"},
+           {{PD_WORKER, "--isa=foo"}, "--isa: "},
+           {{PD_WORKER, "--threads=-1"}, "--threads: expected at least 0, got -1"},
+           {{PD_LOCAL, "--shards=0"}, "--shards: expected at least 1, got 0"},
+           {{PD_LOCAL, "--isa=foo"}, "--isa: "}}) {
+    Process process(command);
+    EXPECT_EQ(process.Wait(), 2) << process.output();
+    EXPECT_THAT(process.output(), HasSubstr(message));
+  }
+}
+
+TEST_F(ProcessesTest, ReportsThatCannotBeWrittenAreToldBeforeTheTraining) {
+  Process local({PD_LOCAL, "--report=/proc/x", "--data=/nowhere"});
+  EXPECT_EQ(local.Wait(), 1);
+  EXPECT_THAT(local.output(), HasSubstr("cannot make the directory /proc/x"));
+}
+
+TEST_F(ProcessesTest, WorkerThatAsksAnotherShardThanTheFirst) {
+  WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
+                directory_.path());
+  Process server({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", "--shard=1",
+                  "--coordinator=127.0.0.1:1"});
+  const std::string address = AddressOf(server);
+  Process worker({PD_WORKER, "--data=" + directory_.path(), "--coordinator=" + address});
+  EXPECT_EQ(worker.Wait(), 1);
+  EXPECT_THAT(worker.output(), AllOf(HasSubstr(address + " is not a coordinator"),
+                                     HasSubstr("--coordinator")));
+}
+
 TEST_F(ProcessesTest, HelpListsTheFlags) {
   for (const auto& [program, flag] : std::vector<std::pair<std::string, std::string>>{
            {PD_SERVER, "--lease_deadline"}, {PD_WORKER, "--give_up_after"},
            {PD_LOCAL, "--report"}}) {
     Process process({program, "--help"});
-    process.Wait();
+    EXPECT_EQ(process.Wait(), 0);
     EXPECT_THAT(process.output(), AllOf(HasSubstr(flag), HasSubstr("--threads")));
   }
 }
