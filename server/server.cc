@@ -33,8 +33,8 @@ constexpr int kMaxMetadataBytes = 16 << 10;
 constexpr int kHandshakeTimeoutMs = 10'000;
 
 const SteadyClock& TheSteadyClock() {
-  static const SteadyClock clock;
-  return clock;
+  static const SteadyClock kClock;
+  return kClock;
 }
 
 uint64_t DrawIncarnation() {

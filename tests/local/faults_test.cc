@@ -28,8 +28,8 @@ Job FaultJob() {
 }
 
 const std::string& Undisturbed() {
-  static const std::string checksum = TrainAndChecksum(SmallOptions(FaultJob()));
-  return checksum;
+  static const std::string kChecksum = TrainAndChecksum(SmallOptions(FaultJob()));
+  return kChecksum;
 }
 
 std::string FinalChecksum(const LocalCluster& cluster) {

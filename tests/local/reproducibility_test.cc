@@ -26,10 +26,10 @@ std::string ChecksumWith(int shards, int workers, int threads) {
 }
 
 TEST_P(ReproducibilityTest, SameWeightsAsOneShardOneWorkerOneThread) {
-  static const std::string expected = ChecksumWith(1, 1, 1);
-  ASSERT_EQ(expected.size(), 64U);
+  static const std::string kExpected = ChecksumWith(1, 1, 1);
+  ASSERT_EQ(kExpected.size(), 64U);
   const auto [shards, workers, threads] = GetParam();
-  EXPECT_EQ(ChecksumWith(shards, workers, threads), expected);
+  EXPECT_EQ(ChecksumWith(shards, workers, threads), kExpected);
 }
 
 INSTANTIATE_TEST_SUITE_P(Matrix, ReproducibilityTest,
