@@ -105,8 +105,7 @@ absl::StatusOr<std::map<std::string, std::string>> ConnectToFromFlag() {
   std::map<std::string, std::string> connect_to;
   for (const std::string& pair : absl::GetFlag(FLAGS_connect_to)) {
     const std::vector<std::string> addresses = absl::StrSplit(pair, '=');
-    if (addresses.size() != 2 || !IsHostAndPort(addresses[0]) ||
-        !IsHostAndPort(addresses[1])) {
+    if (addresses.size() != 2 || !IsHostAndPort(addresses[0]) || !IsHostAndPort(addresses[1])) {
       return absl::InvalidArgumentError(absl::StrCat(
           "--connect_to: expected HOST:PORT=HOST:PORT, separated by commas, got \"", pair, "\""));
     }
@@ -140,11 +139,8 @@ absl::Status CheckUsage(const Command& command, const std::vector<std::string>& 
     return absl::InvalidArgumentError(
         absl::StrCat("--last: expected at least 1, got ", absl::GetFlag(FLAGS_last)));
   }
-  if (!IsHostAndPort(absl::GetFlag(FLAGS_server))) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--server: expected HOST:PORT, as in 127.0.0.1:5000, got \"",
-                     absl::GetFlag(FLAGS_server), "\""));
-  }
+  absl::Status address = CheckHostAndPort("--server", absl::GetFlag(FLAGS_server));
+  if (!address.ok()) return address;
   if (absl::GetFlag(FLAGS_deadline) <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError("--deadline: expected a positive time, as in 10s");
   }
@@ -188,10 +184,9 @@ int Main(const std::vector<std::string>& words) {
   const std::vector<Command> commands = Commands();
   const Command* command = FindCommand(commands, words.front());
   absl::Status status =
-      command != nullptr
-          ? CheckUsage(*command, words)
-          : absl::InvalidArgumentError(absl::StrCat("no command \"", words.front(),
-                                                    "\": expected ", NamesOf(commands)));
+      command != nullptr ? CheckUsage(*command, words)
+                         : absl::InvalidArgumentError(absl::StrCat(
+                               "no command \"", words.front(), "\": expected ", NamesOf(commands)));
   if (!status.ok()) {
     std::cerr << "pdctl: " << status.message() << " (pdctl --help tells more)\n";
     return kExitUsage;
@@ -211,12 +206,5 @@ int Main(const std::vector<std::string>& words) {
 int main(int argc, char** argv) {
   // A reader that has had enough (pdctl ... | head) is no error.
   signal(SIGPIPE, SIG_DFL);
-  // absl's own help would list the flags once more.
-  for (int i = 1; i < argc; ++i) {
-    const absl::string_view word = argv[i];
-    if (word != "--help" && word != "-help" && word != "-h") continue;
-    std::cout << percentdelta::kUsage;
-    return std::cout.flush() ? 0 : percentdelta::kExitFailure;
-  }
   return percentdelta::Main(percentdelta::ParseCommandLine(argc, argv, percentdelta::kUsage));
 }

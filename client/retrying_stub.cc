@@ -45,9 +45,9 @@ class RetryingStub : public CoordinatorStub {
       if (answer.ok() || !IsPassing(answer.status())) {
         if (said) log_->info("coordinator answers again address={}", address_);
         if (absl::IsUnimplemented(answer.status())) {
-          return absl::UnimplementedError(
-              absl::StrCat("the server at ", address_,
-                           " is not a coordinator: shard 0 is; give its address with --coordinator"));
+          return absl::UnimplementedError(absl::StrCat(
+              "the server at ", address_,
+              " is not a coordinator: shard 0 is; give its address with --coordinator"));
         }
         return answer;
       }

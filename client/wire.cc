@@ -69,7 +69,8 @@ absl::StatusOr<ClusterJob> FromProto(const v1::GetJobResponse& proto) {
   absl::StatusOr<Job> job = JobFromProto(proto.job());
   if (!job.ok()) return job.status();
   if (proto.generation() != 0 && proto.shard_addresses().empty()) {
-    return absl::DataLossError("the coordinator's answer: expected the shards' addresses, got none");
+    return absl::DataLossError(
+        "the coordinator's answer: expected the shards' addresses, got none");
   }
   return ClusterJob{*std::move(job),
                     proto.job_hash(),

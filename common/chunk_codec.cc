@@ -13,22 +13,19 @@
 namespace percentdelta {
 namespace {
 
+using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 using google::protobuf::io::CodedOutputStream;
-using google::protobuf::internal::WireFormatLite;
 
 // The fields' numbers are the same in both messages.
-constexpr uint32_t kTensor =
-    WireFormatLite::MakeTag(v1::PullResponse::kTensorFieldNumber,
-                            WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
-constexpr uint32_t kBegin = WireFormatLite::MakeTag(v1::PullResponse::kBeginFieldNumber,
-                                                    WireFormatLite::WIRETYPE_VARINT);
-constexpr uint32_t kValues =
-    WireFormatLite::MakeTag(v1::PullResponse::kValuesFieldNumber,
-                            WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
-constexpr uint32_t kHeader =
-    WireFormatLite::MakeTag(v1::PushRequest::kHeaderFieldNumber,
-                            WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr uint32_t kTensor = WireFormatLite::MakeTag(v1::PullResponse::kTensorFieldNumber,
+                                                     WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr uint32_t kBegin =
+    WireFormatLite::MakeTag(v1::PullResponse::kBeginFieldNumber, WireFormatLite::WIRETYPE_VARINT);
+constexpr uint32_t kValues = WireFormatLite::MakeTag(v1::PullResponse::kValuesFieldNumber,
+                                                     WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr uint32_t kHeader = WireFormatLite::MakeTag(v1::PushRequest::kHeaderFieldNumber,
+                                                     WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
 static_assert(static_cast<int>(v1::PullResponse::kTensorFieldNumber) ==
                   static_cast<int>(v1::PushRequest::kTensorFieldNumber) &&
               static_cast<int>(v1::PullResponse::kBeginFieldNumber) ==
@@ -112,9 +109,9 @@ grpc::ByteBuffer EncodeChunk(absl::string_view tensor, int64_t begin,
   using Owner = std::shared_ptr<const void>;
   const grpc::Slice slices[] = {
       fields.sub(0, end - start),
-      grpc::Slice(const_cast<char*>(bytes.data()), bytes.size(),
-                  [](void* held) { delete static_cast<Owner*>(held); },
-                  new Owner(std::move(owner)))};
+      grpc::Slice(
+          const_cast<char*>(bytes.data()), bytes.size(),
+          [](void* held) { delete static_cast<Owner*>(held); }, new Owner(std::move(owner)))};
   return grpc::ByteBuffer(slices, 2);
 }
 

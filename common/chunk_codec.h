@@ -23,10 +23,10 @@ namespace percentdelta {
 // What a PullResponse or a PushRequest holds.
 struct Chunk {
   std::string tensor;
-  int64_t begin = 0;                         // entries
-  std::vector<absl::string_view> pieces;     // the values' bytes; they point into the message
-  int64_t bytes = 0;                         // of all pieces
-  std::optional<v1::PushHeader> header;      // of a PushRequest
+  int64_t begin = 0;                      // entries
+  std::vector<absl::string_view> pieces;  // the values' bytes; they point into the message
+  int64_t bytes = 0;                      // of all pieces
+  std::optional<v1::PushHeader> header;   // of a PushRequest
 };
 
 // The message of a chunk. The values are not copied: they must not change, and `owner` is held,

@@ -67,11 +67,12 @@ void ShowHelpIfAsked(int argc, char** argv, const std::string& usage) {
   for (int i = 1; i < argc; ++i) {
     const absl::string_view word = argv[i];
     if (word != "--help" && word != "-help" && word != "-h") continue;
-    std::cout << usage << "\n\nFlags:\n";
+    std::cout << usage;
     std::map<absl::string_view, const absl::CommandLineFlag*> flags;  // by name
     for (const auto& [name, flag] : absl::GetAllFlags()) {
       if (absl::EndsWith(flag->Filename(), "/main.cc")) flags[name] = flag;
     }
+    if (!flags.empty()) std::cout << "\n\nFlags:\n";
     for (const auto& [name, flag] : flags) {
       const std::string value = flag->DefaultValue();
       std::cout << "  --" << name << (value.empty() ? "" : "=" + value) << "\n      "

@@ -18,8 +18,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
-#include "common/output_path.h"
 #include "common/float_bytes.h"
+#include "common/output_path.h"
 #include "nlohmann/json.hpp"
 
 namespace percentdelta {

@@ -76,18 +76,19 @@ TrainingState Coordinator::State() const {
 
 absl::Status Coordinator::CheckGeneration(uint64_t generation) const {
   if (generation == membership_.generation() && generation != 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "generation: expected ", membership_.generation(), ", got ", generation));
+  return absl::FailedPreconditionError(
+      absl::StrCat("generation: expected ", membership_.generation(), ", got ", generation));
 }
 
 absl::Status Coordinator::CheckArithmetic(const std::string& worker,
                                           const std::string& arithmetic) {
   if (arithmetic_.empty()) arithmetic_ = arithmetic;
   if (arithmetic == arithmetic_) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "worker ", worker, ": expected arithmetic ", arithmetic_, " as the first worker's, got ",
-      arithmetic, ": the weights' last bits would depend on who computed; start every worker with"
-      " an --isa that all have"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("worker ", worker, ": expected arithmetic ", arithmetic_,
+                   " as the first worker's, got ", arithmetic,
+                   ": the weights' last bits would depend on who computed; start every worker with"
+                   " an --isa that all have"));
 }
 
 std::optional<Lease> Coordinator::NextLease(absl::Duration now) {
@@ -186,8 +187,7 @@ absl::StatusOr<Lease> Coordinator::Complete(const LeaseResult& result) {
 
 void Coordinator::Record(const LeaseTable::Completion& completion, const LeaseResult& result,
                          absl::Duration now) {
-  const double seconds =
-      first_lease_ ? absl::ToDoubleSeconds(now - *first_lease_) : 0;
+  const double seconds = first_lease_ ? absl::ToDoubleSeconds(now - *first_lease_) : 0;
   if (completion.kind == LeaseTable::Completion::Kind::kDuplicate) ++duplicates_;
   if (completion.kind == LeaseTable::Completion::Kind::kFailed) {
     ++failed_;
@@ -241,8 +241,8 @@ absl::Status Coordinator::ReportStatistics(uint64_t generation,
   for (const TensorUpdate& update : updates) {
     // A step is not applied before all of its slots have been leased.
     if (update.step > present) {
-      return absl::InvalidArgumentError(absl::StrCat("statistics: expected a step of at most ",
-                                                     present, ", got ", update.step));
+      return absl::InvalidArgumentError(
+          absl::StrCat("statistics: expected a step of at most ", present, ", got ", update.step));
     }
     if (absl::Status status = statistics_.Add(generation, update); !status.ok()) return status;
   }
@@ -255,8 +255,8 @@ Progress Coordinator::GetProgress(int64_t from_step) const {
   Progress progress;
   progress.state = State();
   if (progress.state == TrainingState::kGathering) {
-    progress.message = absl::StrCat("waiting for shard ",
-                                    absl::StrJoin(membership_.missing(), ", "));
+    progress.message =
+        absl::StrCat("waiting for shard ", absl::StrJoin(membership_.missing(), ", "));
   } else if (progress.state == TrainingState::kFailed) {
     progress.message = leases_->failure();
   } else if (const auto silent = membership_.FindSilent(now, kSilence)) {

@@ -64,9 +64,10 @@ absl::Status CheckOptions(const Server::Options& options) {
                    {"advertise", options.advertise, 0},
                    {"coordinator", options.coordinator, 1}};
   for (const auto& [name, value, lowest_port] : addresses) {
-    if (value.empty() || IsHostAndPort(value, lowest_port)) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, ": expected HOST:PORT, as in 127.0.0.1:5000, got \"", value, "\""));
+    if (value.empty()) continue;
+    if (absl::Status status = CheckHostAndPort(name, value, lowest_port); !status.ok()) {
+      return status;
+    }
   }
   if (options.threads < 0) {
     return absl::InvalidArgumentError(

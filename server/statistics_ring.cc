@@ -36,7 +36,7 @@ absl::Status StatisticsRing::Add(uint64_t generation, const TensorUpdate& update
       return absl::FailedPreconditionError(
           absl::StrCat("generation: expected ", generation_, ", got ", generation));
     }
-    if (update.step <= newest_ - capacity_) return absl::OkStatus();
+    if (!rows_.empty() && update.step <= rows_.rbegin()->first - capacity_) return absl::OkStatus();
     Row& row = rows_[update.step];
     row.updates.resize(model_.tensors.size());
     TensorUpdate& place = row.updates[tensor];
@@ -56,9 +56,8 @@ absl::Status StatisticsRing::Add(uint64_t generation, const TensorUpdate& update
 bool StatisticsRing::Complete() const {
   if (newest_ != job_.max_steps - 1) return false;
   if (static_cast<int64_t>(rows_.size()) != std::min(capacity_, job_.max_steps)) return false;
-  return std::all_of(rows_.begin(), rows_.end(), [&](const auto& row) {
-    return row.second.present == model_.tensors.size();
-  });
+  return std::all_of(rows_.begin(), rows_.end(),
+                     [&](const auto& row) { return row.second.present == model_.tensors.size(); });
 }
 
 absl::Status StatisticsRing::CheckLayer(const std::string& layer) const {

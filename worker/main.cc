@@ -44,10 +44,8 @@ std::string DefaultName() {
 }
 
 absl::Status CheckFlags() {
-  if (const std::string address = absl::GetFlag(FLAGS_coordinator); !IsHostAndPort(address)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--coordinator: expected HOST:PORT, as in 127.0.0.1:5000, got \"", address, "\""));
-  }
+  absl::Status address = CheckHostAndPort("--coordinator", absl::GetFlag(FLAGS_coordinator));
+  if (!address.ok()) return address;
   if (const int threads = absl::GetFlag(FLAGS_threads); threads < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("--threads: expected at least 0, got ", threads));

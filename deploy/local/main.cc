@@ -75,9 +75,9 @@ absl::Status CheckFlags() {
         absl::StrCat("--", name, ": expected at least ", least, ", got ", value));
   }
   const absl::StatusOr<const Kernels*> kernels = SelectKernels(absl::GetFlag(FLAGS_isa));
-  return kernels.ok() ? absl::OkStatus()
-                      : absl::InvalidArgumentError(
-                            absl::StrCat("--isa: ", kernels.status().message()));
+  return kernels.ok()
+             ? absl::OkStatus()
+             : absl::InvalidArgumentError(absl::StrCat("--isa: ", kernels.status().message()));
 }
 
 absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
@@ -126,7 +126,8 @@ absl::Status Conclude(const Cluster& client, const std::string& command) {
   const absl::StatusOr<Progress> progress = client.GetProgress();
   if (!progress.ok()) return progress.status();
   // The last step's statistics may still be on their way.
-  absl::Status ended = client.WatchUpdateStatistics("", 0, [](const auto&, int64_t) { return true; });
+  absl::Status ended =
+      client.WatchUpdateStatistics("", 0, [](const auto&, int64_t) { return true; });
   if (!ended.ok()) return ended;
   absl::StatusOr<std::vector<StepStatistics>> statistics = client.GetUpdateStatistics({});
   if (!statistics.ok()) return statistics.status();

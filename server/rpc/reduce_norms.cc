@@ -29,10 +29,10 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
       return call.get();
     }
     // The reducer keeps the callback until the norms are there, however often a caller has left.
-    (*state)->reducer().Contribute(
-        *sums, [weak = std::weak_ptr<ReduceNormsCall>(call)](const absl::StatusOr<NormSums>& norms) {
-          if (auto waiting = weak.lock()) waiting->Answer(norms);
-        });
+    (*state)->reducer().Contribute(*sums, [weak = std::weak_ptr<ReduceNormsCall>(call)](
+                                              const absl::StatusOr<NormSums>& norms) {
+      if (auto waiting = weak.lock()) waiting->Answer(norms);
+    });
     return call.get();
   }
 
@@ -60,7 +60,8 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* StartReduceNorms(const Shard& shard, const v1::ReduceNormsRequest& request,
+grpc::ServerUnaryReactor* StartReduceNorms(const Shard& shard,
+                                           const v1::ReduceNormsRequest& request,
                                            v1::ReduceNormsResponse* response) {
   return ReduceNormsCall::Start(shard, request, response);
 }

@@ -12,7 +12,8 @@ namespace percentdelta {
 
 // Answers when the sums of all slices are there, or at once when the caller leaves. Owns itself
 // until then.
-grpc::ServerUnaryReactor* StartReduceNorms(const Shard& shard, const v1::ReduceNormsRequest& request,
+grpc::ServerUnaryReactor* StartReduceNorms(const Shard& shard,
+                                           const v1::ReduceNormsRequest& request,
                                            v1::ReduceNormsResponse* response);
 
 }  // namespace percentdelta

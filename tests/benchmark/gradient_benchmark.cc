@@ -1,6 +1,7 @@
 // The worker's part: loss and gradient of the paper's network over a batch of 500, against a dense
-// GEMM of the same multiply-adds, or against other programs that compute the same (peer.h). The gradient can be cheaper: max-pooling passes on the gradient of
-// one position in four, and ReLU closes some of those.
+// GEMM of the same multiply-adds, or against other programs that compute the same (peer.h). The
+// gradient can be cheaper than the GEMM: max-pooling passes on the gradient of one position in
+// four, and ReLU closes some of those.
 
 #include <benchmark/benchmark.h>
 
@@ -51,15 +52,15 @@ void WithGradient(benchmark::State& state, const std::string& isa, Measure measu
   Batch batch;
   GatherBatch(*images, all, batch);
   TensorValues gradient;
-  measure(pool, [&] {
-    benchmark::DoNotOptimize((*model)->Gradient(weights, batch, {}, gradient).ok());
-  });
+  measure(pool,
+          [&] { benchmark::DoNotOptimize((*model)->Gradient(weights, batch, {}, gradient).ok()); });
 }
 
 void BM_Gradient(benchmark::State& state, const std::string& isa) {
   Gemm gemm(DenseMultiplyAdds(kBatch));
   WithGradient(state, isa, [&](ThreadPool& pool, auto compute) {
-    MeasureAgainst(state, compute, [] {}, [&] { gemm.Run(pool); });
+    MeasureAgainst(
+        state, compute, [] {}, [&] { gemm.Run(pool); });
   });
 }
 
@@ -67,7 +68,8 @@ void BM_Gradient(benchmark::State& state, const std::string& isa) {
 void BM_GradientAgainst(benchmark::State& state, const std::string& program) {
   Peer peer({program, std::to_string(state.range(0))});
   WithGradient(state, "", [&](ThreadPool& /*pool*/, auto compute) {
-    MeasureAgainst(state, compute, [] {}, [&] { return peer.Run(); });
+    MeasureAgainst(
+        state, compute, [] {}, [&] { return peer.Run(); });
   });
 }
 

@@ -135,8 +135,8 @@ TEST(PdctlUsageTest, ShardsWhoseAddressesMeanNothingHere) {
   const Result lost = Pdctl(absl::StrCat("--server=", here, " --deadline=1s checksum"));
   EXPECT_EQ(lost.code, 1);
   EXPECT_THAT(lost.err, AllOf(HasSubstr("server-0.invalid:5000"), HasSubstr("--connect_to")));
-  const Result found = Pdctl(absl::StrCat(
-      "--server=", here, " checksum --connect_to=server-0.invalid:5000=", here));
+  const Result found =
+      Pdctl(absl::StrCat("--server=", here, " checksum --connect_to=server-0.invalid:5000=", here));
   EXPECT_EQ(found.code, 0) << found.err;
   EXPECT_THAT(found.out, EndsWith("  step 0\n"));
 }
@@ -151,8 +151,8 @@ TEST(PdctlUsageTest, NobodyThere) {
     ASSERT_TRUE(server.ok()) << server.status();
     address = server->address();
   }
-  for (const char* command : {"status", "stats", "stats --watch", "checksum", "export never.there",
-                              "job", "health"}) {
+  for (const char* command :
+       {"status", "stats", "stats --watch", "checksum", "export never.there", "job", "health"}) {
     const Result result = Pdctl(absl::StrCat("--server=", address, " ", command));
     EXPECT_EQ(result.code, 1) << command;
     EXPECT_EQ(result.out, "") << command;
@@ -215,14 +215,14 @@ ClusterJob PdctlTest::job_;
 Weights PdctlTest::weights_;
 
 TEST_F(PdctlTest, StatusIsAnOverview) {
-  EXPECT_THAT(Lines(Show("status")),
-              IsSupersetOf({MatchesRegex("state +finished"),
-                            MatchesRegex("job +small, sha256 " + job_.job_hash),
-                            MatchesRegex("step +3 of 3"), MatchesRegex("loss +.* at step 2"),
-                            MatchesRegex("test accuracy +.* % at step 3"),
-                            MatchesRegex("workers +.*arithmetic .*"),
-                            MatchesRegex("shards +2, generation .*"),
-                            MatchesRegex("leases +0 expired, 0 failed, 0 done twice")}));
+  EXPECT_THAT(
+      Lines(Show("status")),
+      IsSupersetOf(
+          {MatchesRegex("state +finished"), MatchesRegex("job +small, sha256 " + job_.job_hash),
+           MatchesRegex("step +3 of 3"), MatchesRegex("loss +.* at step 2"),
+           MatchesRegex("test accuracy +.* % at step 3"), MatchesRegex("workers +.*arithmetic .*"),
+           MatchesRegex("shards +2, generation .*"),
+           MatchesRegex("leases +0 expired, 0 failed, 0 done twice")}));
 }
 
 TEST_F(PdctlTest, StatusForPrograms) {
@@ -281,8 +281,8 @@ TEST_F(PdctlTest, Checksum) {
 TEST_F(PdctlTest, ExportWritesTheWeights) {
   const TemporaryDirectory directory;
   const std::string path = directory.path() + "/w.safetensors";
-  EXPECT_EQ(Show("export " + path), absl::StrCat(path, "  step 3  8 tensors  ",
-                                                 ChecksumOf(weights_), "\n"));
+  EXPECT_EQ(Show("export " + path),
+            absl::StrCat(path, "  step 3  8 tensors  ", ChecksumOf(weights_), "\n"));
   const absl::StatusOr<SafetensorsContent> content = ReadSafetensors(path);
   ASSERT_TRUE(content.ok()) << content.status();
   const std::map<std::string, std::string> metadata = {{"format", "pt"},
@@ -322,8 +322,8 @@ TEST_F(PdctlTest, OtherShardsSayThatTheyAreNotTheCoordinator) {
 }
 
 TEST_F(PdctlTest, AClosedPipeIsNoError) {
-  const Result result = Shell(absl::StrCat("pdctl stats --last=99 --server=",
-                                           cluster_->coordinator(), " | true"));
+  const Result result =
+      Shell(absl::StrCat("pdctl stats --last=99 --server=", cluster_->coordinator(), " | true"));
   EXPECT_EQ(result.code, 0);
   EXPECT_EQ(result.err, "");
 }

@@ -276,7 +276,8 @@ TEST(JobWarningsTest, TensorsThatStartAtZeroUnderPercentDelta) {
   job.model.tensors.back().initializer = ConstantInitializer{0};
   const std::vector<std::string> warnings = JobWarnings(job);
   ASSERT_THAT(warnings, SizeIs(1));
-  EXPECT_THAT(warnings[0], StartsWith("tensor " + job.model.tensors.back().name + " starts at zero"));
+  EXPECT_THAT(warnings[0],
+              StartsWith("tensor " + job.model.tensors.back().name + " starts at zero"));
   EXPECT_THAT(warnings[0], HasSubstr("learning_rate * epsilon = 0.0005"));
   job.optimizer.rule = SgdRule{};
   EXPECT_THAT(JobWarnings(job), IsEmpty());

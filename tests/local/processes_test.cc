@@ -84,8 +84,9 @@ TEST_F(ProcessesTest, ShardsThatDisagreeOnTheJob) {
                   "--coordinator=" + AddressOf(first),
                   "--job=" + WriteJob("other.textproto", SmallMnistJob(3))});
   EXPECT_EQ(second.Wait(), 1);
-  EXPECT_THAT(second.output(), AllOf(HasSubstr("shard 1"), HasSubstr("expected the coordinator's job"),
-                                     HasSubstr("got job"), HasSubstr("--job")));
+  EXPECT_THAT(second.output(),
+              AllOf(HasSubstr("shard 1"), HasSubstr("expected the coordinator's job"),
+                    HasSubstr("got job"), HasSubstr("--job")));
 }
 
 TEST_F(ProcessesTest, ShardsThatDisagreeOnTheCount) {
@@ -128,8 +129,8 @@ TEST_F(ProcessesTest, WorkerWithoutData) {
 TEST_F(ProcessesTest, WorkerWithOtherDataThanTheJobs) {
   WriteIdxFiles(*SyntheticDataset(kTrainingImages - 1, 1), *SyntheticDataset(kTestImages, 2),
                 directory_.path());
-  Process server({PD_SERVER, "--listen=127.0.0.1:0",
-                  "--job=" + WriteJob("job.textproto", SmallMnistJob(3))});
+  Process server(
+      {PD_SERVER, "--listen=127.0.0.1:0", "--job=" + WriteJob("job.textproto", SmallMnistJob(3))});
   Process worker({PD_WORKER, "--data=" + directory_.path(), "--coordinator=" + AddressOf(server)});
   EXPECT_EQ(worker.Wait(), 1);
   EXPECT_THAT(worker.output(), AllOf(HasSubstr(absl::StrCat("expected ", kTrainingImages)),
@@ -142,11 +143,11 @@ TEST_F(ProcessesTest, TrainingThatDiverges) {
   job.optimizer.learning_rate = 1e30;
   WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
                 directory_.path());
-  Process local({PD_LOCAL, "--data=" + directory_.path(),
-                 "--job=" + WriteJob("wild.textproto", job)});
+  Process local(
+      {PD_LOCAL, "--data=" + directory_.path(), "--job=" + WriteJob("wild.textproto", job)});
   EXPECT_EQ(local.Wait(), 1) << local.output();
-  EXPECT_THAT(local.output(),
-              AllOf(HasSubstr("the training failed"), HasSubstr("not finite"), HasSubstr("3 times")));
+  EXPECT_THAT(local.output(), AllOf(HasSubstr("the training failed"), HasSubstr("not finite"),
+                                    HasSubstr("3 times")));
 }
 
 TEST_F(ProcessesTest, WorkerGivesUpOnAClusterThatIsNotThere) {
@@ -173,13 +174,15 @@ TEST_F(ProcessesTest, CommandLinesThatMakeNoSense) {
 }
 
 TEST_F(ProcessesTest, FlagsOutOfRange) {
-  for (const auto& [command, message] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+  for (const auto& [command, message] :
+       std::vector<std::pair<std::vector<std::string>, std::string>>{
            {{PD_SERVER, "--shards=0"}, "shards: expected at least 1, got 0"},
            {{PD_SERVER, "--shards=2", "--shard=2"}, "shard: expected 0..1 of 2, got 2"},
            {{PD_SERVER, "--threads=-1"}, "threads: expected at least 0, got -1"},
            {{PD_SERVER, "--history=0"}, "history: expected at least 1 step, got 0"},
            {{PD_SERVER, "--listen=127.0.0.1:99999"}, "listen: expected HOST:PORT"},
-           {{PD_SERVER, "--listen=127.0.0.1:0", "--advertise=foo"}, "advertise: expected HOST:PORT"},
+           {{PD_SERVER, "--listen=127.0.0.1:0", "--advertise=foo"},
+            "advertise: expected HOST:PORT"},
            {{PD_WORKER, "--coordinator=foo"}, "--coordinator: expected HOST:PORT"},
            {{PD_WORKER, "--isa=foo"}, "--isa: "},
            {{PD_WORKER, "--threads=-1"}, "--threads: expected at least 0, got -1"},
@@ -200,19 +203,20 @@ TEST_F(ProcessesTest, ReportsThatCannotBeWrittenAreToldBeforeTheTraining) {
 TEST_F(ProcessesTest, WorkerThatAsksAnotherShardThanTheFirst) {
   WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
                 directory_.path());
-  Process server({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", "--shard=1",
-                  "--coordinator=127.0.0.1:1"});
+  Process server(
+      {PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", "--shard=1", "--coordinator=127.0.0.1:1"});
   const std::string address = AddressOf(server);
   Process worker({PD_WORKER, "--data=" + directory_.path(), "--coordinator=" + address});
   EXPECT_EQ(worker.Wait(), 1);
-  EXPECT_THAT(worker.output(), AllOf(HasSubstr(address + " is not a coordinator"),
-                                     HasSubstr("--coordinator")));
+  EXPECT_THAT(worker.output(),
+              AllOf(HasSubstr(address + " is not a coordinator"), HasSubstr("--coordinator")));
 }
 
 TEST_F(ProcessesTest, HelpListsTheFlags) {
-  for (const auto& [program, flag] : std::vector<std::pair<std::string, std::string>>{
-           {PD_SERVER, "--lease_deadline"}, {PD_WORKER, "--give_up_after"},
-           {PD_LOCAL, "--report"}}) {
+  for (const auto& [program, flag] :
+       std::vector<std::pair<std::string, std::string>>{{PD_SERVER, "--lease_deadline"},
+                                                        {PD_WORKER, "--give_up_after"},
+                                                        {PD_LOCAL, "--report"}}) {
     Process process({program, "--help"});
     EXPECT_EQ(process.Wait(), 0);
     EXPECT_THAT(process.output(), AllOf(HasSubstr(flag), HasSubstr("--threads")));
@@ -239,8 +243,7 @@ TEST_F(ProcessesTest, ShardThatIsKilledAndStartedAgain) {
   for (const int victim : {0, 1}) {
     SCOPED_TRACE(absl::StrCat("shard ", victim));
     std::vector<Process> servers;
-    servers.emplace_back(
-        Process({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", job_flag}));
+    servers.emplace_back(Process({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", job_flag}));
     const std::string coordinator = AddressOf(servers[0]);
     servers.emplace_back(Process({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", "--shard=1",
                                   "--coordinator=" + coordinator, job_flag}));
@@ -278,13 +281,13 @@ TEST_F(ProcessesTest, ShardThatIsKilledAndStartedAgain) {
 // Asks for reflection and health the way tools do, from a process that knows nothing of ours.
 TEST_F(ProcessesTest, ReflectionAndHealthAreOn) {
   Process server({PD_SERVER, "--listen=127.0.0.1:0"});
-  Process client({"/usr/bin/python3", PD_SOURCE_DIR "/tests/client/reflection.py",
-                  AddressOf(server)});
+  Process client(
+      {"/usr/bin/python3", PD_SOURCE_DIR "/tests/client/reflection.py", AddressOf(server)});
   EXPECT_EQ(client.Wait(), 0) << client.output();
-  EXPECT_THAT(client.output(), AllOf(HasSubstr("percentdelta.v1.ParameterServer"),
-                                     HasSubstr("percentdelta.v1.Coordinator"),
-                                     HasSubstr("percentdelta.v1.Statistics"),
-                                     HasSubstr("SERVING")));
+  EXPECT_THAT(
+      client.output(),
+      AllOf(HasSubstr("percentdelta.v1.ParameterServer"), HasSubstr("percentdelta.v1.Coordinator"),
+            HasSubstr("percentdelta.v1.Statistics"), HasSubstr("SERVING")));
 }
 
 // The paper's Figure 1 from a Python client, while a training runs.
@@ -293,13 +296,12 @@ TEST_F(ProcessesTest, PythonClientPrintsFigureOne) {
   options.shards = 2;
   const auto cluster = *LocalCluster::Start(std::move(options));
   const std::string script = PD_SOURCE_DIR "/tests/client/figure1.py";
-  Process client({"/usr/bin/python3", script,
-                  cluster->coordinator(), "--steps=0,5,10", "--timeout=60"});
+  Process client(
+      {"/usr/bin/python3", script, cluster->coordinator(), "--steps=0,5,10", "--timeout=60"});
   EXPECT_EQ(client.Wait(), 0) << client.output();
-  EXPECT_THAT(client.output(),
-              AllOf(HasSubstr("Step 0"), HasSubstr("Step 5"), HasSubstr("Step 10"),
-                    HasSubstr("conv1"), HasSubstr("fc2"), HasSubstr("PercentDelta"),
-                    HasSubstr("SGD")));
+  EXPECT_THAT(client.output(), AllOf(HasSubstr("Step 0"), HasSubstr("Step 5"), HasSubstr("Step 10"),
+                                     HasSubstr("conv1"), HasSubstr("fc2"),
+                                     HasSubstr("PercentDelta"), HasSubstr("SGD")));
 }
 
 }  // namespace

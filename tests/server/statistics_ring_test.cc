@@ -215,6 +215,13 @@ TEST_F(StatisticsRingTest, StepsThatNeverBecomeWholeTakeNoMoreRoom) {
   EXPECT_THAT(Steps(ring_), ElementsAre(7, 8, 9));
 }
 
+TEST_F(StatisticsRingTest, AStepThatHasNoRoomIsNotTheNewest) {
+  EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(9, kFew)).ok());
+  AddStep(ring_, 2);
+  EXPECT_EQ(ring_.newest(), -1);
+  EXPECT_THAT(Steps(ring_), IsEmpty());
+}
+
 TEST_F(StatisticsRingTest, TakesThePresentGenerationAlone) {
   StatisticsRing ring(job_, 3);
   for (const uint64_t generation : {uint64_t{0}, kGeneration}) {
