@@ -72,6 +72,12 @@ absl::StatusOr<Progress> Cluster::GetProgress(int64_t from_step) const {
   return progress;
 }
 
+absl::StatusOr<int64_t> Cluster::TakeCheckpoint() const {
+  absl::StatusOr<int64_t> step = impl_->coordinator->TakeCheckpoint();
+  if (!step.ok()) return Explain(step.status(), impl_->options.coordinator);
+  return step;
+}
+
 absl::StatusOr<std::vector<StepStatistics>> Cluster::GetUpdateStatistics(
     const StatisticsQuery& query) const {
   v1::GetUpdateStatisticsRequest request;

@@ -59,6 +59,10 @@ class Cluster {
 
   absl::StatusOr<Progress> GetProgress(int64_t from_step = 0) const;
 
+  // Wants a checkpoint; returns the step that it will be of, or of a later one. Errors:
+  // CoordinatorStub::TakeCheckpoint.
+  absl::StatusOr<int64_t> TakeCheckpoint() const;
+
   // Ascending steps. kNotFound: no such layer.
   absl::StatusOr<std::vector<StepStatistics>> GetUpdateStatistics(
       const StatisticsQuery& query) const;

@@ -3,11 +3,13 @@
 #include <grpcpp/client_context.h>
 
 #include <chrono>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "client/export.h"
 #include "client/statistics_format.h"
 #include "common/channel.h"
@@ -20,6 +22,8 @@ namespace percentdelta {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr absl::Duration kCheckpointPoll = absl::Milliseconds(50);
 
 Json PointJson(const std::vector<ProgressPoint>& points) {
   if (points.empty()) return nullptr;
@@ -39,6 +43,29 @@ absl::Status WithAdvice(const absl::Status& status) {
                                    "--server=HOST:PORT."));
 }
 
+Json CheckpointJson(const std::optional<CheckpointProgress>& checkpoint) {
+  if (!checkpoint) return nullptr;
+  return {{"step", checkpoint->step},
+          {"under_way", checkpoint->under_way},
+          {"failures", checkpoint->failures},
+          {"error", checkpoint->error},
+          {"skipped", checkpoint->skipped}};
+}
+
+std::string CheckpointText(const CheckpointProgress& checkpoint) {
+  std::string text = checkpoint.step < 0 ? "none yet" : absl::StrCat("step ", checkpoint.step);
+  if (checkpoint.under_way) absl::StrAppend(&text, ", the next one is being written");
+  if (!checkpoint.error.empty()) {
+    absl::StrAppend(&text, "; the last one FAILED: ", checkpoint.error);
+  } else if (checkpoint.failures > 0) {
+    absl::StrAppend(&text, "; failed before: ", checkpoint.failures);
+  }
+  if (checkpoint.skipped > 0) {
+    absl::StrAppend(&text, "; skipped, as the disk is slow: ", checkpoint.skipped);
+  }
+  return text;
+}
+
 std::string StatusJson(const Progress& progress) {
   const Json json = {{"state", std::string(ToString(progress.state))},
                      {"message", progress.message},
@@ -56,7 +83,9 @@ std::string StatusJson(const Progress& progress) {
                      {"last_evaluation", PointJson(progress.evaluations)},
                      {"expired_leases", progress.expired_leases},
                      {"failed_leases", progress.failed_leases},
-                     {"duplicate_results", progress.duplicate_results}};
+                     {"duplicate_results", progress.duplicate_results},
+                     {"speculative_leases", progress.speculative_leases},
+                     {"checkpoint", CheckpointJson(progress.checkpoint)}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -66,8 +95,9 @@ void AppendRow(std::string& text, absl::string_view name, absl::string_view valu
 
 std::string StatusTable(const Progress& progress) {
   std::string text;
-  AppendRow(text, "state", absl::StrCat(ToString(progress.state),
-                                        progress.message.empty() ? "" : ": ", progress.message));
+  AppendRow(text, "state",
+            absl::StrCat(ToString(progress.state), progress.message.empty() ? "" : ": ",
+                         progress.message));
   AppendRow(text, "job", absl::StrCat(progress.job_name, ", sha256 ", progress.job_hash));
   AppendRow(text, "step", absl::StrCat(progress.step, " of ", progress.max_steps));
   if (!progress.training.empty()) {
@@ -90,8 +120,10 @@ std::string StatusTable(const Progress& progress) {
   AppendRow(text, "shards",
             absl::StrCat(progress.shard_count, ", generation ", progress.generation));
   AppendRow(text, "leases",
-            absl::StrCat(progress.expired_leases, " expired, ", progress.failed_leases,
-                         " failed, ", progress.duplicate_results, " done twice"));
+            absl::StrCat(progress.expired_leases, " expired, ", progress.failed_leases, " failed, ",
+                         progress.duplicate_results, " done twice, ", progress.speculative_leases,
+                         " given to a second worker"));
+  if (progress.checkpoint) AppendRow(text, "checkpoint", CheckpointText(*progress.checkpoint));
   return text;
 }
 
@@ -136,6 +168,33 @@ absl::Status ShowStatus(const Cluster& cluster, Format format, std::ostream& out
   return absl::OkStatus();
 }
 
+absl::Status TakeCheckpoint(const Cluster& cluster, absl::Duration patience, std::ostream& out) {
+  const absl::StatusOr<Progress> before = cluster.GetProgress();
+  if (!before.ok()) return WithAdvice(before.status());
+  const absl::StatusOr<int64_t> at_least = cluster.TakeCheckpoint();
+  if (!at_least.ok()) return WithAdvice(at_least.status());
+  const absl::Time give_up = absl::Now() + patience;
+  while (true) {
+    const absl::StatusOr<Progress> progress = cluster.GetProgress(before->max_steps);
+    if (!progress.ok()) return WithAdvice(progress.status());
+    const CheckpointProgress checkpoint = progress->checkpoint.value_or(CheckpointProgress());
+    if (checkpoint.step >= *at_least) {
+      out << "checkpoint  step " << checkpoint.step << "\n";
+      return absl::OkStatus();
+    }
+    if (before->checkpoint && checkpoint.failures > before->checkpoint->failures) {
+      return absl::AbortedError(absl::StrCat("the checkpoint failed: ", checkpoint.error));
+    }
+    if (absl::Now() > give_up) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          "no checkpoint of step ", *at_least, " or later within ", absl::FormatDuration(patience),
+          "; the training is at step ", progress->step, ", with ", progress->workers,
+          " workers. It is still wanted: pdctl status tells when it is there"));
+    }
+    absl::SleepFor(kCheckpointPoll);
+  }
+}
+
 absl::Status ShowStatistics(const Cluster& cluster, const std::string& layer, int last,
                             Format format, std::ostream& out) {
   StatisticsQuery query;
@@ -154,8 +213,8 @@ absl::Status ShowStatistics(const Cluster& cluster, const std::string& layer, in
 absl::Status WatchStatistics(const Cluster& cluster, const std::string& layer, int last,
                              Format format, std::ostream& out) {
   bool first = true;
-  const absl::Status status = cluster.WatchUpdateStatistics(
-      layer, last, [&](const StepStatistics& step, int64_t skipped) {
+  const absl::Status status =
+      cluster.WatchUpdateStatistics(layer, last, [&](const StepStatistics& step, int64_t skipped) {
         switch (format) {
           case Format::kTable:
             if (skipped > 0) out << "        (" << skipped << " steps skipped)\n";

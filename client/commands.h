@@ -20,6 +20,12 @@ enum class Format { kTable, kJson, kCsv };
 // The state of the training, as a table or as JSON; kInvalidArgument for kCsv.
 absl::Status ShowStatus(const Cluster& cluster, Format format, std::ostream& out);
 
+// Has a checkpoint taken and waits for it, at most for `patience`; a line about it to `out`.
+//   kFailedPrecondition  the job has no checkpoints, or the training has ended
+//   kAborted             it could not be written; the message says why
+//   kDeadlineExceeded    it is not there yet
+absl::Status TakeCheckpoint(const Cluster& cluster, absl::Duration patience, std::ostream& out);
+
 // Update statistics of the most recent `last` steps. `layer` empty: of all layers.
 absl::Status ShowStatistics(const Cluster& cluster, const std::string& layer, int last,
                             Format format, std::ostream& out);

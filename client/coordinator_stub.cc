@@ -16,14 +16,16 @@ namespace {
 class GrpcCoordinatorStub : public CoordinatorStub {
  public:
   GrpcCoordinatorStub(const std::string& address, absl::Duration deadline)
-      : deadline_(deadline), stub_(v1::Coordinator::NewStub(MakeChannel(address))) {}
+      : deadline_(deadline),
+        channel_(MakeChannel(address)),
+        stub_(v1::Coordinator::NewStub(channel_)) {}
 
   absl::StatusOr<ClusterJob> GetJob() override {
     grpc::ClientContext context;
     SetDeadline(context, deadline_);
     v1::GetJobResponse response;
     const grpc::Status status = stub_->GetJob(&context, {}, &response);
-    if (!status.ok()) return FromGrpc(status);
+    if (!status.ok()) return Failed(status);
     return FromProto(response);
   }
 
@@ -37,7 +39,7 @@ class GrpcCoordinatorStub : public CoordinatorStub {
     request.set_max_wait_ms(absl::ToInt64Milliseconds(max_wait));
     v1::Lease response;
     const grpc::Status status = stub_->AcquireLease(&context, request, &response);
-    if (!status.ok()) return FromGrpc(status);
+    if (!status.ok()) return Failed(status);
     return FromProto(response);
   }
 
@@ -46,8 +48,31 @@ class GrpcCoordinatorStub : public CoordinatorStub {
     SetDeadline(context, deadline_);
     v1::Lease response;
     const grpc::Status status = stub_->CompleteLease(&context, ToProto(result), &response);
-    if (!status.ok()) return FromGrpc(status);
+    if (!status.ok()) return Failed(status);
     return FromProto(response);
+  }
+
+  absl::StatusOr<absl::Duration> RenewLease(const Lease& lease,
+                                            const std::string& worker) override {
+    grpc::ClientContext context;
+    SetDeadline(context, deadline_);
+    v1::RenewLeaseRequest request;
+    request.set_generation(lease.generation);
+    request.set_lease_id(lease.id);
+    request.set_worker(worker);
+    v1::RenewLeaseResponse response;
+    const grpc::Status status = stub_->RenewLease(&context, request, &response);
+    if (!status.ok()) return Failed(status);
+    return absl::Milliseconds(response.deadline_ms());
+  }
+
+  absl::StatusOr<int64_t> TakeCheckpoint() override {
+    grpc::ClientContext context;
+    SetDeadline(context, deadline_);
+    v1::TakeCheckpointResponse response;
+    const grpc::Status status = stub_->TakeCheckpoint(&context, {}, &response);
+    if (!status.ok()) return Failed(status);
+    return response.at_least_step();
   }
 
   absl::StatusOr<Progress> GetProgress(int64_t from_step) override {
@@ -57,7 +82,7 @@ class GrpcCoordinatorStub : public CoordinatorStub {
     request.set_from_step(from_step);
     v1::GetProgressResponse response;
     const grpc::Status status = stub_->GetProgress(&context, request, &response);
-    if (!status.ok()) return FromGrpc(status);
+    if (!status.ok()) return Failed(status);
     return FromProto(response);
   }
 
@@ -66,7 +91,14 @@ class GrpcCoordinatorStub : public CoordinatorStub {
     context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
   }
 
+  absl::Status Failed(const grpc::Status& status) {
+    absl::Status failure = FromGrpc(status);
+    if (absl::IsUnavailable(failure)) ConnectAgain(*channel_);
+    return failure;
+  }
+
   const absl::Duration deadline_;
+  const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Coordinator::Stub> stub_;
 };
 

@@ -42,6 +42,15 @@ class CoordinatorStub {
   // The answer is the next lease, or kWait.
   virtual absl::StatusOr<Lease> CompleteLease(const LeaseResult& result) = 0;
 
+  // Lets the deadline of a lease that gets on begin anew; returns it. kFailedPrecondition: the lease
+  // is void, its work done or its generation over.
+  virtual absl::StatusOr<absl::Duration> RenewLease(const Lease& lease,
+                                                    const std::string& worker) = 0;
+
+  // Wants a checkpoint; returns the step that it will be of, or of a later one.
+  //   kFailedPrecondition  the job has no checkpoints, or the training has ended
+  virtual absl::StatusOr<int64_t> TakeCheckpoint() = 0;
+
   virtual absl::StatusOr<Progress> GetProgress(int64_t from_step) = 0;
 };
 

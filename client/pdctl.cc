@@ -33,6 +33,8 @@ ABSL_FLAG(absl::Duration, deadline, absl::Seconds(10), "for an answer");
 namespace percentdelta {
 namespace {
 
+constexpr absl::Duration kCheckpointPatience = absl::Minutes(1);
+
 constexpr char kUsage[] = R"(Looks at a running cluster.
 
   pdctl [--server=HOST:PORT] COMMAND [FLAGS]
@@ -42,6 +44,7 @@ Commands:
   stats                      what the last step did to each tensor, and what plain SGD would have
   checksum                   SHA-256 of the weights: what two runs are compared by
   export FILE.safetensors    the weights, for PyTorch, NumPy and others
+  checkpoint                 has a checkpoint taken, and waits until it is whole (a minute at most)
   job                        the job that is being trained, as text
   health                     SERVING, or exit code 1
 
@@ -82,6 +85,7 @@ std::vector<Command> Commands() {
           {"stats", "", {"format", "layer", "last", "watch"}},
           {"checksum", "", {"connect_to"}},
           {"export", "FILE.safetensors", {"connect_to"}},
+          {"checkpoint", "", {}},
           {"job", "", {}},
           {"health", "", {}}};
 }
@@ -163,6 +167,7 @@ absl::Status Run(absl::string_view command, const std::vector<std::string>& word
   const Cluster cluster({server, deadline, *ConnectToFromFlag()});
   if (command == "checksum") return ShowChecksum(cluster, std::cout);
   if (command == "export") return ExportToFile(cluster, words[1], std::cout);
+  if (command == "checkpoint") return TakeCheckpoint(cluster, kCheckpointPatience, std::cout);
   if (command == "job") return ShowJob(cluster, std::cout);
 
   const absl::StatusOr<Format> format = FormatFromFlag();

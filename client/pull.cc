@@ -22,11 +22,13 @@ constexpr char kMethod[] = "/percentdelta.v1.ParameterServer/Pull";
 }  // namespace
 
 struct WeightPull::State {
-  State(const ShardChannels& shard_channels, std::vector<std::vector<float>>& all_weights)
-      : channels(shard_channels), weights(all_weights) {}
+  State(const ShardChannels& shard_channels, std::vector<std::vector<float>>& all_weights,
+        Tracer its_tracer)
+      : channels(shard_channels), weights(all_weights), tracer(std::move(its_tracer)) {}
 
   const ShardChannels& channels;
   std::vector<std::vector<float>>& weights;
+  const Tracer tracer;
 
   absl::Mutex mutex;
   std::vector<int64_t> missing ABSL_GUARDED_BY(mutex);  // entries, by tensor
@@ -41,6 +43,7 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   Stream(std::shared_ptr<State> state, int shard, int64_t step, absl::Duration deadline)
       : state_(std::move(state)),
         shard_(shard),
+        step_(step),
         received_(state_->channels.partition().slices_of_shard(shard).size()) {
     v1::PullRequest request;
     request.set_generation(state_->channels.generation());
@@ -107,9 +110,14 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
           "tensor ", chunk_.tensor, ": expected values from entry ", slice->begin + received,
           " up to ", slice->end, ", got ", chunk_.bytes, " bytes from ", chunk_.begin));
     }
+    if (received == 0) {
+      span_ = AsyncSpan(state_->tracer, "pull",
+                        {.step = step_, .tensor = chunk_.tensor, .shard = shard_});
+    }
     CopyFromBytes(chunk_.pieces,
                   absl::MakeSpan(state_->weights[tensor]).subspan(chunk_.begin, count));
     received += count;
+    if (received == slice->size()) span_.End();
     absl::MutexLock lock(&state_->mutex);
     state_->missing[tensor] -= count;
     return absl::OkStatus();
@@ -128,6 +136,8 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
 
   const std::shared_ptr<State> state_;
   const int shard_;
+  const int64_t step_;
+  AsyncSpan span_;                 // of the slice that comes
   std::vector<int64_t> received_;  // entries, by slice of the shard
   grpc::ClientContext context_;
   grpc::ByteBuffer request_;
@@ -137,8 +147,8 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
 };
 
 WeightPull::WeightPull(const ShardChannels& channels, int64_t step, absl::Duration deadline,
-                       std::vector<std::vector<float>>& weights)
-    : state_(std::make_shared<State>(channels, weights)) {
+                       std::vector<std::vector<float>>& weights, Tracer tracer)
+    : state_(std::make_shared<State>(channels, weights, std::move(tracer))) {
   weights.resize(channels.model().tensors.size());
   std::vector<Stream*> streams;
   {
@@ -172,12 +182,16 @@ absl::Status WeightPull::AwaitTensor(int tensor) {
 }
 
 absl::Status WeightPull::AwaitAll() {
-  const auto over = [&]() ABSL_SHARED_LOCKS_REQUIRED(state_->mutex) {
-    return state_->running == 0;
-  };
+  const auto over = [&]()
+                        ABSL_SHARED_LOCKS_REQUIRED(state_->mutex) { return state_->running == 0; };
   absl::MutexLock lock(&state_->mutex);
   state_->mutex.Await(absl::Condition(&over));
   return state_->status;
+}
+
+bool WeightPull::failed() const {
+  absl::MutexLock lock(&state_->mutex);
+  return !state_->status.ok();
 }
 
 void WeightPull::Cancel() {

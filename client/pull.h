@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/shard_channels.h"
+#include "common/trace.h"
 
 namespace percentdelta {
 
@@ -20,7 +21,7 @@ class WeightPull {
  public:
   // Into `weights`, resized to the model; a tensor is whole when AwaitTensor has returned kOk.
   WeightPull(const ShardChannels& channels, int64_t step, absl::Duration deadline,
-             std::vector<std::vector<float>>& weights);
+             std::vector<std::vector<float>>& weights, Tracer tracer = {});
   ~WeightPull();
 
   // Waits until the tensor is whole. Errors are the first that any stream had:
@@ -31,6 +32,9 @@ class WeightPull {
 
   // Waits until all streams have ended.
   absl::Status AwaitAll();
+
+  // Whether a stream has ended with an error.
+  bool failed() const;
 
   // Ends the streams; what waits gets kCancelled.
   void Cancel();

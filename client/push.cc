@@ -22,11 +22,12 @@ constexpr char kMethod[] = "/percentdelta.v1.ParameterServer/Push";
 
 struct GradientPush::State {
   State(const ShardChannels& shard_channels,
-        std::shared_ptr<const std::vector<std::vector<float>>> values)
-      : channels(shard_channels), gradient(std::move(values)) {}
+        std::shared_ptr<const std::vector<std::vector<float>>> values, Tracer its_tracer)
+      : channels(shard_channels), gradient(std::move(values)), tracer(std::move(its_tracer)) {}
 
   const ShardChannels& channels;
   const std::shared_ptr<const std::vector<std::vector<float>>> gradient;
+  const Tracer tracer;
 
   absl::Mutex mutex;
   int running ABSL_GUARDED_BY(mutex) = 0;               // streams
@@ -39,21 +40,22 @@ struct GradientPush::State {
 // somebody may still want to write.
 class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  Stream(std::shared_ptr<State> state, int shard, int64_t step, int32_t slot,
+  Stream(std::shared_ptr<State> state, int shard, const GradientSlot& slot,
          absl::Duration deadline)
-      : state_(std::move(state)), shard_(shard) {
+      : state_(std::move(state)), subject_{.step = slot.step, .slot = slot.slot, .shard = shard} {
     v1::PushRequest first;
     v1::PushHeader& header = *first.mutable_header();
     header.set_generation(state_->channels.generation());
-    header.set_step(step);
-    header.set_slot(slot);
+    header.set_step(slot.step);
+    header.set_slot(slot.slot);
+    header.set_checkpoint(slot.checkpoint);
     request_ = EncodeMessage(first);
     context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
     unready_ = state_->channels.partition().slices_of_shard(shard).size();
   }
 
   void Start() {
-    state_->channels.stub(shard_).PrepareBidiStreamingCall(&context_, kMethod, {}, this);
+    state_->channels.stub(subject_.shard).PrepareBidiStreamingCall(&context_, kMethod, {}, this);
     AddHold();
     StartRead(&response_);  // whose end says nothing that the status does not
     StartCall();
@@ -63,9 +65,11 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
   void Ready(int tensor) {
     {
       absl::MutexLock lock(&mutex_);
-      for (const Slice& slice : state_->channels.partition().slices_of_shard(shard_)) {
+      for (const Slice& slice : state_->channels.partition().slices_of_shard(subject_.shard)) {
         if (slice.tensor != tensor) continue;
-        pending_.push_back({slice, 0});
+        TraceSubject subject = subject_;
+        subject.tensor = state_->channels.model().tensors[tensor].name;
+        pending_.push_back({slice, 0, AsyncSpan(state_->tracer, "push", subject)});
         --unready_;
       }
     }
@@ -84,14 +88,14 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
   void OnDone(const grpc::Status& grpc_status) override {
     absl::Status status = FromGrpc(grpc_status);
     if (!status.ok()) {
-      status = absl::Status(status.code(),
-                            absl::StrCat("push to shard ", shard_, " at ",
-                                         state_->channels.address(shard_), ": ", status.message()));
+      status = absl::Status(status.code(), absl::StrCat("push to shard ", subject_.shard, " at ",
+                                                        state_->channels.address(subject_.shard),
+                                                        ": ", status.message()));
     }
     {
       absl::MutexLock lock(&state_->mutex);
       state_->status.Update(status);
-      state_->streams[shard_] = nullptr;
+      state_->streams[subject_.shard] = nullptr;
       --state_->running;
     }
     delete this;
@@ -110,7 +114,8 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
  private:
   struct Part {
     Slice slice;
-    int64_t sent;  // entries
+    int64_t sent = 0;  // entries
+    AsyncSpan span;
   };
 
   enum class Act { kNothing, kWrite, kEnd, kLetGo };
@@ -167,11 +172,13 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
         absl::MakeConstSpan((*state_->gradient)[part.slice.tensor]).subspan(begin, count),
         state_->gradient);
     part.sent += count;
-    if (part.sent == part.slice.size()) pending_.pop_front();
+    if (part.sent < part.slice.size()) return;
+    part.span.End();
+    pending_.pop_front();
   }
 
   const std::shared_ptr<State> state_;
-  const int shard_;
+  const TraceSubject subject_;  // of all parts, but for the tensor
   grpc::ClientContext context_;
   grpc::ByteBuffer request_;  // of the write in flight
   grpc::ByteBuffer response_;
@@ -185,14 +192,15 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
   bool over_ ABSL_GUARDED_BY(mutex_) = false;  // the hold is gone
 };
 
-GradientPush::GradientPush(const ShardChannels& channels, int64_t step, int32_t slot,
+GradientPush::GradientPush(const ShardChannels& channels, const GradientSlot& slot,
                            absl::Duration deadline,
-                           std::shared_ptr<const std::vector<std::vector<float>>> gradient)
-    : state_(std::make_shared<State>(channels, std::move(gradient))) {
+                           std::shared_ptr<const std::vector<std::vector<float>>> gradient,
+                           Tracer tracer)
+    : state_(std::make_shared<State>(channels, std::move(gradient), std::move(tracer))) {
   std::vector<Stream*> streams;
   streams.reserve(channels.shards());
   for (int shard = 0; shard < channels.shards(); ++shard) {
-    streams.push_back(new Stream(state_, shard, step, slot, deadline));
+    streams.push_back(new Stream(state_, shard, slot, deadline));
   }
   {
     absl::MutexLock lock(&state_->mutex);
@@ -220,9 +228,8 @@ void GradientPush::Ready(int tensor) {
 }
 
 absl::Status GradientPush::Finish() {
-  const auto over = [&]() ABSL_SHARED_LOCKS_REQUIRED(state_->mutex) {
-    return state_->running == 0;
-  };
+  const auto over = [&]()
+                        ABSL_SHARED_LOCKS_REQUIRED(state_->mutex) { return state_->running == 0; };
   absl::MutexLock lock(&state_->mutex);
   state_->mutex.Await(absl::Condition(&over));
   return state_->status;

@@ -10,17 +10,25 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/shard_channels.h"
+#include "common/trace.h"
 
 namespace percentdelta {
 
+// Whose gradient it is.
+struct GradientSlot {
+  int64_t step = 0;
+  int32_t slot = 0;
+  bool checkpoint = false;  // as in the lease
+};
+
 // Thread-safe. One stream a shard, begun by the constructor; the destructor ends those that still
 // run. `channels` must outlive the push. A tensor of `gradient` must not change once it is ready:
-// its values are sent from where they are, and gRPC may hold them, as an owner of `gradient`, longer
-// than the push lives.
+// its values are sent from where they are, and gRPC may hold them, as an owner of `gradient`,
+// longer than the push lives.
 class GradientPush {
  public:
-  GradientPush(const ShardChannels& channels, int64_t step, int32_t slot, absl::Duration deadline,
-               std::shared_ptr<const std::vector<std::vector<float>>> gradient);
+  GradientPush(const ShardChannels& channels, const GradientSlot& slot, absl::Duration deadline,
+               std::shared_ptr<const std::vector<std::vector<float>>> gradient, Tracer tracer = {});
   ~GradientPush();
 
   // Says that the tensor's values are final: they are sent from now on. Once a tensor.

@@ -28,6 +28,13 @@ class RetryingStub : public CoordinatorStub {
   absl::StatusOr<Lease> CompleteLease(const LeaseResult& result) override {
     return Retry([&] { return stub_->CompleteLease(result); });
   }
+  absl::StatusOr<absl::Duration> RenewLease(const Lease& lease,
+                                            const std::string& worker) override {
+    return Retry([&] { return stub_->RenewLease(lease, worker); });
+  }
+  absl::StatusOr<int64_t> TakeCheckpoint() override {
+    return Retry([&] { return stub_->TakeCheckpoint(); });
+  }
   absl::StatusOr<Progress> GetProgress(int64_t from_step) override {
     return Retry([&] { return stub_->GetProgress(from_step); });
   }

@@ -26,7 +26,8 @@ class ShardChannels {
         generation_(generation),
         addresses_(addresses) {
     for (const std::string& address : addresses) {
-      stubs_.push_back(std::make_unique<grpc::GenericStub>(MakeChannel(address)));
+      channels_.push_back(MakeChannel(address));
+      stubs_.push_back(std::make_unique<grpc::GenericStub>(channels_.back()));
     }
   }
 
@@ -36,6 +37,11 @@ class ShardChannels {
   uint64_t generation() const { return generation_; }
   const std::string& address(int shard) const { return addresses_[shard]; }
 
+  // After calls that could not reach a shard: see common/channel.h.
+  void ConnectAgain() const {
+    for (const auto& channel : channels_) percentdelta::ConnectAgain(*channel);
+  }
+
   // For calls whose messages are bytes (common/chunk_codec.h).
   grpc::GenericStub& stub(int shard) const { return *stubs_[shard]; }
 
@@ -44,6 +50,7 @@ class ShardChannels {
   const Partition partition_;
   const uint64_t generation_;
   const std::vector<std::string> addresses_;
+  std::vector<std::shared_ptr<grpc::Channel>> channels_;
   std::vector<std::unique_ptr<grpc::GenericStub>> stubs_;
 };
 

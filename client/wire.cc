@@ -90,6 +90,7 @@ Lease FromProto(const v1::Lease& proto) {
   lease.example_count = proto.example_count();
   lease.deadline = absl::Milliseconds(proto.deadline_ms());
   lease.message = proto.message();
+  lease.checkpoint = proto.checkpoint();
   return lease;
 }
 
@@ -124,7 +125,13 @@ Progress FromProto(const v1::GetProgressResponse& proto) {
   progress.expired_leases = proto.expired_leases();
   progress.failed_leases = proto.failed_leases();
   progress.duplicate_results = proto.duplicate_results();
+  progress.speculative_leases = proto.speculative_leases();
   progress.arithmetic = proto.arithmetic();
+  if (proto.has_checkpoint()) {
+    progress.checkpoint = CheckpointProgress{
+        proto.checkpoint().step(), proto.checkpoint().under_way(), proto.checkpoint().failures(),
+        proto.checkpoint().error(), proto.checkpoint().skipped()};
+  }
   progress.training = PointsFromProto(proto.training());
   progress.evaluations = PointsFromProto(proto.evaluations());
   return progress;

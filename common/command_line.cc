@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <map>
@@ -26,6 +27,14 @@ absl::string_view FlagName(absl::string_view word) {
   if (!absl::ConsumePrefix(&word, "-") || word.empty()) return "";
   absl::ConsumePrefix(&word, "-");
   return word.substr(0, word.find('='));
+}
+
+// "--no-restore=x-y" as "--no_restore=x-y".
+void SpellWithUnderscores(std::string& word) {
+  const std::string name(FlagName(word));
+  if (name.empty()) return;
+  const size_t begin = word.find(name);
+  std::replace(word.begin() + begin, word.begin() + begin + name.size(), '-', '_');
 }
 
 bool IsFlag(absl::string_view name) {
@@ -93,6 +102,15 @@ sigset_t StopSignals() {
 }  // namespace
 
 std::vector<std::string> ParseCommandLine(int argc, char** argv, const std::string& usage) {
+  // The words with flags spelled as absl has them; they live as long as the program, as argv does.
+  static std::vector<std::string> words;
+  std::vector<char*> pointers;
+  words.assign(argv, argv + argc);
+  for (size_t i = 1; i < words.size() && words[i] != "--"; ++i) SpellWithUnderscores(words[i]);
+  pointers.reserve(words.size() + 1);
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  argv = pointers.data();
   gpr_set_log_function([](gpr_log_func_args*) {});
   signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
   ShowHelpIfAsked(argc, argv, usage);

@@ -31,6 +31,11 @@ bool Job::EvaluatesAt(int64_t step) const {
   return evaluation.has_value() && (step == max_steps || step % evaluation->every_steps == 0);
 }
 
+bool Job::CheckpointsAt(int64_t step) const {
+  if (!checkpoint || step == 0) return false;
+  return step == max_steps || step % checkpoint->every_steps == 0;
+}
+
 BatchId BatchOf(const Job& job, int64_t step, int32_t slot) {
   const int64_t gradient = step * job.gradients_per_step + slot;
   return {gradient / job.batches_per_epoch(), gradient % job.batches_per_epoch()};

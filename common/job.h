@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "common/update_spec.h"
 
 namespace percentdelta {
 
@@ -41,6 +42,7 @@ struct TensorSpec {
 struct ModelSpec {
   std::string architecture;
   std::vector<TensorSpec> tensors;  // in the order in which the forward pass needs them
+  double dropout_keep_probability = 0;  // 0: no dropout
 
   // Index of the tensor, or -1.
   int Find(absl::string_view tensor_name) const;
@@ -49,32 +51,15 @@ struct ModelSpec {
   int64_t size() const;
 };
 
-struct PercentDeltaRule {
-  double epsilon = 0;
-};
-struct SgdRule {};
-using UpdateRule = std::variant<PercentDeltaRule, SgdRule>;
-
-struct OptimizerSpec {
-  double learning_rate = 0;  // eta
-  UpdateRule rule;
-};
-
-// gamma(t) = max(floor, 1 - t * slope). The default is the constant 1.
-struct ScheduleSpec {
-  double slope = 0;
-  double floor = 0;
-};
-
-// v = coefficient * v + (1 - dampening) * delta. The default is v = delta.
-struct MomentumSpec {
-  double coefficient = 0;
-  double dampening = 0;
-};
-
 struct EvaluationSpec {
   int64_t every_steps = 0;
   int32_t batch_size = 0;
+};
+
+struct CheckpointSpec {
+  int64_t every_steps = 0;
+  std::string directory;  // that all servers see under this name
+  int32_t keep = 2;       // whole checkpoints that stay
 };
 
 struct DataSpec {
@@ -94,6 +79,9 @@ struct Job {
   uint64_t seed = 0;
   std::optional<EvaluationSpec> evaluation;
   DataSpec data;
+  std::optional<CheckpointSpec> checkpoint;
+  std::optional<GradientClippingSpec> gradient_clipping;
+  std::optional<WeightDecaySpec> weight_decay;
 
   // Whole batches in an epoch.
   int64_t batches_per_epoch() const { return data.training_examples / batch_size; }
@@ -101,12 +89,17 @@ struct Job {
   // Whether the test set is evaluated at the weights of `step`: every `every_steps`-th and the
   // last.
   bool EvaluatesAt(int64_t step) const;
+
+  // Whether a checkpoint is due at the weights of `step`: every `every_steps`-th and the last.
+  bool CheckpointsAt(int64_t step) const;
 };
 
 // Which examples a slot of a step takes: the `batch_index`-th batch of an epoch's order.
 struct BatchId {
   int64_t epoch = 0;
   int64_t batch_index = 0;
+
+  bool operator==(const BatchId&) const = default;
 };
 BatchId BatchOf(const Job& job, int64_t step, int32_t slot);
 

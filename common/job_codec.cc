@@ -1,14 +1,13 @@
 #include "common/job_codec.h"
 
-#include <cmath>
 #include <fstream>
-#include <limits>
-#include <set>
 #include <sstream>
+#include <string>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "common/job_validation.h"
 #include "common/sha256.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/tokenizer.h"
@@ -18,10 +17,7 @@
 namespace percentdelta {
 namespace {
 
-constexpr int64_t kMaxEntries = int64_t{1} << 40;
-constexpr int32_t kMaxGradientsPerStep = 1024;
-constexpr int64_t kMaxExamples = int64_t{1} << 40;
-constexpr int64_t kMaxEvaluationParts = 1 << 20;  // each is a lease
+constexpr int32_t kDefaultKept = 2;
 
 // Keeps the first error of the text format's parser.
 class FirstError : public google::protobuf::io::ErrorCollector {
@@ -36,82 +32,7 @@ class FirstError : public google::protobuf::io::ErrorCollector {
   std::string text_;
 };
 
-template <typename T>
-absl::Status Invalid(absl::string_view field, absl::string_view expected, const T& got) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("job: ", field, ": expected ", expected, ", got ", got));
-}
-
-absl::Status ValidateTensor(const TensorSpec& tensor) {
-  const std::string field = absl::StrCat("model.tensors \"", tensor.name, "\"");
-  for (const char c : tensor.name) {
-    if (c <= ' ' || c == '"' || c == '\\' || c == 0x7f) {
-      return Invalid(field, "a name of printable characters without blanks, quotes, backslashes",
-                     "another");
-    }
-  }
-  int64_t entries = 1;
-  for (const int64_t dimension : tensor.shape) {
-    if (dimension < 1) return Invalid(field + " shape", "dimensions of at least 1", dimension);
-    if (dimension > kMaxEntries / entries) {
-      return Invalid(field + " shape", absl::StrCat("at most ", kMaxEntries, " entries"), "more");
-    }
-    entries *= dimension;
-  }
-  if (const auto* normal = std::get_if<TruncatedNormalInitializer>(&tensor.initializer)) {
-    if (!(normal->stddev > 0) || !std::isfinite(normal->stddev)) {
-      return Invalid(field + " initializer.truncated_normal.stddev", "a positive number",
-                     normal->stddev);
-    }
-  } else if (!std::isfinite(std::get<ConstantInitializer>(tensor.initializer).value)) {
-    return Invalid(field + " initializer.constant.value", "a finite number", "another");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ValidateModel(const ModelSpec& model) {
-  if (model.architecture.empty()) return Invalid("model.architecture", "a name", "none");
-  if (model.tensors.empty()) return Invalid("model.tensors", "at least one tensor", "none");
-  std::set<std::string> names;
-  int64_t entries = 0;
-  for (const TensorSpec& tensor : model.tensors) {
-    if (tensor.name.empty()) return Invalid("model.tensors", "tensors with names", "one without");
-    if (!names.insert(tensor.name).second) {
-      return Invalid("model.tensors", "different names", absl::StrCat(tensor.name, " twice"));
-    }
-    if (absl::Status status = ValidateTensor(tensor); !status.ok()) return status;
-    entries += tensor.size();
-    if (entries > kMaxEntries) {
-      return Invalid("model.tensors", absl::StrCat("at most ", kMaxEntries, " entries"), "more");
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ValidateRule(const Job& job) {
-  const double rate = job.optimizer.learning_rate;
-  if (!(rate > 0) || !std::isfinite(rate)) {
-    return Invalid("optimizer.learning_rate", "a positive number", rate);
-  }
-  if (const auto* rule = std::get_if<PercentDeltaRule>(&job.optimizer.rule)) {
-    if (!(rule->epsilon > 0) || !std::isfinite(rule->epsilon)) {
-      return Invalid("optimizer.percent_delta.epsilon", "a positive number", rule->epsilon);
-    }
-  }
-  if (!(job.schedule.slope >= 0) || !std::isfinite(job.schedule.slope)) {
-    return Invalid("schedule.linear_decay.slope", "a number of at least 0", job.schedule.slope);
-  }
-  if (!(job.schedule.floor >= 0 && job.schedule.floor <= 1)) {
-    return Invalid("schedule.linear_decay.floor", "a number in 0..1", job.schedule.floor);
-  }
-  if (!(job.momentum.coefficient >= 0 && job.momentum.coefficient < 1)) {
-    return Invalid("momentum.coefficient", "a number in [0, 1)", job.momentum.coefficient);
-  }
-  if (!(job.momentum.dampening >= 0 && job.momentum.dampening < 1)) {
-    return Invalid("momentum.dampening", "a number in [0, 1)", job.momentum.dampening);
-  }
-  return absl::OkStatus();
-}
+double ValueOr(double value, double absent) { return value == 0 ? absent : value; }
 
 absl::StatusOr<UpdateRule> RuleFromProto(const v1::Optimizer& proto) {
   switch (proto.rule_case()) {
@@ -119,10 +40,83 @@ absl::StatusOr<UpdateRule> RuleFromProto(const v1::Optimizer& proto) {
       return PercentDeltaRule{proto.percent_delta().epsilon()};
     case v1::Optimizer::kSgd:
       return SgdRule{};
+    case v1::Optimizer::kAdaGrad:
+      return AdaGradRule{proto.ada_grad().initial_accumulator(), proto.ada_grad().epsilon()};
+    case v1::Optimizer::kAdam: {
+      const AdamRule absent;
+      return AdamRule{ValueOr(proto.adam().beta1(), absent.beta1),
+                      ValueOr(proto.adam().beta2(), absent.beta2),
+                      ValueOr(proto.adam().epsilon(), absent.epsilon)};
+    }
+    case v1::Optimizer::kLars:
+      return LarsRule{ValueOr(proto.lars().trust_coefficient(), LarsRule().trust_coefficient),
+                      proto.lars().weight_decay()};
     case v1::Optimizer::RULE_NOT_SET:
       break;
   }
-  return Invalid("optimizer", "a rule, one of percent_delta, sgd", "none");
+  return absl::InvalidArgumentError(
+      "job: optimizer: expected a rule, one of percent_delta, sgd, ada_grad, adam, lars, got none");
+}
+
+void ToProto(const PercentDeltaRule& rule, v1::Optimizer& proto) {
+  proto.mutable_percent_delta()->set_epsilon(rule.epsilon);
+}
+
+void ToProto(const SgdRule& /*rule*/, v1::Optimizer& proto) { proto.mutable_sgd(); }
+
+void ToProto(const AdaGradRule& rule, v1::Optimizer& proto) {
+  proto.mutable_ada_grad()->set_initial_accumulator(rule.initial_accumulator);
+  proto.mutable_ada_grad()->set_epsilon(rule.epsilon);
+}
+
+void ToProto(const AdamRule& rule, v1::Optimizer& proto) {
+  proto.mutable_adam()->set_beta1(rule.beta1);
+  proto.mutable_adam()->set_beta2(rule.beta2);
+  proto.mutable_adam()->set_epsilon(rule.epsilon);
+}
+
+void ToProto(const LarsRule& rule, v1::Optimizer& proto) {
+  proto.mutable_lars()->set_trust_coefficient(rule.trust_coefficient);
+  proto.mutable_lars()->set_weight_decay(rule.weight_decay);
+}
+
+ScheduleSpec ScheduleFromProto(const v1::Schedule& proto) {
+  ScheduleSpec schedule;
+  schedule.warmup_steps = proto.warmup_steps();
+  switch (proto.kind_case()) {
+    case v1::Schedule::kLinearDecay:
+      schedule.decay = LinearDecay{proto.linear_decay().slope(), proto.linear_decay().floor()};
+      break;
+    case v1::Schedule::kStepDecay:
+      schedule.decay = StepDecay{proto.step_decay().every_steps(), proto.step_decay().factor()};
+      break;
+    case v1::Schedule::kCosine:
+      schedule.decay = CosineDecay{proto.cosine().steps(), proto.cosine().floor()};
+      break;
+    case v1::Schedule::kConstant:
+    case v1::Schedule::KIND_NOT_SET:
+      break;
+  }
+  return schedule;
+}
+
+// What is constant is left out, in whatever words it was written.
+void ToProto(const ScheduleSpec& schedule, v1::Job& proto) {
+  if (const auto* linear = std::get_if<LinearDecay>(&schedule.decay)) {
+    if (linear->slope > 0) {
+      proto.mutable_schedule()->mutable_linear_decay()->set_slope(linear->slope);
+      proto.mutable_schedule()->mutable_linear_decay()->set_floor(linear->floor);
+    }
+  } else if (const auto* step = std::get_if<StepDecay>(&schedule.decay)) {
+    proto.mutable_schedule()->mutable_step_decay()->set_every_steps(step->every_steps);
+    proto.mutable_schedule()->mutable_step_decay()->set_factor(step->factor);
+  } else if (const auto* cosine = std::get_if<CosineDecay>(&schedule.decay)) {
+    proto.mutable_schedule()->mutable_cosine()->set_steps(cosine->steps);
+    proto.mutable_schedule()->mutable_cosine()->set_floor(cosine->floor);
+  }
+  if (schedule.warmup_steps > 0) {
+    proto.mutable_schedule()->set_warmup_steps(schedule.warmup_steps);
+  }
 }
 
 TensorSpec TensorFromProto(const v1::Tensor& proto) {
@@ -138,60 +132,6 @@ TensorSpec TensorFromProto(const v1::Tensor& proto) {
 
 }  // namespace
 
-absl::Status ValidateJob(const Job& job) {
-  if (job.name.empty()) return Invalid("name", "a name", "none");
-  if (absl::Status status = ValidateModel(job.model); !status.ok()) return status;
-  if (absl::Status status = ValidateRule(job); !status.ok()) return status;
-  if (job.gradients_per_step < 1 || job.gradients_per_step > kMaxGradientsPerStep) {
-    return Invalid("gradients_per_step", absl::StrCat("1..", kMaxGradientsPerStep),
-                   job.gradients_per_step);
-  }
-  if (job.max_steps < 1 || job.max_steps > std::numeric_limits<int32_t>::max()) {
-    return Invalid("max_steps", "1..2147483647", job.max_steps);
-  }
-  if (job.data.training_examples < 1 || job.data.training_examples > kMaxExamples) {
-    return Invalid("data.training_examples", absl::StrCat("1..", kMaxExamples),
-                   job.data.training_examples);
-  }
-  if (job.batch_size < 1 || job.batch_size > job.data.training_examples) {
-    return Invalid("batch_size", absl::StrCat("1..", job.data.training_examples), job.batch_size);
-  }
-  if (job.evaluation) {
-    if (job.evaluation->every_steps < 1) {
-      return Invalid("evaluation.every_steps", "at least 1", job.evaluation->every_steps);
-    }
-    if (job.data.test_examples < 1 || job.data.test_examples > kMaxExamples) {
-      return Invalid("data.test_examples", absl::StrCat("1..", kMaxExamples),
-                     job.data.test_examples);
-    }
-    if (job.evaluation->batch_size < 1 || job.evaluation->batch_size > job.data.test_examples) {
-      return Invalid("evaluation.batch_size", absl::StrCat("1..", job.data.test_examples),
-                     job.evaluation->batch_size);
-    }
-    if (job.data.test_examples / job.evaluation->batch_size >= kMaxEvaluationParts) {
-      return Invalid("evaluation.batch_size",
-                     absl::StrCat("at most ", kMaxEvaluationParts, " batches in the test set"),
-                     job.evaluation->batch_size);
-    }
-  }
-  return absl::OkStatus();
-}
-
-std::vector<std::string> JobWarnings(const Job& job) {
-  std::vector<std::string> warnings;
-  const auto* rule = std::get_if<PercentDeltaRule>(&job.optimizer.rule);
-  if (rule == nullptr) return warnings;
-  for (const TensorSpec& tensor : job.model.tensors) {
-    const auto* constant = std::get_if<ConstantInitializer>(&tensor.initializer);
-    if (constant == nullptr || constant->value != 0) continue;
-    warnings.push_back(absl::StrCat(
-        "tensor ", tensor.name, " starts at zero: PercentDelta moves a tensor in proportion to",
-        " itself, so that its entries change by no more than learning_rate * epsilon = ",
-        job.optimizer.learning_rate * rule->epsilon, " a step on average"));
-  }
-  return warnings;
-}
-
 absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
   Job job;
   job.name = proto.name();
@@ -199,12 +139,14 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
   for (const v1::Tensor& tensor : proto.model().tensors()) {
     job.model.tensors.push_back(TensorFromProto(tensor));
   }
+  job.model.dropout_keep_probability = proto.model().dropout_keep_probability();
   job.optimizer.learning_rate = proto.optimizer().learning_rate();
   absl::StatusOr<UpdateRule> rule = RuleFromProto(proto.optimizer());
   if (!rule.ok()) return rule.status();
   job.optimizer.rule = *std::move(rule);
-  job.schedule = {proto.schedule().linear_decay().slope(), proto.schedule().linear_decay().floor()};
-  job.momentum = {proto.momentum().coefficient(), proto.momentum().dampening()};
+  job.schedule = ScheduleFromProto(proto.schedule());
+  job.momentum = {proto.momentum().coefficient(), proto.momentum().dampening(),
+                  proto.momentum().nesterov()};
   job.gradients_per_step = proto.gradients_per_step();
   job.max_steps = proto.max_steps();
   job.batch_size = proto.batch_size();
@@ -214,6 +156,17 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
         EvaluationSpec{proto.evaluation().every_steps(), proto.evaluation().batch_size()};
   }
   job.data = {proto.data().training_examples(), proto.data().test_examples()};
+  if (proto.has_checkpoint()) {
+    const int32_t keep = proto.checkpoint().keep();
+    job.checkpoint = CheckpointSpec{proto.checkpoint().every_steps(),
+                                    proto.checkpoint().directory(), keep == 0 ? kDefaultKept : keep};
+  }
+  if (proto.has_gradient_clipping()) {
+    job.gradient_clipping = GradientClippingSpec{proto.gradient_clipping().norm()};
+  }
+  if (proto.has_weight_decay()) {
+    job.weight_decay = WeightDecaySpec{proto.weight_decay().rate()};
+  }
   if (absl::Status status = ValidateJob(job); !status.ok()) return status;
   return job;
 }
@@ -233,20 +186,15 @@ v1::Job JobToProto(const Job& job) {
           std::get<ConstantInitializer>(spec.initializer).value);
     }
   }
+  proto.mutable_model()->set_dropout_keep_probability(job.model.dropout_keep_probability);
   v1::Optimizer& optimizer = *proto.mutable_optimizer();
   optimizer.set_learning_rate(job.optimizer.learning_rate);
-  if (const auto* rule = std::get_if<PercentDeltaRule>(&job.optimizer.rule)) {
-    optimizer.mutable_percent_delta()->set_epsilon(rule->epsilon);
-  } else {
-    optimizer.mutable_sgd();
-  }
-  if (job.schedule.slope > 0) {
-    proto.mutable_schedule()->mutable_linear_decay()->set_slope(job.schedule.slope);
-    proto.mutable_schedule()->mutable_linear_decay()->set_floor(job.schedule.floor);
-  }
-  if (job.momentum.coefficient > 0 || job.momentum.dampening > 0) {
+  std::visit([&](const auto& rule) { ToProto(rule, optimizer); }, job.optimizer.rule);
+  ToProto(job.schedule, proto);
+  if (job.momentum.any()) {
     proto.mutable_momentum()->set_coefficient(job.momentum.coefficient);
     proto.mutable_momentum()->set_dampening(job.momentum.dampening);
+    proto.mutable_momentum()->set_nesterov(job.momentum.nesterov);
   }
   proto.set_gradients_per_step(job.gradients_per_step);
   proto.set_max_steps(job.max_steps);
@@ -258,6 +206,15 @@ v1::Job JobToProto(const Job& job) {
   }
   proto.mutable_data()->set_training_examples(job.data.training_examples);
   proto.mutable_data()->set_test_examples(job.data.test_examples);
+  if (job.checkpoint) {
+    proto.mutable_checkpoint()->set_every_steps(job.checkpoint->every_steps);
+    proto.mutable_checkpoint()->set_directory(job.checkpoint->directory);
+    proto.mutable_checkpoint()->set_keep(job.checkpoint->keep);
+  }
+  if (job.gradient_clipping) {
+    proto.mutable_gradient_clipping()->set_norm(job.gradient_clipping->norm);
+  }
+  if (job.weight_decay) proto.mutable_weight_decay()->set_rate(job.weight_decay->rate);
   return proto;
 }
 
@@ -267,9 +224,9 @@ absl::StatusOr<Job> ParseJob(absl::string_view text, absl::string_view source) {
   google::protobuf::TextFormat::Parser parser;
   parser.RecordErrorsTo(&error);
   if (!parser.ParseFromString(std::string(text), &proto)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(source, ":", error.text(), " (a job is a text-format protobuf; see "
-                     "proto/percentdelta/v1/job.proto)"));
+    return absl::InvalidArgumentError(absl::StrCat(source, ":", error.text(),
+                                                   " (a job is a text-format protobuf; see "
+                                                   "proto/percentdelta/v1/job.proto)"));
   }
   absl::StatusOr<Job> job = JobFromProto(proto);
   if (!job.ok()) {
@@ -283,8 +240,8 @@ absl::StatusOr<Job> LoadJob(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   if (!file || !(text << file.rdbuf())) {
-    return absl::NotFoundError(
-        absl::StrCat("cannot read the job file ", path, ": is the path right, the file not empty?"));
+    return absl::NotFoundError(absl::StrCat("cannot read the job file ", path,
+                                            ": is the path right, the file not empty?"));
   }
   return ParseJob(text.str(), path);
 }

@@ -17,22 +17,21 @@ namespace percentdelta {
 // deploy/jobs/mnist.textproto, as it was when the binary was built.
 absl::string_view DefaultJobText();
 
-// Reads and checks a job. kInvalidArgument: the message says where (`source`, line, column; or the
-// field), what was expected and what came.
+// Reads and checks a job (job_validation.h). kInvalidArgument: the message says where (`source`,
+// line, column; or the field), what was expected and what came.
 absl::StatusOr<Job> ParseJob(absl::string_view text, absl::string_view source);
 
 // The job in the file at `path`; the default job when `path` is empty. kNotFound: no such file.
 absl::StatusOr<Job> LoadJob(const std::string& path);
 
-// Checks everything that can be checked without the data and the worker's model.
-absl::Status ValidateJob(const Job& job);
-
-// What is legal and seldom meant, a sentence each: to be shown at start.
-std::vector<std::string> JobWarnings(const Job& job);
-
 absl::StatusOr<Job> JobFromProto(const v1::Job& proto);
 v1::Job JobToProto(const Job& job);
 std::string JobToText(const Job& job);
+
+// Where two jobs differ in what decides the weights of a step: "optimizer.learning_rate: 0.03 and
+// 0.1", comma-separated; empty if they fit. The name, how long the training goes on, when it is
+// evaluated and where it is kept do not matter.
+std::string DecisiveDifferences(const Job& a, const Job& b);
 
 // SHA-256, hexadecimal, of the job's canonical serialization.
 std::string JobHash(const Job& job);

@@ -27,6 +27,7 @@ struct Lease {
   BatchId batch;
   int64_t first_example = 0;
   int64_t example_count = 0;
+  bool checkpoint = false;  // to be repeated in the push
   absl::Duration deadline;  // from the moment of giving
   std::string message;
 };

@@ -4,6 +4,7 @@
 #define PERCENTDELTA_COMMON_PROGRESS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,14 @@ struct ProgressPoint {
   double seconds = 0;   // since the generation's first lease was given
 };
 
+struct CheckpointProgress {
+  int64_t step = -1;  // of the newest complete one; -1: none yet
+  bool under_way = false;
+  int64_t failures = 0;  // since the coordinator's process began
+  std::string error;     // of the last one, if it failed
+  int64_t skipped = 0;   // due while another was being written, since the process began
+};
+
 struct Progress {
   TrainingState state = TrainingState::kGathering;
   std::string message;  // why it failed, or which shards are missing
@@ -42,9 +51,11 @@ struct Progress {
   int64_t expired_leases = 0;
   int64_t failed_leases = 0;
   int64_t duplicate_results = 0;
-  std::string arithmetic;                  // how the workers compute; empty: no worker yet
-  std::vector<ProgressPoint> training;     // ascending steps
-  std::vector<ProgressPoint> evaluations;  // ascending steps
+  int64_t speculative_leases = 0;  // given to a second worker because the first was slow
+  std::optional<CheckpointProgress> checkpoint;  // none: the job has no checkpoints
+  std::string arithmetic;                        // how the workers compute; empty: no worker yet
+  std::vector<ProgressPoint> training;           // ascending steps
+  std::vector<ProgressPoint> evaluations;        // ascending steps
 };
 
 // How long the rest will take at the pace so far. Zero: not known, or nothing is left.

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
-#include <filesystem>
 #include <limits>
 #include <optional>
 #include <set>
@@ -18,8 +17,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "common/durable_file.h"
 #include "common/float_bytes.h"
-#include "common/output_path.h"
 #include "nlohmann/json.hpp"
 
 namespace percentdelta {
@@ -52,16 +51,6 @@ class Descriptor {
   Descriptor& operator=(const Descriptor&) = delete;
 
   bool ok() const { return fd_ >= 0; }
-  bool Sync() const { return fsync(fd_) == 0; }
-  bool Write(absl::string_view bytes) const {
-    while (!bytes.empty()) {
-      const ssize_t written = write(fd_, bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return false;
-      bytes.remove_prefix(written);
-    }
-    return true;
-  }
 
   // All of `size` bytes, or why not. `path` is for the message.
   absl::Status Read(const std::string& path, char* bytes, uint64_t size) const {
@@ -125,30 +114,6 @@ absl::StatusOr<std::string> MakeHeader(const std::vector<SafetensorsEntry>& entr
   std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
   while (text.size() % kAlignment != 0) text.push_back(' ');
   return text;
-}
-
-// Creates a file beside `path` under a name that nobody else uses: neither another writer of the
-// same path nor one that died.
-int CreateTemporary(const std::string& path, std::string& name) {
-  int file = -1;
-  int number = 0;
-  do {
-    name = absl::StrCat(path, ".tmp-", getpid(), "-", number++);
-    file = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  } while (file < 0 && errno == EEXIST);
-  return file;
-}
-
-absl::Status WriteAll(const Descriptor& file, const std::string& path, const std::string& header,
-                      const std::vector<SafetensorsEntry>& entries) {
-  const uint64_t length = header.size();  // little-endian, as this machine is (float_bytes.h)
-  bool written = file.Write({reinterpret_cast<const char*>(&length), sizeof(length)}) &&
-                 file.Write(header);
-  for (const SafetensorsEntry& entry : entries) {
-    written = written && file.Write(AsBytes(entry.values));
-  }
-  if (!written || !file.Sync()) return SystemError("write", path);
-  return absl::OkStatus();
 }
 
 // A name from the file, fit for a message.
@@ -338,32 +303,26 @@ bool Resize(std::vector<float>& values, uint64_t count) {
 
 }  // namespace
 
-absl::Status WriteSafetensors(const std::string& output,
-                              const std::vector<SafetensorsEntry>& entries,
+absl::Status WriteSafetensors(DurableFile& file, const std::vector<SafetensorsEntry>& entries,
                               const std::map<std::string, std::string>& metadata) {
   const absl::StatusOr<std::string> header = MakeHeader(entries, metadata);
   if (!header.ok()) return header.status();
-  const absl::StatusOr<std::string> resolved = ResolveOutputPath(output);
-  if (!resolved.ok()) return resolved.status();
-  const std::string& path = *resolved;
-  {
-    std::string temporary;
-    const Descriptor file(CreateTemporary(path, temporary));
-    if (!file.ok()) return SystemError("write", path);
-    absl::Status status = WriteAll(file, path, *header, entries);
-    if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) {
-      status = SystemError("replace", path);
-    }
-    if (!status.ok()) {
-      unlink(temporary.c_str());
-      return status;
-    }
+  absl::Status status = file.Open();
+  const uint64_t length = header->size();  // little-endian, as this machine is (float_bytes.h)
+  if (status.ok()) status = file.Write({reinterpret_cast<const char*>(&length), sizeof(length)});
+  if (status.ok()) status = file.Write(*header);
+  for (const SafetensorsEntry& entry : entries) {
+    if (status.ok()) status = file.Write(AsBytes(entry.values));
   }
-  // Of an absolute path: that of a bare name would be empty.
-  const std::string directory = std::filesystem::absolute(path).parent_path().string();
-  const Descriptor opened(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!opened.ok() || !opened.Sync()) return SystemError("sync", directory);
-  return absl::OkStatus();
+  return status;
+}
+
+absl::Status WriteSafetensors(const std::string& path,
+                              const std::vector<SafetensorsEntry>& entries,
+                              const std::map<std::string, std::string>& metadata) {
+  DurableFile file(path);
+  absl::Status status = WriteSafetensors(file, entries, metadata);
+  return status.ok() ? file.Commit() : status;
 }
 
 absl::StatusOr<SafetensorsContent> ReadSafetensors(const std::string& path) {

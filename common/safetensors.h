@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/durable_file.h"
 
 namespace percentdelta {
 
@@ -30,6 +31,10 @@ struct SafetensorsEntry {
 //   others            the system's reason, with the path; nothing is left behind
 absl::Status WriteSafetensors(const std::string& path,
                               const std::vector<SafetensorsEntry>& entries,
+                              const std::map<std::string, std::string>& metadata);
+
+// The same, up to the commit, which is the caller's: it may want to know the size and the SHA-256.
+absl::Status WriteSafetensors(DurableFile& file, const std::vector<SafetensorsEntry>& entries,
                               const std::map<std::string, std::string>& metadata);
 
 struct SafetensorsTensor {

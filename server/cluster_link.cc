@@ -7,10 +7,15 @@
 
 namespace percentdelta {
 
-ClusterLink::ClusterLink(Options options)
-    : options_(std::move(options)), thread_([this] { Run(); }) {}
+ClusterLink::ClusterLink(Options options) : options_(std::move(options)) {}
 
 ClusterLink::~ClusterLink() { Stop(); }
+
+void ClusterLink::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void ClusterLink::Wake() { pause_.Cut(); }
 
 absl::Status ClusterLink::Wait() const {
   const auto over = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
@@ -26,22 +31,24 @@ void ClusterLink::Stop() {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
   }
+  pause_.Cut();
   if (thread_.joinable()) thread_.join();
 }
 
 void ClusterLink::Run() {
   uint64_t generation = 0;
   while (BeatOnce(generation)) {
-    const absl::Duration pause = generation == 0 ? options_.interval / 10 : options_.interval;
-    const auto stopping = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopping_; };
+    pause_.Take(generation == 0 ? options_.interval / 10 : options_.interval);
     absl::MutexLock lock(&mutex_);
-    if (mutex_.AwaitWithTimeout(absl::Condition(&stopping), pause)) return;
+    if (stopping_) return;
   }
 }
 
 bool ClusterLink::BeatOnce(uint64_t& generation) {
   ShardBeat beat = options_.self;
   beat.generation = generation;
+  beat.trouble = trouble_;
+  if (options_.parts) beat.parts = options_.parts();
   const absl::StatusOr<Coordinator::View> view = options_.beat(beat);
   if (!view.ok()) {
     // Membership's refusals are for good. Whatever else it is, such as a connection that breaks
@@ -55,12 +62,20 @@ bool ClusterLink::BeatOnce(uint64_t& generation) {
     refused_ = view.status();
     return false;
   }
+  if (!beat.parts.empty()) options_.heard(beat.parts.size());
   if (view->generation == 0) {
-    Say(absl::StrCat("waiting for shards missing=", absl::StrJoin(view->missing, ",")));
+    Say(view->missing.empty()
+            ? "waiting for the coordinator to read a checkpoint"
+            : absl::StrCat("waiting for shards missing=", absl::StrJoin(view->missing, ",")));
     return true;
   }
   if (view->generation != generation) {
-    options_.enter(*view);
+    const absl::Status entered = options_.enter(*view);
+    trouble_ = std::string(entered.message());
+    if (!entered.ok()) {
+      Say(absl::StrCat("cannot enter generation=", view->generation, " error=\"", trouble_, "\""));
+      return true;
+    }
     generation = view->generation;
     Say(absl::StrCat("in generation generation=", generation));
     return BeatOnce(generation);

@@ -18,6 +18,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/log.h"
+#include "common/pause.h"
 #include "server/coordinator.h"
 #include "server/membership.h"
 
@@ -33,8 +34,13 @@ class ClusterLink {
     // other error is for good.
     std::function<absl::StatusOr<Coordinator::View>(const ShardBeat& beat)> beat;
 
-    // Called for each new generation, before the next beat.
-    std::function<void(const Coordinator::View& view)> enter;
+    // Called for each new generation, before the next beat. An error is told to the coordinator,
+    // and entering is tried again with the next beat.
+    std::function<absl::Status(const Coordinator::View& view)> enter;
+
+    // What the beats are to tell of checkpoints, and how much of it has been heard. May be empty.
+    std::function<std::vector<CheckpointPart>()> parts;
+    std::function<void(size_t count)> heard;
 
     absl::Duration interval;
     std::string coordinator;  // for messages
@@ -43,6 +49,12 @@ class ClusterLink {
 
   explicit ClusterLink(Options options);
   ~ClusterLink();  // Stop()
+
+  // Begins to beat. To be called once.
+  void Start();
+
+  // Lets the next beat come at once.
+  void Wake();
 
   // Waits until Stop (kOk) or until the coordinator has refused this shard for good.
   absl::Status Wait() const;
@@ -60,6 +72,8 @@ class ClusterLink {
 
   const Options options_;
   std::string last_said_;  // of the thread: one line for each change, not one for each beat
+  std::string trouble_;    // of the thread: why it could not enter
+  Pause pause_;            // self-synchronised: between two beats
 
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -28,13 +28,26 @@ Coordinator::Coordinator(Options options)
       job_hash_(JobHash(options_.job)),
       statistics_(options_.job, options_.history_steps),
       membership_(options_.shard_count, job_hash_, options_.first_generation),
-      history_(options_.history_steps) {}
+      history_(options_.history_steps),
+      plan_(options_.job, options_.shard_count) {}
 
 Coordinator::~Coordinator() { Close(); }
 
 Coordinator::View Coordinator::view() const {
   absl::MutexLock lock(&mutex_);
-  return {membership_.generation(), membership_.addresses(), membership_.missing()};
+  return ViewNow();
+}
+
+Coordinator::View Coordinator::ViewNow() const {
+  View view;
+  view.missing = membership_.missing();
+  // A process that is new must not enter the generation that it has ended.
+  if (membership_.needs_generation()) return view;
+  view.generation = membership_.generation();
+  view.addresses = membership_.addresses();
+  view.checkpoint = begin_checkpoint_;
+  view.step = begin_step_;
+  return view;
 }
 
 absl::StatusOr<Coordinator::View> Coordinator::Heartbeat(const ShardBeat& beat) {
@@ -44,34 +57,27 @@ absl::StatusOr<Coordinator::View> Coordinator::Heartbeat(const ShardBeat& beat) 
     absl::MutexLock lock(&mutex_);
     if (closed_) return Closing();
     const absl::Duration now = options_.clock->Now();
-    const absl::StatusOr<bool> opened = membership_.Beat(beat, now);
-    if (!opened.ok()) {
-      options_.log->error("shard refused error=\"{}\"", opened.status().message());
-      return opened.status();
+    const absl::StatusOr<bool> due = membership_.Beat(beat, now);
+    if (!due.ok()) {
+      options_.log->error("shard refused error=\"{}\"", due.status().message());
+      return due.status();
     }
-    if (*opened) OpenGeneration();
+    if (*due && !NeedsDisk()) OpenGeneration(0, std::nullopt, answers);
+    TakeParts(beat);
     ServeWaiting(now, answers);
-    view = View{membership_.generation(), membership_.addresses(), membership_.missing()};
+    view = ViewNow();
   }
   for (auto& [done, lease] : answers) done(std::move(lease));
   return view;
 }
 
-void Coordinator::OpenGeneration() {
-  leases_.emplace(options_.job, membership_.generation(), options_.lease_deadline);
-  history_.Clear();
-  statistics_.Begin(membership_.generation());
-  first_lease_.reset();
-  end_logged_ = false;
-  options_.log->info("generation opened generation={} shards={} step=0 addresses={}",
-                     membership_.generation(), options_.shard_count,
-                     absl::StrJoin(membership_.addresses(), ","));
-}
-
 TrainingState Coordinator::State() const {
-  if (!leases_) return TrainingState::kGathering;
+  if (!leases_ || membership_.needs_generation()) return TrainingState::kGathering;
   if (!leases_->failure().empty()) return TrainingState::kFailed;
-  return leases_->finished() ? TrainingState::kFinished : TrainingState::kTraining;
+  if (!leases_->finished()) return TrainingState::kTraining;
+  // The workers stay until the last checkpoint is there: a shard that dies before may need them.
+  const bool kept = !plan_.under_way() || last_given_up_;
+  return kept ? TrainingState::kFinished : TrainingState::kTraining;
 }
 
 absl::Status Coordinator::CheckGeneration(uint64_t generation) const {
@@ -127,7 +133,7 @@ uint64_t Coordinator::Acquire(const std::string& worker, const std::string& arit
       history_.SeeWorker(worker, now);
       id = next_wait_++;
       max_wait = std::clamp(max_wait, absl::ZeroDuration(), kLongestWait);
-      waiting_.push_back({id, worker, now + max_wait, std::move(done)});
+      waiting_.push_back({id, worker, arithmetic, now + max_wait, std::move(done)});
       ServeWaiting(now, answers);
     }
   }
@@ -185,9 +191,19 @@ absl::StatusOr<Lease> Coordinator::Complete(const LeaseResult& result) {
   return next;
 }
 
+absl::StatusOr<absl::Duration> Coordinator::Renew(uint64_t generation, uint64_t lease_id,
+                                                  const std::string& worker) {
+  absl::MutexLock lock(&mutex_);
+  if (absl::Status status = CheckGeneration(generation); !status.ok()) return status;
+  const absl::Duration now = options_.clock->Now();
+  history_.SeeWorker(worker, now);
+  return leases_->Renew(lease_id, now);
+}
+
 void Coordinator::Record(const LeaseTable::Completion& completion, const LeaseResult& result,
                          absl::Duration now) {
-  const double seconds = first_lease_ ? absl::ToDoubleSeconds(now - *first_lease_) : 0;
+  const double seconds =
+      seconds_before_ + (first_lease_ ? absl::ToDoubleSeconds(now - *first_lease_) : 0);
   if (completion.kind == LeaseTable::Completion::Kind::kDuplicate) ++duplicates_;
   if (completion.kind == LeaseTable::Completion::Kind::kFailed) {
     ++failed_;
@@ -256,9 +272,14 @@ Progress Coordinator::GetProgress(int64_t from_step) const {
   progress.state = State();
   if (progress.state == TrainingState::kGathering) {
     progress.message =
-        absl::StrCat("waiting for shard ", absl::StrJoin(membership_.missing(), ", "));
+        !opening_error_.empty() ? opening_error_
+        : membership_.missing().empty()
+            ? "reading the newest checkpoint"
+            : absl::StrCat("waiting for shard ", absl::StrJoin(membership_.missing(), ", "));
   } else if (progress.state == TrainingState::kFailed) {
     progress.message = leases_->failure();
+  } else if (!membership_.trouble().empty()) {
+    progress.message = membership_.trouble();
   } else if (const auto silent = membership_.FindSilent(now, kSilence)) {
     progress.message =
         absl::StrCat("shard ", silent->shard, " at ", silent->address, " has been silent for ",
@@ -273,7 +294,12 @@ Progress Coordinator::GetProgress(int64_t from_step) const {
   progress.expired_leases = expired_;
   progress.failed_leases = failed_;
   progress.duplicate_results = duplicates_;
+  progress.speculative_leases = speculative_before_ + (leases_ ? leases_->speculative() : 0);
   progress.arithmetic = arithmetic_;
+  if (options_.job.checkpoint) {
+    progress.checkpoint = {plan_.newest(), plan_.under_way(), plan_.failures(), plan_.error(),
+                           plan_.skipped()};
+  }
   history_.Fill(from_step, now, progress);
   return progress;
 }
@@ -296,6 +322,7 @@ void Coordinator::Tick() {
     absl::MutexLock lock(&mutex_);
     const absl::Duration now = options_.clock->Now();
     ExpireLeases(now);
+    GiveUpLastCheckpoint(now);
     ServeWaiting(now, answers);
     if (leases_) failure = leases_->failure();
     generation = membership_.generation();

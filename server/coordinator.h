@@ -1,5 +1,6 @@
-// The coordinator: membership, leases, progress and statistics of the cluster under one lock, and
-// the calls that wait for work. Lives in shard 0. Free of gRPC.
+// The coordinator: membership, leases, progress, statistics and checkpoints of the cluster under
+// one lock, and the calls that wait for work. Lives in shard 0. Free of gRPC. What it does on disk
+// is in coordinator_checkpoints.cc, and done under no lock.
 
 #ifndef PERCENTDELTA_SERVER_COORDINATOR_H_
 #define PERCENTDELTA_SERVER_COORDINATOR_H_
@@ -7,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +24,8 @@
 #include "common/log.h"
 #include "common/progress.h"
 #include "common/statistics.h"
+#include "server/checkpoint/checkpoint_plan.h"
+#include "server/checkpoint/checkpoint_store.h"
 #include "server/lease_table.h"
 #include "server/membership.h"
 #include "server/progress_history.h"
@@ -36,6 +40,12 @@ class Coordinator {
     Job job;
     int shard_count = 1;
     uint64_t first_generation = 1;
+
+    // Where checkpoints go; null if the job has none.
+    std::shared_ptr<const CheckpointStore> store = nullptr;
+
+    // The directory of a checkpoint to begin with while the store has none. Empty: step 0.
+    std::string restore = {};
 
     // Of every lease; zero derives it from the observed pace (lease_table.h).
     absl::Duration lease_deadline = absl::ZeroDuration();
@@ -58,11 +68,15 @@ class Coordinator {
     uint64_t generation = 0;
     std::vector<std::string> addresses;
     std::vector<int32_t> missing;
+
+    // What the generation begins with: a checkpoint, or (empty) the job's initial weights.
+    std::string checkpoint;
+    int64_t step = 0;
   };
   View view() const;
 
-  // A shard's sign of life (membership.h). All shards there, one of them new: opens a generation,
-  // and the training begins at step 0.
+  // A shard's sign of life (membership.h). All shards there, one of them new: opens a generation;
+  // at once if nothing has to be looked up on disk, else WorkOnCheckpoints() does.
   absl::StatusOr<View> Heartbeat(const ShardBeat& beat);
 
   // Calls back with a lease: at once if there is work or the training has ended, else when there
@@ -79,8 +93,18 @@ class Coordinator {
   // kFailedPrecondition for a lease of another generation.
   absl::StatusOr<Lease> Complete(const LeaseResult& result);
 
-  // Takes tensors' updates of a step. kInvalidArgument: of a step that is yet to come; other errors:
-  // statistics_ring.h.
+  // Lets the deadline of a lease begin anew, and returns it. Errors: LeaseTable::Renew, and
+  // kFailedPrecondition for a lease of another generation.
+  absl::StatusOr<absl::Duration> Renew(uint64_t generation, uint64_t lease_id,
+                                       const std::string& worker);
+
+  // Wants a checkpoint of the step that is returned, or of a later one.
+  //   kFailedPrecondition  the job has no checkpoints, or the training has ended
+  //   kUnavailable         shards are still gathering
+  absl::StatusOr<int64_t> TakeCheckpoint();
+
+  // Takes tensors' updates of a step. kInvalidArgument: of a step that is yet to come; other
+  // errors: statistics_ring.h.
   absl::Status ReportStatistics(uint64_t generation, const std::vector<TensorUpdate>& updates);
 
   Progress GetProgress(int64_t from_step) const;
@@ -90,6 +114,11 @@ class Coordinator {
   // failed training with kAborted.
   void Tick();
 
+  // Reads and writes checkpoints: opens the generation that is due, completes the checkpoint whose
+  // parts are there. To be called some times a second, by one thread, which may have to wait for
+  // the disk.
+  void WorkOnCheckpoints();
+
   // Ends all waiting calls and the statistics with kUnavailable, and those that come later.
   void Close();
 
@@ -97,17 +126,29 @@ class Coordinator {
   struct Waiting {
     uint64_t id;
     std::string worker;
+    std::string arithmetic;
     absl::Duration until;
     LeaseCallback done;
   };
   using Answers = std::vector<std::pair<LeaseCallback, absl::StatusOr<Lease>>>;
 
   TrainingState State() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void OpenGeneration() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool NeedsDisk() const { return options_.store != nullptr || !options_.restore.empty(); }
+  View ViewNow() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  bool Keeps(int64_t step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeParts(const ShardBeat& beat) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::optional<Checkpoint>> FindBegin() const;
+  void OpenFromDisk();
+  void CompleteCheckpoint();
+  struct Due;  // a checkpoint to be completed
+  std::optional<Due> FindDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OpenGeneration(uint64_t at_least, const std::optional<Checkpoint>& begin, Answers& answers)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckGeneration(uint64_t generation) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckArithmetic(const std::string& worker, const std::string& arithmetic)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<Lease> NextLease(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GiveUpLastCheckpoint(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ExpireLeases(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Record(const LeaseTable::Completion& completion, const LeaseResult& result,
               absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -122,6 +163,16 @@ class Coordinator {
   Membership membership_ ABSL_GUARDED_BY(mutex_);
   std::optional<LeaseTable> leases_ ABSL_GUARDED_BY(mutex_);  // of the open generation
   ProgressHistory history_ ABSL_GUARDED_BY(mutex_);
+  CheckpointPlan plan_ ABSL_GUARDED_BY(mutex_);
+  std::string begin_checkpoint_ ABSL_GUARDED_BY(mutex_);  // of the open generation; empty: none
+  int64_t begin_step_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::string opening_error_ ABSL_GUARDED_BY(mutex_);  // why the generation due cannot be opened
+  absl::Duration open_again_at_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
+  std::optional<absl::Duration> statistics_awaited_ ABSL_GUARDED_BY(mutex_);  // since when
+  std::optional<absl::Duration> last_awaited_ ABSL_GUARDED_BY(mutex_);        // the last checkpoint
+  bool last_given_up_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<absl::Duration> retry_at_ ABSL_GUARDED_BY(mutex_);  // a manifest that failed
+  double seconds_before_ ABSL_GUARDED_BY(mutex_) = 0;  // of the curves, when the generation began
   std::optional<absl::Duration> first_lease_ ABSL_GUARDED_BY(mutex_);
   absl::Duration last_log_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
   bool end_logged_ ABSL_GUARDED_BY(mutex_) = false;
@@ -129,6 +180,7 @@ class Coordinator {
   int64_t expired_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t failed_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t duplicates_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t speculative_before_ ABSL_GUARDED_BY(mutex_) = 0;  // in the generations before
   std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
   uint64_t next_wait_ ABSL_GUARDED_BY(mutex_) = 1;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;

@@ -18,9 +18,10 @@ absl::Status Refuse(absl::string_view tensor, const Expected& expected, const Go
 
 }  // namespace
 
-GradientAssembly::GradientAssembly(std::shared_ptr<ShardState> state, int64_t step, int32_t slot)
-    : state_(std::move(state)), step_(step), slot_(slot) {
-  for (const auto& slice : state_->slices()) parts_.push_back({slice.get(), nullptr, 0, false});
+GradientAssembly::GradientAssembly(std::shared_ptr<ShardState> state, int64_t step, int32_t slot,
+                                   bool keep)
+    : state_(std::move(state)), step_(step), slot_(slot), keep_(keep) {
+  for (const auto& slice : state_->slices()) parts_.emplace_back().slice = slice.get();
 }
 
 absl::Status GradientAssembly::CheckChunk(const Part& part, absl::string_view tensor, int64_t begin,
@@ -41,8 +42,9 @@ absl::Status GradientAssembly::CheckChunk(const Part& part, absl::string_view te
                   absl::StrCat("entry ", begin, ", ", what));
   }
   if (count > slice.end - begin) {
-    return Refuse(tensor, absl::StrCat("at most ", slice.end - begin, " values up to entry ",
-                                       slice.end, ", where this shard's slice ends"),
+    return Refuse(tensor,
+                  absl::StrCat("at most ", slice.end - begin, " values up to entry ", slice.end,
+                               ", where this shard's slice ends"),
                   absl::StrCat(count, " values"));
   }
   return absl::OkStatus();
@@ -59,17 +61,18 @@ absl::Status GradientAssembly::Add(absl::string_view tensor, int64_t begin,
   if (absl::Status status = CheckChunk(part, tensor, begin, bytes); !status.ok()) return status;
   if (part.received == 0) {
     if (step_ > part.slice->present().step) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("tensor ", tensor, ": expected step ", part.slice->present().step, ", got ",
-                       step_, ", which this shard has not reached"));
+      return absl::FailedPreconditionError(absl::StrCat("tensor ", tensor, ": expected step ",
+                                                        part.slice->present().step, ", got ", step_,
+                                                        ", which this shard has not reached"));
     }
     part.duplicate = part.slice->Has(step_, slot_);
     if (!part.duplicate) part.gradient = part.slice->TakeBuffer();
+    part.span = AsyncSpan(state_->tracer(), "receive gradient",
+                          {.step = step_, .slot = slot_, .tensor = tensor});
   }
   const auto count = static_cast<int64_t>(bytes / sizeof(float));
   if (!part.duplicate) {
-    const absl::Span<float> values =
-        absl::MakeSpan(*part.gradient).subspan(part.received, count);
+    const absl::Span<float> values = absl::MakeSpan(*part.gradient).subspan(part.received, count);
     CopyFromBytes(pieces, values);
     if (const int64_t bad = FindNonFinite(values); bad >= 0) {
       return Refuse(tensor, "finite values", absl::StrCat(values[bad], " at entry ", begin + bad));
@@ -78,10 +81,11 @@ absl::Status GradientAssembly::Add(absl::string_view tensor, int64_t begin,
   part.received += count;
   if (part.received < part.slice->slice().size()) return absl::OkStatus();
 
+  part.span.End();
   bool is_new = false;
   if (!part.duplicate) {
     absl::StatusOr<bool> staged =
-        state_->Stage(*part.slice, step_, slot_, std::exchange(part.gradient, nullptr));
+        state_->Stage(*part.slice, step_, slot_, std::exchange(part.gradient, nullptr), keep_);
     if (!staged.ok()) return staged.status();
     is_new = *staged;
   }
@@ -95,10 +99,9 @@ absl::Status GradientAssembly::Finish() const {
     if (part.received == slice.size() || part.slice->Has(step_, slot_)) continue;
     return Refuse(state_->job().model.tensors[slice.tensor].name,
                   absl::StrCat("the values of entries ", slice.begin, "..", slice.end - 1),
-                  part.received == 0
-                      ? std::string("none")
-                      : absl::StrCat("entries ", slice.begin, "..",
-                                     slice.begin + part.received - 1));
+                  part.received == 0 ? std::string("none")
+                                     : absl::StrCat("entries ", slice.begin, "..",
+                                                    slice.begin + part.received - 1));
   }
   return absl::OkStatus();
 }

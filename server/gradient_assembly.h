@@ -20,11 +20,13 @@ namespace percentdelta {
 // Not thread-safe: one stream has its chunks one after the other.
 class GradientAssembly {
  public:
-  // The slot must have passed state->CheckSlot().
-  GradientAssembly(std::shared_ptr<ShardState> state, int64_t step, int32_t slot);
+  // The slot must have passed state->CheckSlot(). `keep`: see ShardSlice::Stage.
+  GradientAssembly(std::shared_ptr<ShardState> state, int64_t step, int32_t slot,
+                   bool keep = false);
 
   // Takes a chunk: little-endian float32 values of `tensor` from the entry `begin` on, in pieces
-  // that follow each other and may be cut anywhere. Within a slice chunks must come in ascending order without gaps.
+  // that follow each other and may be cut anywhere. Within a slice chunks must come in ascending
+  // order without gaps.
   //   kNotFound            no such tensor, or no slice of it here
   //   kInvalidArgument     wrong length, overlap, gap, beyond the slice, NaN or infinity
   //   kFailedPrecondition  a step that the shard has not reached
@@ -42,9 +44,10 @@ class GradientAssembly {
  private:
   struct Part {
     ShardSlice* slice = nullptr;
-    Buffer gradient;        // null before the first chunk, of a duplicate, and when staged
-    int64_t received = 0;   // entries
+    Buffer gradient;       // null before the first chunk, of a duplicate, and when staged
+    int64_t received = 0;  // entries
     bool duplicate = false;
+    AsyncSpan span = {};
   };
 
   absl::Status CheckChunk(const Part& part, absl::string_view tensor, int64_t begin,
@@ -53,6 +56,7 @@ class GradientAssembly {
   const std::shared_ptr<ShardState> state_;
   const int64_t step_;
   const int32_t slot_;
+  const bool keep_;
   std::vector<Part> parts_;  // as state_->slices()
   int staged_slices_ = 0;
   int duplicate_slices_ = 0;

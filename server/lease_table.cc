@@ -1,6 +1,7 @@
 #include "server/lease_table.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -12,6 +13,8 @@ constexpr absl::Duration kShortestDeadline = absl::Seconds(2);
 constexpr absl::Duration kLongestDeadline = absl::Minutes(10);
 constexpr int kPaceFactor = 5;
 constexpr size_t kPaceMemory = 32;
+constexpr int kSlowFactor = 2;  // times the longest: then a second worker tries
+constexpr absl::Duration kShortestSlow = absl::Milliseconds(500);
 constexpr int kFailuresAllowed = 2;
 
 LeaseTable::Completion Outcome(LeaseTable::Completion::Kind kind) {
@@ -27,18 +30,25 @@ void LeaseTable::Pace::Add(absl::Duration duration) {
   if (recent_.size() > kPaceMemory) recent_.pop_front();
 }
 
-absl::Duration LeaseTable::Pace::Deadline() const {
-  if (recent_.empty()) return kFirstDeadline;
-  const absl::Duration longest = *std::max_element(recent_.begin(), recent_.end());
-  return std::clamp(longest * kPaceFactor, kShortestDeadline, kLongestDeadline);
+std::optional<absl::Duration> LeaseTable::Pace::Longest() const {
+  if (recent_.empty()) return std::nullopt;
+  return *std::max_element(recent_.begin(), recent_.end());
 }
 
-LeaseTable::LeaseTable(const Job& job, uint64_t generation, absl::Duration deadline)
-    : job_(job), generation_(generation), deadline_(deadline) {
+absl::Duration LeaseTable::Pace::Deadline() const {
+  const std::optional<absl::Duration> longest = Longest();
+  if (!longest) return kFirstDeadline;
+  return std::clamp(*longest * kPaceFactor, kShortestDeadline, kLongestDeadline);
+}
+
+LeaseTable::LeaseTable(const Job& job, Options options)
+    : job_(job), options_(std::move(options)), step_(options_.first_step) {
   BeginStep();
+  if (options_.first_evaluated) evaluations_.clear();
 }
 
 void LeaseTable::BeginStep() {
+  keeps_.reset();
   slots_.assign(step_ < job_.max_steps ? job_.gradients_per_step : 0, Work());
   if (!job_.EvaluatesAt(step_)) return;
   const int64_t size = job_.evaluation->batch_size;
@@ -52,23 +62,38 @@ bool LeaseTable::MayTrain() const {
   return !job_.EvaluatesAt(step_ + 1);
 }
 
+int64_t LeaseTable::oldest_unevaluated() const {
+  return evaluations_.empty() ? step_ : evaluations_.front().step;
+}
+
+const LeaseTable::Pace& LeaseTable::PaceOf(const Lease& lease) const {
+  return lease.kind == Lease::Kind::kTrain ? training_pace_ : evaluation_pace_;
+}
+
+absl::Duration LeaseTable::DeadlineOf(const Lease& lease) const {
+  return options_.deadline > absl::ZeroDuration() ? options_.deadline : PaceOf(lease).Deadline();
+}
+
 Lease LeaseTable::Give(Lease lease, Work& work, absl::Duration now) {
-  const Pace& pace = lease.kind == Lease::Kind::kTrain ? training_pace_ : evaluation_pace_;
-  lease.generation = generation_;
+  if (lease.kind == Lease::Kind::kTrain) {
+    if (!keeps_) keeps_ = options_.keeps && options_.keeps(step_ + 1);
+    lease.checkpoint = *keeps_;
+  }
+  lease.generation = options_.generation;
   lease.id = next_id_++;
-  lease.deadline = deadline_ > absl::ZeroDuration() ? deadline_ : pace.Deadline();
-  work.state = Work::State::kLeased;
-  work.lease_id = lease.id;
-  given_[lease.id] = {lease, now};
+  lease.deadline = DeadlineOf(lease);
+  ++work.holders;
+  given_[lease.id] = {lease, now, now + lease.deadline};
   return lease;
 }
 
 std::optional<Lease> LeaseTable::Next(absl::Duration now) {
   if (!failure_.empty()) return std::nullopt;
+  const auto is_free = [](const Work& work) { return !work.done && work.holders == 0; };
   Lease lease;
   for (Evaluation& evaluation : evaluations_) {
     for (size_t part = 0; part < evaluation.parts.size(); ++part) {
-      if (evaluation.parts[part].state != Work::State::kFree) continue;
+      if (!is_free(evaluation.parts[part])) continue;
       const int64_t size = job_.evaluation->batch_size;
       lease.kind = Lease::Kind::kEvaluate;
       lease.step = evaluation.step;
@@ -77,16 +102,52 @@ std::optional<Lease> LeaseTable::Next(absl::Duration now) {
       return Give(lease, evaluation.parts[part], now);
     }
   }
-  if (!MayTrain()) return std::nullopt;
-  for (size_t slot = 0; slot < slots_.size(); ++slot) {
-    if (slots_[slot].state != Work::State::kFree) continue;
-    lease.kind = Lease::Kind::kTrain;
-    lease.step = step_;
-    lease.slot = static_cast<int32_t>(slot);
-    lease.batch = BatchOf(job_, lease.step, lease.slot);
-    return Give(lease, slots_[slot], now);
+  if (MayTrain()) {
+    for (size_t slot = 0; slot < slots_.size(); ++slot) {
+      if (!is_free(slots_[slot])) continue;
+      lease.kind = Lease::Kind::kTrain;
+      lease.step = step_;
+      lease.slot = static_cast<int32_t>(slot);
+      lease.batch = BatchOf(job_, lease.step, lease.slot);
+      return Give(lease, slots_[slot], now);
+    }
+  }
+  return GiveAgain(now);
+}
+
+std::optional<Lease> LeaseTable::GiveAgain(absl::Duration now) {
+  for (const auto& [id, given] : given_) {  // the oldest first
+    Work* work = FindWork(given.lease);
+    const std::optional<absl::Duration> longest = PaceOf(given.lease).Longest();
+    if (given.expired || work == nullptr || work->done || work->holders != 1 || !longest) continue;
+    if (now - given.at < std::max(*longest * kSlowFactor, kShortestSlow)) continue;
+    ++speculative_;
+    return Give(given.lease, *work, now);
   }
   return std::nullopt;
+}
+
+absl::Status LeaseTable::CheckKnown(uint64_t lease_id) const {
+  if (lease_id != 0 && lease_id < next_id_) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat("lease ", lease_id, ": expected one of 1..",
+                                          next_id_ - 1, ", got one that was never given"));
+}
+
+absl::StatusOr<absl::Duration> LeaseTable::Renew(uint64_t lease_id, absl::Duration now) {
+  if (absl::Status status = CheckKnown(lease_id); !status.ok()) return status;
+  const auto found = given_.find(lease_id);
+  Work* work = found == given_.end() ? nullptr : FindWork(found->second.lease);
+  if (work == nullptr || work->done) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("lease ", lease_id, ": expected one whose work is to be done, got one whose"
+                     " work is done"));
+  }
+  Given& given = found->second;
+  if (given.expired) ++work->holders;
+  given.expired = false;
+  const absl::Duration deadline = DeadlineOf(given.lease);
+  given.until = now + deadline;
+  return deadline;
 }
 
 LeaseTable::Work* LeaseTable::FindWork(const Lease& lease) {
@@ -107,10 +168,7 @@ int64_t LeaseTable::ExampleCount(const Lease& lease) const {
 
 absl::StatusOr<LeaseTable::Completion> LeaseTable::Complete(const LeaseResult& result,
                                                             absl::Duration now) {
-  if (result.lease_id == 0 || result.lease_id >= next_id_) {
-    return absl::NotFoundError(absl::StrCat("lease ", result.lease_id, ": expected one of 1..",
-                                            next_id_ - 1, ", got one that was never given"));
-  }
+  if (absl::Status status = CheckKnown(result.lease_id); !status.ok()) return status;
   const auto found = given_.find(result.lease_id);
   if (found == given_.end()) return Outcome(Completion::Kind::kDuplicate);
   const Given given = found->second;
@@ -122,7 +180,7 @@ absl::StatusOr<LeaseTable::Completion> LeaseTable::Complete(const LeaseResult& r
   }
   given_.erase(found);
   Work* work = FindWork(given.lease);
-  if (work == nullptr || work->state == Work::State::kDone) {
+  if (work == nullptr || work->done) {
     return Outcome(Completion::Kind::kDuplicate);
   }
   if (!result.failure.empty()) return Fail(given, *work, result);
@@ -131,8 +189,7 @@ absl::StatusOr<LeaseTable::Completion> LeaseTable::Complete(const LeaseResult& r
 
 LeaseTable::Completion LeaseTable::Fail(const Given& given, Work& work,
                                         const LeaseResult& result) {
-  // Somebody else may hold the work by now: then it stays theirs.
-  if (work.lease_id == given.lease.id) work.state = Work::State::kFree;
+  if (!given.expired) --work.holders;  // somebody else may hold the work too: it stays theirs
   if (!result.not_at_fault && ++work.failures > kFailuresAllowed) {
     failure_ = absl::StrCat(given.lease.kind == Lease::Kind::kTrain
                                 ? absl::StrCat("slot ", given.lease.slot)
@@ -146,7 +203,7 @@ LeaseTable::Completion LeaseTable::Fail(const Given& given, Work& work,
 LeaseTable::Completion LeaseTable::Finish(const Given& given, Work& work,
                                           const LeaseResult& result, absl::Duration now) {
   Completion completion;
-  work.state = Work::State::kDone;
+  work.done = true;
   work.result = result;
   if (given.lease.kind == Lease::Kind::kTrain) {
     training_pace_.Add(now - given.at);
@@ -173,7 +230,7 @@ std::optional<ProgressPoint> LeaseTable::Summarize(int64_t step,
   int64_t correct = 0;
   int64_t examples = 0;
   for (const Work& work : works) {  // in slot order: the mean does not depend on who came first
-    if (work.state != Work::State::kDone) return std::nullopt;
+    if (!work.done) return std::nullopt;
     loss_sum += work.result.loss_sum;
     correct += work.result.correct;
     examples += work.result.examples;
@@ -183,17 +240,16 @@ std::optional<ProgressPoint> LeaseTable::Summarize(int64_t step,
 }
 
 std::vector<Lease> LeaseTable::Expire(absl::Duration now) {
+  std::erase_if(given_, [&](const auto& entry) { return FindWork(entry.second.lease) == nullptr; });
   std::vector<Lease> expired;
-  for (const auto& [id, given] : given_) {
-    if (now - given.at < given.lease.deadline) continue;
-    Work* work = FindWork(given.lease);
-    // Past work and work that somebody else holds by now have no need of being taken back.
-    if (work == nullptr || work->state != Work::State::kLeased || work->lease_id != id) continue;
-    work->state = Work::State::kFree;
-    work->lease_id = 0;
+  for (auto& [id, given] : given_) {
+    if (given.expired || now < given.until) continue;
+    given.expired = true;
+    Work& work = *FindWork(given.lease);
+    if (work.done) continue;
+    --work.holders;
     expired.push_back(given.lease);
   }
-  std::erase_if(given_, [&](const auto& entry) { return FindWork(entry.second.lease) == nullptr; });
   return expired;
 }
 

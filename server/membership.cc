@@ -43,17 +43,32 @@ absl::StatusOr<bool> Membership::Beat(const ShardBeat& beat, absl::Duration now)
   }
   member.last_beat = now;
   member.generation = beat.generation;
-  if (member.incarnation == beat.incarnation && member.address == beat.address) return false;
+  member.trouble = beat.trouble;
+  if (member.incarnation == beat.incarnation && member.address == beat.address) {
+    return needs_generation();
+  }
   if (member.incarnation != 0 && member.incarnation != beat.incarnation) {
     member.replaced.insert(member.incarnation);
   }
   member.incarnation = beat.incarnation;
   member.address = beat.address;
-  if (!missing().empty()) return false;
-  generation_ = next_generation_++;
+  changed_ = true;
+  return needs_generation();
+}
+
+void Membership::Open(uint64_t at_least) {
+  generation_ = std::max(at_least, next_generation_);
+  next_generation_ = generation_ + 1;
+  changed_ = false;
   addresses_.clear();
-  for (const Member& each : members_) addresses_.push_back(each.address);
-  return true;
+  for (const Member& member : members_) addresses_.push_back(member.address);
+}
+
+std::string Membership::trouble() const {
+  for (size_t i = 0; i < members_.size(); ++i) {
+    if (!members_[i].trouble.empty()) return absl::StrCat("shard ", i, ": ", members_[i].trouble);
+  }
+  return "";
 }
 
 bool Membership::entered() const {

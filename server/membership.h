@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/checkpoint/checkpoint_plan.h"
 
 namespace percentdelta {
 
@@ -24,6 +25,8 @@ struct ShardBeat {
   std::string address;       // where the others reach it
   uint64_t incarnation = 0;  // drawn anew by every process, not 0
   uint64_t generation = 0;   // what it has open; 0: nothing
+  std::vector<CheckpointPart> parts = {};  // of checkpoints, that it has written
+  std::string trouble = {};                // why it cannot enter the generation; empty: it can
 };
 
 // Not thread-safe.
@@ -32,10 +35,18 @@ class Membership {
   // The first generation to be opened is `first_generation`.
   Membership(int shard_count, std::string job_hash, uint64_t first_generation);
 
-  // Takes a beat. True: it opened a new generation; all shards are there and one of them is new.
+  // Takes a beat. Returns whether a new generation is to be opened: all shards are there, and one
+  // of them is new since the last one was.
   //   kFailedPrecondition  another job or number of shards than ours, no such index, no incarnation
   //   kAlreadyExists       a newer process has taken this shard's place: leave
   absl::StatusOr<bool> Beat(const ShardBeat& beat, absl::Duration now);
+
+  bool needs_generation() const { return changed_ && missing().empty(); }
+
+  // Opens a generation with the processes that there are now: `at_least`, or the next one if that
+  // was passed already.
+  void Open(uint64_t at_least);
+  uint64_t next_generation() const { return next_generation_; }
 
   // 0 while shards are missing for the first time.
   uint64_t generation() const { return generation_; }
@@ -43,6 +54,9 @@ class Membership {
   // Whether every shard has said that it has opened the present generation: until then work that
   // is handed out would find closed doors.
   bool entered() const;
+
+  // What the first shard that cannot enter the present generation says; empty: there is none.
+  std::string trouble() const;
 
   // By index; of the present generation.
   const std::vector<std::string>& addresses() const { return addresses_; }
@@ -63,6 +77,7 @@ class Membership {
     uint64_t incarnation = 0;  // 0: not there yet
     uint64_t generation = 0;   // what it has open
     absl::Duration last_beat;
+    std::string trouble;
     std::set<uint64_t> replaced;  // incarnations that lost their place
   };
 
@@ -70,6 +85,7 @@ class Membership {
   std::vector<Member> members_;
   uint64_t next_generation_;
   uint64_t generation_ = 0;
+  bool changed_ = false;  // since it was opened
   std::vector<std::string> addresses_;
 };
 

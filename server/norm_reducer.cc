@@ -19,8 +19,15 @@ bool AreSums(const NormSums& sums) {
 
 }  // namespace
 
-NormReducer::NormReducer(const ModelSpec& model, const Partition& partition, int shard)
-    : model_(model), partition_(partition), shard_(shard), collections_(model.tensors.size()) {}
+NormReducer::NormReducer(const ModelSpec& model, const Partition& partition, int shard,
+                         int64_t first_step)
+    : model_(model),
+      partition_(partition),
+      shard_(shard),
+      first_step_(first_step),
+      collections_(model.tensors.size()) {
+  for (Collection& collection : collections_) collection.step = first_step;
+}
 
 absl::Status NormReducer::Check(const BlockSums& sums) const {
   const std::string& name = model_.tensors[sums.tensor].name;
@@ -56,7 +63,7 @@ void NormReducer::Contribute(const BlockSums& sums, NormsCallback done) {
     if (!closed_.ok()) {
       answer = closed_;
       answered.push_back(std::move(done));
-    } else if (collection.step > 0 && sums.step == collection.step - 1) {
+    } else if (collection.step > first_step_ && sums.step == collection.step - 1) {
       answer = collection.last;
       answered.push_back(std::move(done));
     } else if (sums.step != collection.step) {

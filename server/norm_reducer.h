@@ -32,8 +32,10 @@ using NormsCallback = std::function<void(absl::StatusOr<NormSums>)>;
 // Thread-safe. Callbacks run under no lock, on the thread of whoever gave the last part.
 class NormReducer {
  public:
-  // For the tensors whose home is `shard`. Model and partition must outlive the reducer.
-  NormReducer(const ModelSpec& model, const Partition& partition, int shard);
+  // For the tensors whose home is `shard`, from `first_step` on. Model and partition must outlive
+  // the reducer.
+  NormReducer(const ModelSpec& model, const Partition& partition, int shard,
+              int64_t first_step = 0);
 
   // Takes a slice's sums; `done` gets the norms of the whole tensor when every slice's are there.
   // A repeated part changes nothing, and is answered all the same, also when its step has just
@@ -58,6 +60,7 @@ class NormReducer {
   const ModelSpec& model_;
   const Partition& partition_;
   const int shard_;
+  const int64_t first_step_;
 
   absl::Mutex mutex_;
   std::vector<Collection> collections_ ABSL_GUARDED_BY(mutex_);  // by tensor

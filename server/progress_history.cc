@@ -49,10 +49,19 @@ void ProgressHistory::Fill(int64_t from_step, absl::Duration now, Progress& prog
   if (seconds > 0) progress.examples_per_second = static_cast<double>(examples) / seconds;
 }
 
-void ProgressHistory::Clear() {
+void ProgressHistory::Begin(const std::vector<ProgressPoint>& training,
+                            const std::vector<ProgressPoint>& evaluations) {
   training_.clear();
   evaluations_.clear();
   examples_.clear();
+  for (const ProgressPoint& point : training) Append(training_, point);
+  for (const ProgressPoint& point : evaluations) Append(evaluations_, point);
+}
+
+double ProgressHistory::seconds() const {
+  double seconds = training_.empty() ? 0 : training_.back().seconds;
+  if (!evaluations_.empty()) seconds = std::max(seconds, evaluations_.back().seconds);
+  return seconds;
 }
 
 }  // namespace percentdelta

@@ -9,6 +9,7 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "common/progress.h"
@@ -32,8 +33,12 @@ class ProgressHistory {
   // Fills in the curves from `from_step` on, the rate and the number of workers.
   void Fill(int64_t from_step, absl::Duration now, Progress& progress) const;
 
-  // Forgets the curves and the rate: a new generation begins.
-  void Clear();
+  // A new generation begins: forgets the rate, and the curves but for what is known of them.
+  void Begin(const std::vector<ProgressPoint>& training,
+             const std::vector<ProgressPoint>& evaluations);
+
+  // The newest time of a point; 0 if there is none.
+  double seconds() const;
 
  private:
   void Append(std::deque<ProgressPoint>& curve, const ProgressPoint& point);

@@ -5,7 +5,10 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <functional>
 #include <optional>
 #include <random>
 #include <thread>
@@ -16,18 +19,26 @@
 #include "common/channel.h"
 #include "common/grpc_status.h"
 #include "common/job_codec.h"
+#include "common/job_validation.h"
 #include "common/thread_pool.h"
+#include "common/ticker.h"
+#include "server/checkpoint/checkpoint_store.h"
+#include "server/checkpoint/checkpoint_writer.h"
+#include "server/checkpoint/slice_file.h"
 #include "server/cluster_link.h"
 #include "server/coordinator.h"
 #include "server/rpc/peers.h"
 #include "server/rpc/services.h"
 #include "server/shard.h"
+#include "server/update/optimizer.h"
+#include "server/wire.h"
 
 namespace percentdelta {
 namespace {
 
 constexpr auto kBeatDeadline = std::chrono::seconds(2);
 constexpr absl::Duration kTick = absl::Milliseconds(50);
+constexpr absl::Duration kCheckpointTick = absl::Milliseconds(10);
 constexpr int kMaxStreams = 4096;
 constexpr int kMaxMetadataBytes = 16 << 10;
 constexpr int kHandshakeTimeoutMs = 10'000;
@@ -84,36 +95,54 @@ absl::Status CheckOptions(const Server::Options& options) {
 std::string WithPort(const std::string& address, int port) {
   const size_t colon = address.rfind(':');
   if (colon == std::string::npos) return absl::StrCat(address, ":", port);
-  return address.substr(colon) == ":0" ? absl::StrCat(address.substr(0, colon + 1), port)
-                                       : address;
+  return address.substr(colon) == ":0" ? absl::StrCat(address.substr(0, colon + 1), port) : address;
 }
 
-// A thread that calls coordinator.Tick() until it is stopped.
-class Ticker {
- public:
-  explicit Ticker(Coordinator& coordinator)
-      : thread_([this, &coordinator] {
-          while (!StopWithin(kTick)) coordinator.Tick();
-        }) {}
+// Null if the job has no checkpoints.
+std::shared_ptr<const CheckpointStore> MakeStore(const Server::Options& options) {
+  if (!options.job.checkpoint) return nullptr;
+  return std::make_shared<const CheckpointStore>(
+      options.job.checkpoint->directory, options.job.checkpoint->keep, options.faults, options.log);
+}
 
-  ~Ticker() {
-    {
-      absl::MutexLock lock(&mutex_);
-      stopping_ = true;
-    }
-    thread_.join();
+// The checkpoint that --restore means: PATH itself, or the newest in it.
+absl::StatusOr<Checkpoint> FindRestore(const Server::Options& options) {
+  absl::StatusOr<Checkpoint> checkpoint = OpenCheckpoint(options.restore, options.job);
+  if (!absl::IsNotFound(checkpoint.status())) return checkpoint;
+  const CheckpointStore store(options.restore, 1, options.faults, options.log);
+  absl::StatusOr<std::optional<Checkpoint>> newest = store.FindNewest(options.job);
+  if (!newest.ok()) return newest.status();
+  if (*newest) return **std::move(newest);
+  return absl::NotFoundError(absl::StrCat("--restore: expected a checkpoint at ", options.restore,
+                                          ", got none that is whole"));
+}
+
+// Of shard 0: looks at what there is to begin with, while there is somebody at the terminal who can
+// be told; what is not to be found again is set aside.
+absl::Status PrepareCheckpoints(Server::Options& options) {
+  namespace fs = std::filesystem;
+  if (!options.restore.empty() && options.no_restore) {
+    return absl::InvalidArgumentError("expected --restore or --no_restore, got both");
   }
-
- private:
-  bool StopWithin(absl::Duration duration) {
-    absl::MutexLock lock(&mutex_);
-    return mutex_.AwaitWithTimeout(absl::Condition(&stopping_), duration);
+  const std::shared_ptr<const CheckpointStore> store = MakeStore(options);
+  if (store != nullptr) {
+    if (absl::Status status = store->Prepare(); !status.ok()) return status;
   }
-
-  absl::Mutex mutex_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
-};
+  if (options.no_restore) return store == nullptr ? absl::OkStatus() : store->SetAside(-1);
+  if (options.restore.empty()) {
+    if (store == nullptr) return absl::OkStatus();
+    absl::Status status = store->CheckOwner(options.job);
+    return status.ok() ? store->FindNewest(options.job).status() : status;
+  }
+  const absl::StatusOr<Checkpoint> checkpoint = FindRestore(options);
+  if (!checkpoint.ok()) return checkpoint.status();
+  options.restore = fs::absolute(checkpoint->directory).lexically_normal().string();
+  if (store == nullptr) return absl::OkStatus();
+  std::error_code error;
+  const bool is_ours = fs::equivalent(StepDirectory(store->directory(), checkpoint->manifest.step),
+                                      options.restore, error);
+  return store->SetAside(is_ours ? checkpoint->manifest.step : -1);
+}
 
 }  // namespace
 
@@ -122,19 +151,26 @@ class Server::Impl {
   explicit Impl(Options options)
       : options_(std::move(options)),
         job_hash_(JobHash(options_.job)),
+        tracer_(options_.trace, absl::StrCat("shard ", options_.shard)),
         pool_(options_.threads > 0 ? options_.threads
                                    : std::max(1U, std::thread::hardware_concurrency())),
         parameter_service_(shard_) {
     if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
-    if (options_.log == nullptr) options_.log = MakeSilentLogger();
     if (options_.shard != 0) return;
     for (const std::string& warning : JobWarnings(options_.job)) {
       options_.log->warn("job warning=\"{}\"", warning);
     }
-    coordinator_.emplace(Coordinator::Options{options_.job, options_.shards,
-                                              options_.first_generation, options_.lease_deadline,
-                                              options_.history_steps, options_.clock,
-                                              options_.log});
+    Coordinator::Options coordinator;
+    coordinator.job = options_.job;
+    coordinator.shard_count = options_.shards;
+    coordinator.first_generation = options_.first_generation;
+    coordinator.store = MakeStore(options_);
+    coordinator.restore = options_.restore;
+    coordinator.lease_deadline = options_.lease_deadline;
+    coordinator.history_steps = options_.history_steps;
+    coordinator.clock = options_.clock;
+    coordinator.log = options_.log;
+    coordinator_.emplace(std::move(coordinator));
     coordinator_service_.emplace(*coordinator_);
     statistics_service_.emplace(coordinator_->statistics());
   }
@@ -151,20 +187,25 @@ class Server::Impl {
 
  private:
   absl::StatusOr<Coordinator::View> BeatRemote(const ShardBeat& beat) const;
-  void Enter(const Coordinator::View& view);
+  absl::Status Enter(const Coordinator::View& view);
+  absl::StatusOr<ShardContent> ReadBegin(const Coordinator::View& view) const;
 
   Options options_;
   const std::string job_hash_;
+  const Tracer tracer_;
   Shard shard_;
   std::optional<Coordinator> coordinator_;
+  std::optional<CheckpointWriter> writer_;
   ThreadPool pool_;  // destroyed before the shard and the coordinator, when its tasks have run
   ParameterServerService parameter_service_;
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
   std::unique_ptr<grpc::Server> server_;
+  std::shared_ptr<grpc::Channel> coordinator_channel_;
   std::unique_ptr<v1::Coordinator::Stub> remote_coordinator_;
   std::shared_ptr<Peers> peers_;  // of the present generation; the link's thread alone
   std::optional<Ticker> ticker_;
+  std::optional<Ticker> checkpoint_ticker_;
   std::optional<ClusterLink> link_;
   int port_ = 0;
   std::string address_;
@@ -203,45 +244,84 @@ absl::Status Server::Impl::Listen() {
 
 void Server::Impl::Join() {
   ClusterLink::Options link;
-  link.self = {options_.shard, options_.shards, job_hash_, address_, DrawIncarnation(), 0};
+  link.self = {options_.shard, options_.shards, job_hash_, address_, DrawIncarnation()};
   if (coordinator_) {
-    ticker_.emplace(*coordinator_);
+    ticker_.emplace(kTick, [this] { coordinator_->Tick(); });
+    checkpoint_ticker_.emplace(kCheckpointTick, [this] { coordinator_->WorkOnCheckpoints(); });
     link.beat = [this](const ShardBeat& beat) { return coordinator_->Heartbeat(beat); };
   } else {
-    remote_coordinator_ = v1::Coordinator::NewStub(MakeChannel(options_.coordinator));
+    coordinator_channel_ = MakeChannel(options_.coordinator);
+    remote_coordinator_ = v1::Coordinator::NewStub(coordinator_channel_);
     link.beat = [this](const ShardBeat& beat) { return BeatRemote(beat); };
   }
-  link.enter = [this](const Coordinator::View& view) { Enter(view); };
+  link.enter = [this](const Coordinator::View& view) { return Enter(view); };
+  if (options_.job.checkpoint) {
+    writer_.emplace(CheckpointWriter::Options{options_.job, options_.shard, options_.shards,
+                                              options_.faults, options_.log,
+                                              [this] { link_->Wake(); }});
+    link.parts = [this] { return writer_->parts(); };
+    link.heard = [this](size_t count) { writer_->Forget(count); };
+  }
   link.interval = options_.heartbeat_interval;
   link.coordinator = options_.coordinator;
   link.log = options_.log;
   link_.emplace(std::move(link));
+  link_->Start();
 }
 
 absl::StatusOr<Coordinator::View> Server::Impl::BeatRemote(const ShardBeat& beat) const {
   v1::HeartbeatRequest request;
-  request.set_shard(beat.shard);
-  request.set_shard_count(beat.shard_count);
-  request.set_job_hash(beat.job_hash);
-  request.set_address(beat.address);
-  request.set_incarnation(beat.incarnation);
-  request.set_generation(beat.generation);
+  ToProto(beat, request);
   v1::HeartbeatResponse response;
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kBeatDeadline);
   const grpc::Status status = remote_coordinator_->Heartbeat(&context, request, &response);
-  if (!status.ok()) return FromGrpc(status);
+  if (!status.ok()) {
+    absl::Status failure = FromGrpc(status);
+    if (absl::IsUnavailable(failure)) ConnectAgain(*coordinator_channel_);
+    return failure;
+  }
   if (response.generation() != 0 && response.shard_addresses_size() != options_.shards) {
     return absl::DataLossError(absl::StrCat("the coordinator's answer: expected ", options_.shards,
                                             " shards, got ", response.shard_addresses_size()));
   }
-  return Coordinator::View{
-      response.generation(),
-      {response.shard_addresses().begin(), response.shard_addresses().end()},
-      {response.missing_shards().begin(), response.missing_shards().end()}};
+  return Coordinator::View{response.generation(),
+                           {response.shard_addresses().begin(), response.shard_addresses().end()},
+                           {response.missing_shards().begin(), response.missing_shards().end()},
+                           response.checkpoint_directory(),
+                           response.checkpoint_step()};
 }
 
-void Server::Impl::Enter(const Coordinator::View& view) {
+absl::StatusOr<ShardContent> Server::Impl::ReadBegin(const Coordinator::View& view) const {
+  ShardContent begin;
+  begin.generation = view.generation;
+  begin.step = view.step;
+  if (view.checkpoint.empty()) return begin;
+  options_.faults.Pass("restore");
+  // The coordinator has checked the files as it sees them. This shard may see others.
+  const absl::StatusOr<Checkpoint> checkpoint = OpenCheckpoint(view.checkpoint, options_.job);
+  if (!checkpoint.ok()) {
+    return absl::Status(checkpoint.status().code(),
+                        absl::StrCat(checkpoint.status().message(),
+                                     "; all servers must see the checkpoints' directory"));
+  }
+  if (checkpoint->manifest.step != view.step) {
+    return absl::DataLossError(absl::StrCat(view.checkpoint, ": expected step ", view.step,
+                                            ", got ", checkpoint->manifest.step));
+  }
+  const Partition partition(options_.job.model, options_.shards);
+  absl::StatusOr<std::vector<SliceContent>> slices =
+      ReadSlices(view.checkpoint, checkpoint->manifest.shards, options_.job.model,
+                 StateNames(options_.job), partition.slices_of_shard(options_.shard));
+  if (!slices.ok()) return slices.status();
+  begin.slices = *std::move(slices);
+  return begin;
+}
+
+absl::Status Server::Impl::Enter(const Coordinator::View& view) {
+  absl::StatusOr<ShardContent> begin = ReadBegin(view);
+  if (!begin.ok()) return begin.status();
+  if (writer_) writer_->Enter(view.generation);
   auto peers =
       std::make_shared<Peers>(view.generation, view.addresses, options_.job.model, options_.log);
   ShardState::Options state;
@@ -250,9 +330,16 @@ void Server::Impl::Enter(const Coordinator::View& view) {
   state.shards = options_.shards;
   state.generation = view.generation;
   state.pool = &pool_;
+  state.tracer = tracer_;
+  state.faults = options_.faults;
+  state.begin = *std::move(begin);
+  if (writer_) {
+    state.keep = [this](ShardContent content) { writer_->Write(std::move(content)); };
+  }
   state.reduce_at = [peers](int home, const BlockSums& sums, NormsCallback done) {
     peers->ReduceNorms(home, sums, std::move(done));
   };
+  state.collect_at = [peers](int home, const DeltaSums& sums) { peers->CollectDeltas(home, sums); };
   state.report = [this, peers](const TensorUpdate& update) {
     if (coordinator_) {
       // Refused if a newer generation has been opened meanwhile, which is as it should be.
@@ -264,16 +351,19 @@ void Server::Impl::Enter(const Coordinator::View& view) {
   shard_.Open(std::make_shared<ShardState>(std::move(state)));
   peers_.swap(peers);
   if (peers != nullptr) peers->Close();
+  return absl::OkStatus();
 }
 
 void Server::Impl::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
   if (link_) link_->Stop();
+  if (writer_) writer_->Stop();
   // What waits for other people's work must not use up the grace of what is under way.
   if (coordinator_) coordinator_->Close();
   shard_.Close();
   server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(grace));
   ticker_.reset();
+  checkpoint_ticker_.reset();
   if (peers_ != nullptr) peers_->Close();
   server_.reset();
 }
@@ -285,6 +375,10 @@ Server::~Server() = default;
 
 absl::StatusOr<Server> Server::Start(Options options) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  if (options.log == nullptr) options.log = MakeSilentLogger();
+  if (options.shard == 0) {
+    if (absl::Status status = PrepareCheckpoints(options); !status.ok()) return status;
+  }
   auto impl = std::make_unique<Impl>(std::move(options));
   if (absl::Status status = impl->Listen(); !status.ok()) return status;
   impl->Join();

@@ -12,10 +12,18 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/fault_point.h"
 #include "common/job.h"
 #include "common/log.h"
+#include "common/trace.h"
 
 namespace percentdelta {
+
+// Where a server may be made to die: before it tells of norms, between the phases, before a checkpoint's
+// slices are synced, ... (common/fault_point.h).
+inline constexpr const char* kFaultPoints[] = {"phase",   "reduce_norms", "write",    "slice_file",
+                                               "sync",    "rename",       "history",  "manifest",
+                                               "complete", "generation",  "restore"};
 
 // Movable, thread-safe. The destructor shuts down without grace.
 class Server {
@@ -47,14 +55,25 @@ class Server {
     absl::Duration lease_deadline = absl::ZeroDuration();
     int64_t history_steps = 10000;
 
+    // Shard 0 alone, of a job with checkpoints or not: begin with this checkpoint, its directory or
+    // one that has some (then the newest). Newer ones in the job's own directory are set aside.
+    std::string restore;
+
+    // Shard 0 alone: begin at step 0; all checkpoints in the job's directory are set aside.
+    bool no_restore = false;
+
     // Outlives the server. Null: the steady clock.
     const Clock* clock = nullptr;
-    Logger log;  // null: silent
+    Logger log;                    // null: silent
+    std::shared_ptr<Trace> trace;  // null: none
+    FaultPoints faults;            // of tests: see kFaultPoints
   };
 
   // Listens and begins to look for the other shards.
   //   kInvalidArgument  options that do not fit each other
   //   kUnavailable      the address can not be listened on, as when the port is in use
+  //   kFailedPrecondition, kDataLoss, others  the checkpoint to begin with is another job's, or
+  //                     damaged, or its directory is not usable; the message says which
   static absl::StatusOr<Server> Start(Options options);
 
   Server(Server&&) noexcept;

@@ -5,32 +5,36 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/initial_weights.h"
+#include "server/update/optimizer.h"
 
 namespace percentdelta {
-namespace {
 
-bool HasMomentum(const MomentumSpec& momentum) {
-  return momentum.coefficient != 0 || momentum.dampening != 0;
-}
-
-}  // namespace
-
-ShardSlice::ShardSlice(const Job& job, const Slice& slice)
+ShardSlice::ShardSlice(const Job& job, const Slice& slice, int64_t step)
     : job_(job),
       slice_(slice),
       buffers_(slice.size()),
-      velocity_(HasMomentum(job.momentum) ? slice.size() : 0),
+      present_{slice, step, nullptr},
       staged_(job.gradients_per_step),
-      seen_(job.gradients_per_step) {
+      seen_(job.gradients_per_step) {}
+
+ShardSlice::ShardSlice(const Job& job, const Slice& slice) : ShardSlice(job, slice, 0) {
+  state_.resize(StateNames(job).size(), std::vector<float>(slice.size()));
   Buffer initial = buffers_.Take();
   DrawInitialWeights(job.model.tensors[slice.tensor], job.seed, slice.begin,
                      absl::MakeSpan(*initial));
-  present_ = {slice_, 0, std::move(initial)};
+  present_.values = std::move(initial);
   if (job.EvaluatesAt(0)) evaluated_ = present_;
 }
 
+ShardSlice::ShardSlice(const Job& job, int64_t step, SliceContent content)
+    : ShardSlice(job, content.slice, step) {
+  state_ = std::move(content.state);
+  present_.values = std::move(content.weights);
+  if (job.EvaluatesAt(step)) evaluated_ = present_;
+}
+
 absl::StatusOr<ShardSlice::StageResult> ShardSlice::Stage(int64_t step, int32_t slot,
-                                                          Buffer gradient) {
+                                                          Buffer gradient, bool keep) {
   absl::MutexLock lock(&mutex_);
   if (step > present_.step) {
     return absl::FailedPreconditionError(
@@ -41,6 +45,7 @@ absl::StatusOr<ShardSlice::StageResult> ShardSlice::Stage(int64_t step, int32_t 
   seen_[slot] = true;
   staged_[slot] = std::move(gradient);
   ++staged_count_;
+  keeps_ |= keep;
   return staged_count_ == job_.gradients_per_step ? StageResult::kComplete : StageResult::kStaged;
 }
 
@@ -56,6 +61,11 @@ std::vector<Buffer> ShardSlice::TakeStaged() {
   return gradients;
 }
 
+bool ShardSlice::keeps() const {
+  absl::MutexLock lock(&mutex_);
+  return keeps_;
+}
+
 void ShardSlice::Publish(Buffer next) {
   std::vector<std::shared_ptr<PullSink>> sinks;
   Snapshot published;
@@ -65,6 +75,7 @@ void ShardSlice::Publish(Buffer next) {
     if (job_.EvaluatesAt(present_.step)) evaluated_ = present_;
     std::fill(seen_.begin(), seen_.end(), false);
     staged_count_ = 0;
+    keeps_ = false;
     published = present_;
     std::erase_if(waiters_, [&](const Waiter& waiter) {
       if (waiter.step > published.step) return false;

@@ -17,6 +17,7 @@
 #include "common/job.h"
 #include "common/partition.h"
 #include "server/buffer_pool.h"
+#include "server/slice_content.h"
 
 namespace percentdelta {
 
@@ -38,11 +39,14 @@ class PullSink {
 };
 
 // Thread-safe. The life of a step: Stage for each slot, in any order; after the last one exactly
-// one caller is told kComplete and owns the update: TakeStaged, velocity, Publish.
+// one caller is told kComplete and owns the update: TakeStaged, state, Publish.
 class ShardSlice {
  public:
   // At step 0 with the job's initial weights. `job` must outlive the slice.
   ShardSlice(const Job& job, const Slice& slice);
+
+  // At `step` with what a checkpoint kept of it.
+  ShardSlice(const Job& job, int64_t step, SliceContent content);
 
   const Slice& slice() const { return slice_; }
 
@@ -55,8 +59,10 @@ class ShardSlice {
     kComplete,   // staged, and it was the last one of the step
   };
 
-  // kFailedPrecondition: the slice has not reached `step`. `slot` must be of the job.
-  absl::StatusOr<StageResult> Stage(int64_t step, int32_t slot, Buffer gradient);
+  // kFailedPrecondition: the slice has not reached `step`. `slot` must be of the job. `keep`: the
+  // weights that this step leads to are to become a checkpoint's.
+  absl::StatusOr<StageResult> Stage(int64_t step, int32_t slot, Buffer gradient,
+                                    bool keep = false);
 
   // Whether the gradient is staged or applied.
   bool Has(int64_t step, int32_t slot) const;
@@ -64,8 +70,12 @@ class ShardSlice {
   // The present step's gradients in slot order, for the update's owner.
   std::vector<Buffer> TakeStaged();
 
-  // Of the update's owner alone: momentum, one value an entry. Empty if the job has none.
-  absl::Span<float> velocity() { return absl::MakeSpan(velocity_); }
+  // Whether any gradient of the present step came with `keep`, for the update's owner.
+  bool keeps() const;
+
+  // Of the update's owner alone: what the update keeps, an array for each of StateNames(job), in
+  // their order, with one value for each entry of the slice.
+  absl::Span<std::vector<float>> state() { return absl::MakeSpan(state_); }
 
   // Ends the present step with new weights. Hands them to the pulls that wait for them.
   void Publish(Buffer next);
@@ -84,6 +94,8 @@ class ShardSlice {
   void Close(const absl::Status& reason);
 
  private:
+  ShardSlice(const Job& job, const Slice& slice, int64_t step);
+
   struct Waiter {
     int64_t step;
     std::weak_ptr<PullSink> sink;
@@ -91,8 +103,8 @@ class ShardSlice {
 
   const Job& job_;
   const Slice slice_;
-  BufferPool buffers_;           // self-synchronised
-  std::vector<float> velocity_;  // of the update's owner
+  BufferPool buffers_;                     // self-synchronised
+  std::vector<std::vector<float>> state_;  // of the update's owner
 
   mutable absl::Mutex mutex_;
   Snapshot present_ ABSL_GUARDED_BY(mutex_);
@@ -101,6 +113,7 @@ class ShardSlice {
   std::vector<Buffer> staged_ ABSL_GUARDED_BY(mutex_);  // by slot; null: not there yet
   std::vector<bool> seen_ ABSL_GUARDED_BY(mutex_);      // by slot; stays set during the update
   int32_t staged_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool keeps_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<Waiter> waiters_ ABSL_GUARDED_BY(mutex_);
   absl::Status closed_ ABSL_GUARDED_BY(mutex_);
 };

@@ -12,10 +12,14 @@
 //  5. The norms of a whole tensor are its block sums added in block order. A tensor that is split
 //     sends its slice's block sums to the tensor's home (NormReducer, over ReduceNorms), which adds
 //     those of all slices in that same order: the bits do not depend on the split.
-//  6. Apply() changes the weights into a fresh buffer, block by block on all threads (phase 2).
+//  6. Apply() changes the weights into a fresh buffer, block by block on all threads (phase 2). If
+//     the step it leads to is to become a checkpoint, Keep() holds on to that buffer and to a copy of
+//     the optimizer's state; when all slices have done so, they go to the writer.
 //  7. Publish() makes that buffer the slice's weights at step + 1; pulls that wait for it are
 //     handed it by reference, and the slice takes the gradients of the next step.
-//  8. The tensor's home reports what the step did to it.
+//  8. The tensor's home reports what the step did to it. Under a rule whose delta is no multiple of
+//     the gradient the shards tell it what their blocks of a split tensor were changed by
+//     (DeltaCollector); nothing waits for that.
 //
 // Slices go their ways independently: there is no barrier but the norms of a split tensor.
 
@@ -23,6 +27,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -43,6 +48,38 @@ void AverageSlots(const std::vector<Buffer>& slots, int64_t begin, int64_t end,
   for (size_t i = 0; i < sums.size(); ++i) mean[i] = static_cast<float>(sums[i] / count);
 }
 
+// What a step did to a tensor, but for what the rule made of the gradient.
+TensorUpdate Describe(const TensorSpec& tensor, const NormSums& norms,
+                      const TensorContext& context) {
+  TensorUpdate report;
+  report.step = context.step;
+  report.tensor = tensor.name;
+  report.layer = std::string(tensor.layer());
+  report.entries = context.entries;
+  report.gradient_l1 = norms.gradient_l1;
+  report.gradient_l2 = std::sqrt(norms.gradient_l2_squared);
+  report.weight_l1 = norms.weight_l1;
+  report.weight_l2 = std::sqrt(norms.weight_l2_squared);
+  report.rate = context.rate;
+  if (norms.weight_l1 > 0) {
+    report.sgd_relative_delta = report.rate * norms.gradient_l1 / norms.weight_l1;
+  }
+  return report;
+}
+
+// Of a rule whose delta is rate * multiplier * g.
+void SetMultiplier(TensorUpdate& report, double multiplier) {
+  report.multiplier = multiplier;
+  report.relative_delta = multiplier * report.sgd_relative_delta;
+}
+
+// Of another.
+void SetDelta(TensorUpdate& report, double delta_l1) {
+  const double sgd_l1 = report.rate * report.gradient_l1;
+  report.multiplier = sgd_l1 > 0 ? delta_l1 / sgd_l1 : 0;
+  report.relative_delta = report.weight_l1 > 0 ? delta_l1 / report.weight_l1 : 0;
+}
+
 }  // namespace
 
 struct ShardState::Update {
@@ -50,16 +87,33 @@ struct ShardState::Update {
   ShardSlice* slice = nullptr;
   Snapshot present;
   Buffer gradient;
-  NormSums norms;
+  NormSums norms;         // of the whole tensor, the gradient's before clipping
+  TensorContext context;  // once the norms are there
+  AsyncSpan reducing;     // of a split tensor's norms
+
+  TraceSubject subject() const {
+    return {.step = present.step, .tensor = state->job().model.tensors[present.slice.tensor].name};
+  }
 };
 
 ShardState::ShardState(Options options)
     : options_(std::move(options)),
       partition_(options_.job.model, options_.shards),
       optimizer_(MakeOptimizer(options_.job.optimizer.rule)),
-      reducer_(options_.job.model, partition_, options_.shard) {
-  for (const Slice& slice : partition_.slices_of_shard(options_.shard)) {
-    slices_.push_back(std::make_unique<ShardSlice>(options_.job, slice));
+      reducer_(options_.job.model, partition_, options_.shard, options_.begin.step) {
+  for (SliceContent& content : options_.begin.slices) {
+    slices_.push_back(
+        std::make_unique<ShardSlice>(options_.job, options_.begin.step, std::move(content)));
+  }
+  if (slices_.empty()) {
+    for (const Slice& slice : partition_.slices_of_shard(options_.shard)) {
+      slices_.push_back(std::make_unique<ShardSlice>(options_.job, slice));
+    }
+  }
+  if (!optimizer_->scales_gradient()) {
+    collector_ =
+        std::make_unique<DeltaCollector>(options_.job.model, partition_, options_.shard,
+                                         options_.begin.step);
   }
 }
 
@@ -79,8 +133,8 @@ absl::StatusOr<ShardSlice*> ShardState::FindSlice(absl::string_view tensor) cons
 
 absl::Status ShardState::CheckSlot(int64_t step, int32_t slot) const {
   if (slot < 0 || slot >= job().gradients_per_step) {
-    return absl::OutOfRangeError(absl::StrCat("slot: expected 0..", job().gradients_per_step - 1,
-                                              ", got ", slot));
+    return absl::OutOfRangeError(
+        absl::StrCat("slot: expected 0..", job().gradients_per_step - 1, ", got ", slot));
   }
   if (step < 0 || step >= job().max_steps) {
     return absl::OutOfRangeError(
@@ -90,8 +144,9 @@ absl::Status ShardState::CheckSlot(int64_t step, int32_t slot) const {
 }
 
 absl::StatusOr<bool> ShardState::Stage(ShardSlice& slice, int64_t step, int32_t slot,
-                                       Buffer gradient) {
-  absl::StatusOr<ShardSlice::StageResult> result = slice.Stage(step, slot, std::move(gradient));
+                                       Buffer gradient, bool keep) {
+  absl::StatusOr<ShardSlice::StageResult> result =
+      slice.Stage(step, slot, std::move(gradient), keep);
   if (!result.ok()) return result.status();
   if (*result == ShardSlice::StageResult::kComplete) {
     options_.pool->Schedule([self = shared_from_this(), &slice] { self->Reduce(slice); });
@@ -110,27 +165,34 @@ void ShardState::Reduce(ShardSlice& slice) {
   update->gradient = slots.size() == 1 ? slots.front() : slice.TakeBuffer();
   BlockSums sums{range.tensor, update->present.step, range.first_block(), {}};
   sums.blocks.resize(range.blocks());
-  options_.pool->ParallelFor(range.blocks(), [&](int64_t block) {
-    const int64_t begin = block * kBlockEntries;
-    const int64_t end = std::min(begin + kBlockEntries, range.size());
-    const absl::Span<float> gradient =
-        absl::MakeSpan(*update->gradient).subspan(begin, end - begin);
-    if (slots.size() > 1) AverageSlots(slots, begin, end, gradient);
-    sums.blocks[block] = BlockNorms(
-        gradient, absl::MakeConstSpan(*update->present.values).subspan(begin, end - begin),
-        optimizer_->epsilon());
-  });
+  {
+    const TraceSpan span(tracer(), "phase 1", update->subject());
+    options_.pool->ParallelFor(range.blocks(), [&](int64_t block) {
+      const int64_t begin = block * kBlockEntries;
+      const int64_t end = std::min(begin + kBlockEntries, range.size());
+      const absl::Span<float> gradient =
+          absl::MakeSpan(*update->gradient).subspan(begin, end - begin);
+      if (slots.size() > 1) AverageSlots(slots, begin, end, gradient);
+      sums.blocks[block] = BlockNorms(
+          gradient, absl::MakeConstSpan(*update->present.values).subspan(begin, end - begin),
+          optimizer_->epsilon());
+    });
+  }
 
+  options_.faults.Pass("phase");
   if (partition_.slices_of_tensor(range.tensor).size() == 1) {
     update->norms = AddBlocks(sums.blocks);
     return Apply(*update);
   }
   const NormsCallback apply = [update](const absl::StatusOr<NormSums>& norms) {
     if (!norms.ok()) return;  // the generation has ended
+    update->reducing.End();
     update->norms = *norms;
     ShardState& self = *update->state;
     self.options_.pool->Schedule([update] { update->state->Apply(*update); });
   };
+  options_.faults.Pass("reduce_norms");
+  update->reducing = AsyncSpan(tracer(), "reduce norms", update->subject());
   const int home = partition_.home(range.tensor);
   if (home == shard()) {
     reducer_.Contribute(sums, apply);
@@ -140,45 +202,85 @@ void ShardState::Reduce(ShardSlice& slice) {
 }
 
 void ShardState::Apply(Update& update) {
+  const TraceSpan span(tracer(), "phase 2", update.subject());
   const Slice& range = update.present.slice;
-  const TensorContext context{
-      job().optimizer.learning_rate * Decay(job().schedule, update.present.step), update.norms,
-      job().model.tensors[range.tensor].size()};
+  update.context = UpdateContext(job(), update.present.step,
+                                 job().model.tensors[range.tensor].size(), update.norms);
   Buffer next = update.slice->TakeBuffer();
-  const absl::Span<float> velocity = update.slice->velocity();
+  const absl::Span<std::vector<float>> state = update.slice->state();
+  std::vector<double> deltas(range.blocks());
   options_.pool->ParallelFor(range.blocks(), [&](int64_t block) {
     const int64_t begin = block * kBlockEntries;
     const int64_t count = std::min(kBlockEntries, range.size() - begin);
-    UpdateEntries(*optimizer_, job().momentum, context,
-                  absl::MakeConstSpan(*update.gradient).subspan(begin, count),
-                  absl::MakeConstSpan(*update.present.values).subspan(begin, count),
-                  velocity.empty() ? velocity : velocity.subspan(begin, count),
-                  absl::MakeSpan(*next).subspan(begin, count));
+    deltas[block] =
+        UpdateEntries(*optimizer_, job(), update.context,
+                      absl::MakeConstSpan(*update.gradient).subspan(begin, count),
+                      absl::MakeConstSpan(*update.present.values).subspan(begin, count),
+                      StateRange(state, begin, count), absl::MakeSpan(*next).subspan(begin, count));
   });
+  if (update.slice->keeps()) Keep(update, next);
   update.slice->Publish(std::move(next));
-  if (partition_.home(range.tensor) == shard()) Report(update);
+  if (options_.report) Report(update, std::move(deltas));
 }
 
-void ShardState::Report(const Update& update) const {
-  if (!options_.report) return;
-  const TensorSpec& tensor = job().model.tensors[update.present.slice.tensor];
-  const NormSums& norms = update.norms;
-  TensorUpdate report;
-  report.step = update.present.step;
-  report.tensor = tensor.name;
-  report.layer = std::string(tensor.layer());
-  report.entries = tensor.size();
-  report.gradient_l1 = norms.gradient_l1;
-  report.gradient_l2 = std::sqrt(norms.gradient_l2_squared);
-  report.weight_l1 = norms.weight_l1;
-  report.weight_l2 = std::sqrt(norms.weight_l2_squared);
-  report.rate = job().optimizer.learning_rate * Decay(job().schedule, report.step);
-  report.multiplier = optimizer_->Multiplier(norms, report.entries);
-  if (norms.weight_l1 > 0) {
-    report.sgd_relative_delta = report.rate * norms.gradient_l1 / norms.weight_l1;
-    report.relative_delta = report.multiplier * report.sgd_relative_delta;
+void ShardState::Keep(const Update& update, const Buffer& next) {
+  if (!options_.keep) return;
+  const TraceSpan span(tracer(), "keep", update.subject());
+  SliceContent content;
+  content.slice = update.present.slice;
+  content.weights = next;
+  for (const std::vector<float>& array : update.slice->state()) content.state.push_back(array);
+  const int64_t step = update.present.step + 1;
+  ShardContent whole;
+  {
+    absl::MutexLock lock(&kept_mutex_);
+    ShardContent& kept = kept_[step];
+    kept.slices.push_back(std::move(content));
+    if (kept.slices.size() < slices_.size()) return;
+    whole = std::move(kept);
+    kept_.erase(step);
   }
-  options_.report(report);
+  std::sort(whole.slices.begin(), whole.slices.end(),
+            [](const SliceContent& a, const SliceContent& b) {
+              return a.slice.tensor < b.slice.tensor;
+            });
+  whole.generation = generation();
+  whole.step = step;
+  options_.keep(std::move(whole));
+}
+
+void ShardState::Report(const Update& update, std::vector<double> deltas) {
+  const Slice& range = update.present.slice;
+  const int home = partition_.home(range.tensor);
+  DeltaSums sums{range.tensor, update.present.step, range.first_block(), std::move(deltas)};
+  if (home != shard()) {
+    if (collector_) options_.collect_at(home, sums);
+    return;
+  }
+  TensorUpdate report = Describe(job().model.tensors[range.tensor], update.norms, update.context);
+  if (!collector_) {
+    SetMultiplier(report, optimizer_->Multiplier(update.context) * update.context.gradient_scale);
+    options_.report(report);
+  } else if (partition_.slices_of_tensor(range.tensor).size() == 1) {
+    SetDelta(report, std::accumulate(sums.blocks.begin(), sums.blocks.end(), 0.0));
+    options_.report(report);
+  } else {
+    collector_->Open(sums, [this, report = std::move(report)](double delta_l1) mutable {
+      SetDelta(report, delta_l1);
+      options_.report(report);
+    });
+  }
+}
+
+absl::Status ShardState::Collect(const DeltaSums& sums) {
+  if (!collector_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("tensor ", job().model.tensors[sums.tensor].name,
+                     ": expected no sums of deltas under the job's rule, got some"));
+  }
+  const absl::StatusOr<ShardSlice*> own = FindSlice(job().model.tensors[sums.tensor].name);
+  if (!own.ok()) return own.status();
+  return collector_->Contribute(sums, (*own)->present().step);
 }
 
 absl::Status ShardState::Pull(int64_t step, const std::shared_ptr<PullSink>& sink) {

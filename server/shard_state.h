@@ -9,18 +9,25 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "common/fault_point.h"
 #include "common/job.h"
 #include "common/partition.h"
 #include "common/statistics.h"
 #include "common/thread_pool.h"
+#include "common/trace.h"
+#include "server/delta_collector.h"
 #include "server/norm_reducer.h"
 #include "server/shard_slice.h"
+#include "server/slice_content.h"
 #include "server/update/optimizer.h"
 
 namespace percentdelta {
@@ -41,16 +48,30 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
     // with an error once it has given up. Must not block. Needed with more than one shard.
     std::function<void(int home, const BlockSums& sums, NormsCallback done)> reduce_at;
 
+    // Where the generation begins: this shard's slices at a step, in the partition's order. Without
+    // slices: at step 0 with the job's initial weights.
+    ShardContent begin;
+
+    // Takes what the shard is at a step that is to be kept. Must not block. May be empty.
+    std::function<void(ShardContent content)> keep;
+
+    // Hands what a step changed a slice by to the tensor's home on another shard. Must not block.
+    // Needed with more than one shard.
+    std::function<void(int home, const DeltaSums& sums)> collect_at;
+
     // Takes what a step did to a tensor whose home is here. Must not block. May be empty.
     std::function<void(const TensorUpdate& update)> report;
+
+    FaultPoints faults;
+    Tracer tracer;
   };
 
-  // At step 0 with the job's initial weights.
   explicit ShardState(Options options);
 
   const Job& job() const { return options_.job; }
   uint64_t generation() const { return options_.generation; }
   int shard() const { return options_.shard; }
+  const Tracer& tracer() const { return options_.tracer; }
   const std::vector<std::unique_ptr<ShardSlice>>& slices() const { return slices_; }
 
   // This shard's slice of the tensor. kNotFound: no such tensor, or none of it here.
@@ -62,7 +83,9 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
 
   // Takes a slice's whole gradient (finite, of the slice's size); the last one of a step starts
   // the update. Returns whether it was new.
-  absl::StatusOr<bool> Stage(ShardSlice& slice, int64_t step, int32_t slot, Buffer gradient);
+  // `keep`: see ShardSlice::Stage.
+  absl::StatusOr<bool> Stage(ShardSlice& slice, int64_t step, int32_t slot, Buffer gradient,
+                             bool keep = false);
 
   // Delivers every slice at exactly `step` to the sink, each as it gets there.
   //   kOutOfRange          a step before 0 or after the job's last
@@ -71,6 +94,10 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
 
   // For ReduceNorms calls of other shards.
   NormReducer& reducer() { return reducer_; }
+
+  // The same, of deltas (DeltaCollector::Contribute). kFailedPrecondition also: the job's rule
+  // scales the gradient, so that nobody has to tell.
+  absl::Status Collect(const DeltaSums& sums);
 
   // The step of the slice that is furthest behind.
   int64_t step() const;
@@ -83,14 +110,23 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
 
   void Reduce(ShardSlice& slice);
   void Apply(Update& update);
-  void Report(const Update& update) const;
+  void Keep(const Update& update, const Buffer& next);
 
-  const Options options_;
+  // Says at the tensor's home what the step did; `deltas` are the sums of |delta| of the slice's
+  // blocks, which count for rules that do not scale the gradient.
+  void Report(const Update& update, std::vector<double> deltas);
+
+  Options options_;  // constant after construction
   const Partition partition_;
   const std::unique_ptr<const Optimizer> optimizer_;
   std::vector<std::unique_ptr<ShardSlice>> slices_;  // the vector is constant; slices are self-
                                                      // synchronised
   NormReducer reducer_;                              // self-synchronised
+  std::unique_ptr<DeltaCollector> collector_;        // self-synchronised; null: the rule scales
+                                                     // the gradient
+
+  absl::Mutex kept_mutex_;
+  std::map<int64_t, ShardContent> kept_ ABSL_GUARDED_BY(kept_mutex_);  // not all slices there yet
 };
 
 }  // namespace percentdelta

@@ -12,12 +12,22 @@ namespace percentdelta {
 StatisticsRing::StatisticsRing(const Job& job, int64_t capacity)
     : job_(job), model_(job.model), capacity_(capacity) {}
 
-void StatisticsRing::Begin(uint64_t generation) {
+void StatisticsRing::Begin(uint64_t generation, int64_t step,
+                           const std::vector<StepStatistics>& known) {
   absl::MutexLock lock(&mutex_);
   generation_ = generation;
   rows_.clear();
   newest_ = -1;
+  first_ = step;
   ended_.reset();
+  for (const StepStatistics& each : known) {
+    // Of this job, in its order, as a checkpoint has them: others are not taken.
+    if (each.step < 0 || each.step >= step || each.updates.size() != model_.tensors.size()) continue;
+    rows_[each.step] = {each.updates, each.updates.size()};
+    newest_ = std::max(newest_, each.step);
+    first_ = std::min(first_, each.step);
+  }
+  if (step == job_.max_steps) ended_ = absl::OkStatus();
 }
 
 absl::Status StatisticsRing::Add(uint64_t generation, const TensorUpdate& update) {
@@ -47,17 +57,26 @@ absl::Status StatisticsRing::Add(uint64_t generation, const TensorUpdate& update
     rows_.erase(rows_.begin(), rows_.upper_bound(rows_.rbegin()->first - capacity_));
     if (!whole) return absl::OkStatus();
     newest_ = std::max(newest_, update.step);
-    if (!ended_ && Complete()) ended_ = absl::OkStatus();
+    if (!ended_ && WholeBeforeLocked(job_.max_steps)) ended_ = absl::OkStatus();
   }
   Notify();
   return absl::OkStatus();
 }
 
-bool StatisticsRing::Complete() const {
-  if (newest_ != job_.max_steps - 1) return false;
-  if (static_cast<int64_t>(rows_.size()) != std::min(capacity_, job_.max_steps)) return false;
-  return std::all_of(rows_.begin(), rows_.end(),
-                     [&](const auto& row) { return row.second.present == model_.tensors.size(); });
+bool StatisticsRing::WholeBefore(int64_t step) const {
+  absl::MutexLock lock(&mutex_);
+  return WholeBeforeLocked(step);
+}
+
+bool StatisticsRing::WholeBeforeLocked(int64_t step) const {
+  const int64_t newest = rows_.empty() ? step - 1 : rows_.rbegin()->first;
+  const int64_t first = std::max(first_, newest - capacity_ + 1);
+  int64_t expected = first;
+  for (auto row = rows_.lower_bound(first); row != rows_.end() && row->first < step; ++row) {
+    if (row->first != expected || row->second.present < model_.tensors.size()) return false;
+    ++expected;
+  }
+  return expected >= step;
 }
 
 absl::Status StatisticsRing::CheckLayer(const std::string& layer) const {

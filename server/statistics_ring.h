@@ -34,9 +34,12 @@ class StatisticsRing {
   // `job` must outlive the ring. `capacity` >= 1, in steps.
   StatisticsRing(const Job& job, int64_t capacity);
 
-  // Forgets everything and takes the updates of this generation from now on. Whoever listens goes
-  // on listening.
-  void Begin(uint64_t generation);
+  // Forgets everything but what is `known` of the steps before `step`, and takes the updates of
+  // this generation, which begins there, from now on. Whoever listens goes on listening.
+  void Begin(uint64_t generation, int64_t step = 0, const std::vector<StepStatistics>& known = {});
+
+  // Whether all steps before `step` are whole, as far back as capacity and knowledge go.
+  bool WholeBefore(int64_t step) const;
 
   // Takes a tensor's update of a step; one that is there already is dropped. The job's last step
   // ends the ring with OK, once no step before it is missing.
@@ -69,7 +72,7 @@ class StatisticsRing {
     size_t present = 0;
   };
 
-  bool Complete() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  bool WholeBeforeLocked(int64_t step) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   void Notify();
 
   const Job& job_;
@@ -80,6 +83,7 @@ class StatisticsRing {
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<int64_t, Row> rows_ ABSL_GUARDED_BY(mutex_);  // by step
   int64_t newest_ ABSL_GUARDED_BY(mutex_) = -1;
+  int64_t first_ ABSL_GUARDED_BY(mutex_) = 0;  // the oldest step that can be there
   std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::weak_ptr<StatisticsListener>> listeners_ ABSL_GUARDED_BY(mutex_);
 };

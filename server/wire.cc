@@ -45,6 +45,11 @@ void PointToProto(const ProgressPoint& point, Point& proto) {
   proto.set_seconds(point.seconds);
 }
 
+absl::Status NoTensor(const std::string& name) {
+  return absl::NotFoundError(
+      absl::StrCat("tensor \"", name.substr(0, 100), "\": expected one of the job, got none"));
+}
+
 }  // namespace
 
 NormSums FromProto(const v1::NormSums& proto) {
@@ -97,19 +102,56 @@ void ToProto(const StepStatistics& step, v1::StepStatistics& proto) {
   for (const TensorUpdate& update : step.updates) ToProto(update, *proto.add_updates());
 }
 
-absl::StatusOr<BlockSums> FromProto(const ModelSpec& model, const v1::ReduceNormsRequest& proto) {
+void ToProto(const ProgressPoint& point, v1::TrainingPoint& proto) { PointToProto(point, proto); }
+void ToProto(const ProgressPoint& point, v1::EvaluationPoint& proto) { PointToProto(point, proto); }
+
+absl::StatusOr<BlockSums> NormsFromProto(const ModelSpec& model,
+                                         const v1::ReduceNormsRequest& proto) {
   BlockSums sums{model.Find(proto.tensor()), proto.step(), proto.first_block(), {}};
-  if (sums.tensor < 0) {
-    return absl::NotFoundError(absl::StrCat("tensor \"", proto.tensor().substr(0, 100),
-                                            "\": expected one of the job, got none"));
-  }
+  if (sums.tensor < 0) return NoTensor(proto.tensor());
   for (const v1::NormSums& block : proto.blocks()) sums.blocks.push_back(FromProto(block));
   return sums;
 }
 
+absl::StatusOr<DeltaSums> DeltasFromProto(const ModelSpec& model,
+                                          const v1::ReduceNormsRequest& proto) {
+  DeltaSums sums{model.Find(proto.tensor()), proto.step(), proto.first_block(), {}};
+  if (sums.tensor < 0) return NoTensor(proto.tensor());
+  sums.blocks.assign(proto.deltas().begin(), proto.deltas().end());
+  return sums;
+}
+
 ShardBeat FromProto(const v1::HeartbeatRequest& proto) {
-  return {proto.shard(),       proto.shard_count(), proto.job_hash(), proto.address(),
-          proto.incarnation(), proto.generation()};
+  ShardBeat beat = {proto.shard(),
+                    proto.shard_count(),
+                    proto.job_hash(),
+                    proto.address(),
+                    proto.incarnation(),
+                    proto.generation(),
+                    {},
+                    proto.trouble()};
+  for (const v1::CheckpointPart& part : proto.parts()) {
+    beat.parts.push_back({part.step(), {part.file(), part.bytes(), part.sha256()}, part.error()});
+  }
+  return beat;
+}
+
+void ToProto(const ShardBeat& beat, v1::HeartbeatRequest& proto) {
+  proto.set_shard(beat.shard);
+  proto.set_shard_count(beat.shard_count);
+  proto.set_job_hash(beat.job_hash);
+  proto.set_address(beat.address);
+  proto.set_incarnation(beat.incarnation);
+  proto.set_generation(beat.generation);
+  proto.set_trouble(beat.trouble);
+  for (const CheckpointPart& part : beat.parts) {
+    v1::CheckpointPart& each = *proto.add_parts();
+    each.set_step(part.step);
+    each.set_file(part.file.name);
+    each.set_bytes(part.file.bytes);
+    each.set_sha256(part.file.sha256);
+    each.set_error(part.error);
+  }
 }
 
 LeaseResult FromProto(const v1::CompleteLeaseRequest& proto) {
@@ -140,6 +182,7 @@ void ToProto(const Lease& lease, v1::Lease& proto) {
   proto.set_example_count(lease.example_count);
   proto.set_deadline_ms(absl::ToInt64Milliseconds(lease.deadline));
   proto.set_message(lease.message);
+  proto.set_checkpoint(lease.checkpoint);
 }
 
 void ToProto(const Progress& progress, v1::GetProgressResponse& proto) {
@@ -157,9 +200,18 @@ void ToProto(const Progress& progress, v1::GetProgressResponse& proto) {
   proto.set_failed_leases(progress.failed_leases);
   proto.set_duplicate_results(progress.duplicate_results);
   proto.set_arithmetic(progress.arithmetic);
-  for (const ProgressPoint& point : progress.training) PointToProto(point, *proto.add_training());
+  proto.set_speculative_leases(progress.speculative_leases);
+  if (progress.checkpoint) {
+    v1::CheckpointState& checkpoint = *proto.mutable_checkpoint();
+    checkpoint.set_step(progress.checkpoint->step);
+    checkpoint.set_under_way(progress.checkpoint->under_way);
+    checkpoint.set_failures(progress.checkpoint->failures);
+    checkpoint.set_error(progress.checkpoint->error);
+    checkpoint.set_skipped(progress.checkpoint->skipped);
+  }
+  for (const ProgressPoint& point : progress.training) ToProto(point, *proto.add_training());
   for (const ProgressPoint& point : progress.evaluations) {
-    PointToProto(point, *proto.add_evaluations());
+    ToProto(point, *proto.add_evaluations());
   }
 }
 

@@ -15,6 +15,7 @@
 #include "common/address.h"
 #include "common/command_line.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "worker/data/idx.h"
 #include "worker/kernels/select.h"
 #include "worker/worker.h"
@@ -26,6 +27,11 @@ ABSL_FLAG(int, threads, 0, "threads that compute gradients; 0: one a core");
 ABSL_FLAG(std::string, isa, "",
           "x86-64-v2, x86-64-v3 or x86-64-v4; empty: the best of this processor. All workers of "
           "a cluster must compute with the same");
+ABSL_FLAG(std::string, trace, "",
+          "file for a timeline in the Chrome trace format (ui.perfetto.dev); empty: none");
+ABSL_FLAG(std::string, fail_at, "",
+          "for tests: POINT[:COUNT[:stop]] kills this process at the COUNT-th passing of pull or push, "
+          "or stops it");
 ABSL_FLAG(absl::Duration, give_up_after, absl::Minutes(10),
           "how long the cluster may be out of reach");
 
@@ -50,10 +56,15 @@ absl::Status CheckFlags() {
     return absl::InvalidArgumentError(
         absl::StrCat("--threads: expected at least 0, got ", threads));
   }
+  const absl::StatusOr<FaultPoints> faults =
+      FaultPoints::Parse(absl::GetFlag(FLAGS_fail_at), {"pull", "push"});
+  if (!faults.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("--fail_at: ", faults.status().message()));
+  }
   const absl::StatusOr<const Kernels*> kernels = SelectKernels(absl::GetFlag(FLAGS_isa));
-  return kernels.ok() ? absl::OkStatus()
-                      : absl::InvalidArgumentError(
-                            absl::StrCat("--isa: ", kernels.status().message()));
+  return kernels.ok()
+             ? absl::OkStatus()
+             : absl::InvalidArgumentError(absl::StrCat("--isa: ", kernels.status().message()));
 }
 
 int Run() {
@@ -76,6 +87,13 @@ int Run() {
   options.isa = absl::GetFlag(FLAGS_isa);
   options.give_up_after = absl::GetFlag(FLAGS_give_up_after);
   options.log = MakeLogger(absl::StrCat("worker-", options.name));
+  options.faults = *FaultPoints::Parse(absl::GetFlag(FLAGS_fail_at), {"pull", "push"});
+  if (const std::string trace = absl::GetFlag(FLAGS_trace); !trace.empty()) {
+    absl::StatusOr<std::shared_ptr<Trace>> opened = Trace::Open(trace);
+    if (!opened.ok()) return Fail(opened.status());
+    options.trace = *std::move(opened);
+  }
+  const std::shared_ptr<Trace> trace = options.trace;
   const Logger log = options.log;
 
   Worker worker(std::move(options));
@@ -84,6 +102,9 @@ int Run() {
     worker.Stop();
   }).detach();
   const absl::Status status = worker.Run();
+  if (trace != nullptr) {
+    if (absl::Status closed = trace->Close(); !closed.ok()) log->warn("{}", closed.message());
+  }
   log->info("stopped");
   // At once: the detached thread still waits for a signal, and looks at the worker.
   const int code = status.ok() ? 0 : Fail(status);
@@ -95,6 +116,7 @@ int Run() {
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
+  percentdelta::KeepFreedMemory();
   const std::vector<std::string> rest = percentdelta::ParseCommandLine(
       argc, argv,
       "Worker: computes gradients for a cluster until the training is finished.\n"

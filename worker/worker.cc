@@ -10,7 +10,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "client/pull.h"
 #include "client/push.h"
 #include "common/clock.h"
 
@@ -39,10 +38,48 @@ absl::Duration TransferDeadline(const Lease& lease) {
   return std::max(lease.deadline, kTransferDeadline);
 }
 
+// The time between a computation's hooks: waiting for weights, a layer forward, a gradient made.
+class LayerTrace {
+ public:
+  LayerTrace(const Tracer& tracer, const ModelSpec& model, const TraceSubject& subject)
+      : laps_(tracer), model_(model), subject_(subject) {}
+
+  void Await(int tensor) {
+    if (model_.tensors[tensor].layer() != layer_) EndForward();
+  }
+
+  void Came(int tensor) {
+    laps_.End("await weights", Of(tensor));
+    layer_ = model_.tensors[tensor].layer();
+  }
+
+  void Made(int tensor) {
+    EndForward();
+    laps_.End("backward", Of(tensor));
+  }
+
+ private:
+  TraceSubject Of(int tensor) const {
+    TraceSubject subject = subject_;
+    subject.tensor = model_.tensors[tensor].name;
+    return subject;
+  }
+
+  void EndForward() {
+    if (!layer_.empty()) laps_.End(absl::StrCat("forward ", layer_), subject_);
+    layer_ = {};
+  }
+
+  TraceLaps laps_;
+  const ModelSpec& model_;
+  const TraceSubject subject_;
+  absl::string_view layer_;  // that is being computed forward; empty: none
+};
+
 absl::Status CheckCount(absl::string_view what, int64_t expected, int64_t got) {
   if (expected == got) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "data: expected ", expected, " ", what, " examples as the job says, got ", got));
+  return absl::InvalidArgumentError(
+      absl::StrCat("data: expected ", expected, " ", what, " examples as the job says, got ", got));
 }
 
 }  // namespace
@@ -52,8 +89,10 @@ Worker::Worker(Options options)
         if (options.log == nullptr) options.log = MakeSilentLogger();
         return std::move(options);
       }()),
+      tracer_(options_.trace, absl::StrCat("worker ", options_.name)),
       pool_(options_.threads > 0 ? options_.threads
-                                 : std::max(1U, std::thread::hardware_concurrency())) {
+                                 : std::max(1U, std::thread::hardware_concurrency())),
+      renewer_(MakeCoordinatorStub(options_.coordinator, kCallDeadline), options_.name) {
   RetryPolicy policy;
   policy.give_up_after = options_.give_up_after;
   policy.stopped = [this] { return stopped_.load(); };
@@ -74,32 +113,40 @@ absl::Status Worker::CheckData(const Job& job) const {
 
 absl::Status Worker::Enter() {
   bool said = false;
+  const SteadyClock clock;
+  const absl::Duration begin = clock.Now();
   while (!stopped_) {
     absl::StatusOr<ClusterJob> cluster = coordinator_->GetJob();
     if (!cluster.ok()) return cluster.status();
     if (cluster->generation == 0) {
       if (!said) options_.log->info("waiting for shards");
       said = true;
+      if (clock.Now() - begin > options_.give_up_after) {
+        return absl::UnavailableError(absl::StrCat("the coordinator at ", options_.coordinator,
+                                                   " answers, but shards are"
+                                                   " missing since ",
+                                                   absl::FormatDuration(options_.give_up_after)));
+      }
       absl::SleepFor(kGatheringPause);
       continue;
     }
     if (model_ != nullptr && cluster->job_hash != cluster_.job_hash) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("the cluster has begun another job: expected ",
-                       cluster_.job_hash.substr(0, 12), ", got ", cluster->job_hash.substr(0, 12),
-                       "; start the worker anew"));
+      return absl::FailedPreconditionError(absl::StrCat(
+          "the cluster has begun another job: expected ", cluster_.job_hash.substr(0, 12), ", got ",
+          cluster->job_hash.substr(0, 12), "; start the worker anew"));
     }
     const Job& job = cluster->job;
     if (model_ == nullptr) {
       if (absl::Status status = CheckData(job); !status.ok()) return status;
-      absl::StatusOr<std::unique_ptr<Model>> model =
-          MakeModel(job.model, {&pool_, options_.isa});
+      absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(job.model, {&pool_, options_.isa});
       if (!model.ok()) return model.status();
       model_ = *std::move(model);
       batches_ = std::make_unique<BatchSource>(job.seed, job.data.training_examples);
     }
+    weights_.reset();  // before the channels it pulls from
     channels_ =
         std::make_unique<ShardChannels>(job.model, cluster->generation, cluster->shard_addresses);
+    weights_ = std::make_unique<WeightSource>(*channels_, kTransferDeadline, tracer_);
     cluster_ = *std::move(cluster);
     options_.log->info("joined generation={} shards={} job={} arithmetic={} threads={}",
                        cluster_.generation, channels_->shards(), cluster_.job.name,
@@ -129,11 +176,12 @@ absl::Status Worker::Run() {
     if (lease->generation != cluster_.generation) status = Enter();
     if (!status.ok()) break;
     LeaseResult result;
-    const absl::Status performed = lease->kind == Lease::Kind::kTrain
-                                       ? Train(*lease, result)
-                                       : Evaluate(*lease, result);
+    renewer_.Begin(*lease);
+    const absl::Status performed =
+        lease->kind == Lease::Kind::kTrain ? Train(*lease, result) : Evaluate(*lease, result);
+    renewer_.End();
     lease = Report(*lease, performed, std::move(result));
-    if (!lease.ok()) status = lease.status();
+    status = lease.ok() ? CheckReach(performed) : lease.status();
   }
   if (!stopped_) return status;
   // What came with the last answer is handed back, so that nobody has to wait for its deadline.
@@ -144,6 +192,7 @@ absl::Status Worker::Run() {
 }
 
 absl::StatusOr<Lease> Worker::NextLease() {
+  const TraceSpan span(tracer_, "acquire lease", {});
   return coordinator_->AcquireLease(options_.name, model_->arithmetic(), kLongestWait);
 }
 
@@ -164,11 +213,26 @@ absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& sta
                          lease.slot, !result.not_at_fault, status.message());
     }
     if (!stopped_) PauseAfterFailure();
+    if (absl::IsUnavailable(status)) channels_->ConnectAgain();
   }
+  const TraceSpan span(tracer_, "complete lease", {.step = lease.step, .slot = lease.slot});
   absl::StatusOr<Lease> next = coordinator_->CompleteLease(result);
   // Of another generation by now: the lease is void, and so is its result.
   if (!next.ok() && absl::IsFailedPrecondition(next.status())) return Lease{};
   return next;
+}
+
+absl::Status Worker::CheckReach(const absl::Status& performed) {
+  if (!IsPassing(performed)) {
+    unreached_since_.reset();
+    return absl::OkStatus();
+  }
+  const absl::Duration now = SteadyClock().Now();
+  if (!unreached_since_) unreached_since_ = now;
+  if (now - *unreached_since_ <= options_.give_up_after) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("a part of the cluster has been out of reach for ",
+                                             absl::FormatDuration(options_.give_up_after),
+                                             "; the last error: ", performed.message()));
 }
 
 void Worker::PauseAfterFailure() {
@@ -190,33 +254,62 @@ std::shared_ptr<TensorValues> Worker::TakeGradient() {
   return fresh;
 }
 
+void Worker::Gather(const BatchId& batch) {
+  if (gathered_ == batch) return;
+  const TraceSpan span(tracer_, "gather batch", {});
+  const absl::Span<const int64_t> examples =
+      batches_->Examples(batch.epoch, batch.batch_index, cluster_.job.batch_size);
+  GatherBatch(*options_.training_set, examples, batch_);
+  gathered_ = batch;
+}
+
 absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
+  const Job& job = cluster_.job;
+  const TraceSubject subject = {.step = lease.step, .slot = lease.slot};
+  const TraceSpan span(tracer_, "train", subject);
   const SteadyClock clock;
   const absl::Duration begin = clock.Now();
-  WeightPull pull(*channels_, lease.step, TransferDeadline(lease), weights_);
-  const absl::Span<const int64_t> examples = batches_->Examples(
-      lease.batch.epoch, lease.batch.batch_index, cluster_.job.batch_size);
-  GatherBatch(*options_.training_set, examples, batch_);
+  weights_->Turn(lease.step);
+  Gather(lease.batch);
+  batch_.random_key = GradientKey(job.seed, lease.step, lease.slot);
 
   const std::shared_ptr<TensorValues> gradient = TakeGradient();
-  GradientPush push(*channels_, lease.step, lease.slot, TransferDeadline(lease), gradient);
+  GradientPush push(*channels_, {lease.step, lease.slot, lease.checkpoint}, TransferDeadline(lease),
+                    gradient, tracer_);
+  LayerTrace layers(tracer_, job.model, subject);
   TensorHooks hooks;
   hooks.await_weights = [&](int tensor) {
+    layers.Await(tensor);
     const absl::Duration before = clock.Now();
-    absl::Status status = pull.AwaitTensor(tensor);
+    absl::Status status = weights_->Await(tensor);
     result.pull += clock.Now() - before;
+    renewer_.Progress();
+    if (tensor == 0) options_.faults.Pass("pull");
+    layers.Came(tensor);
     return status;
   };
-  hooks.gradient_ready = [&](int tensor) { push.Ready(tensor); };
-  const absl::StatusOr<BatchResult> batch = model_->Gradient(weights_, batch_, hooks, *gradient);
+  hooks.gradient_ready = [&](int tensor) {
+    push.Ready(tensor);
+    renewer_.Progress();
+    if (tensor == 0) options_.faults.Pass("push");
+    layers.Made(tensor);
+    // The next lease is not known yet, but its step is all but certain.
+    if (lease.step + 1 < job.max_steps) weights_->Prefetch(lease.step + 1);
+  };
+  const absl::StatusOr<BatchResult> batch =
+      model_->Gradient(weights_->weights(), batch_, hooks, *gradient);
   if (!batch.ok()) return batch.status();
   const absl::Duration computed = clock.Now();
   result.compute = computed - begin - result.pull;
   if (!std::isfinite(batch->loss_sum)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the loss of step ", lease.step, " is not finite: the training diverges;"
+        absl::StrCat("the loss of step ", lease.step,
+                     " is not finite: the training diverges;"
                      " take a smaller learning rate, or dampen the momentum"));
   }
+  // While the last values travel: if slots do not change hands, the next batch.
+  if (lease.step + 1 < job.max_steps) Gather(BatchOf(job, lease.step + 1, lease.slot));
+  const TraceSpan waiting(tracer_, "await push", subject);
   absl::Status status = push.Finish();
   result.push = clock.Now() - computed;
   result.loss_sum = batch->loss_sum;
@@ -228,19 +321,24 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
 absl::Status Worker::Evaluate(const Lease& lease, LeaseResult& result) {
   if (lease.first_example < 0 || lease.example_count < 1 ||
       lease.example_count > options_.test_set->count - lease.first_example) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "evaluation: expected test examples within 0..", options_.test_set->count - 1, ", got ",
-        lease.example_count, " from ", lease.first_example));
+    return absl::InvalidArgumentError(
+        absl::StrCat("evaluation: expected test examples within 0..", options_.test_set->count - 1,
+                     ", got ", lease.example_count, " from ", lease.first_example));
   }
+  const TraceSpan span(tracer_, "evaluate", {.step = lease.step});
   const SteadyClock clock;
   const absl::Duration begin = clock.Now();
-  WeightPull pull(*channels_, lease.step, TransferDeadline(lease), weights_);
+  weights_->Turn(lease.step);
+  gathered_.reset();
   std::vector<int64_t> examples(lease.example_count);
   std::iota(examples.begin(), examples.end(), lease.first_example);
   GatherBatch(*options_.test_set, examples, batch_);
   TensorHooks hooks;
-  hooks.await_weights = [&](int tensor) { return pull.AwaitTensor(tensor); };
-  const absl::StatusOr<BatchResult> batch = model_->Evaluate(weights_, batch_, hooks);
+  hooks.await_weights = [&](int tensor) {
+    renewer_.Progress();
+    return weights_->Await(tensor);
+  };
+  const absl::StatusOr<BatchResult> batch = model_->Evaluate(weights_->weights(), batch_, hooks);
   if (!batch.ok()) return batch.status();
   result.compute = clock.Now() - begin;
   result.loss_sum = batch->loss_sum;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -14,11 +15,15 @@
 #include "absl/time/time.h"
 #include "client/coordinator_stub.h"
 #include "client/shard_channels.h"
+#include "common/fault_point.h"
 #include "common/log.h"
 #include "common/thread_pool.h"
+#include "common/trace.h"
 #include "worker/data/batches.h"
 #include "worker/data/dataset.h"
+#include "worker/lease_renewer.h"
 #include "worker/models/model.h"
+#include "worker/weight_source.h"
 
 namespace percentdelta {
 
@@ -36,10 +41,13 @@ class Worker {
     int threads = 0;  // that compute gradients; 0: one a core
     std::string isa;  // see ModelOptions
 
-    // How long the cluster may be out of reach before the worker gives up.
+    // How long the cluster may be out of reach before the worker gives up: its coordinator, or a
+    // shard that its leases need. Without a lease it waits for as long as the coordinator answers.
     absl::Duration give_up_after = absl::Minutes(10);
 
-    Logger log;  // null: silent
+    Logger log;                    // null: silent
+    std::shared_ptr<Trace> trace;  // null: none
+    FaultPoints faults;            // of tests: "pull" and "push"
   };
 
   explicit Worker(Options options);
@@ -49,7 +57,7 @@ class Worker {
   //   kAborted             the training failed; the message says why
   //   kInvalidArgument, kNotFound, kFailedPrecondition  job, data, model or arithmetic do not fit
   //                        together; trying again would not help
-  //   kUnavailable         the cluster was out of reach for too long
+  //   kUnavailable         the cluster, or a part of it, was out of reach for too long
   absl::Status Run();
 
   // Makes Run return after the lease in hand.
@@ -60,32 +68,42 @@ class Worker {
   absl::Status Enter();
   absl::Status CheckData(const Job& job) const;
 
+  // Makes `batch_` the examples of a slot, if it is not.
+  void Gather(const BatchId& batch);
+
   // Memory for a gradient that no push holds any more.
   std::shared_ptr<TensorValues> TakeGradient();
 
   absl::Status Train(const Lease& lease, LeaseResult& result);
   absl::Status Evaluate(const Lease& lease, LeaseResult& result);
   absl::StatusOr<Lease> NextLease();
-  absl::StatusOr<Lease> Report(const Lease& lease, const absl::Status& status,
-                               LeaseResult result);
+  absl::StatusOr<Lease> Report(const Lease& lease, const absl::Status& status, LeaseResult result);
+
+  // Takes note of what came of a lease. kUnavailable: for too long now, servers were out of reach.
+  absl::Status CheckReach(const absl::Status& performed);
   void PauseAfterFailure();
 
   const Options options_;
+  const Tracer tracer_;
   std::atomic<bool> stopped_{false};
   ThreadPool pool_;
   std::unique_ptr<CoordinatorStub> coordinator_;
+  LeaseRenewer renewer_;
 
   // Of the job, once it is known.
   ClusterJob cluster_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<BatchSource> batches_;
   std::unique_ptr<ShardChannels> channels_;
+  std::unique_ptr<WeightSource> weights_;
 
   // Of the lease in hand; kept for their memory.
-  TensorValues weights_;
   std::vector<std::shared_ptr<TensorValues>> gradients_;
   Batch batch_;
-  int failures_ = 0;  // in a row, for which the worker is not to blame
+  std::optional<BatchId> gathered_;  // what `batch_` holds, if it is of the training set
+  int failures_ = 0;                 // in a row, for which the worker is not to blame
+  std::optional<absl::Duration>
+      unreached_since_;  // all leases failed because of a server's absence
 };
 
 }  // namespace percentdelta

@@ -11,9 +11,8 @@ LocalCluster::LocalCluster(Options options) : options_(std::move(options)) {}
 
 absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(Options options) {
   if (options.shards < 1 || options.workers < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("expected at least 1 shard and 0 workers, got ", options.shards, " and ",
-                     options.workers));
+    return absl::InvalidArgumentError(absl::StrCat("expected at least 1 shard and 0 workers, got ",
+                                                   options.shards, " and ", options.workers));
   }
   const int workers = options.workers;
   std::unique_ptr<LocalCluster> cluster(new LocalCluster(std::move(options)));
@@ -33,8 +32,11 @@ absl::Status LocalCluster::StartServers() {
     server.heartbeat_interval = options_.heartbeat_interval;
     server.lease_deadline = options_.lease_deadline;
     server.history_steps = options_.history_steps;
+    server.restore = options_.restore;
+    server.no_restore = options_.no_restore;
     server.clock = options_.clock;
     server.log = options_.log;
+    server.trace = options_.trace;
     absl::StatusOr<Server> started = Server::Start(std::move(server));
     if (!started.ok()) return started.status();
     servers_.push_back(*std::move(started));
@@ -75,6 +77,7 @@ int LocalCluster::AddWorker() {
   }
   worker.isa = options_.isa;
   worker.log = options_.log;
+  worker.trace = options_.trace;
   workers_.push_back(std::make_unique<RunningWorker>());
   RunningWorker* running = workers_.back().get();
   running->worker = std::make_unique<Worker>(std::move(worker));

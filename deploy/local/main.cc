@@ -19,7 +19,9 @@
 #include "client/statistics_format.h"
 #include "common/command_line.h"
 #include "common/job_codec.h"
+#include "common/job_validation.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "deploy/local/cluster.h"
 #include "deploy/local/progress_display.h"
 #include "deploy/local/report.h"
@@ -37,6 +39,8 @@ ABSL_FLAG(std::string, job, "", "text-format job file; empty: the paper's MNIST 
 ABSL_FLAG(std::string, isa, "", "of the workers' arithmetic; empty: the best of this processor");
 ABSL_FLAG(std::string, report, "",
           "directory for report.html, progress.csv and statistics.csv; empty: none");
+ABSL_FLAG(std::string, trace, "",
+          "file for a timeline in the Chrome trace format (ui.perfetto.dev); empty: none");
 ABSL_FLAG(bool, verbose, false, "log what servers and workers do");
 
 namespace percentdelta {
@@ -95,6 +99,11 @@ absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
   options.test_set = std::make_shared<const Dataset>(*std::move(test_set));
   options.history_steps = options.job.max_steps + 1;
   if (absl::GetFlag(FLAGS_verbose)) options.log = MakeLogger("local");
+  if (const std::string path = absl::GetFlag(FLAGS_trace); !path.empty()) {
+    absl::StatusOr<std::shared_ptr<Trace>> trace = Trace::Open(path);
+    if (!trace.ok()) return trace.status();
+    options.trace = *std::move(trace);
+  }
   return options;
 }
 
@@ -166,6 +175,7 @@ int Run(const std::string& command) {
   }
   absl::StatusOr<LocalCluster::Options> options = OptionsFromFlags(*std::move(job));
   if (!options.ok()) return Fail(options.status(), kExitFailure);
+  const std::shared_ptr<Trace> trace = options->trace;
   absl::StatusOr<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(*std::move(options));
   if (!cluster.ok()) return Fail(cluster.status(), kExitFailure);
   Cluster::Options client_options;
@@ -180,6 +190,10 @@ int Run(const std::string& command) {
   if (absl::Status status = Conclude(client, command); !status.ok()) {
     return Fail(status, kExitFailure);
   }
+  if (trace != nullptr) {
+    if (absl::Status status = trace->Close(); !status.ok()) return Fail(status, kExitFailure);
+    std::cout << "trace " << absl::GetFlag(FLAGS_trace) << std::endl;
+  }
   if (!std::cout.flush()) {
     return Fail(absl::UnavailableError("cannot write to standard output"), kExitFailure);
   }
@@ -190,6 +204,7 @@ int Run(const std::string& command) {
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
+  percentdelta::KeepFreedMemory();
   const std::string command = absl::StrJoin(std::vector<std::string>(argv, argv + argc), " ");
   const std::vector<std::string> rest = percentdelta::ParseCommandLine(
       argc, argv,

@@ -1,6 +1,5 @@
 #include "server/rpc/peers.h"
 
-#include <grpcpp/alarm.h>
 #include <grpcpp/client_context.h>
 
 #include <algorithm>
@@ -14,7 +13,7 @@
 namespace percentdelta {
 namespace {
 
-constexpr auto kRetryDelay = std::chrono::milliseconds(500);
+constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
 constexpr auto kDeadline = std::chrono::seconds(30);
 
 // A report names at most so many updates, and so many are kept for a coordinator that is away.
@@ -24,8 +23,8 @@ constexpr size_t kReportsKept = 65536;
 // Whether to ask again: nobody else would, and the step would never end. What the other side has
 // refused on purpose stays refused.
 bool IsPassing(const absl::Status& status) {
-  return !status.ok() && !absl::IsFailedPrecondition(status) &&
-         !absl::IsInvalidArgument(status) && !absl::IsNotFound(status);
+  return !status.ok() && !absl::IsFailedPrecondition(status) && !absl::IsInvalidArgument(status) &&
+         !absl::IsNotFound(status);
 }
 
 }  // namespace
@@ -36,23 +35,24 @@ struct Peers::NormsCall {
   v1::ReduceNormsResponse response;
   NormsCallback done;
   std::unique_ptr<grpc::ClientContext> context;  // of the present attempt; guarded by mutex_
-  std::unique_ptr<grpc::Alarm> alarm;            // of the next attempt
 };
 
 struct Peers::ReportCall {
   v1::ReportStatisticsRequest request;
   v1::ReportStatisticsResponse response;
   grpc::ClientContext context;
-  std::unique_ptr<grpc::Alarm> alarm;
 };
 
-Peers::Peers(uint64_t generation, const std::vector<std::string>& addresses,
-             const ModelSpec& model, Logger log)
+Peers::Peers(uint64_t generation, const std::vector<std::string>& addresses, const ModelSpec& model,
+             Logger log)
     : generation_(generation), model_(model), log_(std::move(log)) {
   for (const std::string& address : addresses) {
-    shards_.push_back(v1::ParameterServer::NewStub(MakeChannel(address)));
+    channels_.push_back(MakeChannel(address));
+    shards_.push_back(v1::ParameterServer::NewStub(channels_.back()));
   }
-  coordinator_ = v1::Coordinator::NewStub(MakeChannel(addresses.front()));
+  coordinator_channel_ = MakeChannel(addresses.front());
+  coordinator_ = v1::Coordinator::NewStub(coordinator_channel_);
+  ticker_.emplace(kRetryDelay, [this] { Repeat(); });
 }
 
 Peers::~Peers() = default;
@@ -61,11 +61,36 @@ void Peers::Close() {
   const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return calls_.empty() && report_ == nullptr;
   };
-  absl::MutexLock lock(&mutex_);
-  closed_ = true;
-  for (const auto& call : calls_) call->context->TryCancel();
-  if (report_ != nullptr) report_->context.TryCancel();
-  mutex_.Await(absl::Condition(&idle));
+  {
+    absl::MutexLock lock(&mutex_);
+    closed_ = true;
+    for (const auto& call : calls_) call->context->TryCancel();
+    if (report_ != nullptr) report_->context.TryCancel();
+  }
+  Repeat();  // ends them
+  {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(&idle));
+  }
+  ticker_.reset();
+}
+
+void Peers::Repeat() {
+  std::vector<std::shared_ptr<NormsCall>> calls;
+  bool report = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    calls.swap(waiting_calls_);
+    report = std::exchange(report_waits_, false);
+  }
+  for (const auto& call : calls) {
+    ConnectAgain(*channels_[call->home]);
+    Send(call);
+  }
+  if (report) {
+    ConnectAgain(*coordinator_channel_);
+    SendReports();
+  }
 }
 
 void Peers::ReduceNorms(int home, const BlockSums& sums, NormsCallback done) {
@@ -77,6 +102,18 @@ void Peers::ReduceNorms(int home, const BlockSums& sums, NormsCallback done) {
   call->request.set_tensor(model_.tensors[sums.tensor].name);
   call->request.set_first_block(sums.first_block);
   for (const NormSums& block : sums.blocks) ToProto(block, *call->request.add_blocks());
+  Send(call);
+}
+
+void Peers::CollectDeltas(int home, const DeltaSums& sums) {
+  auto call = std::make_shared<NormsCall>();
+  call->home = home;
+  call->done = [](const absl::StatusOr<NormSums>&) {};
+  call->request.set_generation(generation_);
+  call->request.set_step(sums.step);
+  call->request.set_tensor(model_.tensors[sums.tensor].name);
+  call->request.set_first_block(sums.first_block);
+  call->request.mutable_deltas()->Assign(sums.blocks.begin(), sums.blocks.end());
   Send(call);
 }
 
@@ -102,19 +139,25 @@ void Peers::Send(const std::shared_ptr<NormsCall>& call) {
       [self = shared_from_this(), call](const grpc::Status& grpc_status) {
         const absl::Status status = FromGrpc(grpc_status);
         if (status.ok()) return self->End(call, FromProto(call->response.norms()));
+        if (absl::IsFailedPrecondition(status)) {
+          // Another server has come back: ours will hear of it with its next beat.
+          self->log_->info("sums are of an ended generation tensor={} step={}",
+                           call->request.tensor(), call->request.step());
+          return self->End(call, status);
+        }
         if (!IsPassing(status)) {
-          self->log_->error("norms refused tensor={} step={} home={} error=\"{}\"",
+          self->log_->error("sums refused tensor={} step={} home={} error=\"{}\"",
                             call->request.tensor(), call->request.step(), call->home,
                             status.message());
           return self->End(call, status);
         }
-        call->alarm = std::make_unique<grpc::Alarm>();
-        call->alarm->Set(std::chrono::system_clock::now() + kRetryDelay,
-                         [self, call](bool /*expired*/) {
-                           // An alarm keeps its callback, and that this call: let go of it.
-                           const std::unique_ptr<grpc::Alarm> alarm = std::move(call->alarm);
-                           self->Send(call);
-                         });
+        bool closed = false;
+        {
+          absl::MutexLock lock(&self->mutex_);
+          closed = self->closed_;
+          if (!closed) self->waiting_calls_.push_back(call);
+        }
+        if (closed) self->End(call, absl::CancelledError("the generation has ended"));
       });
 }
 
@@ -148,12 +191,12 @@ void Peers::SendReports() {
       [self = shared_from_this(), call](const grpc::Status& grpc_status) {
         const absl::Status status = FromGrpc(grpc_status);
         if (IsPassing(status)) {
-          call->alarm = std::make_unique<grpc::Alarm>();
-          call->alarm->Set(std::chrono::system_clock::now() + kRetryDelay,
-                           [self, call](bool /*expired*/) {
-                             const std::unique_ptr<grpc::Alarm> alarm = std::move(call->alarm);
-                             self->SendReports();
-                           });
+          absl::MutexLock lock(&self->mutex_);
+          if (self->closed_) {
+            self->report_ = nullptr;
+          } else {
+            self->report_waits_ = true;
+          }
           return;
         }
         if (!status.ok()) {

@@ -3,9 +3,12 @@
 #ifndef PERCENTDELTA_SERVER_RPC_PEERS_H_
 #define PERCENTDELTA_SERVER_RPC_PEERS_H_
 
+#include <grpcpp/channel.h>
+
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,8 +20,10 @@
 #include "common/job.h"
 #include "common/log.h"
 #include "common/statistics.h"
+#include "common/ticker.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
+#include "server/delta_collector.h"
 #include "server/norm_reducer.h"
 
 namespace percentdelta {
@@ -38,6 +43,9 @@ class Peers : public std::enable_shared_from_this<Peers> {
   // will be none.
   void ReduceNorms(int home, const BlockSums& sums, NormsCallback done);
 
+  // Hands what a step changed a slice by to the tensor's home.
+  void CollectDeltas(int home, const DeltaSums& sums);
+
   // Tells the coordinator, in the order of the calls.
   void ReportStatistics(const TensorUpdate& update);
 
@@ -53,17 +61,29 @@ class Peers : public std::enable_shared_from_this<Peers> {
   void End(const std::shared_ptr<NormsCall>& call, absl::StatusOr<NormSums> norms);
   void SendReports();
 
+  // Sends again what could not be sent.
+  void Repeat();
+
   const uint64_t generation_;
   const ModelSpec model_;
   const Logger log_;
+  std::vector<std::shared_ptr<grpc::Channel>> channels_;  // to the shards
   std::vector<std::unique_ptr<v1::ParameterServer::Stub>> shards_;
+  std::shared_ptr<grpc::Channel> coordinator_channel_;
   std::unique_ptr<v1::Coordinator::Stub> coordinator_;
 
   absl::Mutex mutex_;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   std::set<std::shared_ptr<NormsCall>> calls_ ABSL_GUARDED_BY(mutex_);  // under way
   std::shared_ptr<ReportCall> report_ ABSL_GUARDED_BY(mutex_);          // under way
-  std::deque<TensorUpdate> reports_ ABSL_GUARDED_BY(mutex_);  // not yet acknowledged
+  std::deque<TensorUpdate> reports_ ABSL_GUARDED_BY(mutex_);            // not yet acknowledged
+
+  // Of `calls_` and `report_`, those that wait to be repeated. (Not a grpc::Alarm: its timer waits
+  // for a moment of the wall clock.)
+  std::vector<std::shared_ptr<NormsCall>> waiting_calls_ ABSL_GUARDED_BY(mutex_);
+  bool report_waits_ ABSL_GUARDED_BY(mutex_) = false;
+
+  std::optional<Ticker> ticker_;  // until Close()
 };
 
 }  // namespace percentdelta

@@ -33,7 +33,8 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
       call->state_ = *state;
       call->SetRemaining((*state)->slices().size());
       absl::Status status = (*state)->Pull(request.step(), call);
-      if (!status.ok()) call->End(std::move(status));
+      // A shard that owns nothing has nothing to deliver: the call ends here.
+      if (!status.ok() || (*state)->slices().empty()) call->End(std::move(status));
     } else {
       call->End(state.status());
     }
@@ -44,7 +45,10 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     {
       absl::MutexLock lock(&mutex_);
       const int tensor = snapshot.slice.tensor;
-      ready_.emplace(tensor, Progress{std::move(snapshot), 0});
+      const TraceSubject subject = {.step = snapshot.step,
+                                    .tensor = state_->job().model.tensors[tensor].name};
+      ready_.emplace(tensor, Progress{std::move(snapshot), 0,
+                                      AsyncSpan(state_->tracer(), "send weights", subject)});
     }
     Pump();
   }
@@ -73,15 +77,13 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
  private:
   struct Progress {
     Snapshot snapshot;
-    int64_t sent;  // entries
+    int64_t sent = 0;  // entries
+    AsyncSpan span;
   };
 
   void SetRemaining(size_t slices) {
-    {
-      absl::MutexLock lock(&mutex_);
-      remaining_ = slices;
-      if (slices == 0) end_ = absl::OkStatus();  // a shard that owns nothing
-    }
+    absl::MutexLock lock(&mutex_);
+    remaining_ = slices;
   }
 
   void Pump() {
@@ -110,14 +112,14 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
   // call ends well.
   void FillMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const auto next = ready_.begin();
-    auto& [snapshot, sent] = next->second;
+    auto& [snapshot, sent, span] = next->second;
     const int64_t count = std::min(kChunkEntries, snapshot.slice.size() - sent);
-    message_ = EncodeChunk(state_->job().model.tensors[snapshot.slice.tensor].name,
-                           snapshot.slice.begin + sent,
-                           absl::MakeConstSpan(*snapshot.values).subspan(sent, count),
-                           snapshot.values);
+    message_ = EncodeChunk(
+        state_->job().model.tensors[snapshot.slice.tensor].name, snapshot.slice.begin + sent,
+        absl::MakeConstSpan(*snapshot.values).subspan(sent, count), snapshot.values);
     sent += count;
     if (sent < snapshot.slice.size()) return;
+    span.End();
     ready_.erase(next);
     if (--remaining_ == 0) end_ = absl::OkStatus();
   }

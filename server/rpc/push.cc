@@ -61,7 +61,7 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     if (!state.ok()) return state.status();
     absl::Status status = (*state)->CheckSlot(header.step(), header.slot());
     if (!status.ok()) return status;
-    assembly_.emplace(*std::move(state), header.step(), header.slot());
+    assembly_.emplace(*std::move(state), header.step(), header.slot(), header.checkpoint());
     return absl::OkStatus();
   }
 

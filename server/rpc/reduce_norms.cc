@@ -23,7 +23,12 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
       call->Answer(state.status());
       return call.get();
     }
-    absl::StatusOr<BlockSums> sums = FromProto((*state)->job().model, request);
+    if (request.deltas_size() > 0) {
+      const absl::StatusOr<DeltaSums> deltas = DeltasFromProto((*state)->job().model, request);
+      call->End(deltas.ok() ? (*state)->Collect(*deltas) : deltas.status(), nullptr);
+      return call.get();
+    }
+    absl::StatusOr<BlockSums> sums = NormsFromProto((*state)->job().model, request);
     if (!sums.ok()) {
       call->Answer(sums.status());
       return call.get();
@@ -41,14 +46,18 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
   void OnDone() override { self_.reset(); }
 
  private:
-  // Only the first answer counts.
   void Answer(const absl::StatusOr<NormSums>& norms) {
+    End(norms.status(), norms.ok() ? &*norms : nullptr);
+  }
+
+  // Only the first answer counts.
+  void End(const absl::Status& status, const NormSums* norms) {
     {
       absl::MutexLock lock(&mutex_);
       if (std::exchange(answered_, true)) return;
     }
-    if (norms.ok()) ToProto(*norms, *response_->mutable_norms());
-    Finish(ToGrpc(norms.status()));
+    if (norms != nullptr) ToProto(*norms, *response_->mutable_norms());
+    Finish(ToGrpc(status));
   }
 
   std::shared_ptr<ReduceNormsCall> self_;  // until OnDone

@@ -107,6 +107,23 @@ grpc::ServerUnaryReactor* CoordinatorService::CompleteLease(grpc::CallbackServer
   return Answer(context, next.status());
 }
 
+grpc::ServerUnaryReactor* CoordinatorService::RenewLease(grpc::CallbackServerContext* context,
+                                                         const v1::RenewLeaseRequest* request,
+                                                         v1::RenewLeaseResponse* response) {
+  const absl::StatusOr<absl::Duration> deadline =
+      coordinator_.Renew(request->generation(), request->lease_id(), request->worker());
+  if (deadline.ok()) response->set_deadline_ms(absl::ToInt64Milliseconds(*deadline));
+  return Answer(context, deadline.status());
+}
+
+grpc::ServerUnaryReactor* CoordinatorService::TakeCheckpoint(
+    grpc::CallbackServerContext* context, const v1::TakeCheckpointRequest* /*request*/,
+    v1::TakeCheckpointResponse* response) {
+  const absl::StatusOr<int64_t> step = coordinator_.TakeCheckpoint();
+  if (step.ok()) response->set_at_least_step(*step);
+  return Answer(context, step.status());
+}
+
 grpc::ServerUnaryReactor* CoordinatorService::GetProgress(grpc::CallbackServerContext* context,
                                                           const v1::GetProgressRequest* request,
                                                           v1::GetProgressResponse* response) {
@@ -122,6 +139,8 @@ grpc::ServerUnaryReactor* CoordinatorService::Heartbeat(grpc::CallbackServerCont
   response->set_generation(view->generation);
   for (const std::string& address : view->addresses) response->add_shard_addresses(address);
   for (const int32_t shard : view->missing) response->add_missing_shards(shard);
+  response->set_checkpoint_directory(view->checkpoint);
+  response->set_checkpoint_step(view->step);
   return Answer(context, absl::OkStatus());
 }
 

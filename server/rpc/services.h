@@ -51,6 +51,12 @@ class CoordinatorService : public v1::Coordinator::CallbackService {
   grpc::ServerUnaryReactor* CompleteLease(grpc::CallbackServerContext* context,
                                           const v1::CompleteLeaseRequest* request,
                                           v1::Lease* response) override;
+  grpc::ServerUnaryReactor* RenewLease(grpc::CallbackServerContext* context,
+                                       const v1::RenewLeaseRequest* request,
+                                       v1::RenewLeaseResponse* response) override;
+  grpc::ServerUnaryReactor* TakeCheckpoint(grpc::CallbackServerContext* context,
+                                           const v1::TakeCheckpointRequest* request,
+                                           v1::TakeCheckpointResponse* response) override;
   grpc::ServerUnaryReactor* GetProgress(grpc::CallbackServerContext* context,
                                         const v1::GetProgressRequest* request,
                                         v1::GetProgressResponse* response) override;

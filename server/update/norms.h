@@ -1,4 +1,5 @@
-// The norms of a gradient and its weights that update rules and statistics are made from.
+// The norms of a gradient, its weights and their change that update rules and statistics are made
+// from.
 
 #ifndef PERCENTDELTA_SERVER_UPDATE_NORMS_H_
 #define PERCENTDELTA_SERVER_UPDATE_NORMS_H_
@@ -26,6 +27,18 @@ struct NormSums {
 // away from zero by epsilon leaves |w| + epsilon, whatever the sign.
 NormSums BlockNorms(absl::Span<const float> gradient, absl::Span<const float> weights,
                     double epsilon);
+
+// The sum of |value| over a range that comes in pieces; all but the last have a multiple of 8
+// entries. The pieces do not show: entry i of the range is added to lane i mod 8, and lanes are
+// added in the fixed tree of BlockNorms.
+class MagnitudeSum {
+ public:
+  void Add(absl::Span<const double> piece);
+  double Total() const;
+
+ private:
+  double lanes_[8] = {};
+};
 
 // Adds block sums in block order: the norms of a tensor from those of its blocks.
 NormSums AddBlocks(absl::Span<const NormSums> blocks);

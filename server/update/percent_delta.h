@@ -15,9 +15,7 @@ class PercentDelta : public Optimizer {
   explicit PercentDelta(double epsilon) : epsilon_(epsilon) {}
 
   double epsilon() const override { return epsilon_; }
-  double Multiplier(const NormSums& norms, int64_t entries) const override;
-  void Delta(const TensorContext& context, absl::Span<const float> gradient,
-             absl::Span<double> delta) const override;
+  double Multiplier(const TensorContext& context) const override;
 
  private:
   const double epsilon_;

@@ -7,14 +7,10 @@
 
 namespace percentdelta {
 
-// delta = eta * gamma(t) * g. Needs no norms; the ones that statistics show are taken with an
-// epsilon that plays no part in the update.
+// delta = eta * gamma(t) * g. Needs no norms.
 class Sgd : public Optimizer {
  public:
-  double epsilon() const override { return 1e-6; }
-  double Multiplier(const NormSums& norms, int64_t entries) const override;
-  void Delta(const TensorContext& context, absl::Span<const float> gradient,
-             absl::Span<double> delta) const override;
+  double Multiplier(const TensorContext& context) const override;
 };
 
 }  // namespace percentdelta

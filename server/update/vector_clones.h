@@ -7,6 +7,7 @@
 // nothing is fused (-ffp-contract=off), and the order of a sum is written in the source. Not under
 // sanitizers, whose start comes after the choice.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define PD_HAS_VECTOR_CLONES
 #define PD_VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define PD_VECTOR_CLONES

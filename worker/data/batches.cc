@@ -22,6 +22,11 @@ std::vector<int64_t> EpochOrder(uint64_t seed, int64_t epoch, int64_t examples) 
   return order;
 }
 
+uint64_t GradientKey(uint64_t seed, int64_t step, int32_t slot) {
+  return Hash64(seed, Hash64(HashString("gradient"),
+                             Hash64(static_cast<uint64_t>(step), static_cast<uint64_t>(slot))));
+}
+
 BatchSource::BatchSource(uint64_t seed, int64_t examples) : seed_(seed), examples_(examples) {}
 
 absl::Span<const int64_t> BatchSource::Examples(int64_t epoch, int64_t batch_index,

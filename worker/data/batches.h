@@ -17,6 +17,11 @@ namespace percentdelta {
 // for i = examples - 1 down to 1, entry i changes places with entry Below(i + 1).
 std::vector<int64_t> EpochOrder(uint64_t seed, int64_t epoch, int64_t examples);
 
+// Names whatever is random in a gradient, as in RandomStream(key, example): a function of the
+// gradient's place in the training, whoever computes it.
+//   Hash64(seed, Hash64(HashString("gradient"), Hash64(step, slot)))
+uint64_t GradientKey(uint64_t seed, int64_t step, int32_t slot);
+
 // Batches of a data set of `examples` examples; keeps the order of the epoch last asked for.
 // Not thread-safe.
 class BatchSource {

@@ -1,5 +1,6 @@
 #include "worker/data/dataset.h"
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -20,6 +21,12 @@ void GatherBatch(const Dataset& dataset, absl::Span<const int64_t> examples, Bat
     for (int64_t j = 0; j < pixels; ++j) to[j] = static_cast<float>(from[j]) / 255.0F;
     batch.labels[i] = dataset.labels[examples[i]];
   }
+}
+
+int32_t WordAt(const Batch& batch, int64_t example, int64_t index) {
+  const float* pixels = batch.pixels.data() + example * batch.rows * batch.columns + 2 * index;
+  const auto byte = [](float pixel) { return static_cast<int32_t>(std::lround(pixel * 255.0F)); };
+  return byte(pixels[0]) * 256 + byte(pixels[1]);
 }
 
 }  // namespace percentdelta

@@ -27,11 +27,18 @@ struct Batch {
   int32_t columns = 0;
   std::vector<float> pixels;    // count * rows * columns
   std::vector<uint8_t> labels;  // count
+
+  // Of a training's batch: names the random numbers of its gradient (GradientKey).
+  uint64_t random_key = 0;
 };
 
 // Copies the named examples, in the order given, into `batch` (reusing its memory). Each index
 // must be below dataset.count.
 void GatherBatch(const Dataset& dataset, absl::Span<const int64_t> examples, Batch& batch);
+
+// Of images whose bytes are no pixels but codes: the 16-bit number, high byte first, in the bytes
+// 2 * index and 2 * index + 1 of an example that GatherBatch has gathered.
+int32_t WordAt(const Batch& batch, int64_t example, int64_t index);
 
 }  // namespace percentdelta
 

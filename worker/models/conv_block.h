@@ -17,6 +17,7 @@
 #include "absl/types/span.h"
 #include "common/thread_pool.h"
 #include "worker/kernels/kernels.h"
+#include "worker/models/aligned_floats.h"
 
 namespace percentdelta {
 
@@ -39,18 +40,18 @@ class PaddedImages {
   const int64_t row_stride_;
   const int64_t image_stride_;
   const int64_t interior_offset_;
-  std::vector<float> values_;  // kPadding more than the images
+  AlignedFloats values_;  // kPadding more than the images
 };
 
 // The sums of some images' gradients, in an order of its own: see Clear, Backward and Combine.
 struct ConvGradient {
-  std::vector<float> weights;  // (out_channels, kernel, kernel * in_channels, padded)
-  std::vector<float> biases;   // (out_channels)
+  AlignedFloats weights;      // (out_channels, kernel, kernel * in_channels, padded)
+  std::vector<float> biases;  // (out_channels)
 };
 
 // Memory for the calls of one thread.
 struct ConvScratch {
-  std::vector<float> sums;
+  AlignedFloats sums;
   std::vector<ScaledRow> by_channel;   // (out_channels, windows)
   std::vector<int64_t> channel_count;  // of them, for each channel
   std::vector<ScaledRow> by_position;  // (windows, 4, out_channels)
@@ -104,9 +105,9 @@ class ConvBlock {
   const int64_t kernel_row_;         // kernel * in_channels
   const int64_t padded_kernel_row_;  // rounded up to kPadding
 
-  std::vector<float> packed_;
+  AlignedFloats packed_;
   std::vector<float> biases_;
-  std::vector<float> transposed_;  // (out_channels, kernel, padded_kernel_row_)
+  AlignedFloats transposed_;  // (out_channels, kernel, padded_kernel_row_)
 };
 
 }  // namespace percentdelta

@@ -15,6 +15,7 @@
 #include "worker/models/conv_block.h"
 #include "worker/models/dense.h"
 #include "worker/models/model.h"
+#include "worker/models/model_inputs.h"
 #include "worker/models/softmax.h"
 
 namespace percentdelta {
@@ -50,12 +51,6 @@ ConvShape Conv2Shape(const CnnGeometry& g) {
           .input_row_stride = 0};
 }
 
-int64_t SizeOf(const NamedShape& tensor) {
-  int64_t size = 1;
-  for (const int64_t dimension : tensor.shape) size *= dimension;
-  return size;
-}
-
 }  // namespace
 
 std::vector<NamedShape> CnnTensors(const CnnGeometry& g) {
@@ -70,7 +65,8 @@ std::vector<NamedShape> CnnTensors(const CnnGeometry& g) {
           {"fc2/biases", {g.classes}}};
 }
 
-MnistCnn::MnistCnn(const CnnGeometry& geometry, const Kernels& kernels, ThreadPool& pool)
+MnistCnn::MnistCnn(const CnnGeometry& geometry, const Kernels& kernels, ThreadPool& pool,
+                   double dropout_keep_probability)
     : geometry_(geometry),
       tensors_(CnnTensors(geometry)),
       kernels_(kernels),
@@ -78,47 +74,24 @@ MnistCnn::MnistCnn(const CnnGeometry& geometry, const Kernels& kernels, ThreadPo
       conv1_(Conv1Shape(geometry), kernels),
       conv2_(Conv2Shape(geometry), kernels),
       fc1_(conv2_.outputs(), geometry.fc1_outputs, true, kernels, pool),
+      dropout_(dropout_keep_probability, geometry.fc1_outputs, pool),
       fc2_(geometry.fc1_outputs, geometry.classes, false, kernels, pool),
       conv1_input_(conv1_.MakeInput()),
       conv2_input_(conv2_.MakeInput()) {}
 
-absl::Status MnistCnn::CheckBatch(const Batch& batch) const {
-  if (batch.count < 1) return absl::InvalidArgumentError("a batch without images");
-  if (batch.rows != geometry_.height || batch.columns != geometry_.width) {
+absl::Status MnistCnn::CheckImages(const Batch& batch) const {
+  if (batch.count > 0 && (batch.rows != geometry_.height || batch.columns != geometry_.width)) {
     return absl::InvalidArgumentError(absl::StrCat("images of ", batch.rows, " x ", batch.columns,
                                                    " pixels; the model takes ", geometry_.height,
                                                    " x ", geometry_.width));
   }
-  const int64_t pixels = batch.count * geometry_.height * geometry_.width;
-  if (batch.pixels.size() != static_cast<size_t>(pixels) ||
-      batch.labels.size() != static_cast<size_t>(batch.count)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a batch of ", batch.count, " images with ", batch.pixels.size(),
-                     " pixels (expected ", pixels, ") and ", batch.labels.size(), " labels"));
-  }
-  for (int64_t i = 0; i < batch.count; ++i) {
-    if (batch.labels[i] >= geometry_.classes) {
-      return absl::InvalidArgumentError(absl::StrCat("label ", batch.labels[i], " of image ", i,
-                                                     "; the model has ", geometry_.classes,
-                                                     " classes"));
-    }
-  }
-  return absl::OkStatus();
+  return CheckBatch(batch, geometry_.classes);
 }
 
-// Of the tensor and of the one that follows: a layer's weights and biases.
-absl::Status MnistCnn::AwaitWeights(int tensor, const TensorValues& weights,
-                                    const TensorHooks& hooks) const {
+absl::Status MnistCnn::AwaitLayer(int tensor, const TensorValues& weights,
+                                  const TensorHooks& hooks) const {
   for (int t = tensor; t < tensor + 2; ++t) {
-    if (hooks.await_weights) {
-      if (absl::Status status = hooks.await_weights(t); !status.ok()) return status;
-    }
-    const int64_t expected = SizeOf(tensors_[t]);
-    const size_t got = static_cast<size_t>(t) < weights.size() ? weights[t].size() : 0;
-    if (got != static_cast<size_t>(expected)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "weights of \"", tensors_[t].name, "\": expected ", expected, " entries, got ", got));
-    }
+    if (absl::Status s = AwaitWeights(tensors_, t, weights, hooks); !s.ok()) return s;
   }
   return absl::OkStatus();
 }
@@ -165,17 +138,18 @@ void MnistCnn::ForwardConv2(int64_t count) {
 }
 
 absl::Status MnistCnn::Forward(const TensorValues& weights, const Batch& batch, int64_t begin,
-                               int64_t count, const TensorHooks& hooks) {
+                               int64_t count, bool training, const TensorHooks& hooks) {
   Reserve(count);
-  if (absl::Status s = AwaitWeights(kConv1, weights, hooks); !s.ok()) return s;
+  if (absl::Status s = AwaitLayer(kConv1, weights, hooks); !s.ok()) return s;
   conv1_.SetForwardWeights(weights[kConv1], weights[kConv1 + 1]);
   ForwardConv1(batch, begin, count);
-  if (absl::Status s = AwaitWeights(kConv2, weights, hooks); !s.ok()) return s;
+  if (absl::Status s = AwaitLayer(kConv2, weights, hooks); !s.ok()) return s;
   conv2_.SetForwardWeights(weights[kConv2], weights[kConv2 + 1]);
   ForwardConv2(count);
-  if (absl::Status s = AwaitWeights(kFc1, weights, hooks); !s.ok()) return s;
+  if (absl::Status s = AwaitLayer(kFc1, weights, hooks); !s.ok()) return s;
   fc1_.Forward(count, fc1_input_, weights[kFc1], weights[kFc1 + 1], absl::MakeSpan(fc1_output_));
-  if (absl::Status s = AwaitWeights(kFc2, weights, hooks); !s.ok()) return s;
+  if (training) dropout_.Forward(batch.random_key, count, absl::MakeSpan(fc1_output_));
+  if (absl::Status s = AwaitLayer(kFc2, weights, hooks); !s.ok()) return s;
   fc2_.Forward(count, fc1_output_, weights[kFc2], weights[kFc2 + 1], absl::MakeSpan(logits_));
   return absl::OkStatus();
 }
@@ -200,24 +174,26 @@ void MnistCnn::Loss(const Batch& batch, int64_t begin, int64_t count, bool gradi
 
 absl::StatusOr<BatchResult> MnistCnn::Gradient(const TensorValues& weights, const Batch& batch,
                                                const TensorHooks& hooks, TensorValues& gradient) {
-  if (absl::Status status = CheckBatch(batch); !status.ok()) return status;
-  if (absl::Status s = Forward(weights, batch, 0, batch.count, hooks); !s.ok()) return s;
+  if (absl::Status status = CheckImages(batch); !status.ok()) return status;
+  if (absl::Status s = Forward(weights, batch, 0, batch.count, true, hooks); !s.ok()) return s;
   BatchResult result;
   Loss(batch, 0, batch.count, true, result);
   gradient.resize(tensors_.size());
-  for (size_t t = 0; t < tensors_.size(); ++t) gradient[t].resize(SizeOf(tensors_[t]));
+  for (size_t t = 0; t < tensors_.size(); ++t) gradient[t].resize(tensors_[t].size());
   Backward(weights, batch.count, hooks, gradient);
   return result;
 }
 
 absl::StatusOr<BatchResult> MnistCnn::Evaluate(const TensorValues& weights, const Batch& batch,
                                                const TensorHooks& hooks) {
-  if (absl::Status status = CheckBatch(batch); !status.ok()) return status;
+  if (absl::Status status = CheckImages(batch); !status.ok()) return status;
   BatchResult result;
   TensorHooks part_hooks = hooks;
   for (int64_t begin = 0; begin < batch.count; begin += kEvaluationPart) {
     const int64_t count = std::min(kEvaluationPart, batch.count - begin);
-    if (absl::Status s = Forward(weights, batch, begin, count, part_hooks); !s.ok()) return s;
+    if (absl::Status s = Forward(weights, batch, begin, count, false, part_hooks); !s.ok()) {
+      return s;
+    }
     Loss(batch, begin, count, false, result);
     part_hooks = {};  // from here on all weights are there
   }
@@ -236,6 +212,7 @@ void MnistCnn::Backward(const TensorValues& weights, int64_t count, const Tensor
 
   fc1_output_gradient_.resize(count * fc1_.outputs());
   fc2_.InputGradient(count, logits_gradient_, weights[kFc2], absl::MakeSpan(fc1_output_gradient_));
+  dropout_.Backward(count, absl::MakeSpan(fc1_output_gradient_));
   fc1_.BackwardRelu(count, fc1_output_, absl::MakeSpan(fc1_output_gradient_));
   fc1_.BiasesGradient(count, fc1_output_gradient_, absl::MakeSpan(gradient[kFc1 + 1]));
   ready(kFc1 + 1);

@@ -2,7 +2,7 @@
 //
 //   conv1  5x5, 32 channels, bias, ReLU, 2x2 max-pool   28x28x1  -> 14x14x32
 //   conv2  5x5, 64 channels, bias, ReLU, 2x2 max-pool            -> 7x7x64
-//   fc1    bias, ReLU                                    3136    -> 1024
+//   fc1    bias, ReLU; dropout if the job asks for it    3136    -> 1024
 //   fc2    bias                                                  -> 10
 //   mean softmax cross-entropy over the batch
 //
@@ -22,9 +22,12 @@
 #include "common/thread_pool.h"
 #include "worker/data/dataset.h"
 #include "worker/kernels/kernels.h"
+#include "worker/models/aligned_floats.h"
 #include "worker/models/conv_block.h"
 #include "worker/models/dense.h"
+#include "worker/models/dropout.h"
 #include "worker/models/model.h"
+#include "worker/models/model_inputs.h"
 
 namespace percentdelta {
 
@@ -39,11 +42,6 @@ struct CnnGeometry {
   int64_t classes = 10;
 };
 
-struct NamedShape {
-  std::string name;
-  std::vector<int64_t> shape;
-};
-
 // The tensors of the network, in the order of the job: weights and biases of conv1, conv2, fc1,
 // fc2.
 std::vector<NamedShape> CnnTensors(const CnnGeometry& geometry);
@@ -54,8 +52,10 @@ std::vector<NamedShape> CnnTensors(const CnnGeometry& geometry);
 // batch in parts of 500.
 class MnistCnn : public Model {
  public:
+  // Units of fc1 are kept with the probability given when a gradient is computed; 0: all are.
   // Table and pool must outlive the model.
-  MnistCnn(const CnnGeometry& geometry, const Kernels& kernels, ThreadPool& pool);
+  MnistCnn(const CnnGeometry& geometry, const Kernels& kernels, ThreadPool& pool,
+           double dropout_keep_probability = 0);
 
   // Besides the hooks' errors, for a batch without images or not of the geometry's size, a label
   // that is not below `classes`, and weights of other sizes than the geometry's: kInvalidArgument.
@@ -67,14 +67,16 @@ class MnistCnn : public Model {
   std::string arithmetic() const override { return kernels_.arithmetic; }
 
  private:
-  absl::Status CheckBatch(const Batch& batch) const;
-  absl::Status AwaitWeights(int tensor, const TensorValues& weights,
-                            const TensorHooks& hooks) const;
+  absl::Status CheckImages(const Batch& batch) const;
+
+  // Of the tensor and of the one that follows: a layer's weights and biases.
+  absl::Status AwaitLayer(int tensor, const TensorValues& weights, const TensorHooks& hooks) const;
   void Reserve(int64_t count);
 
-  // The forward pass over `count` images of the batch from `begin` on, to the logits.
+  // The forward pass over `count` images of the batch from `begin` on, to the logits; with dropout
+  // if it is `training`.
   absl::Status Forward(const TensorValues& weights, const Batch& batch, int64_t begin,
-                       int64_t count, const TensorHooks& hooks);
+                       int64_t count, bool training, const TensorHooks& hooks);
   void ForwardConv1(const Batch& batch, int64_t begin, int64_t count);
   void ForwardConv2(int64_t count);
 
@@ -93,6 +95,7 @@ class MnistCnn : public Model {
   ConvBlock conv1_;
   ConvBlock conv2_;
   const Dense fc1_;
+  const Dropout dropout_;
   const Dense fc2_;
 
   // Of the batch in hand, image after image.
@@ -100,9 +103,9 @@ class MnistCnn : public Model {
   PaddedImages conv2_input_;
   std::vector<uint8_t> conv1_winners_;
   std::vector<uint8_t> conv2_winners_;
-  std::vector<float> fc1_input_, fc1_input_gradient_;
-  std::vector<float> fc1_output_, fc1_output_gradient_;
-  std::vector<float> logits_, logits_gradient_;
+  AlignedFloats fc1_input_, fc1_input_gradient_;
+  AlignedFloats fc1_output_, fc1_output_gradient_;
+  AlignedFloats logits_, logits_gradient_;
 
   // Of the batch's tiles.
   std::vector<ConvGradient> conv1_parts_;

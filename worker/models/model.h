@@ -1,5 +1,5 @@
 // A model that a worker can train: loss and gradient over a batch. A new architecture is a new
-// file in this folder, an entry in MakeModel (model_registry.cc) and a job file.
+// file in this folder, a line for it in model_registry.cc and a job file.
 
 #ifndef PERCENTDELTA_WORKER_MODELS_MODEL_H_
 #define PERCENTDELTA_WORKER_MODELS_MODEL_H_
@@ -25,7 +25,7 @@ using TensorValues = std::vector<std::vector<float>>;
 // Of a batch. The mean loss is loss_sum / examples.
 struct BatchResult {
   double loss_sum = 0;  // in double, examples in ascending order
-  int64_t correct = 0;  // examples whose largest output is the label's (the first of equals)
+  int64_t correct = 0;  // examples whose answer, as the architecture understands it, is the label
   int64_t examples = 0;
 };
 
@@ -43,7 +43,8 @@ struct TensorHooks {
 // Not thread-safe: one computation at a time. Holds scratch memory for the largest batch so far.
 //
 // The results are a function of weights and batch alone, to the last bit: they do not depend on
-// the number of threads, nor on what was computed before.
+// the number of threads, nor on what was computed before. What is random in a gradient (dropout)
+// comes from the batch's random_key.
 class Model {
  public:
   virtual ~Model() = default;
@@ -53,12 +54,13 @@ class Model {
                                                const TensorHooks& hooks,
                                                TensorValues& gradient) = 0;
 
-  // Loss and correct answers alone. Of the hooks, only await_weights is called.
+  // Loss and correct answers alone, of the network as it is used: nothing is dropped. Of the hooks,
+  // only await_weights is called.
   virtual absl::StatusOr<BatchResult> Evaluate(const TensorValues& weights, const Batch& batch,
                                                const TensorHooks& hooks) = 0;
 
-  // Names the arithmetic whose bits the results have, as in "x86-64-v3": workers with the same
-  // name compute the same bits.
+  // Names the arithmetic whose bits the results have, as in "fma": workers with the same name
+  // compute the same bits.
   virtual std::string arithmetic() const = 0;
 };
 
@@ -70,10 +72,11 @@ struct ModelOptions {
   std::string isa;
 };
 
-// The model that the job names.
+// The model that the job names, with the dropout it asks for.
 //   kNotFound         no such architecture (the message lists those there are)
 //   kInvalidArgument  the job's tensors are not the architecture's (the message names the tensor,
-//                     expected and got), or an ISA that is unknown or that this processor lacks
+//                     expected and got), dropout where the architecture has none, or an ISA that
+//                     is unknown or that this processor lacks
 absl::StatusOr<std::unique_ptr<Model>> MakeModel(const ModelSpec& spec,
                                                  const ModelOptions& options);
 

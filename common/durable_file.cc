@@ -1,0 +1,138 @@
+#include "common/durable_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/output_path.h"
+
+namespace percentdelta {
+namespace {
+
+absl::Status SystemError(absl::string_view what, const std::string& path) {
+  const int error = errno;
+  return absl::ErrnoToStatus(error, absl::StrCat("cannot ", what, " ", path));
+}
+
+}  // namespace
+
+DurableFile::DurableFile(std::string path, FaultPoints faults)
+    : faults_(std::move(faults)), path_(std::move(path)) {}
+
+DurableFile::~DurableFile() {
+  if (file_ >= 0) close(file_);
+  if (!temporary_.empty()) unlink(temporary_.c_str());
+}
+
+absl::Status DurableFile::Failed(absl::string_view what) const { return SystemError(what, path_); }
+
+absl::Status DurableFile::Open() {
+  const absl::StatusOr<std::string> resolved = ResolveOutputPath(path_);
+  if (!resolved.ok()) return resolved.status();
+  path_ = *resolved;
+  // A name that nobody else uses: neither another writer of the same path nor one that died.
+  int number = 0;
+  std::string name;
+  do {
+    name = absl::StrCat(path_, kTemporaryMark, getpid(), "-", number++);
+    file_ = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (file_ < 0 && errno == EEXIST);
+  if (file_ < 0) return Failed("write");
+  temporary_ = name;
+  return absl::OkStatus();
+}
+
+absl::Status DurableFile::Write(absl::string_view bytes) {
+  faults_.Pass("write");
+  hash_.Update(bytes);
+  bytes_ += static_cast<int64_t>(bytes.size());
+  while (!bytes.empty()) {
+    const ssize_t written = write(file_, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return Failed("write");
+    bytes.remove_prefix(written);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DurableFile::Commit() {
+  faults_.Pass("sync");
+  if (fsync(file_) != 0) return Failed("write");
+  faults_.Pass("rename");
+  if (rename(temporary_.c_str(), path_.c_str()) != 0) return Failed("replace");
+  temporary_.clear();
+  // Of an absolute path: that of a bare name would be empty.
+  return SyncDirectory(std::filesystem::absolute(path_).parent_path().string());
+}
+
+absl::Status WriteDurably(const std::string& path, absl::string_view bytes,
+                          const FaultPoints& faults) {
+  DurableFile file(path, faults);
+  absl::Status status = file.Open();
+  if (status.ok()) status = file.Write(bytes);
+  if (status.ok()) status = file.Commit();
+  return status;
+}
+
+absl::Status SyncDirectory(const std::string& path) {
+  const int directory = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return SystemError("sync", path);
+  const bool synced = fsync(directory) == 0;
+  absl::Status status = synced ? absl::OkStatus() : SystemError("sync", path);
+  close(directory);
+  return status;
+}
+
+absl::StatusOr<std::string> ReadWholeFile(const std::string& path, int64_t most) {
+  // Without waiting for a writer, should it be a pipe.
+  const int file = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (file < 0) return SystemError("open", path);
+  struct stat about {};
+  absl::Status status;
+  std::string bytes;
+  if (fstat(file, &about) != 0 || !S_ISREG(about.st_mode)) {
+    status = absl::DataLossError(absl::StrCat(path, " is no regular file"));
+  } else if (about.st_size > most) {
+    status = absl::DataLossError(
+        absl::StrCat(path, ": expected at most ", most, " bytes, got ", about.st_size));
+  } else {
+    bytes.resize(about.st_size);
+    size_t have = 0;
+    while (have < bytes.size()) {
+      const ssize_t got = read(file, bytes.data() + have, bytes.size() - have);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) status = SystemError("read", path);
+      if (got <= 0) break;
+      have += got;
+    }
+    bytes.resize(have);
+  }
+  close(file);
+  if (!status.ok()) return status;
+  return bytes;
+}
+
+absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
+  constexpr size_t kPiece = size_t{1} << 20;
+  const int file = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (file < 0) return SystemError("open", path);
+  std::string piece(kPiece, '\0');
+  Sha256 hash;
+  ssize_t got = 0;
+  do {
+    got = read(file, piece.data(), piece.size());
+    if (got > 0) hash.Update(absl::string_view(piece).substr(0, got));
+  } while (got > 0 || (got < 0 && errno == EINTR));
+  const absl::Status status = got < 0 ? SystemError("read", path) : absl::OkStatus();
+  close(file);
+  if (!status.ok()) return status;
+  return hash.Hex();
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,118 @@
+#include "server/checkpoint/checkpoint_writer.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/checkpoint/checkpoint_store.h"
+#include "server/update/optimizer.h"
+
+namespace percentdelta {
+
+namespace {
+
+constexpr absl::Duration kFirstPause = absl::Seconds(1);
+constexpr absl::Duration kLongestPause = absl::Minutes(1);
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(Options options)
+    : options_(std::move(options)), next_pause_(kFirstPause), thread_([this] { Run(); }) {}
+
+CheckpointWriter::~CheckpointWriter() { Stop(); }
+
+void CheckpointWriter::Stop() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  pause_.Cut();
+  if (thread_.joinable()) thread_.join();
+}
+
+void CheckpointWriter::Write(ShardContent content) {
+  absl::MutexLock lock(&mutex_);
+  if (content.generation == generation_) queue_.push_back(std::move(content));
+}
+
+void CheckpointWriter::Enter(uint64_t generation) {
+  {
+    absl::MutexLock lock(&mutex_);
+    generation_ = generation;
+    queue_.clear();
+    parts_.clear();
+  }
+  pause_.Cut();
+}
+
+std::vector<CheckpointPart> CheckpointWriter::parts() const {
+  absl::MutexLock lock(&mutex_);
+  return {parts_.begin(), parts_.end()};
+}
+
+void CheckpointWriter::Forget(size_t count) {
+  absl::MutexLock lock(&mutex_);
+  parts_.erase(parts_.begin(), parts_.begin() + std::min(count, parts_.size()));
+}
+
+void CheckpointWriter::Run() {
+  const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return stopping_ || !queue_.empty();
+  };
+  while (true) {
+    ShardContent content;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(&ready));
+      if (stopping_) return;
+      content = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    CheckpointPart part = WritePart(content);
+    const bool failed = !part.error.empty();
+    {
+      absl::MutexLock lock(&mutex_);
+      if (content.generation != generation_) continue;
+      parts_.push_back(std::move(part));
+    }
+    options_.written();
+    if (!failed) {
+      next_pause_ = kFirstPause;
+    } else if (content.step == options_.job.max_steps) {
+      TryAgain(std::move(content));
+    }
+  }
+}
+
+void CheckpointWriter::TryAgain(ShardContent content) {
+  pause_.Take(next_pause_);
+  next_pause_ = std::min(2 * next_pause_, kLongestPause);
+  absl::MutexLock lock(&mutex_);
+  if (content.generation == generation_) queue_.push_front(std::move(content));
+}
+
+CheckpointPart CheckpointWriter::WritePart(const ShardContent& content) const {
+  CheckpointPart part;
+  part.step = content.step;
+  const std::string directory = StepDirectory(options_.job.checkpoint->directory, content.step);
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  absl::StatusOr<FileEntry> file =
+      error ? absl::ErrnoToStatus(error.value(), absl::StrCat("cannot make ", directory))
+            : WriteSliceFile(directory, options_.shard, options_.shards, content.step,
+                             options_.job.model, StateNames(options_.job), content.slices,
+                             options_.faults);
+  if (file.ok()) {
+    part.file = *std::move(file);
+  } else {
+    part.error = absl::StrCat("shard ", options_.shard, ": ", file.status().message());
+    options_.log->error("checkpoint part failed step={} error=\"{}\"", content.step,
+                        file.status().message());
+  }
+  return part;
+}
+
+}  // namespace percentdelta

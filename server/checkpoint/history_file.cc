@@ -1,0 +1,63 @@
+#include "server/checkpoint/history_file.h"
+
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "common/durable_file.h"
+#include "percentdelta/v1/checkpoint.pb.h"
+#include "server/wire.h"
+
+namespace percentdelta {
+namespace {
+
+template <typename Points>
+std::vector<ProgressPoint> PointsFromProto(const Points& protos) {
+  std::vector<ProgressPoint> points;
+  for (const auto& proto : protos) {
+    points.push_back({proto.step(), proto.loss(), proto.accuracy(), proto.seconds()});
+  }
+  return points;
+}
+
+}  // namespace
+
+absl::StatusOr<FileEntry> WriteHistory(const std::string& directory, const History& history,
+                                       const FaultPoints& faults) {
+  faults.Pass("history");
+  v1::History proto;
+  for (const ProgressPoint& point : history.training) ToProto(point, *proto.add_training());
+  for (const ProgressPoint& point : history.evaluations) ToProto(point, *proto.add_evaluations());
+  for (const StepStatistics& step : history.statistics) ToProto(step, *proto.add_statistics());
+  proto.set_arithmetic(history.arithmetic);
+  DurableFile file(absl::StrCat(directory, "/", kHistoryName), faults);
+  absl::Status status = file.Open();
+  if (status.ok()) status = file.Write(proto.SerializeAsString());
+  if (status.ok()) status = file.Commit();
+  if (!status.ok()) return status;
+  return FileEntry{kHistoryName, file.bytes(), file.sha256()};
+}
+
+absl::StatusOr<History> ReadHistory(const std::string& directory) {
+  const std::string path = absl::StrCat(directory, "/", kHistoryName);
+  const absl::StatusOr<std::string> bytes =
+      ReadWholeFile(path, std::numeric_limits<int32_t>::max());
+  if (!bytes.ok()) return bytes.status();
+  v1::History proto;
+  if (!proto.ParseFromString(*bytes)) {
+    return absl::DataLossError(absl::StrCat(path, ": it is no percentdelta.v1.History"));
+  }
+  History history;
+  history.training = PointsFromProto(proto.training());
+  history.evaluations = PointsFromProto(proto.evaluations());
+  for (const v1::StepStatistics& step : proto.statistics()) {
+    StepStatistics& known = history.statistics.emplace_back();
+    known.step = step.step();
+    for (const v1::TensorUpdate& update : step.updates()) {
+      known.updates.push_back(FromProto(update));
+    }
+  }
+  history.arithmetic = proto.arithmetic();
+  return history;
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,172 @@
+#include "server/checkpoint/slice_file.h"
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/durable_file.h"
+#include "common/safetensors.h"
+
+namespace percentdelta {
+namespace {
+
+// A tensor's name has no blank.
+std::string ArrayName(const TensorSpec& tensor, const std::string& state) {
+  return state.empty() ? tensor.name : absl::StrCat(tensor.name, " ", state);
+}
+
+std::string RangeText(const TensorSpec& tensor, const Slice& slice) {
+  return absl::StrCat("[", slice.begin, ", ", slice.end, ") of ", tensor.size());
+}
+
+// The weights, then the optimizer's arrays: the names of one slice's tensors in a file.
+std::vector<std::string> ArrayNames(const TensorSpec& tensor,
+                                    const std::vector<std::string>& state_names) {
+  std::vector<std::string> names = {ArrayName(tensor, "")};
+  for (const std::string& state : state_names) names.push_back(ArrayName(tensor, state));
+  return names;
+}
+
+// One shard's file, by the names in it.
+class SliceFile {
+ public:
+  static absl::StatusOr<SliceFile> Open(const std::string& path) {
+    absl::StatusOr<SafetensorsContent> content = ReadSafetensors(path);
+    if (!content.ok()) return content.status();
+    return SliceFile(path, *std::move(content));
+  }
+
+  // The values of `array` at the entries of `slice`, which the file must have just so.
+  absl::StatusOr<const std::vector<float>*> Find(const TensorSpec& tensor, const Slice& slice,
+                                                 const std::string& array) const {
+    const auto range = metadata_.find(array);
+    const std::string expected = RangeText(tensor, slice);
+    const auto found = values_.find(array);
+    if (found == values_.end() || range == metadata_.end() || range->second != expected ||
+        static_cast<int64_t>(found->second.size()) != slice.size()) {
+      return absl::DataLossError(absl::StrCat(path_, ": tensor ", array, ": expected its entries ",
+                                              expected, ", got ",
+                                              found == values_.end()     ? "none"
+                                              : range == metadata_.end() ? "no range"
+                                                                         : range->second));
+    }
+    return &found->second;
+  }
+
+ private:
+  SliceFile(std::string path, SafetensorsContent content)
+      : path_(std::move(path)), metadata_(std::move(content.metadata)) {
+    for (SafetensorsTensor& tensor : content.tensors) {
+      values_.emplace(std::move(tensor.name), std::move(tensor.values));
+    }
+  }
+
+  std::string path_;
+  std::map<std::string, std::string> metadata_;
+  std::map<std::string, std::vector<float>> values_;
+};
+
+// A slice in the making: its arrays, the weights first.
+struct Arrays {
+  Slice slice;
+  std::vector<std::vector<float>> values;
+};
+
+absl::Status CopyOverlap(const SliceFile& file, const TensorSpec& tensor, const Slice& source,
+                         const std::vector<std::string>& names, Arrays& target) {
+  const int64_t begin = std::max(source.begin, target.slice.begin);
+  const int64_t end = std::min(source.end, target.slice.end);
+  if (begin >= end) return absl::OkStatus();
+  for (size_t i = 0; i < names.size(); ++i) {
+    const absl::StatusOr<const std::vector<float>*> values = file.Find(tensor, source, names[i]);
+    if (!values.ok()) return values.status();
+    std::copy((*values)->begin() + (begin - source.begin),
+              (*values)->begin() + (end - source.begin),
+              target.values[i].begin() + (begin - target.slice.begin));
+  }
+  return absl::OkStatus();
+}
+
+bool Overlap(const Slice& a, const Slice& b) {
+  return a.tensor == b.tensor && a.begin < b.end && b.begin < a.end;
+}
+
+}  // namespace
+
+std::string SliceFileName(int shard, int shards) {
+  return absl::StrFormat("shard-%05d-of-%05d.safetensors", shard, shards);
+}
+
+absl::StatusOr<FileEntry> WriteSliceFile(const std::string& directory, int shard, int shards,
+                                         int64_t step, const ModelSpec& model,
+                                         const std::vector<std::string>& state_names,
+                                         const std::vector<SliceContent>& slices,
+                                         const FaultPoints& faults) {
+  std::vector<SafetensorsEntry> entries;
+  std::map<std::string, std::string> metadata = {{"step", absl::StrCat(step)},
+                                                 {"shard", absl::StrCat(shard)},
+                                                 {"shards", absl::StrCat(shards)}};
+  for (const SliceContent& content : slices) {
+    const TensorSpec& tensor = model.tensors[content.slice.tensor];
+    const std::vector<std::string> names = ArrayNames(tensor, state_names);
+    for (size_t i = 0; i < names.size(); ++i) {
+      const std::vector<float>& values = i == 0 ? *content.weights : content.state[i - 1];
+      entries.push_back({names[i], {content.slice.size()}, values});
+      metadata[names[i]] = RangeText(tensor, content.slice);
+    }
+  }
+  const std::string name = SliceFileName(shard, shards);
+  DurableFile file(absl::StrCat(directory, "/", name), faults);
+  absl::Status status = WriteSafetensors(file, entries, metadata);
+  faults.Pass("slice_file");
+  if (status.ok()) status = file.Commit();
+  if (!status.ok()) return status;
+  return FileEntry{name, file.bytes(), file.sha256()};
+}
+
+absl::StatusOr<std::vector<SliceContent>> ReadSlices(const std::string& directory, int shards,
+                                                     const ModelSpec& model,
+                                                     const std::vector<std::string>& state_names,
+                                                     const std::vector<Slice>& wanted) {
+  std::vector<Arrays> targets;
+  targets.reserve(wanted.size());
+  for (const Slice& slice : wanted) {
+    targets.push_back({slice, std::vector<std::vector<float>>(1 + state_names.size(),
+                                                              std::vector<float>(slice.size()))});
+  }
+  const Partition written(model, shards);
+  for (int shard = 0; shard < shards; ++shard) {
+    const std::vector<Slice>& sources = written.slices_of_shard(shard);
+    const bool needed = std::any_of(sources.begin(), sources.end(), [&](const Slice& source) {
+      return std::any_of(wanted.begin(), wanted.end(),
+                         [&](const Slice& slice) { return Overlap(source, slice); });
+    });
+    if (!needed) continue;
+    const absl::StatusOr<SliceFile> file =
+        SliceFile::Open(absl::StrCat(directory, "/", SliceFileName(shard, shards)));
+    if (!file.ok()) return file.status();
+    for (const Slice& source : sources) {
+      const TensorSpec& tensor = model.tensors[source.tensor];
+      const std::vector<std::string> names = ArrayNames(tensor, state_names);
+      for (Arrays& target : targets) {
+        if (!Overlap(source, target.slice)) continue;
+        absl::Status status = CopyOverlap(*file, tensor, source, names, target);
+        if (!status.ok()) return status;
+      }
+    }
+  }
+  std::vector<SliceContent> contents;
+  for (Arrays& target : targets) {
+    SliceContent& content = contents.emplace_back();
+    content.slice = target.slice;
+    content.weights = std::make_shared<const std::vector<float>>(std::move(target.values.front()));
+    content.state.assign(std::make_move_iterator(target.values.begin() + 1),
+                         std::make_move_iterator(target.values.end()));
+  }
+  return contents;
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,52 @@
+// A shard's part of a checkpoint: its slices of the weights and of what the optimizer keeps for
+// each entry, as one safetensors file.
+//
+// A file has, for every slice, the flat tensor "conv1/weights" with the slice's weights and a flat
+// tensor "conv1/weights velocity" for each array of the optimizer. The metadata tell, under the
+// same names, which entries of the whole tensor these are: "[0, 800) of 800".
+
+#ifndef PERCENTDELTA_SERVER_CHECKPOINT_SLICE_FILE_H_
+#define PERCENTDELTA_SERVER_CHECKPOINT_SLICE_FILE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/fault_point.h"
+#include "common/job.h"
+#include "common/partition.h"
+#include "server/slice_content.h"
+
+namespace percentdelta {
+
+// A file as a manifest lists it.
+struct FileEntry {
+  std::string name;  // within the checkpoint's directory
+  int64_t bytes = 0;
+  std::string sha256;  // hexadecimal
+};
+
+std::string SliceFileName(int shard, int shards);  // "shard-00000-of-00003.safetensors"
+
+// Writes the slices of one shard durably into `directory`. `state_names`: of the arrays of each
+// slice. Passes the fault point "slice_file" before the commit. Errors: the system's reason, with
+// the path; nothing is left behind.
+absl::StatusOr<FileEntry> WriteSliceFile(const std::string& directory, int shard, int shards,
+                                         int64_t step, const ModelSpec& model,
+                                         const std::vector<std::string>& state_names,
+                                         const std::vector<SliceContent>& slices,
+                                         const FaultPoints& faults);
+
+// Reads `wanted` slices, at whatever shards' borders, out of the files that `shards` shards wrote
+// into `directory`. Only files that hold some of them are read.
+//   kDataLoss  a file is damaged or does not hold what the partition says; the message names it
+absl::StatusOr<std::vector<SliceContent>> ReadSlices(const std::string& directory, int shards,
+                                                     const ModelSpec& model,
+                                                     const std::vector<std::string>& state_names,
+                                                     const std::vector<Slice>& wanted);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_CHECKPOINT_SLICE_FILE_H_

@@ -1,0 +1,44 @@
+// What can stand around an update rule, each in its place: the gradient is clipped, the rule makes
+// delta of it, momentum is applied, decoupled weight decay added, and the weights move. Pure
+// arithmetic, in double; spans are of one size.
+
+#ifndef PERCENTDELTA_SERVER_UPDATE_STAGES_H_
+#define PERCENTDELTA_SERVER_UPDATE_STAGES_H_
+
+#include "absl/types/span.h"
+#include "common/update_spec.h"
+#include "server/update/norms.h"
+
+namespace percentdelta {
+
+// Clipping by norm: what a tensor's gradient g is multiplied by, min(1, norm / ||g||_2) (Pascanu,
+// Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013,
+// Algorithm 1). 1 for a gradient of zeros.
+double ClippingScale(const GradientClippingSpec& clipping, const NormSums& norms);
+
+// The norms of the gradient times `scale` >= 0, and of the weights as they are.
+NormSums ScaleGradient(const NormSums& norms, double scale);
+
+// v = mu * v + (1 - dampening) * delta, and delta becomes the new v; with Nesterov's look ahead
+// mu * v + (1 - dampening) * delta with that v (Sutskever et al., "On the importance of
+// initialization and momentum in deep learning", 2013, in the form that reads the gradient where
+// the weights are).
+void ApplyMomentum(const MomentumSpec& momentum, absl::Span<float> velocity,
+                   absl::Span<double> delta);
+
+// Decoupled weight decay: delta += factor * W, the factor being eta * gamma(t) * the decay's rate
+// (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, Algorithms 1 and 2; eta is
+// in the factor as in PyTorch's AdamW).
+void AddWeightDecay(double factor, absl::Span<const float> weights, absl::Span<double> delta);
+
+// next = W - delta.
+void Move(absl::Span<const double> delta, absl::Span<const float> weights, absl::Span<float> next);
+
+// ApplyMomentum without Nesterov's look ahead and Move at once, which is what most jobs take.
+void MoveByVelocity(const MomentumSpec& momentum, absl::Span<const double> delta,
+                    absl::Span<const float> weights, absl::Span<float> velocity,
+                    absl::Span<float> next);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_UPDATE_STAGES_H_

@@ -1,0 +1,55 @@
+// What models have in common: what they check of what they are given, and how they round.
+
+#ifndef PERCENTDELTA_WORKER_MODELS_MODEL_INPUTS_H_
+#define PERCENTDELTA_WORKER_MODELS_MODEL_INPUTS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "common/job.h"
+#include "worker/data/dataset.h"
+#include "worker/models/model.h"
+
+namespace percentdelta {
+
+// A dimension that an architecture leaves to the job, where the job does not tell it either. No
+// tensor has it.
+inline constexpr int64_t kAnySize = 0;
+
+struct NamedShape {
+  std::string name;
+  std::vector<int64_t> shape;  // empty: a scalar
+
+  // Number of entries: the product of the shape.
+  int64_t size() const;
+};
+
+// The size that the job gives to a dimension of that tensor; kAnySize if there is no such tensor,
+// or if it has not as many dimensions as `dimensions`.
+int64_t SizeInJob(const ModelSpec& spec, absl::string_view tensor, size_t dimensions,
+                  size_t dimension);
+
+// kInvalidArgument unless the job's tensors have these names, shapes and order. The message names
+// the first tensor that differs, what was expected and what the job has.
+absl::Status CheckTensors(const ModelSpec& spec, absl::Span<const NamedShape> expected);
+
+// Waits for a tensor's weights. The hook's error, or kInvalidArgument if there are not as many
+// entries as `tensors` says.
+absl::Status AwaitWeights(absl::Span<const NamedShape> tensors, int tensor,
+                          const TensorValues& weights, const TensorHooks& hooks);
+
+// kInvalidArgument for a batch without examples, one whose parts do not fit together, and a label
+// that is not below `classes`.
+absl::Status CheckBatch(const Batch& batch, int64_t classes);
+
+// Sums that were taken in double, as the floats of a tensor's gradient, which has as many entries.
+void RoundTo(absl::Span<const double> sums, std::vector<float>& gradient);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_WORKER_MODELS_MODEL_INPUTS_H_

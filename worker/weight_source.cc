@@ -1,0 +1,31 @@
+#include "worker/weight_source.h"
+
+#include <utility>
+
+namespace percentdelta {
+
+WeightSource::WeightSource(const ShardChannels& channels, absl::Duration deadline, Tracer tracer)
+    : channels_(channels), deadline_(deadline), tracer_(std::move(tracer)) {}
+
+void WeightSource::Turn(int64_t step) {
+  if (present_->Has(step)) return;
+  if (next_->Has(step)) {
+    std::swap(present_, next_);
+  } else {
+    Pull(*present_, step);
+  }
+}
+
+absl::Status WeightSource::Await(int tensor) { return present_->pull->AwaitTensor(tensor); }
+
+void WeightSource::Prefetch(int64_t step) {
+  if (!next_->Has(step)) Pull(*next_, step);
+}
+
+void WeightSource::Pull(Version& version, int64_t step) {
+  version.pull.reset();  // ends it, if it still runs
+  version.step = step;
+  version.pull.emplace(channels_, step, deadline_, version.weights, tracer_);
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,59 @@
+// The weights that a worker computes with: those of one step at hand, those of the next on their
+// way while the gradient is still being computed.
+
+#ifndef PERCENTDELTA_WORKER_WEIGHT_SOURCE_H_
+#define PERCENTDELTA_WORKER_WEIGHT_SOURCE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "client/pull.h"
+#include "client/shard_channels.h"
+#include "common/trace.h"
+#include "worker/models/model.h"
+
+namespace percentdelta {
+
+// Of one generation. Not thread-safe. Holds two copies of the model's weights.
+class WeightSource {
+ public:
+  // `channels` must outlive the source. `deadline` is that of each pull.
+  WeightSource(const ShardChannels& channels, absl::Duration deadline, Tracer tracer);
+
+  // Turns to the weights of `step`: those that are held, or under way, or else a fresh pull.
+  void Turn(int64_t step);
+
+  // Waits until a tensor of that step is whole; the errors are WeightPull's.
+  absl::Status Await(int tensor);
+
+  // The values, each tensor from when it has been awaited, until the next Turn.
+  const TensorValues& weights() const { return present_->weights; }
+
+  // Begins to pull a step that is likely to be the next. Its slices come as the shards publish
+  // them, the large ones of the last layers long before the first layers' gradients are made.
+  void Prefetch(int64_t step);
+
+ private:
+  struct Version {
+    TensorValues weights;
+    int64_t step = -1;
+    std::optional<WeightPull> pull;  // into `weights`
+
+    bool Has(int64_t wanted) const { return step == wanted && pull && !pull->failed(); }
+  };
+
+  void Pull(Version& version, int64_t step);
+
+  const ShardChannels& channels_;
+  const absl::Duration deadline_;
+  const Tracer tracer_;
+  std::unique_ptr<Version> present_ = std::make_unique<Version>();
+  std::unique_ptr<Version> next_ = std::make_unique<Version>();
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_WORKER_WEIGHT_SOURCE_H_
