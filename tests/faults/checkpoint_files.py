@@ -1,0 +1,86 @@
+"""The directory of checkpoints, as files: which are there, and how they are damaged."""
+
+import pathlib
+import re
+
+MANIFEST = "manifest.json"
+TEMPORARY_MARK = ".tmp-"
+
+
+def whole_checkpoints(directory):
+    """Those that have a manifest, which is written last: {step: path}, ascending."""
+    found = {}
+    for path in pathlib.Path(directory).glob("step-*"):
+        step = re.fullmatch(r"step-(\d+)", path.name)
+        if step and (path / MANIFEST).exists():
+            found[int(step.group(1))] = path
+    return dict(sorted(found.items()))
+
+
+def temporary_files(directory):
+    """What writers have left."""
+    return sorted(str(path) for path in pathlib.Path(directory).rglob(f"*{TEMPORARY_MARK}*"))
+
+
+def files_of(checkpoint):
+    """Of one checkpoint, by name."""
+    return sorted(path for path in checkpoint.iterdir() if path.is_file())
+
+
+def truncate(checkpoint, source):
+    """Cuts a file short at any of its bytes."""
+    path = source.choice([path for path in files_of(checkpoint) if path.stat().st_size])
+    size = path.stat().st_size
+    kept = source.randrange(size)
+    with path.open("r+b") as file:
+        file.truncate(kept)
+    return path, f"{path.name}: {kept} of {size} bytes"
+
+
+def flip(checkpoint, source):
+    """Flips a bit of a file."""
+    path = source.choice([path for path in files_of(checkpoint) if path.stat().st_size])
+    offset, bit = source.randrange(path.stat().st_size), source.randrange(8)
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1 << bit]))
+    return path, f"{path.name}: bit {bit} of byte {offset}"
+
+
+def empty(checkpoint, source):
+    """Leaves nothing in a file."""
+    path = source.choice(files_of(checkpoint))
+    path.write_bytes(b"")
+    return path, path.name
+
+
+def remove(checkpoint, source):
+    """Removes a file."""
+    path = source.choice(files_of(checkpoint))
+    path.unlink()
+    return path, path.name
+
+
+def swap(checkpoint, source):
+    """Has two shards' files change their names."""
+    first, second = source.sample(sorted(checkpoint.glob("shard-*.safetensors")), 2)
+    aside = checkpoint / "aside"
+    first.rename(aside)
+    second.rename(first)
+    aside.rename(second)
+    return first, f"{first.name} and {second.name}"
+
+
+def leave_over(checkpoint, source):
+    """Leaves behind what a writer leaves that dies while it writes the next checkpoint."""
+    step = int(checkpoint.name.removeprefix("step-"))
+    following = checkpoint.with_name(f"step-{step + 1:010d}")
+    following.mkdir()
+    bytes_ = source.randbytes(source.randrange(100000))
+    for path in (following / f"shard-00000-of-00002.safetensors{TEMPORARY_MARK}1-0",
+                 following / "shard-00001-of-00002.safetensors",
+                 checkpoint.with_name(f"cluster.json{TEMPORARY_MARK}1-1")):
+        path.write_bytes(bytes_)
+    return following, f"{following.name} without a manifest, temporary files"

@@ -1,0 +1,205 @@
+"""A cluster of real processes: servers, workers, and what pdctl says of them."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import random
+import re
+import subprocess
+import time
+
+from disk import Disk, SmallDisk
+from errors import Failure, Violation
+from job import job_text
+from network import Loopback, Namespaces
+from processes import Process
+
+LEASE_SECONDS = 1
+STATUS_SECONDS = 1  # how long pdctl waits for an answer
+CHECKSUM_SECONDS = 20  # how long the weights may be away after a server came back
+# Debian's libfaketime; None: it is not there.
+CLOCK_LIBRARY = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a cluster is laid out."""
+    shards: int = 3
+    workers: int = 3
+    network: str = "loopback"  # or "namespaces"
+    disk: str = "disk"  # or "tmpfs"
+    fake_clock: bool = False  # a wall clock that can be made to jump
+
+    def __str__(self):
+        clock = ", a wall clock that jumps" if self.fake_clock else ""
+        return (f"{self.shards} shards, {self.workers} workers, {self.network}, checkpoints on "
+                f"{self.disk}{clock}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Binaries:
+    """The programs under test."""
+    server: pathlib.Path
+    worker: pathlib.Path
+    pdctl: pathlib.Path
+
+    @classmethod
+    def of_build(cls, folder):
+        """Those of a build; Failure if one is missing."""
+        found = cls(folder / "server/pd-server", folder / "worker/pd-worker",
+                    folder / "client/pdctl")
+        for path in (found.server, found.worker, found.pdctl):
+            if not path.exists():
+                raise Failure(f"no {path}: deploy/build release builds it")
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """What `pdctl status` says, as far as the harness needs it."""
+    state: str
+    message: str
+    generation: int
+    step: int
+    max_steps: int
+    expired: int
+    checkpoint_step: int  # the newest whole one; -1: none
+    checkpoint_failures: int
+    checkpoint_error: str
+    training_seconds: float  # since the generation's first lease
+    newest_training_step: int
+
+    @property
+    def finished(self):
+        """Whether the training is."""
+        return self.state == "finished"
+
+    @classmethod
+    def parse(cls, text):
+        """From pdctl's JSON."""
+        fields = json.loads(text)
+        checkpoint = fields.get("checkpoint") or {}
+        last = fields.get("last_training") or {}
+        step = checkpoint.get("step")
+        return cls(fields["state"], fields["message"], fields["generation"], fields["step"],
+                   fields["max_steps"], fields["expired_leases"], -1 if step is None else step,
+                   checkpoint.get("failures", 0), checkpoint.get("error", ""),
+                   last.get("seconds", 0.0), last.get("step", -1))
+
+
+class Cluster(contextlib.ExitStack):
+    """The processes of a training. A context: at its end none of them is left."""
+
+    def __init__(self, binaries, folder, layout, data, max_steps, seed=1,
+                 give_up_seconds=60, server_flags=()):
+        super().__init__()
+        self.layout = layout
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.max_steps = max_steps
+        self._binaries = binaries
+        try:
+            self._prepare(data, seed, give_up_seconds, server_flags)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, data, seed, give_up_seconds, server_flags):
+        layout = self.layout
+        self.network = self.enter_context(
+            Loopback(layout.shards) if layout.network == "loopback"
+            else Namespaces(layout.shards, layout.workers))
+        self.disk = self.enter_context(
+            Disk(self.folder) if layout.disk == "disk" else SmallDisk(self.folder))
+        self.checkpoints = self.disk.directory
+        job = self.folder / "job.textproto"
+        job.write_text(job_text(self.max_steps, self.checkpoints, seed=seed))
+        environment = self._clock_environment() if layout.fake_clock else {}
+
+        def process(name, kind, index, command):
+            made = Process(name, command, self.folder / f"{name}.log",
+                           self.network.prefix(kind, index), environment)
+            self.callback(made.close)
+            return made
+
+        coordinator = f"--coordinator={self.network.advertise(0)}"
+        self.servers = [
+            process(f"server-{shard}", "server", shard,
+                    [self._binaries.server, f"--listen={self.network.listen(shard)}",
+                     f"--advertise={self.network.advertise(shard)}", f"--shards={layout.shards}",
+                     f"--shard={shard}", coordinator, f"--job={job}", "--threads=1",
+                     f"--lease_deadline={LEASE_SECONDS}s", *server_flags])
+            for shard in range(layout.shards)]
+        self.workers = [
+            process(f"worker-{number}", "worker", number,
+                    [self._binaries.worker, coordinator, f"--data={data}", "--threads=1",
+                     f"--name=worker-{number}", f"--give_up_after={give_up_seconds}s"])
+            for number in range(layout.workers)]
+
+    def _clock_environment(self):
+        self.clock = self.folder / "clock"
+        self.clock.write_text("+0\n")
+        return {"LD_PRELOAD": str(CLOCK_LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(self.clock),
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_CACHE_DURATION": "1"}
+
+    @property
+    def coordinator(self):
+        """The server that is the coordinator."""
+        return self.servers[0]
+
+    @property
+    def processes(self):
+        """All of them."""
+        return self.servers + self.workers
+
+    def start(self, order=None):
+        """Starts all that do not run, in the order of a random number generator."""
+        waiting = [process for process in self.processes if not process.runs]
+        if order is not None:
+            order.shuffle(waiting)
+        for process in waiting:
+            process.start()
+
+    def pdctl(self, *arguments, seconds=STATUS_SECONDS):
+        """What pdctl answers; None if it fails."""
+        command = [*self.network.prefix("server", 0), self._binaries.pdctl,
+                   f"--server={self.network.listen(0)}", f"--deadline={seconds}s", *arguments]
+        try:
+            result = subprocess.run([str(word) for word in command], check=False, text=True,
+                                    capture_output=True, timeout=seconds + 5)
+        except subprocess.TimeoutExpired:
+            raise Violation(f"pdctl {arguments[0]} --deadline={seconds}s has not ended after "
+                            f"{seconds + 5} s") from None
+        return result.stdout if result.returncode == 0 else None
+
+    def status(self):
+        """A Status; None while nobody answers."""
+        text = self.pdctl("status", "--format=json")
+        return Status.parse(text) if text else None
+
+    def checksum(self):
+        """SHA-256 of the weights, and their step."""
+        until = time.monotonic() + CHECKSUM_SECONDS  # a server may be about to answer again
+        while time.monotonic() < until:
+            text = self.pdctl("checksum", seconds=10)
+            found = re.match(r"([0-9a-f]{64})  step (\d+)", text or "")
+            if found:
+                return found.group(1), int(found.group(2))
+            time.sleep(0.2)
+        return None, -1
+
+    def tails(self):
+        """The last lines of every process, for a report."""
+        return "\n".join(process.tail() for process in self.processes)
+
+
+def random_layout(source, **fixed):
+    """A layout of some size; what is fixed stays."""
+    sizes = {"shards": source.choice((2, 3)), "workers": source.choice((2, 3))}
+    return Layout(**{**sizes, **fixed})
+
+
+def seeded(*words):
+    """A random number generator of its own for whatever the words name."""
+    return random.Random(" ".join(map(str, words)))

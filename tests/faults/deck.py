@@ -1,0 +1,64 @@
+"""All faults, dealt in random order, each about as often as the others."""
+
+from disk_faults import disk_faults
+from errors import Failure
+from fault import process_faults
+from network import Namespaces
+from network_faults import network_faults
+
+TRIES = 3  # in a pass; some faults do not come about every time
+
+
+class Deck:
+    """Faults that this machine can have, shuffled again and again. Same seed, same order."""
+
+    def __init__(self, faults, source):
+        self._faults = faults
+        self._source = source
+        self._waiting = []
+        self._tries = {}
+
+    @property
+    def next(self):
+        """The fault whose turn it is."""
+        if not self._waiting:
+            self._waiting = list(self._faults)
+            self._tries = {}
+            self._source.shuffle(self._waiting)
+        return self._waiting[0]
+
+    def fitting(self, layout):
+        """The next fault that can befall such a cluster; None: none that is left of this pass."""
+        assert self.next
+        return next((fault for fault in self._waiting if fault.fits(layout)), None)
+
+    def struck(self, fault, counted):
+        """It has had its turn; where it did not count it may have another."""
+        self._tries[fault.name] = self._tries.get(fault.name, 0) + 1
+        self._waiting.remove(fault)
+        if not counted and self._tries[fault.name] < TRIES:
+            self._waiting.append(fault)
+
+
+def all_faults(folder):
+    """Every kind, and why some cannot be had here: (faults, {name: reason}). `folder`: where a file
+    system may be mounted for a moment."""
+    faults = process_faults() + network_faults() + disk_faults(folder)
+    namespaces = Namespaces.unavailable()
+    reasons = {}
+    for fault in faults:
+        reason = namespaces if fault.fixed.get("network") == "namespaces" else fault.unavailable()
+        if reason:
+            reasons[fault.name] = reason
+    return [fault for fault in faults if fault.name not in reasons], reasons
+
+
+def chosen(faults, only, but):
+    """The faults of which a name, or its beginning, is among `only` (empty: all) and not in `but`."""
+    def named(fault, words):
+        return any(fault.name.startswith(word) for word in words)
+    found = [fault for fault in faults if (not only or named(fault, only)) and not named(fault, but)]
+    if not found:
+        names = ", ".join(fault.name for fault in faults)
+        raise Failure(f"no fault is called {' or '.join(only)} here; there are {names}")
+    return found

@@ -1,0 +1,87 @@
+"""The file system that holds the checkpoints: a directory on the disk, or a small tmpfs of our own
+that can be filled and made read-only. Contexts; they leave nothing behind."""
+
+import os
+import pathlib
+import subprocess
+
+from errors import Failure
+
+SMALL_BYTES = 256 << 20  # some checkpoints of 26 MB
+
+
+class Disk:
+    """A directory like any other."""
+
+    name = "disk"
+
+    def __init__(self, folder):
+        self.directory = pathlib.Path(folder) / "checkpoints"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+class SmallDisk:
+    """A directory on a tmpfs."""
+
+    name = "tmpfs"
+
+    def __init__(self, folder):
+        self._mount = pathlib.Path(folder) / "tmpfs"
+        self.directory = self._mount / "checkpoints"
+        self._filler = self._mount / "filler"
+
+    @staticmethod
+    def unavailable(folder):
+        """Why this machine cannot have one; empty if it can."""
+        try:
+            with SmallDisk(folder):
+                return ""
+        except Failure as failure:
+            return str(failure)
+
+    def __enter__(self):
+        self._mount.mkdir(parents=True, exist_ok=True)
+        _run("mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES},mode=700", "pd-faults", self._mount)
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(["umount", "--lazy", self._mount], check=False, stderr=subprocess.DEVNULL)
+
+    def fill(self):
+        """Leaves no room at all."""
+        with self._filler.open("wb") as filler:
+            chunk = bytes(1 << 20)
+            while chunk:
+                try:
+                    os.write(filler.fileno(), chunk)
+                except OSError:
+                    chunk = chunk[:len(chunk) // 2]
+
+    def free(self):
+        """Gives the room back."""
+        self._filler.unlink()
+
+    def make_read_only(self):
+        """False: somebody is just writing to it."""
+        return self._remount("ro")
+
+    def make_writable(self):
+        """Ends that."""
+        if not self._remount("rw"):
+            raise Failure(f"cannot make {self._mount} writable again")
+
+    def _remount(self, mode):
+        return subprocess.run(["mount", "-o", f"remount,{mode}", self._mount], check=False,
+                              stderr=subprocess.DEVNULL).returncode == 0
+
+
+def _run(*words):
+    result = subprocess.run([str(word) for word in words], check=False, capture_output=True,
+                            text=True)
+    if result.returncode != 0:
+        raise Failure(f"{words[0]}: {(result.stderr or result.stdout).strip()}")

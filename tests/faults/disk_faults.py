@@ -1,0 +1,252 @@
+"""Faults of the disk under the checkpoints, of their files, and of the wall clock."""
+
+import signal
+
+import checkpoint_files
+from cluster import CLOCK_LIBRARY
+from disk import SmallDisk
+from errors import Violation
+from fault import Fault, check_killed
+
+HOUR = 3600
+
+
+class DiskFault(Fault):
+    """Checkpoints cannot be written for a while: the training goes on, `pdctl status` says why, and
+    the next checkpoint after the end of it is whole."""
+
+    group = "disk"
+    hold = (0.0, 1.0)  # after the failure has been seen
+    sudden = False
+    patience = 20
+    steps_meanwhile = 3
+
+    def strike(self, training):
+        if not self.break_disk(training.cluster):
+            training.note("somebody was just writing")
+            return False
+        failures, step = training.before.checkpoint_failures, training.before.step
+        try:
+            seen = training.watch.until(
+                lambda status: status.finished or (status.checkpoint_failures > failures
+                                                   and status.checkpoint_error
+                                                   and status.step > step + self.steps_meanwhile),
+                self.patience, f"pdctl status to tell of a checkpoint that failed ({self.what}), "
+                "and the training to go on meanwhile")
+        except Violation:
+            self.mend_disk(training.cluster)
+            raise
+        training.note(seen.checkpoint_error[:200])
+        return True
+
+    def heal(self, training):
+        self.mend_disk(training.cluster)
+
+    def verify(self, training):
+        healed = training.healed.step
+        training.watch.until(
+            lambda status: status.checkpoint_step > healed or status.finished, self.limit,
+            f"a checkpoint of a step after {healed}, when the disk was well again ({self.what})")
+
+    def break_disk(self, cluster):
+        """False if it cannot be done at this moment."""
+        raise NotImplementedError
+
+    def mend_disk(self, cluster):
+        """Undoes it."""
+
+
+class Full(DiskFault):
+    """ENOSPC."""
+
+    name = "disk-full"
+    what = "the checkpoints' disk is full"
+    fixed = {"disk": "tmpfs"}
+
+    def break_disk(self, cluster):
+        cluster.disk.fill()
+        return True
+
+    def mend_disk(self, cluster):
+        cluster.disk.free()
+
+
+class ReadOnly(DiskFault):
+    """EROFS."""
+
+    name = "disk-read-only"
+    what = "the checkpoints' disk is read-only"
+    fixed = {"disk": "tmpfs"}
+
+    def break_disk(self, cluster):
+        return cluster.disk.make_read_only()
+
+    def mend_disk(self, cluster):
+        cluster.disk.make_writable()
+
+
+class Vanished(DiskFault):
+    """The directory is gone, and something else has its name."""
+
+    name = "disk-vanished"
+    what = "the checkpoints' directory has vanished, a file has its name"
+
+    def break_disk(self, cluster):
+        directory = cluster.checkpoints
+        directory.rename(directory.with_name("vanished"))
+        directory.write_text("")
+        return True
+
+    def mend_disk(self, cluster):
+        directory = cluster.checkpoints
+        directory.unlink()
+        directory.with_name("vanished").rename(directory)
+
+
+class FileFault(Fault):
+    """All processes are killed, a file of the newest checkpoint is damaged, all start again: they
+    must say what is wrong with it, and take the checkpoint before."""
+
+    group = "files"
+    damaging = True
+
+    def __init__(self, name, what, damage):
+        self.name = f"file-{name}"
+        self.what = f"all killed, {what}"
+        self._damage = damage
+        self._path = None
+        self._mark = 0
+
+    def prepare(self, training):
+        # Two, so that there is one before the newest; and none that was damaged by the fault before
+        # and has not been written again.
+        def whole(status):
+            steps = list(checkpoint_files.whole_checkpoints(training.cluster.checkpoints))
+            return len(steps) >= 2 and steps[-1] <= status.checkpoint_step
+        training.watch.until(lambda status: status.finished or whole(status), 60,
+                             "two checkpoints to be whole")
+
+    def strike(self, training):
+        cluster = training.cluster
+        for process in cluster.processes:
+            process.down = True
+            process.signal(signal.SIGKILL)
+        for process in cluster.processes:
+            check_killed(process)
+        whole = checkpoint_files.whole_checkpoints(cluster.checkpoints)
+        steps = list(whole)
+        if not steps:
+            raise Violation(f"no whole checkpoint in {cluster.checkpoints} after everything was "
+                            f"killed; pdctl status told of step {training.before.checkpoint_step}")
+        self._mark = cluster.coordinator.log_size()
+        self._path, note = self._damage(whole[steps[-1]], training.random)
+        training.note(note)
+        taken = steps[-1]
+        if self.damaging:
+            taken = steps[-2] if len(steps) > 1 else 0
+        training.expect_restore(taken)
+        return True
+
+    def heal(self, training):
+        training.cluster.start(order=training.random)
+
+    def verify(self, training):
+        text = training.cluster.coordinator.log_since(self._mark)
+        lines = [line for line in text.splitlines() if self._path.parent.name in line
+                 or self._path.name in line]
+        if not any("passed over" in line or "leftover" in line for line in lines):
+            raise Violation(f"{self.what}: expected the coordinator to say what is wrong with "
+                            f"{self._path}, got\n{training.cluster.coordinator.tail()}")
+
+
+class LeftOver(FileFault):
+    """What a dead writer leaves: it is said and removed, and the newest checkpoint is taken."""
+
+    damaging = False
+
+
+class OtherJob(FileFault):
+    """The newest checkpoint has the manifest of another job: the coordinator refuses to go on, and
+    names the fields; it does when the right manifest is there again."""
+
+    def __init__(self):
+        super().__init__("other-job", "the newest checkpoint has another job's manifest", None)
+        self._own = b""
+
+    def prepare(self, training):
+        training.foreign_manifest()  # is made now, if it is the first time
+        super().prepare(training)
+
+    def strike(self, training):
+        def damage(checkpoint, _):
+            path = checkpoint / checkpoint_files.MANIFEST
+            self._own = path.read_bytes()
+            path.write_bytes(training.foreign_manifest())
+            return path, "refused, then put right"
+        self._damage = damage
+        return super().strike(training)
+
+    def heal(self, training):
+        coordinator = training.cluster.coordinator
+        coordinator.start()
+        coordinator.down = True
+        code = coordinator.wait(10, "it was started with a checkpoint of another job")
+        said = coordinator.log_since(self._mark)
+        if code != 1 or "another job" not in said or "seed" not in said:
+            raise Violation(f"{self.what}: expected exit code 1 and a message that names the field "
+                            f"seed, got exit code {code}\n{coordinator.tail()}")
+        self._path.write_bytes(self._own)
+        newest = list(checkpoint_files.whole_checkpoints(training.cluster.checkpoints))[-1]
+        training.expect_restore(newest)
+        super().heal(training)
+
+    def verify(self, training):
+        pass  # done in heal()
+
+
+class Clock(Fault):
+    """The wall clock jumps for all processes. When it has jumped back, the coordinator is killed and
+    started, for its generations must not go back, too."""
+
+    group = "clock"
+    fixed = {"fake_clock": True}
+    hold = (1.0, 4.0)
+
+    def __init__(self, name, seconds):
+        self.name = f"clock-{name}"
+        self.what = f"the wall clock of all jumps by {seconds // HOUR:+d} h" + (
+            ", and the coordinator is killed" if seconds < 0 else "")
+        self._seconds = seconds
+
+    def unavailable(self):
+        return "" if CLOCK_LIBRARY else "libfaketime is not installed"
+
+    def strike(self, training):
+        training.cluster.clock.write_text(f"{self._seconds:+d}\n")
+        if self._seconds < 0:
+            coordinator = training.cluster.coordinator
+            coordinator.kill()
+            coordinator.start()
+        return True
+
+    def heal(self, training):
+        training.cluster.clock.write_text("+0\n")
+
+
+def disk_faults(folder):
+    """All of this module. `folder`: where a small disk may be tried."""
+    reason = SmallDisk.unavailable(folder)
+    faults = [Full(), ReadOnly()]
+    for fault in faults:
+        fault.unavailable = lambda: reason
+    files = checkpoint_files
+    return faults + [
+        Vanished(),
+        FileFault("truncated", "a file of the newest checkpoint is cut short", files.truncate),
+        FileFault("flipped", "a bit of the newest checkpoint is flipped", files.flip),
+        FileFault("empty", "a file of the newest checkpoint is empty", files.empty),
+        FileFault("missing", "a file of the newest checkpoint is gone", files.remove),
+        FileFault("swapped", "two shards' files of the newest checkpoint are swapped", files.swap),
+        OtherJob(),
+        LeftOver("leftover", "leftovers of a writer that died beside it", files.leave_over),
+        Clock("forward", HOUR), Clock("back", -HOUR)]

@@ -1,0 +1,223 @@
+"""What a fault is, and those that befall processes: killed, or stopped for a while."""
+
+import signal
+
+from cluster import Layout
+from errors import Violation
+
+
+class Fault:
+    """A kind of fault. strike() brings it about and heal() ends it; what may happen in between, and
+    afterwards, is the training's to watch.
+
+    Arguments called `training` are the Training that is disturbed (training.py): its cluster, its
+    random number generator `random`, `before` (the status before the strike), `floor` (the step to
+    which the training may fall back), and note() for what the report should say.
+    """
+
+    name = ""
+    what = ""  # for the table
+    group = ""
+    fixed = {}  # what a Layout must be like
+    hold = (0.0, 0.0)  # seconds between strike and heal, at random between the two
+    sudden = True  # strike() does not wait for what comes of it
+    limit = 20  # seconds from the heal to the first new step
+
+    def unavailable(self):
+        """Why it cannot be had on this machine; empty if it can."""
+        return ""
+
+    def fits(self, layout):
+        """Whether it can befall a cluster of this layout."""
+        fields = vars(layout) if isinstance(layout, Layout) else layout
+        return all(fields[name] == value for name, value in self.fixed.items())
+
+    def prepare(self, training):
+        """Before the strike, while the training still goes well."""
+
+    def strike(self, training):
+        """Brings it about. Returns false if it did not come to it: then it does not count."""
+        raise NotImplementedError
+
+    def heal(self, training):
+        """Ends it."""
+
+    def verify(self, training):
+        """After the training has gone on: what else must have happened. Raises Violation."""
+
+
+def victim_of(training, kind):
+    """The processes that a fault befalls: of a kind, at random."""
+    cluster = training.cluster
+    if kind == "worker":
+        return [training.random.choice(cluster.workers)]
+    if kind == "shard":
+        return [training.random.choice(cluster.servers[1:])]
+    if kind == "coordinator":
+        return [cluster.coordinator]
+    return list(cluster.processes)
+
+
+class Kill(Fault):
+    """SIGKILL; the supervisor, which is the harness, starts it again after a while."""
+
+    group = "processes"
+    hold = (0.0, 1.0)
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.name = f"{kind}-kill"
+        self.what = {"all": "everything at once: SIGKILL",
+                     "coordinator": "the coordinator (shard 0): SIGKILL"}.get(
+                         kind, f"a {kind}: SIGKILL")
+        self._victims = []
+
+    def strike(self, training):
+        self._victims = victim_of(training, self.kind)
+        for process in self._victims:
+            process.down = True
+            process.signal(signal.SIGKILL)
+        for process in self._victims:
+            check_killed(process)
+        training.note(", ".join(process.name for process in self._victims))
+        return True
+
+    def heal(self, training):
+        training.cluster.start(order=training.random)
+
+
+class Stop(Fault):
+    """SIGSTOP, and SIGCONT after a while: shorter or longer than a lease."""
+
+    group = "processes"
+    hold = (0.3, 4.0)
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.name = f"{kind}-stop"
+        self.what = {"all": "everything at once: SIGSTOP, SIGCONT",
+                     "coordinator": "the coordinator: SIGSTOP, SIGCONT"}.get(
+                         kind, f"a {kind}: SIGSTOP, SIGCONT")
+        self._victims = []
+
+    def strike(self, training):
+        self._victims = victim_of(training, self.kind)
+        for process in self._victims:
+            process.stop()
+        training.note(", ".join(process.name for process in self._victims))
+        return True
+
+    def heal(self, training):
+        for process in self._victims:
+            process.resume()
+
+
+def check_killed(process):
+    """Waits for the end of a process that has been killed, or has killed itself."""
+    code = process.wait(10, "SIGKILL")
+    if code != -signal.SIGKILL:
+        raise Violation(f"{process.name}: expected to be ended by SIGKILL, got exit code {code}"
+                        f"\n{process.tail()}")
+
+
+class Point(Fault):
+    """A process that kills or stops itself at a named point of the program (--fail_at), once it has
+    taken part for a while."""
+
+    group = "points"
+    patience = 20  # seconds in which it has to come there
+
+    def __init__(self, kind, point, counts, stop, at_start=False):
+        self.kind = kind
+        self.point = point
+        self.hold = (0.3, 3.0) if stop else (0.0, 0.5)
+        self.name = f"{point.replace('_', '-')}-{'stop' if stop else 'kill'}"
+        self.what = (f"a {kind} " if kind != "coordinator" else "the coordinator ") + (
+            f"at the point {point}: {'SIGSTOP, SIGCONT' if stop else 'SIGKILL'}")
+        self._counts = counts
+        self._stops = stop
+        self._at_start = at_start  # the point is on the way in: no step is made before
+        self._victim = None
+
+    def _choose(self, training):
+        kind = self.kind
+        if kind == "server":
+            return training.random.choice(training.cluster.servers)
+        return victim_of(training, kind)[0]
+
+    def _arm(self, training):
+        count = training.random.randint(*self._counts)
+        if self.kind == "server" and self._victim is training.cluster.coordinator:
+            count += self._at_coordinator
+        suffix = ":stop" if self._stops else ""
+        training.note(f"{self._victim.name} --fail_at={self.point}:{count}{suffix}")
+        self._victim.kill()
+        self._victim.start(f"--fail_at={self.point}:{count}{suffix}")
+        self._victim.down = True  # it may end at any moment
+
+    # Writing the generation passes the points of a durable file, too, before there is a step.
+    @property
+    def _at_coordinator(self):
+        return 1 if self.point in ("write", "sync", "rename") else 0
+
+    def prepare(self, training):
+        self._victim = self._choose(training)
+        if not self._at_start:
+            self._arm(training)
+
+    def _struck(self):
+        return self._victim.stopped or not self._victim.runs
+
+    def strike(self, training):
+        watch = training.watch
+        if self._at_start:
+            self._arm(training)
+        else:
+            # What counts is a step that was made with it.
+            goal = watch.status.step + 1
+            watch.until(lambda status: status.step > goal or status.finished, self.patience,
+                        at_once=self._struck)
+            if self._struck() or watch.finished:
+                return self._in_vain(training, "was reached before there was a step")
+        watch.until(lambda status: status.finished, self.patience, at_once=self._struck)
+        if not self._struck() or (self._victim.exit_code == 0 and self.kind == "worker"):
+            return self._in_vain(training, "was not reached")  # by the end of the training, too
+        if not self._at_start:
+            training.mark()
+        if not self._stops:
+            check_killed(self._victim)
+        return True
+
+    def _in_vain(self, training, why):
+        training.note(why)
+        self._victim.kill()
+        return False
+
+    def heal(self, training):
+        if self._victim.runs:
+            self._victim.resume()
+            self._victim.down = False
+        else:
+            self._victim.start()
+
+
+def process_faults():
+    """All of this module."""
+    kinds = ("worker", "shard", "coordinator", "all")
+    faults = [Kill(kind) for kind in kinds] + [Stop(kind) for kind in kinds]
+    for stop in (False, True):
+        faults += [Point(kind, point, counts, stop, at_start) for kind, point, counts, at_start in (
+            ("worker", "pull", (2, 20), False),
+            ("worker", "push", (2, 20), False),
+            ("server", "phase", (10, 80), False),
+            ("server", "reduce_norms", (4, 40), False),
+            ("server", "slice_file", (1, 3), False),
+            ("server", "write", (1, 8), False),
+            ("server", "sync", (1, 4), False),
+            ("server", "rename", (1, 4), False),
+            ("coordinator", "history", (1, 3), False),
+            ("coordinator", "manifest", (1, 3), False),
+            ("coordinator", "complete", (1, 3), False),
+            ("coordinator", "generation", (1, 1), True),
+            ("server", "restore", (1, 1), True))]
+    return faults

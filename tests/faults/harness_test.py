@@ -1,0 +1,423 @@
+#!/usr/bin/env python3
+"""That the harness notices what it is there to notice: its parts against clusters that are made up."""
+
+import dataclasses
+import pathlib
+import random
+import signal
+import sys
+import tempfile
+import time
+import types
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+# pylint: disable=wrong-import-position
+import checkpoint_files  # noqa: E402
+import report  # noqa: E402
+import soak  # noqa: E402
+import watch as watches  # noqa: E402
+from cluster import Layout, Status  # noqa: E402
+from deck import Deck, chosen  # noqa: E402
+from errors import Failure, Violation  # noqa: E402
+from fault import Kill, Point, check_killed, process_faults  # noqa: E402
+from job import job_text  # noqa: E402
+from network_faults import network_faults  # noqa: E402
+from processes import Process, Sample  # noqa: E402
+
+TRAINING = Status("training", "", 7, 10, 100, 0, 0, 0, "", 1.0, 9)
+
+
+class MadeUpProcess:
+    """Says what it is told to say."""
+
+    def __init__(self, name, log=""):
+        self.name = name
+        self.down = False
+        self.runs = True
+        self.exit_code = None
+        self.text = log
+
+    def log_since(self, _=0):
+        """Its log."""
+        return self.text
+
+    def tail(self):
+        """Its last lines."""
+        return self.text
+
+
+class MadeUpCluster:
+    """One server, one worker, and a status that is set by hand."""
+
+    def __init__(self):
+        self.coordinator = MadeUpProcess("server-0")
+        self.servers = [self.coordinator]
+        self.workers = [MadeUpProcess("worker-0")]
+        self.now = TRAINING
+        self.open(7, 0)
+
+    @property
+    def processes(self):
+        """All of them."""
+        return self.servers + self.workers
+
+    def open(self, generation, step):
+        """Has the log tell of a generation."""
+        self.coordinator.text += f"x generation opened generation={generation} a=1 step={step} b\n"
+
+    def status(self):
+        """As set."""
+        return self.now
+
+    def tails(self):
+        """Nothing."""
+        return ""
+
+
+class WatchTest(unittest.TestCase):
+    """What has to hold at every moment."""
+
+    def setUp(self):
+        self.cluster = MadeUpCluster()
+        self.watch = watches.Watch(self.cluster)
+        self.watch.look()
+
+    def look(self, **changes):
+        """Looks at another status."""
+        self.cluster.now = dataclasses.replace(self.cluster.now, **changes)
+        return self.watch.look()
+
+    def assert_violation(self, text, **changes):
+        """A status that must not be."""
+        with self.assertRaisesRegex(Violation, text):
+            self.look(**changes)
+
+    def test_goes_on(self):
+        self.look(step=11)
+        self.look(step=30, checkpoint_step=20)
+        self.cluster.open(8, 20)
+        self.look(generation=8, step=21)
+        self.assertEqual(self.watch.recomputed, 10)
+        self.assertEqual(self.watch.generations, 2)
+
+    def test_counts_generations_between_two_looks(self):
+        self.look(step=30, checkpoint_step=20)
+        self.cluster.open(8, 20)
+        self.cluster.open(9, 20)
+        self.look(generation=9, step=20)
+        self.assertEqual(self.watch.generations, 3)
+        self.assertEqual(self.watch.recomputed, 10)
+
+    def test_step_that_goes_back(self):
+        self.assert_violation("went back from step 10 to 9", step=9)
+
+    def test_generation_that_goes_back(self):
+        self.assert_violation("generation went back", generation=6)
+
+    def test_checkpoint_that_is_lost(self):
+        self.look(step=25, checkpoint_step=20)
+        self.cluster.open(8, 10)
+        self.assert_violation("from step 20 or later", generation=8, step=10)
+
+    def test_checkpoint_that_should_not_be_taken(self):
+        self.look(step=25, checkpoint_step=20)
+        self.watch.exact = self.watch.floor = 10
+        self.cluster.open(8, 20)
+        self.assert_violation("the checkpoint of step 10, got step 20", generation=8, step=20)
+
+    def test_generation_that_the_log_does_not_tell_of(self):
+        watches.LOG_SECONDS, before = 0.05, watches.LOG_SECONDS
+        self.addCleanup(setattr, watches, "LOG_SECONDS", before)
+        self.assert_violation("does not tell of generation 8", generation=8)
+
+    def test_training_that_fails(self):
+        self.assert_violation("no such luck", state="failed", message="no such luck")
+
+    def test_process_that_ends_by_itself(self):
+        self.cluster.coordinator.runs = False
+        self.cluster.coordinator.exit_code = 0
+        self.assert_violation("server-0 has ended by itself with exit code 0")
+
+    def test_worker_that_fails(self):
+        self.cluster.workers[0].runs = False
+        self.cluster.workers[0].exit_code = 1
+        self.assert_violation("worker-0 has ended by itself with exit code 1")
+
+    def test_worker_that_leaves_too_early(self):
+        watches.LEAVE_SECONDS, before = 0.05, watches.LEAVE_SECONDS
+        self.addCleanup(setattr, watches, "LEAVE_SECONDS", before)
+        self.cluster.workers[0].runs = False
+        self.cluster.workers[0].exit_code = 0
+        self.look()
+        time.sleep(0.1)
+        self.assert_violation("a worker has left")
+
+    def test_waits_no_longer_than_it_may(self):
+        with self.assertRaisesRegex(Violation, "in vain for the moon"):
+            self.watch.until(lambda _: False, 0.1, "the moon")
+        self.assertIsNone(self.watch.until(lambda _: False, 0.1))
+
+    def test_reaches_its_goal(self):
+        self.watch.aim()
+        self.look(step=11)
+        self.assertIsNone(self.watch.reached_at)
+        self.look(step=12)
+        self.assertIsNotNone(self.watch.reached_at)
+
+
+class ProcessTest(unittest.TestCase):
+    """Real processes."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.log = pathlib.Path(folder.name) / "log"
+
+    def process(self, *command):
+        """Started."""
+        process = Process("it", command, self.log)
+        self.addCleanup(process.close)
+        process.start()
+        return process
+
+    def test_kill_and_start_again(self):
+        process = self.process("sleep", "100")
+        process.signal(signal.SIGKILL)
+        check_killed(process)
+        self.assertEqual(process.exit_code, -9)
+        process.start()
+        self.assertTrue(process.runs)
+        self.assertEqual(process.incarnations, 2)
+
+    def test_stop_and_resume(self):
+        process = self.process("sleep", "100")
+        process.stop()
+        self.assertTrue(process.stopped)
+        process.resume()
+        until = time.monotonic() + 5
+        while process.stopped and time.monotonic() < until:
+            time.sleep(0.01)
+        self.assertFalse(process.stopped)
+
+    def test_end_that_was_no_kill(self):
+        process = self.process("sh", "-c", "echo oh dear; exit 3")
+        with self.assertRaisesRegex(Violation, "got exit code 3\n.*oh dear"):
+            check_killed(process)
+
+    def test_end_that_does_not_come(self):
+        with self.assertRaisesRegex(Violation, "has not ended 0.1 s after being asked"):
+            self.process("sleep", "100").wait(0.1, "being asked")
+
+    def test_sample(self):
+        process = self.process("sleep", "100")
+        # A process that has hardly begun has no memory yet.
+        until = time.monotonic() + 5
+        held = Sample(process.pid)
+        while held.rss < 100000 and time.monotonic() < until:
+            time.sleep(0.01)
+            held = Sample(process.pid)
+        self.assertEqual(held.threads, 1)
+        self.assertGreater(held.rss, 100000)
+        self.assertGreaterEqual(held.descriptors, 3)
+
+
+class CheckpointFilesTest(unittest.TestCase):
+    """Damage does what it says, and to one checkpoint only."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        for step in (10, 20, 30):
+            path = self.folder / f"step-{step:010d}"
+            path.mkdir()
+            for number, name in enumerate(("shard-00000-of-00002.safetensors",
+                                           "shard-00001-of-00002.safetensors", "history.pb",
+                                           "manifest.json")):
+                (path / name).write_bytes(bytes([step, number]) * 50)
+        (self.folder / "step-0000000030/manifest.json").unlink()
+
+    def content(self):
+        """Of every file."""
+        return {str(path.relative_to(self.folder)): path.read_bytes()
+                for path in self.folder.rglob("*") if path.is_file()}
+
+    def damaged(self, damage):
+        """The files that are another after the newest checkpoint was damaged."""
+        before = self.content()
+        whole = checkpoint_files.whole_checkpoints(self.folder)
+        path, note = damage(whole[20], random.Random(3))
+        self.assertTrue(note)
+        after = self.content()
+        return path, before, after, {name for name in before.keys() | after.keys()
+                                     if before.get(name) != after.get(name)}
+
+    def test_whole_ones_have_a_manifest(self):
+        self.assertEqual(list(checkpoint_files.whole_checkpoints(self.folder)), [10, 20])
+
+    def test_truncate(self):
+        path, before, after, changed = self.damaged(checkpoint_files.truncate)
+        name = str(path.relative_to(self.folder))
+        self.assertEqual(changed, {name})
+        self.assertLess(len(after[name]), 100)
+        self.assertTrue(before[name].startswith(after[name]))
+
+    def test_flip(self):
+        path, before, after, changed = self.damaged(checkpoint_files.flip)
+        name = str(path.relative_to(self.folder))
+        self.assertEqual(changed, {name})
+        bits = [bin(old ^ new).count("1") for old, new in zip(before[name], after[name])]
+        self.assertEqual(sum(bits), 1)
+
+    def test_empty(self):
+        path, _, after, changed = self.damaged(checkpoint_files.empty)
+        self.assertEqual([after[name] for name in changed], [b""])
+        self.assertEqual(path.stat().st_size, 0)
+
+    def test_remove(self):
+        path, _, _, changed = self.damaged(checkpoint_files.remove)
+        self.assertEqual(changed, {str(path.relative_to(self.folder))})
+        self.assertFalse(path.exists())
+
+    def test_swap(self):
+        _, before, after, changed = self.damaged(checkpoint_files.swap)
+        first, second = sorted(changed)
+        self.assertEqual((after[first], after[second]), (before[second], before[first]))
+
+    def test_leave_over(self):
+        for path in (self.folder / "step-0000000030").iterdir():
+            path.unlink()
+        _, before, after, _ = self.damaged(checkpoint_files.leave_over)
+        self.assertEqual({name: after[name] for name in before}, before)
+        self.assertEqual(len(checkpoint_files.temporary_files(self.folder)), 2)
+        self.assertEqual(list(checkpoint_files.whole_checkpoints(self.folder)), [10, 20])
+
+
+class DeckTest(unittest.TestCase):
+    """The order of faults."""
+
+    def test_same_seed_same_order_and_each_as_often(self):
+        def deal(seed):
+            deck = Deck(process_faults(), random.Random(seed))
+            dealt = []
+            for _ in range(2 * len(process_faults())):
+                fault = deck.next
+                dealt.append(fault.name)
+                deck.struck(fault, True)
+            return dealt
+        self.assertEqual(deal(1), deal(1))
+        self.assertNotEqual(deal(1), deal(2))
+        self.assertEqual({deal(1).count(fault.name) for fault in process_faults()}, {2})
+
+    def test_what_did_not_count_has_another_turn(self):
+        deck = Deck([Kill("worker")], random.Random(1))
+        deck.struck(deck.next, False)
+        deck.struck(deck.next, False)
+        self.assertEqual(len(deck._waiting), 1)  # pylint: disable=protected-access
+        deck.struck(deck.next, False)
+        self.assertEqual(len(deck._waiting), 0)  # pylint: disable=protected-access
+
+    def test_fitting(self):
+        deck = Deck(network_faults(), random.Random(1))
+        names = {deck.fitting(Layout(network="namespaces")).name, deck.fitting(Layout()).name}
+        self.assertEqual(len(names), 2)
+        self.assertIsNone(Deck([fault for fault in network_faults() if fault.fits(Layout())],
+                               random.Random(1)).fitting(Layout(network="namespaces")))
+
+    def test_names_are_unique_and_can_be_chosen(self):
+        faults = process_faults() + network_faults()
+        self.assertEqual(len({fault.name for fault in faults}), len(faults))
+        self.assertEqual([fault.name for fault in chosen(faults, ["worker-"], ["worker-stop"])],
+                         ["worker-kill"])
+        with self.assertRaisesRegex(Failure, "no fault is called nothing"):
+            chosen(faults, ["nothing"], [])
+
+    def test_points_are_different_faults(self):
+        self.assertNotEqual(Point("server", "phase", (1, 2), True).name,
+                            Point("server", "phase", (1, 2), False).name)
+
+
+class ReportTest(unittest.TestCase):
+    """Tables."""
+
+    def test_percentiles(self):
+        values = list(range(1, 101))
+        random.Random(1).shuffle(values)
+        self.assertEqual(report.percentile(values, 0.5), 50)
+        self.assertEqual(report.percentile(values, 0.99), 99)
+        self.assertEqual(report.percentile([4], 0.99), 4)
+
+    def test_table(self):
+        made = {"fault": "x-kill", "recovery": 2.0, "useful": 30, "recomputed": 10, "seconds": 4.0}
+        result = {"command": "run", "date": "today", "machine": "this", "seconds": 60,
+                  "trainings": 1, "weights": "ab" * 32,
+                  "undisturbed_steps_per_second": {"loopback": 20.0},
+                  "faults": {"x-kill": {"what": "x dies", "group": "processes"},
+                             "y-kill": {"what": "y dies", "group": "processes"}},
+                  "not_run": {"z-kill": "no z here"},
+                  "injections": [made, {**made, "recovery": 4.0}]}
+        text = report.page(result)
+        self.assertIn("| `x-kill` x dies | 2 | 2 of 2 the same | 2.0 | 4.0 | 10.0 | 75 % |", text)
+        self.assertIn("Not run: `z-kill` (no z here); `y-kill` (not this time).", text)
+        self.assertIn("With a fault every 4.0 s a training made 7.5 steps a second; undisturbed "
+                      "20.0.", text)
+
+    def test_written_between_markers(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "page.md"
+            path.write_text("a\n<!-- x -->\nold\n<!-- end of x -->\nb\n")
+            report.write_between(path, "x", "new")
+            self.assertEqual(path.read_text(), "a\n<!-- x -->\nnew\n<!-- end of x -->\nb\n")
+            with self.assertRaises(ValueError):
+                report.write_between(path, "y", "new")
+
+
+class SoakTest(unittest.TestCase):
+    """What has grown."""
+
+    @staticmethod
+    def samples(rss=lambda at: 100, threads=lambda at: 9, lives=1000):
+        """Of a process that begins anew every so many seconds."""
+        return [(at, "server-1", at % lives,
+                 types.SimpleNamespace(rss=rss(at) * 1000000, threads=threads(at), descriptors=20))
+                for at in range(600)]
+
+    def test_flat(self):
+        for lives in (1000, 35):
+            rows = soak.compare(self.samples(lives=lives), 600)
+            self.assertTrue(rows)
+            self.assertEqual(soak.violations_of(rows), [])
+
+    def test_the_first_minute_does_not_count(self):
+        rows = soak.compare(self.samples(rss=lambda at: min(at, 60)), 600)
+        self.assertEqual(soak.violations_of(rows), [])
+
+    def test_memory_that_grows(self):
+        rows = soak.compare(self.samples(rss=lambda at: 100 + at / 60), 600)
+        self.assertRegex(soak.violations_of(rows)[0], "server-1 .*: resident memory grew")
+
+    def test_memory_that_grows_with_age_does_not_count_for_the_young(self):
+        rows = soak.compare(self.samples(rss=lambda at: 100 + at % 35, lives=35), 600)
+        self.assertEqual(soak.violations_of(rows), [])
+
+    def test_threads_that_leak(self):
+        rows = soak.compare(self.samples(threads=lambda at: 9 + at // 50), 600)
+        self.assertRegex(soak.violations_of(rows)[0], "threads grew from")
+
+
+class JobTest(unittest.TestCase):
+    """The job that is trained."""
+
+    def test_is_small(self):
+        text = job_text(50, "/somewhere", every_steps=5)
+        self.assertIn("max_steps: 50\n", text)
+        self.assertIn("batch_size: 20\n", text)
+        self.assertEqual(text.count("checkpoint {"), 1)
+        self.assertIn('checkpoint { every_steps: 5 directory: "/somewhere" keep: 2 }', text)
+        self.assertNotIn("60000", text)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,50 @@
+"""The job that is trained, and its data: the paper's network on few and random images."""
+
+import pathlib
+import random
+import re
+import struct
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TRAINING_EXAMPLES = 1000
+TEST_EXAMPLES = 100
+BATCH = 20
+SLOTS = 2
+PIXELS = 28
+LABELS = 10
+
+
+def job_text(max_steps, checkpoints=None, every_steps=10, keep=2, seed=1):
+    """The built-in job, small: two gradients of 20 images a step, an evaluation now and then. With
+    a directory for `checkpoints` they are written."""
+    text = (ROOT / "deploy/jobs/mnist.textproto").read_text()
+    for field, value in (("gradients_per_step", SLOTS), ("batch_size", BATCH), ("seed", seed),
+                         ("max_steps", max_steps)):
+        text = re.sub(rf"(?m)^{field}:.*", f"{field}: {value}", text)
+    for field, value in (
+            ("schedule", "linear_decay { slope: 1e-3 floor: 0.05 }"),
+            ("evaluation", f"every_steps: 40 batch_size: {TEST_EXAMPLES // 2}"),
+            ("data", f"training_examples: {TRAINING_EXAMPLES} test_examples: {TEST_EXAMPLES}")):
+        text = re.sub(rf"(?m)^{field} \{{.*", f"{field} {{ {value} }}", text)
+    if checkpoints is not None:
+        text = re.sub(r"(?m)^checkpoint \{[^}]*\}\n", "", text)
+        text += (f'\ncheckpoint {{ every_steps: {every_steps} directory: "{checkpoints}" '
+                 f"keep: {keep} }}\n")
+    return text
+
+
+def write_data(folder):
+    """MNIST's four files, as workers read them. The same in every run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = random.Random(1)
+    for prefix, count in (("train", TRAINING_EXAMPLES), ("t10k", TEST_EXAMPLES)):
+        labels = bytes(source.randrange(LABELS) for _ in range(count))
+        # A label's images are alike, so that there is something to learn.
+        kinds = [source.randbytes(PIXELS * PIXELS) for _ in range(LABELS)]
+        noise = [source.randrange(PIXELS * PIXELS) for _ in range(count)]
+        images = b"".join(kinds[label][shift:] + kinds[label][:shift]
+                          for label, shift in zip(labels, (n % 40 for n in noise)))
+        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(
+            struct.pack(">IIII", 0x803, count, PIXELS, PIXELS) + images)
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">II", 0x801, count) + labels)

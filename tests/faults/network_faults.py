@@ -1,0 +1,147 @@
+"""Faults of what lies between the processes."""
+
+from fault import Fault
+from network import Namespaces
+
+MEGABYTE = 1 << 20
+
+
+class ProxyFault(Fault):
+    """Something that the proxy does to the connections of a server, or of all."""
+
+    group = "network"
+    fixed = {"network": "loopback"}
+
+    def __init__(self):
+        self._links = []
+
+    def strike(self, training):
+        network = training.cluster.network
+        shard = training.random.randrange(len(network.links) + 1)
+        self._links = network.links if shard == len(network.links) else [network.links[shard]]
+        training.note("all servers" if len(self._links) > 1 else f"server-{shard}")
+        for link in self._links:
+            self.disturb(network.proxy, link, training)
+        return True
+
+    def heal(self, training):
+        for link in self._links:
+            self.mend(training.cluster.network.proxy, link)
+
+    def disturb(self, proxy, link, training):
+        """Does it to one link."""
+        raise NotImplementedError
+
+    def mend(self, proxy, link):
+        """Ends it on one link."""
+
+
+class Cut(ProxyFault):
+    """Every connection is reset, once."""
+
+    name = "connections-cut"
+    what = "connections of a server, or of all: reset"
+
+    def disturb(self, proxy, link, training):
+        proxy.cut(link)
+
+
+class HalfOpen(ProxyFault):
+    """One end of each connection is gone, the other end does not notice."""
+
+    # Where the clock has not jumped: gRPC's keepalive, which notices, goes by the wall clock (decision 9).
+    fixed = {"network": "loopback", "fake_clock": False}
+    name = "connections-half-open"
+    what = "the same: half open, one end never hears of it"
+    hold = (0.5, 4.0)
+    limit = 60  # nothing but a keepalive finds out
+
+    def disturb(self, proxy, link, training):
+        keep = training.random.choice(("client", "server"))
+        training.note(f"the {keep}'s end stays")
+        proxy.half_open(link, keep)
+
+    def mend(self, proxy, link):
+        proxy.open(link)
+
+
+class Delay(ProxyFault):
+    """Bytes arrive later."""
+
+    name = "connections-delayed"
+    what = "the same: 20 to 500 ms later in each direction"
+    hold = (0.5, 4.0)
+
+    def disturb(self, proxy, link, training):
+        seconds = training.random.uniform(0.02, 0.5)
+        training.note(f"{1e3 * seconds:.0f} ms")
+        proxy.set(link, delay=seconds)
+
+    def mend(self, proxy, link):
+        proxy.set(link, delay=0)
+
+
+class Throttle(ProxyFault):
+    """Fewer bytes a second than a step needs."""
+
+    name = "connections-throttled"
+    what = "the same: 1 to 20 MB a second in each direction"
+    hold = (0.5, 4.0)
+
+    def disturb(self, proxy, link, training):
+        rate = training.random.uniform(1, 20) * MEGABYTE
+        training.note(f"{rate / MEGABYTE:.0f} MB/s")
+        proxy.set(link, rate=rate)
+
+    def mend(self, proxy, link):
+        proxy.set(link, rate=0)
+
+
+class Duplicate(ProxyFault):
+    """Connections begin anew, and all that clients send arrives twice; in the end a third time."""
+
+    name = "connections-duplicated"
+    what = "the same: all that clients send comes twice at once, and once more later"
+    hold = (0.5, 3.0)
+
+    def disturb(self, proxy, link, training):
+        proxy.set(link, mirror=True)
+        proxy.cut(link)
+
+    def mend(self, proxy, link):
+        proxy.replay(link)
+
+    def heal(self, training):
+        proxy = training.cluster.network.proxy
+        before = sum(proxy.count(link)["duplicated"] for link in self._links)
+        super().heal(training)
+        training.note(f"{before / MEGABYTE:.0f} MB twice")
+
+
+class CutOff(Fault):
+    """A network namespace whose link is down: what is sent is lost without a word."""
+
+    group = "network"
+    fixed = {"network": "namespaces"}
+    hold = (0.5, 4.0)
+    limit = 30  # TCP tries again after twice the time that it was cut off
+
+    def __init__(self, part):
+        self.part = part
+        self.name = f"namespace-{part}"
+        self.what = f"the network namespace of a {part}: cut off, joined again"
+
+    def unavailable(self):
+        return Namespaces.unavailable()
+
+    def strike(self, training):
+        training.cluster.network.cut(self.part)
+        return True
+
+    def heal(self, training):
+        training.cluster.network.join(self.part)
+
+
+def network_faults():
+    """All of this module."""
+    return [Cut(), HalfOpen(), Delay(), Throttle(), Duplicate(), CutOff("worker"), CutOff("shard")]

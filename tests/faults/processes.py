@@ -1,0 +1,146 @@
+"""Processes that are started, killed, stopped and started again with the same command line."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+from errors import Failure, Violation
+
+POLL_SECONDS = 0.005
+LOG_TAIL_LINES = 12
+
+
+class Process:
+    """A program of the cluster, through all its incarnations. Their output goes to one file.
+
+    It must run while `down` is false: whoever ends it on purpose sets that, and start() unsets it.
+    """
+
+    def __init__(self, name, command, log, prefix=(), environment=None):
+        self.name = name
+        self.down = True
+        self.incarnations = 0
+        self.started_at = 0.0  # monotonic
+        self.log = pathlib.Path(log)
+        # It dies with the harness, however that ends.
+        self._command = [*prefix, "setpriv", "--pdeathsig", "KILL", "--", *map(str, command)]
+        self._environment = {**os.environ, **(environment or {})}
+        self._popen = None
+
+    def start(self, *more):
+        """Starts it, with more flags than the usual."""
+        if self._popen is not None and self._popen.poll() is None:
+            raise Failure(f"{self.name} runs already")
+        with self.log.open("ab") as log:
+            # A session of its own: Ctrl-C is the harness's, which ends it in good order.
+            self._popen = subprocess.Popen([*self._command, *more], stdin=subprocess.DEVNULL,
+                                           stdout=log, stderr=log, env=self._environment,
+                                           start_new_session=True)
+        self.down = False
+        self.incarnations += 1
+        self.started_at = time.monotonic()
+
+    @property
+    def pid(self):
+        """Of the present incarnation."""
+        return self._popen.pid
+
+    @property
+    def exit_code(self):
+        """None while it runs; -9 when it was killed."""
+        return self._popen.poll() if self._popen is not None else None
+
+    @property
+    def runs(self):
+        """Whether there is a process."""
+        return self._popen is not None and self._popen.poll() is None
+
+    @property
+    def stopped(self):
+        """Whether it has been stopped, as by SIGSTOP."""
+        return self.runs and _stat_state(self.pid) == "T"
+
+    def signal(self, number):
+        """Sends a signal, if it is there to get it."""
+        if self.runs:
+            self._popen.send_signal(number)
+
+    def kill(self):
+        """Ends it with SIGKILL, and sees to it that this is what ended it."""
+        self.down = True
+        self.signal(signal.SIGKILL)
+        return self._popen.wait() if self._popen is not None else None
+
+    def stop(self):
+        """Stops it, and waits until it has."""
+        self.signal(signal.SIGSTOP)
+        until = time.monotonic() + 5
+        while self.runs and not self.stopped and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+
+    def resume(self):
+        """Lets it go on."""
+        self.signal(signal.SIGCONT)
+
+    def terminate(self):
+        """Asks it to end."""
+        self.down = True
+        self.signal(signal.SIGTERM)
+
+    def wait(self, limit, what):
+        """Waits until it has ended; returns the exit code."""
+        try:
+            return self._popen.wait(timeout=limit)
+        except subprocess.TimeoutExpired:
+            raise Violation(f"{self.name} (pid {self.pid}) has not ended {limit} s after {what}"
+                            f"\n{self.tail()}") from None
+
+    def close(self):
+        """Ends it, whatever it does."""
+        if self._popen is not None:
+            self.kill()
+
+    def log_size(self):
+        """To be given to log_since() later."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def log_since(self, offset=0):
+        """What it has written since."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(offset)
+            return log.read().decode(errors="replace")
+
+    def tail(self):
+        """Its last lines, for a report."""
+        lines = self.log_since(max(0, self.log_size() - 20000)).splitlines()[-LOG_TAIL_LINES:]
+        return "\n".join(f"    {self.name}: {line}" for line in lines)
+
+
+class Sample:
+    """What a process holds: resident bytes, threads, descriptors."""
+
+    def __init__(self, pid):
+        fields = dict(line.split(":", 1) for line in
+                      pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
+        self.rss = 1024 * int(fields["VmRSS"].split()[0])
+        self.threads = int(fields["Threads"])
+        self.descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def sample(process):
+    """Its Sample; None if it is not there."""
+    try:
+        return Sample(process.pid) if process.runs else None
+    except (OSError, KeyError):
+        return None  # it has just died
+
+
+def _stat_state(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""

@@ -1,0 +1,272 @@
+"""What goes through a port of the proxy (proxy.py): connections, and what may be done to them.
+
+Sockets are non-blocking; whoever calls sees to it that they are ready. Time is an argument. An OSError
+of a pipe means that its connection is broken: Link.drop() it.
+"""
+
+import collections
+import socket
+import struct
+
+HOST = "127.0.0.1"
+CHUNK = 1 << 18
+QUEUE_BYTES = 1 << 20  # read ahead in a direction...
+DELAYED_BYTES = 1 << 26  # ...and where it is delayed, for it is on its way
+RECORD_BYTES = 1 << 26
+REPLAY_SECONDS = 2  # how long a replayed connection stays open
+TICK_SECONDS = 0.005  # how often a limited rate is looked after
+
+
+def connect(port):
+    """To a target, which is on this machine: at once or not at all."""
+    sock = socket.create_connection((HOST, port), timeout=1)
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def reset(sock):
+    """Closes a connection so that the other end gets an RST."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:
+        pass
+    sock.close()
+
+
+class Bucket:
+    """The bytes that may pass, at a rate of so many a second. A rate of 0 is no limit."""
+
+    def __init__(self):
+        self.rate = 0
+        self._tokens = 0.0
+        self._at = 0.0
+
+    def allowed(self, now):
+        """How many may pass now."""
+        if not self.rate:
+            return CHUNK
+        most = max(1.0, 4 * TICK_SECONDS * self.rate)
+        self._tokens = min(most, self._tokens + (now - self._at) * self.rate)
+        self._at = now
+        return int(self._tokens)
+
+    def take(self, count):
+        """So many have passed."""
+        if self.rate:
+            self._tokens -= count
+
+
+class Pipe:
+    """One direction. Without a source it sends what it is given, without a sink it throws away what
+    it reads."""
+
+    def __init__(self, link, source, sink, bucket=None):
+        self.source = source
+        self.sink = sink
+        self.tap = None  # called with every chunk that is read, and the time
+        self.ended = False  # nothing more will come
+        self.blocked = False  # the sink takes nothing now
+        self._told = False  # that it has ended, to the sink
+        self._link = link
+        self._bucket = bucket or Bucket()
+        self._queue = collections.deque()  # of (when it is due, bytes)
+        self._bytes = 0
+
+    @property
+    def done(self):
+        """Whether everything has been sent."""
+        return self.ended and (self._told or self.sink is None)
+
+    @property
+    def reads(self):
+        """Whether to read on."""
+        most = DELAYED_BYTES if self._link.delay else QUEUE_BYTES
+        return self.source is not None and not self.ended and self._bytes < most
+
+    @property
+    def busy(self):
+        """Whether something is to be sent."""
+        return self.sink is not None and (bool(self._queue) or (self.ended and not self._told))
+
+    def put(self, data, due):
+        """Queues bytes, which are not sent before they are due."""
+        self._queue.append((due, memoryview(data)))
+        self._bytes += len(data)
+
+    def read(self, now):
+        """Takes what the source has."""
+        data = self.source.recv(CHUNK)
+        if not data:
+            self.ended = True
+        elif self.sink is not None:
+            self.put(data, now + self._link.delay)
+            if self.tap:
+                self.tap(data, now)
+
+    def flush(self, now):
+        """Sends what is due. Returns the seconds after which to go on; None: when the sink takes
+        more, if at all."""
+        self.blocked = False
+        while self._queue:
+            due, data = self._queue[0]
+            if due > now:
+                return due - now
+            allowed = self._bucket.allowed(now)
+            if data and not allowed:
+                return TICK_SECONDS
+            try:
+                sent = self.sink.send(data[:allowed]) if data else 0
+            except BlockingIOError:
+                self.blocked = True
+                return None
+            self._bucket.take(sent)
+            self._link.forwarded += sent
+            self._bytes -= sent
+            if sent == len(data):
+                self._queue.popleft()
+            else:
+                self._queue[0] = (due, data[sent:])
+        if self.ended and not self._told:
+            self._told = True
+            self.sink.shutdown(socket.SHUT_WR)
+        return None
+
+
+class Connection:
+    """Pipes that end together."""
+
+    def __init__(self, *pipes):
+        self.pipes = pipes
+        self.copy = None  # the connection that gets a duplicate of what the client sends
+        self.sent = None  # what the client has sent so far, where that is recorded
+
+    @property
+    def ends(self):
+        """Its sockets."""
+        return {end for pipe in self.pipes for end in (pipe.source, pipe.sink) if end is not None}
+
+    @property
+    def over(self):
+        """Whether it has ended in good order."""
+        return all(pipe.done for pipe in self.pipes)
+
+
+class Link:
+    """A listening port, its target, and the connections between the two."""
+
+    def __init__(self, port, target):
+        self.delay = 0.0
+        self.mirror = False
+        self.half_open = False
+        self.connections = []
+        self.forwarded = 0
+        self.duplicated = 0
+        self.listener = socket.create_server((HOST, port), backlog=128)
+        self.listener.setblocking(False)
+        self._target = target
+        self._up, self._down = Bucket(), Bucket()
+
+    def accept(self):
+        """Takes a connection. Where the target does not listen it is reset."""
+        client, _ = self.listener.accept()
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.half_open:
+            self.connections.append(self._silent(client))
+            return
+        try:
+            target = connect(self._target)
+        except OSError:
+            reset(client)
+            return
+        connection = Connection(Pipe(self, client, target, self._up),
+                                Pipe(self, target, client, self._down))
+        self.connections.append(connection)
+        if self.mirror:
+            self._duplicate(connection)
+
+    def drop(self, connection):
+        """Ends a connection: resets what is still open of it, and its copy."""
+        if connection not in self.connections:
+            return
+        self.connections.remove(connection)
+        for end in connection.ends:
+            if connection.over:
+                end.close()
+            else:
+                reset(end)
+        if connection.copy is not None:
+            self.drop(connection.copy)
+
+    def command(self, request):
+        """Does what a command says (proxy.py); returns the answer."""
+        for name, value in request.get("set", {}).items():
+            if name == "rate":
+                self._up.rate = self._down.rate = value
+            else:
+                setattr(self, name, value)
+        if "do" in request:
+            {"cut": self._cut, "half_open": self._halve, "open": self._open, "replay": self._replay,
+             "count": lambda _: None}[request["do"]](request)
+        return {"connections": len(self.connections), "forwarded": self.forwarded,
+                "duplicated": self.duplicated}
+
+    def _silent(self, end):
+        return Connection(Pipe(self, end, None))
+
+    def _feed(self):
+        """A connection to the target that sends what it is given."""
+        target = connect(self._target)
+        connection = Connection(Pipe(self, None, target), Pipe(self, target, None))
+        self.connections.append(connection)
+        return connection
+
+    def _duplicate(self, connection):
+        connection.sent = bytearray()
+        connection.copy = copy = self._feed()
+
+        def tap(data, now):
+            if len(connection.sent) + len(data) <= RECORD_BYTES:
+                connection.sent += data
+            if copy in self.connections:
+                copy.pipes[0].put(data, now)
+                self.duplicated += len(data)
+
+        connection.pipes[0].tap = tap
+
+    def _cut(self, _):
+        for connection in list(self.connections):
+            self.drop(connection)
+
+    def _halve(self, request):
+        self.half_open = True
+        for connection in list(self.connections):
+            first = connection.pipes[0]
+            if first.source is None or first.sink is None:
+                continue
+            client_is_kept = request["keep"] == "client"
+            kept, gone = (first.source, first.sink)[::1 if client_is_kept else -1]
+            if connection.copy is not None:
+                self.drop(connection.copy)
+            reset(gone)
+            self.connections[self.connections.index(connection)] = self._silent(kept)
+
+    def _open(self, _):
+        self.half_open = False
+
+    def _replay(self, request):
+        self.mirror = False
+        now = request["now"]
+        for connection in [c for c in self.connections if c.sent is not None]:
+            if connection.copy is not None:
+                self.drop(connection.copy)
+            try:
+                late = self._feed().pipes[0]
+            except OSError:
+                continue  # the target is down
+            self.duplicated += len(connection.sent)
+            late.put(bytes(connection.sent), now)
+            late.put(b"", now + REPLAY_SECONDS)
+            late.ended = True
+            connection.sent = connection.copy = connection.pipes[0].tap = None

@@ -1,0 +1,123 @@
+"""Trainings, one after the other, until enough faults have been injected."""
+
+import dataclasses
+import shutil
+import time
+
+import checkpoint_files
+from cluster import Cluster, Layout, random_layout, seeded
+from errors import Failure, Violation
+from job import write_data
+from training import Over, Training
+
+MAX_STEPS = 120
+FOREIGN_STEPS = 10
+FOREIGN_SEED = 2
+
+
+@dataclasses.dataclass
+class Undisturbed:
+    """What a training comes to when nothing disturbs it."""
+    checksum: str
+    steps_per_second: dict  # by what slows a cluster down: its network and its clock
+
+
+class Session:
+    """Injects faults of a deck. `disks`: the kinds that this machine can have (Layout.disk). say()
+    gets what may be of interest, in one line."""
+
+    def __init__(self, binaries, folder, seed, disks, say):
+        self.injections = []
+        self.in_vain = {}  # faults that did not come about, by name
+        self.trainings = 0
+        self.undisturbed = Undisturbed("", {})
+        self._binaries = binaries
+        self._folder = folder
+        self._seed = seed
+        self._disks = disks
+        self._say = say
+        self._foreign = None
+        self.current = ""  # what is being done, for the report of a violation
+        write_data(folder / "data")
+
+    def cluster(self, layout, name, max_steps=MAX_STEPS, **more):
+        """A cluster in a folder of its own."""
+        return Cluster(self._binaries, self._folder / name, layout, self._folder / "data",
+                       max_steps, **more)
+
+    def measure(self, layout):
+        """An undisturbed training: its weights are those of all others, and its pace is what
+        theirs are compared with."""
+        pace = (layout.network, layout.fake_clock)
+        if pace in self.undisturbed.steps_per_second:
+            return
+        layout = dataclasses.replace(layout, shards=3, workers=3)
+        self.current = f"an undisturbed training, {layout}"
+        with self.cluster(layout, f"undisturbed-{len(self.undisturbed.steps_per_second)}") as cluster:
+            training = Training(cluster, self.undisturbed.checksum or None, seeded(self._seed))
+            training.start()
+            checksum = training.finish()
+            status = training.watch.status
+        if training.watch.recomputed:
+            raise Violation(f"{self.current}: {training.watch.recomputed} steps were done twice")
+        self.undisturbed.checksum = checksum
+        self.undisturbed.steps_per_second[pace] = (
+            status.newest_training_step / status.training_seconds)
+        self._say(f"undisturbed, {layout}: "
+                  f"{self.undisturbed.steps_per_second[pace]:.1f} steps/s, {checksum[:12]}")
+
+    def run(self, deck, injections, until):
+        """Until so many faults have been injected, or the time has come (monotonic)."""
+        while len(self.injections) < injections and time.monotonic() < until:
+            self._train(deck, injections, until)
+
+    def _train(self, deck, injections, until):
+        number = self.trainings = self.trainings + 1
+        source = seeded(self._seed, "training", number)
+        fixed = {"disk": source.choice(self._disks), **deck.next.fixed}
+        layout = random_layout(source, **fixed)
+        self.measure(layout)
+        name = f"training-{number}"
+        with self.cluster(layout, name) as cluster:
+            self.current = f"training {number}, {layout}"
+            training = Training(cluster, self.undisturbed.checksum, source, self.foreign_manifest)
+            training.start()
+            try:
+                self._inject(deck, training, injections, until)
+            except Over:
+                pass
+            self.current = f"the end of training {number}, {layout}, after " + (
+                ", ".join(made.fault for made in training.injections) or "no fault")
+            training.finish()
+        shutil.rmtree(self._folder / name)  # nothing is to be learned from it any more
+
+    def _inject(self, deck, training, injections, until):
+        while len(self.injections) < injections and time.monotonic() < until:
+            fault = deck.fitting(training.cluster.layout)
+            if fault is None:
+                return
+            self.current = (f"training {self.trainings}, {training.cluster.layout}, "
+                            f"fault {len(self.injections) + 1}: {fault.name}")
+            made = training.inject(fault)
+            deck.struck(fault, made is not None)
+            if made is None:
+                self.in_vain[fault.name] = self.in_vain.get(fault.name, 0) + 1
+                continue
+            self.injections.append(made)
+            self._say(f"{fault.name}: recovered in {made.recovery:.1f} s at step "
+                      f"{training.watch.status.step} ({made.note})")
+
+    def foreign_manifest(self):
+        """The manifest of a checkpoint of another job, made once."""
+        if self._foreign is None:
+            layout = Layout(shards=2, workers=1)
+            with self.cluster(layout, "foreign", FOREIGN_STEPS, seed=FOREIGN_SEED) as cluster:
+                training = Training(cluster, None, seeded(self._seed))
+                training.start()
+                training.finish()
+                whole = checkpoint_files.whole_checkpoints(cluster.checkpoints)
+                if not whole:
+                    raise Failure("the other job has left no checkpoint")
+                path = list(whole.values())[-1] / checkpoint_files.MANIFEST
+                self._foreign = path.read_bytes()
+        return self._foreign

@@ -1,0 +1,170 @@
+"""One long training with a fault every few seconds: what its processes hold must not grow.
+
+Resident memory, threads and descriptors of each process are sampled every second. A process that is
+killed now and then begins anew with little, so that incarnations are compared at the same age: what
+it holds late in the soak with what it held early, but not in the first minute.
+"""
+
+import statistics
+import threading
+import time
+
+import checkpoint_files
+from cluster import Layout, seeded
+from deck import Deck
+from errors import Violation
+from processes import sample
+from report import machine
+from training import Training
+
+PERIOD_SECONDS = 5
+SAMPLE_SECONDS = 1
+WARM_UP_SECONDS = 60
+AGES = (10, 20, 40, 60)  # seconds; a process is as old as the last of these that it has reached
+MOST_GROWTH = 0.05
+MOST_MORE = {"threads": 2, "descriptors": 4}  # connections come and go
+FEWEST_SAMPLES = 10
+MAX_STEPS = 10000000
+HISTORY = 500  # steps that the coordinator retains: reached within the first minute
+GROUPS = ("processes", "network", "disk")
+END_SECONDS = 15
+
+
+class Sampler(threading.Thread):
+    """Samples all processes of a cluster until it is stopped."""
+
+    def __init__(self, cluster):
+        super().__init__(daemon=True)
+        self.samples = []  # (time, process, age, Sample)
+        self._cluster = cluster
+        self._began = time.monotonic()
+        self._over = threading.Event()
+
+    def run(self):
+        while not self._over.wait(SAMPLE_SECONDS):
+            now = time.monotonic()
+            for process in self._cluster.processes:
+                age = now - process.started_at
+                held = sample(process)
+                if held is not None and process.started_at + age == now:
+                    self.samples.append((now - self._began, process.name, age, held))
+
+    def stop(self):
+        """Ends it."""
+        self._over.set()
+        self.join()
+
+
+def _age_class(age):
+    return max((limit for limit in AGES if age >= limit), default=None)
+
+
+def compare(samples, seconds):
+    """What each process held early and late, by its age: rows fit for JSON."""
+    third = (seconds - WARM_UP_SECONDS) / 3
+    early, late = {}, {}
+    for at, name, age, held in samples:
+        key = (name, _age_class(age))
+        if at < WARM_UP_SECONDS or key[1] is None:
+            continue
+        if at < WARM_UP_SECONDS + third:
+            early.setdefault(key, []).append(held)
+        elif at > seconds - third:
+            late.setdefault(key, []).append(held)
+    rows = []
+    for key in sorted(early.keys() & late.keys()):
+        if min(len(early[key]), len(late[key])) < FEWEST_SAMPLES:
+            continue
+        row = {"process": key[0], "age": key[1]}
+        for what in ("rss", "threads", "descriptors"):
+            row[what] = [statistics.median(getattr(held, what) for held in part[key])
+                         for part in (early, late)]
+        rows.append(row)
+    return rows
+
+
+def violations_of(rows):
+    """What has grown, in words."""
+    found = []
+    for row in rows:
+        who = f"{row['process']} at the age of {row['age']} s or more"
+        early, late = row["rss"]
+        if late > early * (1 + MOST_GROWTH):
+            found.append(f"{who}: resident memory grew from {early / 1e6:.1f} to {late / 1e6:.1f} MB")
+        for what, most in MOST_MORE.items():
+            early, late = row[what]
+            if late > early + most:
+                found.append(f"{who}: {what} grew from {early:.0f} to {late:.0f}")
+    return found
+
+
+def _stop(cluster):
+    for process in cluster.workers + cluster.servers:
+        process.terminate()
+    for process in cluster.workers + cluster.servers:
+        code = process.wait(END_SECONDS, "SIGTERM")
+        if code != 0:
+            raise Violation(f"{process.name}: expected exit code 0 after SIGTERM, got {code}"
+                            f"\n{process.tail()}")
+    left = checkpoint_files.temporary_files(cluster.checkpoints)
+    if left:
+        raise Violation(f"temporary files were left: {left}")
+    return len(list(cluster.checkpoints.glob("step-*")))
+
+
+def run(session, faults, seed, seconds, say):
+    """Soaks for so long; returns what was found, fit for JSON."""
+    disk = "tmpfs" if any(fault.name == "disk-full" for fault in faults) else "disk"
+    layout = Layout(shards=3, workers=3, disk=disk)
+    # Neither everything at once nor one process again and again: they have to grow old.
+    chosen = [fault for fault in faults if fault.fits(layout) and fault.group in GROUPS
+              and not fault.name.startswith("all-")]
+    deck = Deck(chosen, seeded(seed, "soak"))
+    session.current = f"the soak, {layout}"
+    began = time.monotonic()
+    with session.cluster(layout, "soak", MAX_STEPS, server_flags=[f"--history={HISTORY}"]) as cluster:
+        training = Training(cluster, None, seeded(seed, "soak", "training"))
+        training.start()
+        sampler = Sampler(cluster)
+        sampler.start()
+        due = time.monotonic()
+        while time.monotonic() < began + seconds:
+            fault = deck.next
+            session.current = f"the soak, fault {len(training.injections) + 1}: {fault.name}"
+            made = training.inject(fault)
+            deck.struck(fault, made is not None)
+            if made is not None:
+                say(f"{made.fault}: recovered in {made.recovery:.1f} s at step "
+                    f"{training.watch.status.step} ({made.note})")
+            due = max(due + PERIOD_SECONDS, time.monotonic())
+            training.watch.pass_time(due - time.monotonic())
+        sampler.stop()
+        steps, recomputed = training.watch.status.step, training.watch.recomputed
+        kept = _stop(cluster)
+    rows = compare(sampler.samples, seconds)
+    counts = {}
+    for made in training.injections:
+        counts[made.fault] = counts.get(made.fault, 0) + 1
+    return {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "seconds": round(seconds),
+            "faults": counts, "steps": steps, "recomputed": recomputed, "checkpoints": kept,
+            "growth": rows, "violations": violations_of(rows)}
+
+
+def page(result):
+    """What stands between the markers of docs/reliability.md."""
+    count = sum(result["faults"].values())
+    lines = [f"`{result['command']}`, {result['date']}, {result['machine']}: "
+             f"{result['seconds'] / 60:.0f} minutes, {count} faults of {len(result['faults'])} "
+             f"kinds, {result['steps']} steps, {result['recomputed']} of them done again; "
+             f"{result['checkpoints']} checkpoints and no temporary file were left.", "",
+             "| process | age, s | resident, MB: early | late | threads | descriptors |",
+             "|:--|--:|--:|--:|--:|--:|"]
+    for row in result["growth"]:
+        early, late = row["rss"]
+        lines.append(f"| {row['process']} | {row['age']} | {early / 1e6:.1f} | {late / 1e6:.1f} "
+                     f"({100 * (late / early - 1):+.1f} %) "
+                     + "".join(f"| {row[what][0]:.0f}, {row[what][1]:.0f} "
+                               for what in ("threads", "descriptors")) + "|")
+    lines += ["", "\n".join(result["violations"]) or
+              "Nothing grew by more than 5 %, and no threads or descriptors were leaked."]
+    return "\n".join(lines)

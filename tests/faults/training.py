@@ -1,0 +1,153 @@
+"""One training, disturbed by one fault after the other, and what has to come of it."""
+
+import dataclasses
+import time
+
+from checkpoint_files import temporary_files
+from errors import Violation
+from watch import Watch
+
+FIRST_STEP_SECONDS = 60
+PROGRESS_SECONDS = 60  # the longest limit of a fault
+END_SECONDS = 10  # in which a process has to end when it is time
+STEP_SECONDS = 1  # by far more than a step takes
+STEPS_LEFT = 10  # that a fault needs to strike
+
+
+class Over(Exception):
+    """The training is too near its end for a further fault."""
+
+
+@dataclasses.dataclass
+class Injection:
+    """A fault that has struck, and what it cost."""
+    fault: str
+    note: str
+    layout: str
+    step: int  # when it struck
+    held: float  # seconds until it was healed
+    recovery: float  # seconds until the first step beyond the one that was being done
+    generations: int = 0  # opened because of it
+    # Until the next fault was due:
+    recomputed: int = 0
+    useful: int = 0
+    seconds: float = 0.0
+
+
+class Training:
+    """A cluster that trains, under watch."""
+
+    def __init__(self, cluster, reference, source, foreign_manifest=None):
+        self.cluster = cluster
+        self.random = source
+        self.watch = Watch(cluster)
+        self.before = None  # the status before the strike
+        self.healed = None  # the last one when it was healed
+        self.injections = []
+        self.foreign_manifest = foreign_manifest  # makes a manifest of another job, as bytes
+        self._reference = reference
+        self._notes = []
+        self._struck_at = 0.0
+        self._resumed = 0  # step from which there has to be progress
+        self._window = None
+
+    def start(self):
+        """Starts all processes, and waits for the first step."""
+        self.cluster.start(order=self.random)
+        self.watch.until(lambda status: status.step > 0, FIRST_STEP_SECONDS, "the first step")
+
+    def note(self, text):
+        """Something that the report should say of the present fault."""
+        self._notes.append(text)
+
+    def mark(self):
+        """The fault strikes now, or has just done so."""
+        self.watch.look()
+        self.before = self.watch.status
+        self._struck_at = time.monotonic()
+        self.watch.aim()
+
+    def expect_restore(self, step):
+        """The next generation has to begin just there."""
+        self.watch.exact = self.watch.floor = step
+
+    def await_progress(self):
+        """Until a step has been done since the last fault was over. Over: too few are left."""
+        status = self.watch.until(
+            lambda status: status.finished or status.step > self._resumed + 1, PROGRESS_SECONDS,
+            f"a step after step {self._resumed}, when a fault was over")
+        if status.finished or status.step > status.max_steps - STEPS_LEFT:
+            raise Over
+
+    def inject(self, fault):
+        """Has the fault strike while there is progress; returns the Injection, or None if it did
+        not come to it."""
+        self.await_progress()
+        self._close_window()
+        self._notes = []
+        fault.prepare(self)
+        self.watch.pass_time(self.random.uniform(0, 0.2))
+        if self.watch.finished:
+            raise Over
+        recomputed, generations = self.watch.recomputed, self.watch.generations
+        self.mark()
+        counts = fault.strike(self)
+        if fault.sudden and self.watch.look() is not None:
+            self.watch.aim()  # what was on its way has come
+        self.watch.pass_time(self.random.uniform(*fault.hold) if counts else 0)
+        fault.heal(self)
+        held = time.monotonic() - self._struck_at
+        self.healed = self.watch.status
+        self.watch.until(lambda _: self.watch.reached_at is not None, fault.limit,
+                         f"a step beyond {self.watch.goal} after the fault {fault.name} "
+                         f"({', '.join(self._notes)})")
+        if counts:
+            fault.verify(self)
+        self._resumed = self.watch.status.step
+        if not counts:
+            return None
+        made = Injection(fault.name, ", ".join(self._notes), str(self.cluster.layout),
+                         self.before.step, held, self.watch.reached_at - self._struck_at,
+                         self.watch.generations - generations)
+        self.injections.append(made)
+        self._window = (made, self._struck_at, recomputed)
+        return made
+
+    def _close_window(self):
+        if self._window is not None:
+            made, struck_at, recomputed = self._window
+            made.recomputed = self.watch.recomputed - recomputed
+            made.useful = self.watch.status.step - made.step
+            made.seconds = time.monotonic() - struck_at
+            self._window = None
+
+    def finish(self):
+        """Waits for the end, and checks what has to be true then. Returns the weights' SHA-256."""
+        last = self.cluster.max_steps
+        self.watch.until(lambda status: status.finished, FIRST_STEP_SECONDS + STEP_SECONDS * last,
+                         "the end of the training")
+        self._close_window()
+        for worker in self.cluster.workers:
+            worker.down = True
+            self._expect_exit(worker, "the end of the training")
+        checksum, step = self.cluster.checksum()
+        if step != last or self._reference not in (None, checksum):
+            raise Violation(f"expected the weights {self._reference} of step {last}, got "
+                            f"{checksum} of step {step}\n{self.cluster.tails()}")
+        self.watch.until(lambda status: status.checkpoint_step == last, END_SECONDS,
+                         f"the checkpoint of the last step, {last}")
+        for server in self.cluster.servers:
+            server.terminate()
+        for server in self.cluster.servers:
+            self._expect_exit(server, "SIGTERM")
+        left = temporary_files(self.cluster.checkpoints)
+        if left:
+            raise Violation(f"temporary files were left: {left}")
+        return checksum
+
+    @staticmethod
+    def _expect_exit(process, what):
+        code = process.wait(END_SECONDS, what)
+        if code != 0:
+            raise Violation(f"{process.name}: expected exit code 0 after {what}, got {code}"
+                            f"\n{process.tail()}")
