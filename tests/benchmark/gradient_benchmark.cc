@@ -6,19 +6,13 @@
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
-#include <memory>
-#include <numeric>
 #include <string>
-#include <vector>
 
-#include "common/initial_weights.h"
 #include "common/job_codec.h"
+#include "tests/benchmark/bare_gradient.h"
 #include "tests/benchmark/limits.h"
 #include "tests/benchmark/paired.h"
 #include "tests/benchmark/peer.h"
-#include "tests/local/small_cluster.h"
-#include "worker/data/dataset.h"
-#include "worker/models/model.h"
 
 namespace percentdelta {
 namespace {
@@ -35,42 +29,19 @@ int64_t DenseMultiplyAdds(int64_t batch) {
   return batch * (2 * conv1 + 3 * (conv2 + fc1 + fc2));
 }
 
-// Calls `measure` with something that computes the gradient.
-template <typename Measure>
-void WithGradient(benchmark::State& state, const std::string& isa, Measure measure) {
-  const Job job = *LoadJob("");
-  ThreadPool pool(static_cast<int>(state.range(0)));
-  const absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(job.model, {&pool, isa});
-  if (!model.ok()) return state.SkipWithError(std::string(model.status().message()).c_str());
-  TensorValues weights;
-  for (const TensorSpec& tensor : job.model.tensors) {
-    DrawInitialWeights(tensor, job.seed, 0, absl::MakeSpan(weights.emplace_back(tensor.size())));
-  }
-  const std::shared_ptr<const Dataset> images = SyntheticDataset(job.batch_size, 1);
-  std::vector<int64_t> all(job.batch_size);
-  std::iota(all.begin(), all.end(), 0);
-  Batch batch;
-  GatherBatch(*images, all, batch);
-  TensorValues gradient;
-  measure(pool,
-          [&] { benchmark::DoNotOptimize((*model)->Gradient(weights, batch, {}, gradient).ok()); });
-}
-
 void BM_Gradient(benchmark::State& state, const std::string& isa) {
   Gemm gemm(DenseMultiplyAdds(kBatch));
-  WithGradient(state, isa, [&](ThreadPool& pool, auto compute) {
-    MeasureAgainst(
-        state, compute, [] {}, [&] { gemm.Run(pool); });
-  });
+  BareGradient gradient(*LoadJob(""), static_cast<int>(state.range(0)), isa);
+  MeasureAgainst(
+      state, [&] { gradient.Run(); }, [] {}, [&] { gemm.Run(gradient.pool()); });
 }
 
 // `program` is told the number of threads.
 void BM_GradientAgainst(benchmark::State& state, const std::string& program) {
   Peer peer({program, std::to_string(state.range(0))});
-  WithGradient(state, "", [&](ThreadPool& /*pool*/, auto compute) {
-    MeasureAgainst(
-        state, compute, [] {}, [&] { return peer.Run(); });
-  });
+  BareGradient gradient(*LoadJob(""), static_cast<int>(state.range(0)), "");
+  MeasureAgainst(
+      state, [&] { gradient.Run(); }, [] {}, [&] { return peer.Run(); });
 }
 
 void Options(benchmark::internal::Benchmark* benchmark) {
@@ -85,7 +56,7 @@ BENCHMARK_CAPTURE(BM_Gradient, v2, "x86-64-v2")->Apply(Options);
 
 }  // namespace
 
-void RegisterPeer(const std::string& name, const std::string& program) {
+void RegisterGradientPeer(const std::string& name, const std::string& program) {
   Options(benchmark::RegisterBenchmark(
       ("BM_Gradient/against_" + name).c_str(),
       [program](benchmark::State& state) { BM_GradientAgainst(state, program); }));

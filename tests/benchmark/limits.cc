@@ -56,8 +56,8 @@ void LoopbackTransfer::Run() {
     }
   });
   for (size_t received = 0; received < target_.size();) {
-    const ssize_t count = recv(receiver_, target_.data() + received,
-                               std::min(kPiece, target_.size() - received), 0);
+    const ssize_t count =
+        recv(receiver_, target_.data() + received, std::min(kPiece, target_.size() - received), 0);
     Require(count > 0, "receiving over loopback");
     received += count;
   }

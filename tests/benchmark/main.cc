@@ -1,4 +1,5 @@
-// benchmarks [--peer=NAME=PROGRAM...] [GOOGLE-BENCHMARK-ARGUMENT...]
+// benchmarks [--gradient_peer=NAME=PROGRAM...] [--transfer_peer=NAME=PROGRAM...]
+//            [GOOGLE-BENCHMARK-ARGUMENT...]
 
 #include <benchmark/benchmark.h>
 
@@ -6,24 +7,37 @@
 #include <vector>
 
 #include "tests/benchmark/peer.h"
+#include "tests/benchmark/table.h"
+
+namespace percentdelta {
+namespace {
+
+// Whether the word is a peer's flag, which is obeyed.
+bool TakePeer(const std::string& word, const std::string& flag,
+              void (*add)(const std::string& name, const std::string& program)) {
+  const size_t equals = word.find('=', flag.size());
+  if (word.rfind(flag, 0) != 0 || equals == std::string::npos) return false;
+  add(word.substr(flag.size(), equals - flag.size()), word.substr(equals + 1));
+  return true;
+}
+
+}  // namespace
+}  // namespace percentdelta
 
 int main(int argc, char** argv) {
+  using percentdelta::TakePeer;
   std::vector<char*> rest;
   for (int i = 0; i < argc; ++i) {
-    const std::string word = argv[i];
-    const std::string flag = "--peer=";
-    if (word.rfind(flag, 0) != 0) {
-      rest.push_back(argv[i]);
+    if (TakePeer(argv[i], "--gradient_peer=", percentdelta::RegisterGradientPeer) ||
+        TakePeer(argv[i], "--transfer_peer=", percentdelta::RegisterTransferPeer)) {
       continue;
     }
-    const size_t equals = word.find('=', flag.size());
-    if (equals == std::string::npos) return 2;
-    percentdelta::RegisterPeer(word.substr(flag.size(), equals - flag.size()),
-                               word.substr(equals + 1));
+    rest.push_back(argv[i]);
   }
   int count = static_cast<int>(rest.size());
   benchmark::Initialize(&count, rest.data());
   if (benchmark::ReportUnrecognizedArguments(count, rest.data())) return 2;
-  benchmark::RunSpecifiedBenchmarks();
+  percentdelta::Table table;
+  benchmark::RunSpecifiedBenchmarks(&table);
   benchmark::Shutdown();
 }

@@ -15,7 +15,7 @@ namespace percentdelta {
 // Runs `work` and `limit` in turn, so that what disturbs the machine disturbs both. `settle` runs
 // after the work, untimed. The counters:
 //   best, median             of the work, in milliseconds
-//   limit_best               of the limit, in milliseconds
+//   limit_best, limit_median of the limit, in milliseconds
 //   ratio, ratio_best        median / median, best / best
 //
 // A limit that returns a number has timed itself: the number is its milliseconds, or negative if it
@@ -50,6 +50,7 @@ void MeasureAgainst(benchmark::State& state, Work work, Settle settle, Limit lim
   state.counters["best"] = works.front();
   state.counters["median"] = median;
   state.counters["limit_best"] = limits.front();
+  state.counters["limit_median"] = limits[limits.size() / 2];
   state.counters["ratio"] = median / limits[limits.size() / 2];
   state.counters["ratio_best"] = works.front() / limits.front();
 }

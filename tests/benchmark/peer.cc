@@ -36,13 +36,19 @@ Peer::Peer(const std::vector<std::string>& arguments) {
 Peer::~Peer() {
   fclose(to_);
   fclose(from_);
-  if (pid_ > 0) waitpid(pid_, nullptr, 0);
+  if (pid_ <= 0) return;
+  kill(pid_, SIGCONT);
+  waitpid(pid_, nullptr, 0);
 }
 
 double Peer::Run() {
   double milliseconds = -1;
+  if (pid_ <= 0) return milliseconds;
+  kill(pid_, SIGCONT);
   if (std::fputs("run\n", to_) < 0 || std::fflush(to_) != 0) return -1;
-  return std::fscanf(from_, "%lf", &milliseconds) == 1 ? milliseconds : -1;
+  const bool answered = std::fscanf(from_, "%lf", &milliseconds) == 1;
+  kill(pid_, SIGSTOP);  // OpenMP's threads would spin on, on the cores that are measured next
+  return answered ? milliseconds : -1;
 }
 
 }  // namespace percentdelta

@@ -13,7 +13,7 @@
 namespace percentdelta {
 
 // Not thread-safe. For every line on its standard input, a peer does its work once and answers with
-// a line: the milliseconds it took. The destructor ends it.
+// a line: the milliseconds it took. In between it is stopped. The destructor ends it.
 class Peer {
  public:
   // `arguments` begins with the program's path.
@@ -31,8 +31,9 @@ class Peer {
   FILE* from_ = nullptr;
 };
 
-// Adds the benchmark of the gradient against the program at that path.
-void RegisterPeer(const std::string& name, const std::string& program);
+// Add benchmarks against the program at that path: of the gradient; of a push and a pull.
+void RegisterGradientPeer(const std::string& name, const std::string& program);
+void RegisterTransferPeer(const std::string& name, const std::string& program);
 
 }  // namespace percentdelta
 

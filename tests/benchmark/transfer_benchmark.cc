@@ -1,21 +1,30 @@
 // Moving a model's 13.1 MB to and from real servers over loopback, against as many bytes through a
-// bare TCP connection.
+// bare TCP connection, or against another program. Servers and benchmark are processes of their
+// own.
 
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "client/pull.h"
+#include "client/push.h"
 #include "common/job_codec.h"
 #include "tests/benchmark/limits.h"
 #include "tests/benchmark/paired.h"
+#include "tests/benchmark/peer.h"
+#include "tests/benchmark/server_processes.h"
 #include "tests/local/small_cluster.h"
 
 namespace percentdelta {
 namespace {
+
+using Values = std::vector<std::vector<float>>;
 
 Job EndlessJob() {
   Job job = *LoadJob("");
@@ -24,39 +33,100 @@ Job EndlessJob() {
   return job;
 }
 
-size_t Bytes(const ModelSpec& model) { return model.size() * sizeof(float); }
+// What a worker does with the servers, but for the arithmetic.
+class Transfer {
+ public:
+  explicit Transfer(int shards)
+      : job_(EndlessJob()),
+        servers_(job_, shards, 0),
+        gradient_(std::make_shared<const Values>(RandomGradient(job_.model, 1))) {
+    const ClusterJob cluster = AwaitGeneration(servers_.coordinator());
+    channels_ =
+        std::make_unique<ShardChannels>(job_.model, cluster.generation, cluster.shard_addresses);
+    // The coordinator knows of the generation before every shard has entered it.
+    absl::Status status;
+    for (int attempt = 0; attempt < 100; ++attempt) {
+      status = WeightPull(*channels_, step_, absl::Seconds(10), weights_).AwaitAll();
+      if (status.ok()) break;
+      absl::SleepFor(absl::Milliseconds(100));
+    }
+    Check(status);
+  }
 
-// From the first byte until every shard has taken its slices. The update that follows is waited
-// for, untimed.
+  size_t bytes() const { return job_.model.size() * sizeof(float); }
+
+  // From the first byte until every shard has checked and taken its slices.
+  void Push() {
+    GradientPush push(*channels_, {step_, 0}, absl::Seconds(10), gradient_);
+    for (int t = 0; t < static_cast<int>(gradient_->size()); ++t) push.Ready(t);
+    Check(push.Finish());
+  }
+
+  // Waits for the update that follows a push.
+  void NextStep() {
+    ++step_;
+    Pull();
+  }
+
+  // The present step's weights.
+  void Pull() { Check(WeightPull(*channels_, step_, absl::Seconds(10), weights_).AwaitAll()); }
+
+  // Milliseconds of a push and of a pull, but not of the update between them.
+  double PushAndPull() {
+    const absl::Time begin = absl::Now();
+    Push();
+    const absl::Time pushed = absl::Now();
+    NextStep();
+    const absl::Time updated = absl::Now();
+    Pull();
+    return absl::ToDoubleMilliseconds(pushed - begin + (absl::Now() - updated));
+  }
+
+ private:
+  static void Check(const absl::Status& status) {
+    if (status.ok()) return;
+    std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
+    std::abort();
+  }
+
+  const Job job_;
+  const ServerProcesses servers_;
+  const std::shared_ptr<const Values> gradient_;
+  std::unique_ptr<ShardChannels> channels_;
+  Values weights_;
+  int64_t step_ = 0;
+};
+
 void BM_Push(benchmark::State& state) {
-  const Job job = EndlessJob();
-  ServersOnly servers(job, static_cast<int>(state.range(0)));
-  const std::vector<std::vector<float>> gradient = RandomGradient(job.model, 1);
-  LoopbackTransfer tcp(Bytes(job.model));
-  int64_t step = 0;
+  Transfer transfer(static_cast<int>(state.range(0)));
+  LoopbackTransfer tcp(transfer.bytes());
   MeasureAgainst(
-      state,
-      [&] {
-        const absl::Status status = servers.Push(step, 0, gradient);
-        if (!status.ok()) state.SkipWithError(std::string(status.message()).c_str());
-      },
-      [&] { servers.Pull(++step); }, [&] { tcp.Run(); });
+      state, [&] { transfer.Push(); }, [&] { transfer.NextStep(); }, [&] { tcp.Run(); });
 }
 
-// Weights that are there already.
 void BM_Pull(benchmark::State& state) {
-  const Job job = EndlessJob();
-  const ServersOnly servers(job, static_cast<int>(state.range(0)));
-  LoopbackTransfer tcp(Bytes(job.model));
-  std::vector<std::vector<float>> weights;
+  Transfer transfer(static_cast<int>(state.range(0)));
+  LoopbackTransfer tcp(transfer.bytes());
   MeasureAgainst(
-      state,
+      state, [&] { transfer.Pull(); }, [] {}, [&] { tcp.Run(); });
+}
+
+void BM_PushPull(benchmark::State& state) {
+  Transfer transfer(static_cast<int>(state.range(0)));
+  LoopbackTransfer tcp(transfer.bytes());
+  MeasureAgainst(
+      state, [&] { return transfer.PushAndPull(); }, [] {},
       [&] {
-        const absl::Status status =
-            WeightPull(servers.channels(), 0, absl::Seconds(10), weights).AwaitAll();
-        if (!status.ok()) state.SkipWithError(std::string(status.message()).c_str());
-      },
-      [] {}, [&] { tcp.Run(); });
+        tcp.Run();
+        tcp.Run();
+      });
+}
+
+void BM_PushPullAgainst(benchmark::State& state, const std::string& program) {
+  Transfer transfer(static_cast<int>(state.range(0)));
+  Peer peer({program, "both", std::to_string(transfer.bytes() / sizeof(float))});
+  MeasureAgainst(
+      state, [&] { return transfer.PushAndPull(); }, [] {}, [&] { return peer.Run(); });
 }
 
 void Options(benchmark::internal::Benchmark* benchmark) {
@@ -65,6 +135,16 @@ void Options(benchmark::internal::Benchmark* benchmark) {
 
 BENCHMARK(BM_Push)->Apply(Options);
 BENCHMARK(BM_Pull)->Apply(Options);
+BENCHMARK(BM_PushPull)->Apply(Options);
 
 }  // namespace
+
+void RegisterTransferPeer(const std::string& name, const std::string& program) {
+  benchmark::RegisterBenchmark(
+      ("BM_PushPull/against_" + name).c_str(),
+      [program](benchmark::State& state) { BM_PushPullAgainst(state, program); })
+      ->Arg(1)
+      ->ArgName("shards")
+      ->UseManualTime();
+}
 }  // namespace percentdelta

@@ -27,7 +27,7 @@ struct Arrays {
       gradient.insert(gradient.end(), tensor.begin(), tensor.end());
     }
     weights.assign(gradient.rbegin(), gradient.rend());
-    velocity.resize(gradient.size());
+    state.assign(StateNames(job).size(), std::vector<float>(gradient.size()));
     next.resize(gradient.size());
   }
 
@@ -40,7 +40,8 @@ struct Arrays {
     return absl::MakeSpan(values).subspan(block * kBlockEntries, kBlockEntries);
   }
 
-  std::vector<float> gradient, weights, velocity, next;
+  std::vector<float> gradient, weights, next;
+  std::vector<std::vector<float>> state;
 };
 
 // Reads gradient and weights.
@@ -69,18 +70,20 @@ void BM_UpdatePhase2(benchmark::State& state) {
   const std::unique_ptr<const Optimizer> rule = MakeOptimizer(job.optimizer.rule);
   Arrays arrays(job);
   ThreadPool pool(static_cast<int>(state.range(0)));
-  TensorContext context;
+  TensorContext context =
+      UpdateContext(job, 0, static_cast<int64_t>(arrays.gradient.size()),
+                    BlockNorms(arrays.gradient, arrays.weights, rule->epsilon()));
   context.rate = 1e-6;
-  context.norms = BlockNorms(arrays.gradient, arrays.weights, rule->epsilon());
-  context.entries = static_cast<int64_t>(arrays.gradient.size());
   MemoryTraffic memory(5 * arrays.gradient.size() * sizeof(float));
   MeasureAgainst(
       state,
       [&] {
         pool.ParallelFor(arrays.blocks(), [&](int64_t block) {
-          UpdateEntries(*rule, job.momentum, context, Arrays::Block(arrays.gradient, block),
-                        Arrays::Block(arrays.weights, block),
-                        Arrays::Block(arrays.velocity, block), Arrays::Block(arrays.next, block));
+          UpdateEntries(
+              *rule, job, context, Arrays::Block(arrays.gradient, block),
+              Arrays::Block(arrays.weights, block),
+              StateRange(absl::MakeSpan(arrays.state), block * kBlockEntries, kBlockEntries),
+              Arrays::Block(arrays.next, block));
         });
         std::swap(arrays.weights, arrays.next);
       },

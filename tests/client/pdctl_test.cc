@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -14,6 +15,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/cluster.h"
 #include "common/job_codec.h"
 #include "common/safetensors.h"
@@ -26,6 +29,7 @@ namespace percentdelta {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsSupersetOf;
@@ -74,7 +78,8 @@ Result Pdctl(const std::string& arguments) { return Shell(absl::StrCat("pdctl ",
 TEST(PdctlUsageTest, SenselessCommandLinesSayWhatIsWrong) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"nonsense",
-       "no command \"nonsense\": expected status, stats, checksum, export, job, health"},
+       "no command \"nonsense\": expected status, stats, checksum, export, checkpoint, job, "
+       "health"},
       {"--bogus status", "there is no flag --bogus"},
       {"status --bogus=1", "there is no flag --bogus"},
       {"stats --last=ten", "--last: no value for it: \"ten\""},
@@ -222,7 +227,49 @@ TEST_F(PdctlTest, StatusIsAnOverview) {
            MatchesRegex("step +3 of 3"), MatchesRegex("loss +.* at step 2"),
            MatchesRegex("test accuracy +.* % at step 3"), MatchesRegex("workers +.*arithmetic .*"),
            MatchesRegex("shards +2, generation .*"),
-           MatchesRegex("leases +0 expired, 0 failed, 0 done twice")}));
+           MatchesRegex("leases +0 expired, 0 failed, 0 done twice, 0 given to a second worker")}));
+}
+
+TEST_F(PdctlTest, CheckpointNeedsAJobThatSaysWhere) {
+  EXPECT_THAT(Failure("checkpoint"), HasSubstr("add checkpoint { every_steps, directory }"));
+}
+
+// The disk fails under a training that goes on: the overview says so, and a counter for programs.
+TEST(PdctlCheckpointTest, StatusTellsOfCheckpointsThatFail) {
+  const TemporaryDirectory temporary;
+  const std::string directory = temporary.path() + "/checkpoints";
+  Job job = SmallMnistJob(4);
+  job.checkpoint = CheckpointSpec{2, directory, 2};
+  LocalCluster::Options options = SmallOptions(std::move(job));
+  options.workers = 0;
+  const auto cluster = LocalCluster::Start(std::move(options));
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  const std::string server = absl::StrCat("--server=", (*cluster)->coordinator());
+  AwaitGeneration((*cluster)->coordinator());
+  EXPECT_THAT(Lines(Pdctl(server + " status").out), Contains(MatchesRegex("checkpoint +none yet")));
+  std::filesystem::remove_all(directory);
+  std::ofstream(directory) << "in its place";
+  (*cluster)->AddWorker();
+  ASSERT_TRUE((*cluster)->AwaitWorkers().ok());
+  EXPECT_THAT(Lines(Pdctl(server + " status").out),
+              AllOf(Contains(MatchesRegex("state +finished")),
+                    Contains(MatchesRegex("checkpoint +none yet, the next one is being written; "
+                                          "the last one FAILED: shard 0: .*" +
+                                          directory + ".*"))));
+  const auto json = nlohmann::json::parse(Pdctl(server + " status --format=json").out);
+  EXPECT_EQ(json["checkpoint"]["step"], -1);
+  EXPECT_GE(json["checkpoint"]["failures"], 1);
+  EXPECT_THAT(json["checkpoint"]["error"].get<std::string>(), HasSubstr(directory));
+
+  // The servers go on trying: there is no next one.
+  std::filesystem::remove(directory);
+  const absl::Time give_up = absl::Now() + absl::Seconds(60);
+  while (nlohmann::json::parse(Pdctl(server + " status --format=json").out)["checkpoint"]["step"] !=
+         4) {
+    ASSERT_LT(absl::Now(), give_up) << Pdctl(server + " status").out;
+  }
+  EXPECT_THAT(Lines(Pdctl(server + " status").out),
+              Contains(MatchesRegex("checkpoint +step 4; failed before: .*")));
 }
 
 TEST_F(PdctlTest, StatusForPrograms) {

@@ -7,21 +7,20 @@
 #include <cstdio>
 #include <fstream>
 #include <functional>
-#include <limits>
 #include <set>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "tests/common/full_job.h"
+
 namespace percentdelta {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::SizeIs;
 using ::testing::StartsWith;
 
 Job DefaultJob() {
@@ -30,33 +29,7 @@ Job DefaultJob() {
   return job.value_or(Job());
 }
 
-// Every field set, and to something else than its default.
-Job FullJob() {
-  Job job;
-  job.name = "full";
-  job.model.architecture = "arch";
-  job.model.tensors = {{"a/w", {3, 4}, TruncatedNormalInitializer{0.1}},
-                       {"a/b", {}, ConstantInitializer{0.25}}};
-  job.optimizer = {0.03, PercentDeltaRule{1e-6}};
-  job.schedule = {0.001, 0.01};
-  job.momentum = {0.9, 0.8};
-  job.gradients_per_step = 2;
-  job.max_steps = 100;
-  job.batch_size = 5;
-  job.seed = ~uint64_t{0};
-  job.evaluation = EvaluationSpec{10, 20};
-  job.data = {60, 40};
-  return job;
-}
-
 using Change = std::function<void(Job&)>;
-
-struct Bad {
-  Change change;
-  std::string field;
-  std::string expected;
-  std::string got;
-};
 
 TEST(DefaultJobTest, IsThePapers) {
   const Job job = DefaultJob();
@@ -86,7 +59,7 @@ TEST(DefaultJobTest, IsThePapers) {
   EXPECT_EQ(job.batch_size, 500);
   EXPECT_TRUE(std::holds_alternative<PercentDeltaRule>(job.optimizer.rule));
   EXPECT_GT(job.momentum.coefficient, 0);
-  EXPECT_GT(job.schedule.slope, 0);
+  EXPECT_GT(std::get<LinearDecay>(job.schedule.decay).slope, 0);
   EXPECT_EQ(job.gradients_per_step, 1);
   EXPECT_TRUE(job.evaluation.has_value());
   EXPECT_EQ(job.data.training_examples, 60000);
@@ -117,8 +90,9 @@ TEST(JobCodecTest, ComesBackFromText) {
   EXPECT_EQ(std::get<ConstantInitializer>(read.model.tensors[1].initializer).value, 0.25);
   EXPECT_EQ(read.optimizer.learning_rate, 0.03);
   EXPECT_EQ(std::get<PercentDeltaRule>(read.optimizer.rule).epsilon, 1e-6);
-  EXPECT_EQ(read.schedule.slope, 0.001);
-  EXPECT_EQ(read.schedule.floor, 0.01);
+  EXPECT_EQ(std::get<LinearDecay>(read.schedule.decay).slope, 0.001);
+  EXPECT_EQ(std::get<LinearDecay>(read.schedule.decay).floor, 0.01);
+  EXPECT_EQ(read.schedule.warmup_steps, 0);
   EXPECT_EQ(read.momentum.coefficient, 0.9);
   EXPECT_EQ(read.momentum.dampening, 0.8);
   EXPECT_EQ(read.gradients_per_step, 2);
@@ -141,8 +115,80 @@ TEST(JobCodecTest, AbsentFieldsHaveTheirDefaults) {
   EXPECT_EQ(std::get<ConstantInitializer>(job->model.tensors[0].initializer).value, 0);
   EXPECT_EQ(job->model.tensors[0].size(), 1);
   EXPECT_EQ(job->momentum.coefficient, 0);
-  EXPECT_EQ(job->schedule.slope, 0);
+  EXPECT_TRUE(std::holds_alternative<ConstantRate>(job->schedule.decay));
+  EXPECT_EQ(job->model.dropout_keep_probability, 0);
+  EXPECT_FALSE(job->gradient_clipping.has_value());
+  EXPECT_FALSE(job->weight_decay.has_value());
   EXPECT_FALSE(job->evaluation.has_value());
+}
+
+// Text of a whole job but for its update.
+Job ParsedUpdate(const std::string& update) {
+  const auto job = ParseJob(
+      "name: 'n' model { architecture: 'a' tensors { name: 't' } } gradients_per_step: 1"
+      " max_steps: 1 batch_size: 1 data { training_examples: 1 } " +
+          update,
+      "text");
+  EXPECT_TRUE(job.ok()) << job.status();
+  return job.value_or(Job());
+}
+
+// Every field of the update, read and written again.
+TEST(JobCodecTest, UpdatesComeBack) {
+  Job job = ParsedUpdate(
+      "optimizer { learning_rate: 0.5 ada_grad { initial_accumulator: 0.1 epsilon: 1e-7 } }"
+      " schedule { step_decay { every_steps: 30 factor: 0.25 } warmup_steps: 7 }"
+      " gradient_clipping { norm: 5 } weight_decay { rate: 0.01 }");
+  EXPECT_EQ(std::get<AdaGradRule>(job.optimizer.rule).initial_accumulator, 0.1);
+  EXPECT_EQ(std::get<AdaGradRule>(job.optimizer.rule).epsilon, 1e-7);
+  EXPECT_EQ(std::get<StepDecay>(job.schedule.decay).every_steps, 30);
+  EXPECT_EQ(std::get<StepDecay>(job.schedule.decay).factor, 0.25);
+  EXPECT_EQ(job.schedule.warmup_steps, 7);
+  EXPECT_EQ(job.gradient_clipping->norm, 5);
+  EXPECT_EQ(job.weight_decay->rate, 0.01);
+  EXPECT_EQ(JobHash(*ParseJob(JobToText(job), "text")), JobHash(job));
+
+  job = ParsedUpdate(
+      "optimizer { learning_rate: 0.5 adam { beta1: 0.8 beta2: 0.99 epsilon: 1e-6 } }"
+      " schedule { cosine { steps: 40 floor: 0.125 } }");
+  EXPECT_EQ(std::get<AdamRule>(job.optimizer.rule).beta1, 0.8);
+  EXPECT_EQ(std::get<AdamRule>(job.optimizer.rule).beta2, 0.99);
+  EXPECT_EQ(std::get<AdamRule>(job.optimizer.rule).epsilon, 1e-6);
+  EXPECT_EQ(std::get<CosineDecay>(job.schedule.decay).steps, 40);
+  EXPECT_EQ(std::get<CosineDecay>(job.schedule.decay).floor, 0.125);
+  EXPECT_EQ(JobHash(*ParseJob(JobToText(job), "text")), JobHash(job));
+
+  job = ParsedUpdate(
+      "optimizer { learning_rate: 0.5 lars { trust_coefficient: 0.001 weight_decay: 0.0005 } }"
+      " momentum { coefficient: 0.9 dampening: 0.5 nesterov: true }"
+      " schedule { constant {} warmup_steps: 5 }");
+  EXPECT_EQ(std::get<LarsRule>(job.optimizer.rule).trust_coefficient, 0.001);
+  EXPECT_EQ(std::get<LarsRule>(job.optimizer.rule).weight_decay, 0.0005);
+  EXPECT_TRUE(job.momentum.nesterov);
+  EXPECT_TRUE(std::holds_alternative<ConstantRate>(job.schedule.decay));
+  EXPECT_EQ(job.schedule.warmup_steps, 5);
+  EXPECT_EQ(JobHash(*ParseJob(JobToText(job), "text")), JobHash(job));
+}
+
+// A default that is written out is the same job.
+TEST(JobCodecTest, DefaultsOfRulesAreTheSameJob) {
+  const auto hash = [](const std::string& update) { return JobHash(ParsedUpdate(update)); };
+  EXPECT_EQ(hash("optimizer { learning_rate: 1 adam {} }"),
+            hash("optimizer { learning_rate: 1 adam { beta1: 0.9 beta2: 0.999 epsilon: 1e-8 } }"));
+  EXPECT_EQ(hash("optimizer { learning_rate: 1 lars {} }"),
+            hash("optimizer { learning_rate: 1 lars { trust_coefficient: 1 weight_decay: 0 } }"));
+  EXPECT_EQ(hash("optimizer { learning_rate: 1 sgd {} }"),
+            hash("optimizer { learning_rate: 1 sgd {} } schedule { constant {} }"));
+  EXPECT_EQ(hash("optimizer { learning_rate: 1 sgd {} }"),
+            hash("optimizer { learning_rate: 1 sgd {} } schedule { linear_decay { floor: 0.5 } }"));
+}
+
+TEST(JobCodecTest, ReadsDropout) {
+  Job job = FullJob();
+  job.model.dropout_keep_probability = 0.5;
+  const auto read = ParseJob(JobToText(job), "text");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->model.dropout_keep_probability, 0.5);
 }
 
 TEST(JobHashTest, IsStable) {
@@ -168,8 +214,58 @@ TEST(JobHashTest, DependsOnEveryField) {
       [](Job& job) { job.optimizer.learning_rate = 0.04; },
       [](Job& job) { job.optimizer.rule = PercentDeltaRule{1e-5}; },
       [](Job& job) { job.optimizer.rule = SgdRule{}; },
-      [](Job& job) { job.schedule.slope = 0.002; },
-      [](Job& job) { job.schedule.floor = 0.02; },
+      [](Job& job) { job.optimizer.rule = AdaGradRule{}; },
+      [](Job& job) {
+        job.optimizer.rule = AdaGradRule{0.1, 0};
+      },
+      [](Job& job) {
+        job.optimizer.rule = AdaGradRule{0, 0.1};
+      },
+      [](Job& job) { job.optimizer.rule = AdamRule{}; },
+      [](Job& job) { job.optimizer.rule = AdamRule{0.8}; },
+      [](Job& job) {
+        job.optimizer.rule = AdamRule{0.9, 0.99};
+      },
+      [](Job& job) {
+        job.optimizer.rule = AdamRule{0.9, 0.999, 1e-7};
+      },
+      [](Job& job) { job.optimizer.rule = LarsRule{}; },
+      [](Job& job) { job.optimizer.rule = LarsRule{0.5}; },
+      [](Job& job) {
+        job.optimizer.rule = LarsRule{1, 0.1};
+      },
+      [](Job& job) { job.schedule = {}; },
+      [](Job& job) {
+        job.schedule = {LinearDecay{0.002, 0.01}};
+      },
+      [](Job& job) {
+        job.schedule = {LinearDecay{0.001, 0.02}};
+      },
+      [](Job& job) {
+        job.schedule = {StepDecay{10, 0.5}};
+      },
+      [](Job& job) {
+        job.schedule = {StepDecay{11, 0.5}};
+      },
+      [](Job& job) {
+        job.schedule = {StepDecay{10, 0.6}};
+      },
+      [](Job& job) {
+        job.schedule = {CosineDecay{10, 0.5}};
+      },
+      [](Job& job) {
+        job.schedule = {CosineDecay{11, 0.5}};
+      },
+      [](Job& job) {
+        job.schedule = {CosineDecay{10, 0.6}};
+      },
+      [](Job& job) { job.schedule.warmup_steps = 5; },
+      [](Job& job) { job.momentum.nesterov = true; },
+      [](Job& job) { job.gradient_clipping = GradientClippingSpec{1}; },
+      [](Job& job) { job.gradient_clipping = GradientClippingSpec{2}; },
+      [](Job& job) { job.weight_decay = WeightDecaySpec{1}; },
+      [](Job& job) { job.weight_decay = WeightDecaySpec{2}; },
+      [](Job& job) { job.model.dropout_keep_probability = 0.5; },
       [](Job& job) { job.momentum.coefficient = 0.8; },
       [](Job& job) { job.momentum.dampening = 0; },
       [](Job& job) { job.gradients_per_step = 3; },
@@ -188,99 +284,6 @@ TEST(JobHashTest, DependsOnEveryField) {
     changes[i](job);
     EXPECT_TRUE(hashes.insert(JobHash(job)).second) << "change " << i;
   }
-}
-
-TEST(ValidateJobTest, EveryBadFieldIsNamed) {
-  const double nan = std::numeric_limits<double>::quiet_NaN();
-  const double inf = std::numeric_limits<double>::infinity();
-  const std::string tensor = "model.tensors \"a/w\"";
-  const auto shape = [](const std::vector<int64_t>& s) {
-    return [s](Job& job) { job.model.tensors[0].shape = s; };
-  };
-  const auto name = [](const std::string& n) {
-    return [n](Job& job) { job.model.tensors[0].name = n; };
-  };
-  const auto init = [](Initializer i) {
-    return [i](Job& job) { job.model.tensors[0].initializer = i; };
-  };
-  const int64_t huge = int64_t{1} << 40;
-  std::vector<Bad> table = {
-      {[](Job& j) { j.name = ""; }, "name", "a name", "none"},
-      {[](Job& j) { j.model.architecture = ""; }, "model.architecture", "a name", "none"},
-      {[](Job& j) { j.model.tensors.clear(); }, "model.tensors", "at least one tensor", "none"},
-      {name(""), "model.tensors", "tensors with names", "one without"},
-      {name("a/b"), "model.tensors", "different names", "a/b twice"},
-      {name("a b"), "model.tensors \"a b\"", "printable characters", "another"},
-      {name("a\x7f"), "model.tensors", "printable characters", "another"},
-      {name("a\"b"), "model.tensors", "without blanks, quotes", "another"},
-      {shape({3, 0}), tensor + " shape", "dimensions of at least 1", "0"},
-      {shape({-3}), tensor + " shape", "dimensions of at least 1", "-3"},
-      {shape({huge, 2}), tensor + " shape", "at most 1099511627776 entries", "more"},
-      {shape({huge, huge, huge}), tensor + " shape", "at most 1099511627776 entries", "more"},
-      {shape({huge}), "model.tensors", "at most 1099511627776 entries", "more"},
-      {init(TruncatedNormalInitializer{0}), tensor, "a positive number", "0"},
-      {init(TruncatedNormalInitializer{-1}), tensor, "a positive number", "-1"},
-      {init(TruncatedNormalInitializer{nan}), tensor, "a positive number", "nan"},
-      {init(TruncatedNormalInitializer{inf}), tensor, "a positive number", "inf"},
-      {init(ConstantInitializer{inf}), tensor, "a finite number", "another"},
-      {[](Job& j) { j.optimizer.learning_rate = 0; }, "optimizer.learning_rate", "positive", "0"},
-      {[=](Job& j) { j.optimizer.learning_rate = nan; }, "optimizer.learning_rate", "positive",
-       "nan"},
-      {[](Job& j) { j.optimizer.rule = PercentDeltaRule{0}; }, "optimizer.percent_delta.epsilon",
-       "a positive number", "0"},
-      {[=](Job& j) { j.optimizer.rule = PercentDeltaRule{inf}; }, "optimizer.percent_delta.epsilon",
-       "a positive number", "inf"},
-      {[](Job& j) { j.schedule.slope = -0.5; }, "schedule.linear_decay.slope", "at least 0",
-       "-0.5"},
-      {[](Job& j) { j.schedule.floor = 1.5; }, "schedule.linear_decay.floor", "in 0..1", "1.5"},
-      {[=](Job& j) { j.schedule.floor = nan; }, "schedule.linear_decay.floor", "in 0..1", "nan"},
-      {[](Job& j) { j.momentum.coefficient = 1; }, "momentum.coefficient", "in [0, 1)", "1"},
-      {[](Job& j) { j.momentum.coefficient = -1; }, "momentum.coefficient", "in [0, 1)", "-1"},
-      {[](Job& j) { j.momentum.dampening = 1; }, "momentum.dampening", "in [0, 1)", "1"},
-      {[](Job& j) { j.gradients_per_step = 0; }, "gradients_per_step", "1..1024", "0"},
-      {[](Job& j) { j.gradients_per_step = 1025; }, "gradients_per_step", "1..1024", "1025"},
-      {[](Job& j) { j.max_steps = 0; }, "max_steps", "1..2147483647", "0"},
-      {[](Job& j) { j.max_steps = 1LL << 31; }, "max_steps", "1..2147483647", "2147483648"},
-      {[](Job& j) { j.batch_size = 0; }, "batch_size", "1..60", "0"},
-      {[](Job& j) { j.batch_size = 61; }, "batch_size", "1..60", "61"},
-      {[](Job& j) { j.evaluation->every_steps = 0; }, "evaluation.every_steps", "at least 1", "0"},
-      {[](Job& j) { j.evaluation->batch_size = 0; }, "evaluation.batch_size", "1..40", "0"},
-      {[](Job& j) { j.evaluation->batch_size = 41; }, "evaluation.batch_size", "1..40", "41"},
-      {[](Job& j) { j.data.training_examples = 0; }, "data.training_examples", "1..1099511627776",
-       "0"},
-      {[](Job& j) { j.data.test_examples = 0; }, "data.test_examples", "1..1099511627776", "0"},
-      {[](Job& j) { j.data.test_examples = int64_t{1} << 41; }, "data.test_examples",
-       "1..1099511627776", "2199023255552"},
-      {[](Job& j) { j.data.test_examples = int64_t{1} << 40; }, "evaluation.batch_size",
-       "at most 1048576 batches", "20"},
-  };
-  EXPECT_TRUE(ValidateJob(FullJob()).ok());
-  for (const Bad& bad : table) {
-    Job job = FullJob();
-    bad.change(job);
-    const absl::Status status = ValidateJob(job);
-    SCOPED_TRACE(bad.field + ", " + bad.got);
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-    const std::string message(status.message());
-    EXPECT_THAT(message, StartsWith("job: " + bad.field));
-    EXPECT_THAT(message, HasSubstr(bad.expected));
-    EXPECT_THAT(message, EndsWith("got " + bad.got));
-  }
-}
-
-TEST(JobWarningsTest, TensorsThatStartAtZeroUnderPercentDelta) {
-  Job job = FullJob();
-  job.optimizer = {0.5, PercentDeltaRule{1e-3}};
-  for (TensorSpec& tensor : job.model.tensors) tensor.initializer = ConstantInitializer{1};
-  EXPECT_THAT(JobWarnings(job), IsEmpty());
-  job.model.tensors.back().initializer = ConstantInitializer{0};
-  const std::vector<std::string> warnings = JobWarnings(job);
-  ASSERT_THAT(warnings, SizeIs(1));
-  EXPECT_THAT(warnings[0],
-              StartsWith("tensor " + job.model.tensors.back().name + " starts at zero"));
-  EXPECT_THAT(warnings[0], HasSubstr("learning_rate * epsilon = 0.0005"));
-  job.optimizer.rule = SgdRule{};
-  EXPECT_THAT(JobWarnings(job), IsEmpty());
 }
 
 TEST(ParseJobTest, SyntaxErrorsSayWhere) {
@@ -309,7 +312,8 @@ TEST(ParseJobTest, BadFieldsSayWhere) {
   v1::Job proto = JobToProto(FullJob());
   proto.mutable_optimizer()->clear_rule();
   EXPECT_EQ(std::string(JobFromProto(proto).status().message()),
-            "job: optimizer: expected a rule, one of percent_delta, sgd, got none");
+            "job: optimizer: expected a rule, one of percent_delta, sgd, ada_grad, adam, lars, got "
+            "none");
 }
 
 // Every job that is read is checked.

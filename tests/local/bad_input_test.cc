@@ -255,6 +255,13 @@ TEST_F(BadInputTest, NormsThatAreNotASlices) {
   EXPECT_REFUSED(reduce(), NOT_FOUND, HasSubstr("a/nothing"));
   request.set_tensor("b/weights");
   EXPECT_REFUSED(reduce(), FAILED_PRECONDITION, HasSubstr("b/weights"), HasSubstr("its home"));
+  // Only rules whose delta is no multiple of the gradient have a use for these.
+  request.add_deltas(1);
+  request.set_tensor("a/nothing");
+  EXPECT_REFUSED(reduce(), NOT_FOUND, HasSubstr("a/nothing"));
+  request.set_tensor("a/weights");
+  EXPECT_REFUSED(reduce(), FAILED_PRECONDITION, HasSubstr("a/weights"),
+                 HasSubstr("no sums of deltas"));
 }
 
 TEST_F(BadInputTest, LeasesThatWereNeverGiven) {

@@ -68,8 +68,10 @@ TEST_P(ExactnessTest, AgreesWithTheReference) {
   ReferenceRule rule;
   rule.eta = job.optimizer.learning_rate;
   rule.epsilon = std::get<PercentDeltaRule>(job.optimizer.rule).epsilon;
-  rule.slope = job.schedule.slope;
-  rule.floor = job.schedule.floor;
+  if (const auto* linear = std::get_if<LinearDecay>(&job.schedule.decay)) {
+    rule.slope = linear->slope;
+    rule.floor = linear->floor;
+  }
   rule.mu = job.momentum.coefficient;
   rule.dampening = job.momentum.dampening;
   std::vector<ReferenceTensor> reference;
@@ -111,9 +113,9 @@ TEST_P(ExactnessTest, AgreesWithTheReference) {
 INSTANTIATE_TEST_SUITE_P(
     Cases, ExactnessTest,
     testing::Values(Case{"Plain", 1, {}, {}}, Case{"Split", 3, {}, {}},
-                    Case{"Momentum", 1, {0.9, 0.9}, {0.01, 0.2}},
-                    Case{"SplitMomentum", 3, {0.9, 0.9}, {0.01, 0.2}},
-                    Case{"SplitUndamped", 2, {0.5, 0}, {0.03, 0}}),
+                    Case{"Momentum", 1, {0.9, 0.9}, {LinearDecay{0.01, 0.2}}},
+                    Case{"SplitMomentum", 3, {0.9, 0.9}, {LinearDecay{0.01, 0.2}}},
+                    Case{"SplitUndamped", 2, {0.5, 0}, {LinearDecay{0.03, 0}}}),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace

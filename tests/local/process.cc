@@ -111,13 +111,6 @@ bool Process::AwaitOutput(const std::string& text, absl::Duration timeout) const
   return true;
 }
 
-TemporaryDirectory::TemporaryDirectory() {
-  path_ = (std::filesystem::temp_directory_path() / "pd-test-XXXXXX").string();
-  if (mkdtemp(path_.data()) == nullptr) ADD_FAILURE() << "cannot make " << path_;
-}
-
-TemporaryDirectory::~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-
 void WriteFile(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary);
   file << text;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "tests/temporary_directory.h"
 #include "worker/data/dataset.h"
 
 namespace percentdelta {
@@ -41,17 +42,6 @@ class Process {
   pid_t pid_ = -1;
   int exit_code_ = kTimeout;
   std::string output_path_;
-};
-
-// A fresh directory, removed with everything in it at the end.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
 };
 
 // Writes `text` to the path.

@@ -40,6 +40,21 @@ class ProcessesTest : public testing::Test {
   const TemporaryDirectory directory_;
 };
 
+// Waits until the training is at that step or beyond; returns where it is, -1 if it cannot be asked.
+int64_t AwaitStep(const std::string& coordinator, int64_t step) {
+  Cluster::Options options;
+  options.coordinator = coordinator;
+  const Cluster client(options);
+  int64_t reached = -1;
+  do {
+    const absl::StatusOr<Progress> progress = client.GetProgress();
+    EXPECT_TRUE(progress.ok()) << progress.status();
+    if (!progress.ok()) return -1;
+    reached = progress->step;
+  } while (reached < step);
+  return reached;
+}
+
 TEST_F(ProcessesTest, TrainsToTheSameWeightsAsOneProcess) {
   const Job job = SmallMnistJob(6);
   const std::string job_flag = "--job=" + WriteJob("job.textproto", job);
@@ -159,6 +174,35 @@ TEST_F(ProcessesTest, WorkerGivesUpOnAClusterThatIsNotThere) {
   EXPECT_THAT(worker.output(), AllOf(HasSubstr("127.0.0.1:1"), HasSubstr("has not answered")));
 }
 
+TEST_F(ProcessesTest, WorkerGivesUpOnShardsThatNeverCome) {
+  WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
+                directory_.path());
+  const Process server({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2",
+                        "--job=" + WriteJob("job.textproto", SmallMnistJob(6))});
+  Process worker({PD_WORKER, "--data=" + directory_.path(), "--coordinator=" + AddressOf(server),
+                  "--give_up_after=300ms"});
+  EXPECT_EQ(worker.Wait(), 1);
+  EXPECT_THAT(worker.output(), HasSubstr("shards are missing since 300ms"));
+}
+
+TEST_F(ProcessesTest, WorkerGivesUpOnAShardThatDoesNotComeBack) {
+  const std::string job = "--job=" + WriteJob("job.textproto", SmallMnistJob(100000));
+  WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
+                directory_.path());
+  const Process first({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", job});
+  const std::string coordinator = AddressOf(first);
+  Process second({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", "--shard=1",
+                  "--coordinator=" + coordinator, job});
+  Process worker({PD_WORKER, "--data=" + directory_.path(), "--coordinator=" + coordinator,
+                  "--give_up_after=500ms"});
+  ASSERT_TRUE(worker.AwaitOutput("joined"));
+  AwaitStep(coordinator, 2);
+  second.Signal(SIGKILL);
+  EXPECT_EQ(worker.Wait(), 1);
+  EXPECT_THAT(worker.output(),
+              AllOf(HasSubstr("out of reach for 500ms"), HasSubstr("shard 1 at 127.0.0.1:")));
+}
+
 TEST_F(ProcessesTest, CommandLinesThatMakeNoSense) {
   for (const char* program : {PD_SERVER, PD_WORKER, PD_LOCAL}) {
     for (const auto& [word, message] : std::vector<std::pair<std::string, std::string>>{
@@ -254,13 +298,7 @@ TEST_F(ProcessesTest, ShardThatIsKilledAndStartedAgain) {
     options.coordinator = coordinator;
     const Cluster client(options);
     const ClusterJob before = AwaitGeneration(coordinator);
-    int64_t step = 0;
-    while (step < 2) {
-      const absl::StatusOr<Progress> progress = client.GetProgress();
-      ASSERT_TRUE(progress.ok()) << progress.status();
-      step = progress->step;
-    }
-    ASSERT_LT(step, kSteps);
+    ASSERT_LT(AwaitStep(coordinator, 2), kSteps);
     servers[victim].Signal(SIGKILL);
     ASSERT_EQ(servers[victim].Wait(), -SIGKILL);
 

@@ -41,6 +41,31 @@ INSTANTIATE_TEST_SUITE_P(Matrix, ReproducibilityTest,
                                                std::get<2>(info.param), "Threads");
                          });
 
+// Rules that keep state, stages around them, dropout in the workers.
+std::string OtherChecksumWith(const UpdateRule& rule, int shards, int workers, int threads) {
+  Job job = SmallMnistJob(6);
+  job.model.dropout_keep_probability = 0.5;
+  job.optimizer = {1e-3, rule};
+  if (!std::holds_alternative<LarsRule>(rule)) job.momentum = {};
+  job.momentum.nesterov = true;
+  job.schedule = {CosineDecay{6, 0.1}, 3};
+  job.gradient_clipping = GradientClippingSpec{1};
+  job.weight_decay = WeightDecaySpec{0.01};
+  LocalCluster::Options options = SmallOptions(std::move(job));
+  options.shards = shards;
+  options.workers = workers;
+  options.worker_threads = threads;
+  options.server_threads = threads;
+  return TrainAndChecksum(std::move(options));
+}
+
+TEST(ReproducibilityTest, OtherRulesToo) {
+  for (const UpdateRule& rule :
+       {UpdateRule(AdaGradRule{0.1, 0}), UpdateRule(AdamRule()), UpdateRule(LarsRule{1, 0.01})}) {
+    EXPECT_EQ(OtherChecksumWith(rule, 3, 2, 2), OtherChecksumWith(rule, 1, 1, 1)) << rule.index();
+  }
+}
+
 TEST(ReproducibilityTest, AnotherSeedGivesOtherWeights) {
   LocalCluster::Options options = SmallOptions(SmallMnistJob(2));
   const std::string one = TrainAndChecksum(options);

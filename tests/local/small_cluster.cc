@@ -114,7 +114,7 @@ Weights ServersOnly::Pull(int64_t step) const {
 
 absl::Status ServersOnly::Push(int64_t step, int32_t slot,
                                const std::vector<std::vector<float>>& gradient) {
-  GradientPush push(*channels_, step, slot, absl::Seconds(10),
+  GradientPush push(*channels_, {step, slot}, absl::Seconds(10),
                     std::make_shared<const std::vector<std::vector<float>>>(gradient));
   for (size_t tensor = 0; tensor < gradient.size(); ++tensor) push.Ready(static_cast<int>(tensor));
   return push.Finish();

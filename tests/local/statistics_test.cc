@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "client/cluster.h"
 #include "tests/local/small_cluster.h"
 
@@ -48,6 +49,47 @@ TEST(StatisticsTest, MoreThanFitsIntoOneAnswer) {
     for (size_t i = 0; i < count; ++i) {
       EXPECT_EQ(steps[i].step, first + static_cast<int64_t>(i));
       EXPECT_THAT(steps[i].updates, SizeIs(2));
+    }
+  }
+}
+
+// What a step changed a split tensor by, under a rule whose change is no multiple of the gradient:
+// the same to the bit as on one server.
+TEST(StatisticsTest, DeltasOfSplitTensorsUnderAdam) {
+  constexpr int64_t kSteps = 5;
+  std::vector<std::vector<StepStatistics>> statistics;
+  for (const int shards : {1, 3}) {
+    Job job = MadeUpJob(kSteps);
+    job.gradients_per_step = 1;
+    job.optimizer = {1e-3, AdamRule()};
+    job.momentum = {};
+    ServersOnly servers(job, shards);
+    for (int64_t step = 0; step < kSteps; ++step) servers.TrainStep();
+    servers.Pull(kSteps);
+    Cluster::Options options;
+    options.coordinator = servers.coordinator();
+    const Cluster cluster(options);
+    ASSERT_TRUE(
+        cluster.WatchUpdateStatistics("", 0, [](const auto&, int64_t) { return true; }).ok());
+    const auto steps = cluster.GetUpdateStatistics({});
+    ASSERT_TRUE(steps.ok()) << steps.status();
+    ASSERT_THAT(*steps, SizeIs(kSteps));
+    statistics.push_back(*steps);
+  }
+  for (int64_t step = 0; step < kSteps; ++step) {
+    for (size_t t = 0; t < statistics[0][step].updates.size(); ++t) {
+      const TensorUpdate& one = statistics[0][step].updates[t];
+      const TensorUpdate& three = statistics[1][step].updates[t];
+      SCOPED_TRACE(absl::StrCat(one.tensor, " step ", step));
+      EXPECT_EQ(three.tensor, one.tensor);
+      EXPECT_EQ(three.multiplier, one.multiplier);
+      EXPECT_EQ(three.relative_delta, one.relative_delta);
+      EXPECT_GT(one.relative_delta, 0);
+      // Adam's first step is the rate in every entry.
+      if (step == 0) {
+        EXPECT_NEAR(one.relative_delta * one.weight_l1, 1e-3 * static_cast<double>(one.entries),
+                    1e-5 * 1e-3 * static_cast<double>(one.entries));
+      }
     }
   }
 }

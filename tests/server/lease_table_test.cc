@@ -51,7 +51,7 @@ class LeaseTableTest : public testing::Test {
  protected:
   void Start(const Job& job, absl::Duration deadline = kDeadline) {
     job_ = job;
-    table_.emplace(job_, 9, deadline);
+    table_.emplace(job_, LeaseTable::Options{.generation = 9, .deadline = deadline});
   }
 
   Lease Next() {
@@ -109,6 +109,102 @@ TEST_F(LeaseTableTest, GivesEachSlotOnce) {
   EXPECT_EQ(first.deadline, kDeadline);
   EXPECT_EQ(first.batch.batch_index, 0);
   EXPECT_EQ(second.batch.batch_index, 1);
+}
+
+TEST_F(LeaseTableTest, BeginsWhereACheckpointWas) {
+  job_ = EvaluatedJob();
+  table_.emplace(job_, LeaseTable::Options{.generation = 9, .first_step = 2});
+  EXPECT_EQ(NextText(), "evaluate 2@0+4");
+  EXPECT_EQ(NextText(), "evaluate 2@4+4");
+  EXPECT_EQ(NextText(), "evaluate 2@8+2");
+  EXPECT_EQ(table_->oldest_unevaluated(), 2);
+  job_.evaluation.reset();
+  table_.emplace(job_, LeaseTable::Options{.generation = 9, .first_step = 2});
+  const Lease lease = Next();
+  EXPECT_EQ(Describe(lease), "train 2.0");
+  EXPECT_EQ(lease.batch, BatchOf(job_, 2, 0));
+  table_.emplace(job_, LeaseTable::Options{.generation = 9, .first_step = 3});
+  EXPECT_TRUE(table_->finished());
+  job_ = EvaluatedJob();
+  table_.emplace(job_, LeaseTable::Options{.generation = 9, .first_step = 3});
+  EXPECT_FALSE(table_->finished());
+  table_.emplace(job_,
+                 LeaseTable::Options{.generation = 9, .first_step = 3, .first_evaluated = true});
+  EXPECT_TRUE(table_->finished());
+}
+
+TEST_F(LeaseTableTest, AsksOnceAStepWhetherItIsKept) {
+  job_ = TrainingJob();
+  std::vector<int64_t> asked;
+  table_.emplace(job_, LeaseTable::Options{.generation = 9, .keeps = [&](int64_t step) {
+                                             asked.push_back(step);
+                                             return step == 2;
+                                           }});
+  for (int step = 0; step < 3; ++step) {
+    Fail(Next(), "lost", true);
+    const Lease first = Next();  // the same work again
+    const Lease second = Next();
+    EXPECT_EQ(first.checkpoint, step == 1);
+    EXPECT_EQ(second.checkpoint, step == 1);
+    Complete(first);
+    Complete(second);
+  }
+  EXPECT_THAT(asked, ElementsAre(1, 2, 3));
+}
+
+TEST_F(LeaseTableTest, RenewedLeaseLivesOn) {
+  Start(TrainingJob());
+  const Lease lease = Next();
+  Next();
+  now_ += kDeadline / 2;
+  EXPECT_EQ(*table_->Renew(lease.id, now_), kDeadline);
+  now_ += kDeadline / 2;
+  EXPECT_THAT(Expired(), ElementsAre("train 0.1"));
+  now_ += kDeadline / 2;
+  EXPECT_THAT(Expired(), ElementsAre("train 0.0"));
+  // Late, but alive.
+  EXPECT_TRUE(table_->Renew(lease.id, now_).ok());
+  EXPECT_EQ(NextText(), "train 0.1");
+  EXPECT_EQ(NextText(), "nothing");
+}
+
+TEST_F(LeaseTableTest, RenewalOfDoneWorkIsRefused) {
+  Start(TrainingJob());
+  const Lease lease = Next();
+  Complete(lease);
+  EXPECT_TRUE(absl::IsFailedPrecondition(table_->Renew(lease.id, now_).status()));
+  EXPECT_TRUE(absl::IsNotFound(table_->Renew(77, now_).status()));
+}
+
+TEST_F(LeaseTableTest, IdleWorkerGetsTheSlowestWork) {
+  Start(TrainingJob());
+  const Lease slow = Next();
+  const Lease quick = Next();
+  now_ += absl::Seconds(1);
+  Complete(quick);  // the pace is a second now
+  now_ += absl::Milliseconds(999);
+  EXPECT_EQ(NextText(), "nothing");
+  now_ += absl::Milliseconds(1);
+  const Lease second = Next();
+  EXPECT_EQ(Describe(second), "train 0.0");
+  EXPECT_NE(second.id, slow.id);
+  EXPECT_EQ(NextText(), "nothing");  // two are enough
+  EXPECT_EQ(table_->speculative(), 1);
+  EXPECT_EQ(Complete(second).kind, Kind::kDone);
+  EXPECT_EQ(table_->step(), 1);
+  EXPECT_EQ(Complete(slow).kind, Kind::kDuplicate);
+}
+
+TEST_F(LeaseTableTest, SecondHolderLosesNothingWhenTheFirstFails) {
+  Start(TrainingJob());
+  const Lease slow = Next();
+  Complete(Next());
+  now_ += absl::Seconds(1);
+  const Lease second = Next();
+  Fail(slow, "gone", true);
+  EXPECT_EQ(NextText(), "nothing");  // the second one is at it
+  Fail(second, "gone", true);
+  EXPECT_EQ(NextText(), "train 0.0");
 }
 
 TEST_F(LeaseTableTest, StepEndsWhenAllItsSlotsAreDone) {

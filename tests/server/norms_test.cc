@@ -136,5 +136,25 @@ TEST(NormsTest, DoesNotDependOnTheCut) {
   }
 }
 
+// In whatever pieces of whole lanes it comes.
+TEST(MagnitudeSumTest, DoesNotDependOnThePieces) {
+  const std::vector<float> floats = Random(3 * 1024 + 13, 5);
+  const std::vector<double> values(floats.begin(), floats.end());
+  MagnitudeSum whole;
+  whole.Add(values);
+  double expected = 0;
+  for (const double value : values) expected += std::fabs(value);
+  EXPECT_NEAR(whole.Total(), expected, 1e-12 * expected);
+  for (const size_t piece : {8, 1024, 3072}) {
+    MagnitudeSum sum;
+    for (size_t begin = 0; begin < values.size(); begin += piece) {
+      sum.Add(absl::MakeConstSpan(values).subspan(begin, piece));
+    }
+    EXPECT_EQ(std::bit_cast<uint64_t>(sum.Total()), std::bit_cast<uint64_t>(whole.Total()))
+        << piece;
+  }
+  EXPECT_EQ(MagnitudeSum().Total(), 0);
+}
+
 }  // namespace
 }  // namespace percentdelta

@@ -1,18 +1,23 @@
-// One suite for every update rule, momentum and schedule: a new rule is one more line at the end,
-// and one more case of the reference.
+// One suite for every update rule and every stage around it, alone and together: a new one is one
+// more line in Rules() or Stages(), and one more case of the reference.
 
 #include "server/update/optimizer.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/initial_weights.h"
+#include "common/job_validation.h"
 #include "common/partition.h"
 #include "tests/server/reference.h"
 #include "tests/server/test_jobs.h"
@@ -20,63 +25,139 @@
 namespace percentdelta {
 namespace {
 
+using ::testing::ElementsAre;
+
 constexpr uint64_t kSeed = 20170814;
 constexpr int64_t kSteps = 50;
 constexpr double kTolerance = 1e-5;  // of what: see RelativeError
 
-template <typename T>
-struct Named {
+struct Case {
   std::string name;
-  T value;
+  Job job;
 };
 
-using Case = std::tuple<Named<UpdateRule>, Named<MomentumSpec>, Named<ScheduleSpec>>;
+// How the case shows when it fails.
+void PrintTo(const Case& test_case, std::ostream* out) { *out << test_case.name; }
 
-std::string Name(const Case& test_case) {
-  return absl::StrCat(std::get<0>(test_case).name, std::get<1>(test_case).name,
-                      std::get<2>(test_case).name);
+struct NamedRule {
+  std::string name;
+  UpdateRule rule;
+};
+
+std::vector<NamedRule> Rules() {
+  return {{"PercentDelta", PercentDeltaRule{1e-3}},
+          {"Sgd", SgdRule{}},
+          {"AdaGrad", AdaGradRule{}},
+          {"AdaGradFromATenth", AdaGradRule{0.1, 1e-7}},
+          {"Adam", AdamRule{}},
+          {"AdamOfShortMemory", AdamRule{0.5, 0.75, 1e-3}},
+          {"Lars", LarsRule{}},
+          {"LarsWithDecay", LarsRule{0.5, 0.01}}};
+}
+
+struct NamedStages {
+  std::string name;
+  MomentumSpec momentum;
+  double clipping_norm = 0;  // 0: none
+  double decay_rate = 0;     // 0: none
+  ScheduleSpec schedule;
+};
+
+// Gradients of the large tensor are some 100 long, of the small ones some 1: a norm of 3 clips
+// some.
+std::vector<NamedStages> Stages() {
+  return {{"Plain", {}, 0, 0, {}},
+          {"Damped", {0.9, 0.9}, 0, 0, {LinearDecay{0.03, 0}}},
+          {"Undamped", {0.5, 0}, 0, 0, {LinearDecay{0.05, 0.3}}},
+          {"DampenedOnly", {0, 0.5}, 0, 0, {StepDecay{7, 0.5}}},
+          {"Nesterov", {0.9, 0.9, true}, 0, 0, {CosineDecay{40, 0.1}}},
+          {"Clipped", {}, 3, 0, {ConstantRate{}, 10}},
+          {"Decayed", {}, 0, 0.1, {LinearDecay{0.03, 0}}},
+          {"ClippedAndDecayed", {}, 3, 0.1, {CosineDecay{60, 0}, 5}},
+          {"Together", {0.9, 0.8}, 3, 0.1, {StepDecay{10, 0.3}, 5}},
+          {"TogetherNesterov", {0.5, 0.25, true}, 3, 0.1, {LinearDecay{0.01, 0.2}, 3}}};
+}
+
+// Those that a job may have.
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+  for (const NamedRule& rule : Rules()) {
+    for (const NamedStages& stages : Stages()) {
+      Job job = SmallJob();
+      job.gradients_per_step = 1;
+      job.optimizer.rule = rule.rule;
+      job.momentum = stages.momentum;
+      job.schedule = stages.schedule;
+      if (stages.clipping_norm > 0) job.gradient_clipping = {stages.clipping_norm};
+      if (stages.decay_rate > 0) job.weight_decay = {stages.decay_rate};
+      if (!ValidateJob(job).ok()) continue;
+      cases.push_back({absl::StrCat(rule.name, stages.name), job});
+    }
+  }
+  return cases;
 }
 
 // One tensor in one piece, as a shard keeps it.
 struct Tensor {
-  explicit Tensor(const Job& job, const TensorSpec& spec)
-      : weights(spec.size()), velocity(spec.size()), next(spec.size()) {
+  Tensor(const Job& job, const TensorSpec& spec)
+      : weights(spec.size()),
+        state(StateNames(job).size(), std::vector<float>(spec.size())),
+        next(spec.size()) {
     DrawInitialWeights(spec, job.seed, 0, absl::MakeSpan(weights));
   }
 
-  void Step(const Job& job, const Optimizer& optimizer, int64_t step,
-            const std::vector<float>& gradient) {
+  // Updates the entries from `begin` on; returns the sum of |delta|.
+  double Update(const Job& job, const Optimizer& optimizer, const std::vector<float>& gradient,
+                int64_t begin, int64_t count) {
+    return UpdateEntries(optimizer, job, context,
+                         absl::MakeConstSpan(gradient).subspan(begin, count),
+                         absl::MakeConstSpan(weights).subspan(begin, count),
+                         StateRange(absl::MakeSpan(state), begin, count),
+                         absl::MakeSpan(next).subspan(begin, count));
+  }
+
+  // Takes the norms of the gradient and the weights into `context`.
+  void Reduce(const Job& job, const Optimizer& optimizer, int64_t step,
+              const std::vector<float>& gradient) {
     std::vector<NormSums> blocks;
-    for (size_t begin = 0; begin < gradient.size(); begin += kBlockEntries) {
+    for (int64_t begin = 0; begin < size(); begin += kBlockEntries) {
       blocks.push_back(BlockNorms(absl::MakeConstSpan(gradient).subspan(begin, kBlockEntries),
                                   absl::MakeConstSpan(weights).subspan(begin, kBlockEntries),
                                   optimizer.epsilon()));
     }
-    context = {job.optimizer.learning_rate * Decay(job.schedule, step), AddBlocks(blocks),
-               static_cast<int64_t>(gradient.size())};
-    UpdateEntries(optimizer, job.momentum, context, gradient, weights, absl::MakeSpan(velocity),
-                  absl::MakeSpan(next));
+    norms = AddBlocks(blocks);
+    context = UpdateContext(job, step, size(), norms);
+  }
+
+  void Step(const Job& job, const Optimizer& optimizer, int64_t step,
+            const std::vector<float>& gradient) {
+    Reduce(job, optimizer, step, gradient);
+    delta_l1 = 0;
+    for (int64_t begin = 0; begin < size(); begin += kBlockEntries) {
+      delta_l1 += Update(job, optimizer, gradient, begin, std::min(kBlockEntries, size() - begin));
+    }
     weights.swap(next);
   }
 
+  int64_t size() const { return static_cast<int64_t>(weights.size()); }
+
   std::vector<float> weights;
-  std::vector<float> velocity;
+  std::vector<std::vector<float>> state;
   std::vector<float> next;
+  NormSums norms;
   TensorContext context;
+  double delta_l1 = 0;
 };
 
 class OptimizerTest : public testing::TestWithParam<Case> {
  protected:
-  OptimizerTest() : trace_(__FILE__, __LINE__, absl::StrCat("seed ", kSeed)), job_(SmallJob()) {
-    job_.optimizer.rule = std::get<0>(GetParam()).value;
-    job_.momentum = std::get<1>(GetParam()).value;
-    job_.schedule = std::get<2>(GetParam()).value;
-    optimizer_ = MakeOptimizer(job_.optimizer.rule);
+  std::vector<float> GradientOf(int tensor, int64_t step) const {
+    return RandomGradient(job_.model, kSeed, step, 0)[tensor];
   }
 
-  const testing::ScopedTrace trace_;
-  Job job_;
-  std::unique_ptr<Optimizer> optimizer_;
+  const testing::ScopedTrace trace_{__FILE__, __LINE__, absl::StrCat("seed ", kSeed)};
+  const Job job_ = GetParam().job;
+  const std::unique_ptr<const Optimizer> optimizer_ = MakeOptimizer(job_.optimizer.rule);
 };
 
 // RandomGradient brings zero entries and whole tensors of zeros in some steps; SmallJob a tensor of
@@ -84,22 +165,33 @@ class OptimizerTest : public testing::TestWithParam<Case> {
 TEST_P(OptimizerTest, AgreesWithTheReference) {
   const ReferenceRule rule = ReferenceRuleOf(job_);
   for (size_t t = 0; t < job_.model.tensors.size(); ++t) {
+    SCOPED_TRACE(job_.model.tensors[t].name);
     Tensor tensor(job_, job_.model.tensors[t]);
     ReferenceTensor reference(AsDoubles(tensor.weights));
     RelativeError error;
+    double largest_delta = 0;
     for (int64_t step = 0; step < kSteps; ++step) {
-      const std::vector<float> gradient = RandomGradient(job_.model, kSeed, step, 0)[t];
+      const std::vector<float> gradient = GradientOf(static_cast<int>(t), step);
       tensor.Step(job_, *optimizer_, step, gradient);
       reference.Step(rule, step, {AsDoubles(gradient)});
       error.Compare(reference.weights(), tensor.weights);
 
-      EXPECT_DOUBLE_EQ(tensor.context.rate, reference.last_rate());
-      const double multiplier =
-          optimizer_->Multiplier(tensor.context.norms, tensor.context.entries);
-      EXPECT_NEAR(multiplier, reference.last_multiplier(),
-                  kTolerance * reference.last_multiplier());
+      EXPECT_NEAR(tensor.context.rate, reference.last_rate(), 1e-15);
+      if (optimizer_->scales_gradient()) {
+        const double multiplier =
+            optimizer_->Multiplier(tensor.context) * tensor.context.gradient_scale;
+        EXPECT_NEAR(multiplier, reference.last_multiplier(),
+                    kTolerance * reference.last_multiplier());
+        EXPECT_EQ(tensor.delta_l1, 0);
+      } else if (tensor.norms.gradient_l1 > 0) {
+        // Moments are rounded where they are: one that crosses zero keeps the error of before.
+        const double expected =
+            reference.last_multiplier() * tensor.context.rate * tensor.norms.gradient_l1;
+        largest_delta = std::max(largest_delta, expected);
+        EXPECT_NEAR(tensor.delta_l1, expected, kTolerance * largest_delta);
+      }
     }
-    EXPECT_LE(error.worst(), kTolerance) << job_.model.tensors[t].name;
+    EXPECT_LE(error.worst(), kTolerance);
   }
 }
 
@@ -109,72 +201,187 @@ TEST_P(OptimizerTest, DoesNotDependOnThePieces) {
   Tensor whole(job_, job_.model.tensors[kLarge]);
   Tensor pieces = whole;
   for (int64_t step = 0; step < 3; ++step) {
-    const std::vector<float> gradient = RandomGradient(job_.model, kSeed, step, 0)[kLarge];
+    const std::vector<float> gradient = GradientOf(kLarge, step);
     whole.Step(job_, *optimizer_, step, gradient);
-    size_t piece = 0;
-    for (size_t begin = 0; begin < gradient.size(); begin += piece) {
-      piece = 3 * piece + 1;
-      UpdateEntries(*optimizer_, job_.momentum, whole.context,
-                    absl::MakeConstSpan(gradient).subspan(begin, piece),
-                    absl::MakeConstSpan(pieces.weights).subspan(begin, piece),
-                    absl::MakeSpan(pieces.velocity).subspan(begin, piece),
-                    absl::MakeSpan(pieces.next).subspan(begin, piece));
+    pieces.Reduce(job_, *optimizer_, step, gradient);
+    int64_t piece = 0;
+    for (int64_t begin = 0; begin < pieces.size(); begin += piece) {
+      piece = std::min(3 * piece + 1, pieces.size() - begin);
+      pieces.Update(job_, *optimizer_, gradient, begin, piece);
     }
     pieces.weights.swap(pieces.next);
     ASSERT_EQ(whole.weights, pieces.weights) << "step " << step;
+    ASSERT_EQ(whole.state, pieces.state) << "step " << step;
   }
 }
 
+// The same bits, and the same statistics to the bit, those of a tensor that is split among them.
+TEST_P(OptimizerTest, DoesNotDependOnTheShards) {
+  constexpr int64_t kFewSteps = 6;
+  Gradient expected;
+  std::map<std::pair<int64_t, std::string>, TensorUpdate> expected_reports;
+  for (const int shards : {1, 3, 5}) {
+    SCOPED_TRACE(absl::StrCat(shards, " shards"));
+    ShardGroup group(job_, shards, 2);
+    for (int64_t step = 0; step < kFewSteps; ++step) {
+      group.Weights(step);
+      ASSERT_TRUE(group.Push(step, 0, RandomGradient(job_.model, kSeed, step, 0)).ok());
+    }
+    const Gradient weights = group.Weights(kFewSteps);
+    group.Drain();
+    const std::vector<TensorUpdate> reports = group.reports();
+    EXPECT_EQ(reports.size(), kFewSteps * job_.model.tensors.size());
+    if (shards == 1) {
+      expected = weights;
+      for (const TensorUpdate& report : reports) {
+        expected_reports[{report.step, report.tensor}] = report;
+      }
+      continue;
+    }
+    EXPECT_EQ(weights, expected);
+    for (const TensorUpdate& report : reports) {
+      const TensorUpdate& other = expected_reports[{report.step, report.tensor}];
+      EXPECT_EQ(report.multiplier, other.multiplier) << report.tensor << " step " << report.step;
+      EXPECT_EQ(report.relative_delta, other.relative_delta);
+      EXPECT_EQ(report.sgd_relative_delta, other.sgd_relative_delta);
+      EXPECT_EQ(report.gradient_l1, other.gradient_l1);
+    }
+  }
+}
+
+// Weights and the named arrays are all there is.
+TEST_P(OptimizerTest, GoesOnFromARestoredState) {
+  const std::vector<std::string> names = StateNames(job_);
+  for (size_t t = 0; t < job_.model.tensors.size(); ++t) {
+    Tensor tensor(job_, job_.model.tensors[t]);
+    ASSERT_EQ(tensor.state.size(), names.size());
+    int64_t step = 0;
+    for (; step < 5; ++step) {
+      tensor.Step(job_, *optimizer_, step, GradientOf(static_cast<int>(t), step));
+    }
+    std::map<std::string, std::vector<float>> saved;
+    for (size_t i = 0; i < names.size(); ++i) saved[names[i]] = tensor.state[i];
+    ASSERT_EQ(saved.size(), names.size());  // the names differ
+
+    Tensor restored(job_, job_.model.tensors[t]);
+    restored.weights = tensor.weights;
+    for (size_t i = 0; i < names.size(); ++i) restored.state[i] = saved[names[i]];
+    const auto fresh = MakeOptimizer(job_.optimizer.rule);
+    for (; step < 10; ++step) {
+      tensor.Step(job_, *optimizer_, step, GradientOf(static_cast<int>(t), step));
+      restored.Step(job_, *fresh, step, GradientOf(static_cast<int>(t), step));
+    }
+    EXPECT_EQ(tensor.weights, restored.weights) << job_.model.tensors[t].name;
+    EXPECT_EQ(tensor.state, restored.state);
+  }
+}
+
+// But for the weights' own decay.
 TEST_P(OptimizerTest, ZeroGradientAtFirstChangesNothing) {
   for (const TensorSpec& spec : job_.model.tensors) {
     Tensor tensor(job_, spec);
-    const std::vector<float> before = tensor.weights;
+    std::vector<float> expected = tensor.weights;
     tensor.Step(job_, *optimizer_, 0, std::vector<float>(spec.size()));
-    EXPECT_EQ(tensor.weights, before) << spec.name;
-    EXPECT_EQ(optimizer_->Multiplier(tensor.context.norms, spec.size()), 0);
+    if (job_.weight_decay) {
+      const double factor = tensor.context.rate * job_.weight_decay->rate;
+      for (float& w : expected) w = static_cast<float>(w - factor * w);
+    }
+    EXPECT_EQ(tensor.weights, expected) << spec.name;
+    EXPECT_EQ(tensor.context.gradient_scale, 1);
+    EXPECT_EQ(optimizer_->Multiplier(tensor.context), 0);
+    EXPECT_EQ(tensor.delta_l1, 0);
+    for (const std::vector<float>& array : tensor.state) {
+      EXPECT_EQ(array, std::vector<float>(spec.size()));
+    }
   }
 }
 
-TEST_P(OptimizerTest, DeltaIsRateTimesMultiplierTimesGradient) {
-  const std::vector<float> gradient = {2, -4, 0, 1};
-  const TensorContext context = {0.25, BlockNorms(gradient, {{1, -1, 2, 0.5}}, 1e-3), 4};
-  std::vector<double> delta(4);
-  optimizer_->Delta(context, gradient, absl::MakeSpan(delta));
-  const double factor = context.rate * optimizer_->Multiplier(context.norms, context.entries);
-  for (size_t i = 0; i < 4; ++i) EXPECT_DOUBLE_EQ(delta[i], factor * gradient[i]);
+// A tensor of zeros stays finite, whatever comes, and moves by no more than the rule says.
+TEST_P(OptimizerTest, ZeroTensorsMoveAsTheRuleSays) {
+  Tensor tensor(job_, job_.model.tensors[kZeros]);
+  ASSERT_EQ(tensor.weights, std::vector<float>(tensor.size()));
+  tensor.Step(job_, *optimizer_, 1, GradientOf(kZeros, 1));
+  double sum = 0;
+  for (const float w : tensor.weights) sum += std::fabs(w);
+  if (std::holds_alternative<LarsRule>(job_.optimizer.rule)) {
+    EXPECT_EQ(sum, 0);
+  } else {
+    EXPECT_GT(sum, 0);
+  }
+  if (const auto* rule = std::get_if<PercentDeltaRule>(&job_.optimizer.rule)) {
+    EXPECT_LE(sum / static_cast<double>(tensor.size()),
+              1.5 * tensor.context.rate * rule->epsilon);  // half as much again: Nesterov's
+  }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Rules, OptimizerTest,
-    testing::Combine(testing::Values(Named<UpdateRule>{"PercentDelta", PercentDeltaRule{1e-3}},
-                                     Named<UpdateRule>{"Sgd", SgdRule{}}),
-                     testing::Values(Named<MomentumSpec>{"NoMomentum", {}},
-                                     Named<MomentumSpec>{"Damped", {0.9, 0.9}},
-                                     Named<MomentumSpec>{"Undamped", {0.5, 0}},
-                                     Named<MomentumSpec>{"DampenedOnly", {0, 0.5}}),
-                     testing::Values(Named<ScheduleSpec>{"Constant", {}},
-                                     Named<ScheduleSpec>{"Equation9", {0.03, 0}},
-                                     Named<ScheduleSpec>{"Equation10", {0.05, 0.3}})),
-    [](const auto& info) { return Name(info.param); });
+TEST_P(OptimizerTest, DeltaIsWhatTheStatisticsSay) {
+  Tensor tensor(job_, job_.model.tensors[kFew]);
+  const std::vector<float> gradient = {2, -4, 0, 1, 8};
+  tensor.Reduce(job_, *optimizer_, 0, gradient);
+  std::vector<double> delta(5);
+  Tensor copy = tensor;
+  optimizer_->Delta(tensor.context, gradient, tensor.weights,
+                    StateRange(absl::MakeSpan(tensor.state), 0, 5), absl::MakeSpan(delta));
+  EXPECT_EQ(tensor.context.gradient_scale < 1, job_.gradient_clipping.has_value());
+  const double sum = copy.Update(job_, *optimizer_, gradient, 0, 5);
+  if (optimizer_->scales_gradient()) {
+    const double factor = tensor.context.rate * optimizer_->Multiplier(tensor.context) *
+                          tensor.context.gradient_scale;
+    for (size_t i = 0; i < 5; ++i) EXPECT_DOUBLE_EQ(delta[i], factor * gradient[i]);
+  } else {
+    double expected = 0;
+    for (const double d : delta) expected += std::fabs(d);
+    EXPECT_DOUBLE_EQ(sum, expected);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Rules, OptimizerTest, testing::ValuesIn(Cases()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(OptimizerCasesTest, OnlyMomentumIsRefusedAndOnlyWithRulesThatHaveTheirOwnMemory) {
+  // Ten stages each, but for the six with momentum with four of the rules.
+  EXPECT_EQ(Cases().size(), 8U * 10 - 4 * 6);
+}
+
+TEST(StateNamesTest, Table) {
+  Job job = SmallJob();
+  job.momentum = {};
+  for (const auto& [rule, names] : std::vector<std::pair<UpdateRule, std::vector<std::string>>>{
+           {PercentDeltaRule{1e-3}, {}},
+           {SgdRule{}, {}},
+           {AdaGradRule{}, {"accumulator"}},
+           {AdamRule{}, {"first_moment", "second_moment"}},
+           {LarsRule{}, {}}}) {
+    job.optimizer.rule = rule;
+    EXPECT_EQ(StateNames(job), names);
+  }
+  job.momentum = {0.9, 0.9};
+  EXPECT_THAT(StateNames(job), ElementsAre("velocity"));
+  job.momentum = {0, 0.5};
+  EXPECT_THAT(StateNames(job), ElementsAre("velocity"));
+}
 
 // Equation 7 by hand: ratios 3/1, 1/2, 0/4, of three entries.
 TEST(PercentDeltaTest, MultiplierIsTheInverseMeanRatio) {
   const auto optimizer = MakeOptimizer(PercentDeltaRule{1e-30});
   EXPECT_EQ(optimizer->epsilon(), 1e-30);
-  const NormSums norms = BlockNorms({{3, 1, 0}}, {{1, -2, 4}}, optimizer->epsilon());
-  EXPECT_DOUBLE_EQ(optimizer->Multiplier(norms, 3), 6.0 / 7.0);
-  EXPECT_EQ(optimizer->Multiplier(NormSums(), 3), 0);
+  TensorContext context;
+  context.entries = 3;
+  context.norms = BlockNorms({{3, 1, 0}}, {{1, -2, 4}}, optimizer->epsilon());
+  EXPECT_DOUBLE_EQ(optimizer->Multiplier(context), 6.0 / 7.0);
 }
 
 // Equation 8: a scalar changes by eta of its size, whatever its gradient's size.
 TEST(PercentDeltaTest, ScalarChangesByItsPercentage) {
-  const auto optimizer = MakeOptimizer(PercentDeltaRule{1e-30});
+  Job job;
+  job.optimizer = {0.03, PercentDeltaRule{1e-30}};
+  const auto optimizer = MakeOptimizer(job.optimizer.rule);
   for (const float gradient : {5.0F, 1e-20F, 1e30F}) {
     const std::vector<float> g = {gradient};
     const std::vector<float> w = {-2};
-    const TensorContext context = {0.03, BlockNorms(g, w, optimizer->epsilon()), 1};
     std::vector<float> next(1);
-    UpdateEntries(*optimizer, {}, context, g, w, {}, absl::MakeSpan(next));
+    UpdateEntries(*optimizer, job, UpdateContext(job, 0, 1, BlockNorms(g, w, optimizer->epsilon())),
+                  g, w, {}, absl::MakeSpan(next));
     EXPECT_FLOAT_EQ(next[0], -2.06F) << gradient;
   }
 }
@@ -182,31 +389,59 @@ TEST(PercentDeltaTest, ScalarChangesByItsPercentage) {
 TEST(SgdTest, MultiplierIsOne) {
   const auto optimizer = MakeOptimizer(SgdRule{});
   EXPECT_GT(optimizer->epsilon(), 0);
-  EXPECT_EQ(optimizer->Multiplier(BlockNorms({{1e-30F, 0}}, {{1, 1}}, 1e-6), 2), 1);
-  EXPECT_EQ(optimizer->Multiplier(NormSums(), 1), 0);
+  TensorContext context;
+  context.norms = BlockNorms({{1e-30F, 0}}, {{1, 1}}, 1e-6);
+  EXPECT_EQ(optimizer->Multiplier(context), 1);
 }
 
-TEST(DecayTest, Table) {
-  struct Row {
-    ScheduleSpec schedule;
-    int64_t step;
-    double gamma;
-  };
-  const std::vector<Row> rows = {
-      {{}, 0, 1},
-      {{}, 1000000, 1},
-      {{0.25, 0}, 0, 1},
-      {{0.25, 0}, 3, 0.25},
-      {{0.25, 0}, 4, 0},
-      {{0.25, 0}, 5, 0},  // never below 0
-      {{0.25, 0.125}, 2, 0.5},
-      {{0.25, 0.125}, 4, 0.125},
-      {{0.25, 0.125}, int64_t{1} << 40, 0.125},
-      {{0, 1}, 7, 1},
-  };
-  for (const Row& row : rows) {
-    EXPECT_EQ(Decay(row.schedule, row.step), row.gamma)
-        << row.schedule.slope << " " << row.schedule.floor << " " << row.step;
+// An entry that has had no gradient divides 0 by 0, and stays; tiny gradients count in full.
+TEST(AdaGradTest, EntriesWithoutAGradientStay) {
+  Job job;
+  job.optimizer = {0.5, AdaGradRule{}};
+  const auto optimizer = MakeOptimizer(job.optimizer.rule);
+  const std::vector<float> gradient = {0, 1e-30F, -3};
+  const std::vector<float> weights = {1, 1, 1};
+  std::vector<float> accumulator(3);
+  std::vector<float> next(3);
+  UpdateEntries(*optimizer, job, UpdateContext(job, 0, 3, BlockNorms(gradient, weights, 1e-6)),
+                gradient, weights, {absl::MakeSpan(accumulator)}, absl::MakeSpan(next));
+  EXPECT_THAT(next, ElementsAre(1, 0.5F, 1.5F));
+  EXPECT_THAT(accumulator, ElementsAre(0, 0, 9));
+}
+
+// The first steps' moments are free of the zeros that they began with.
+TEST(AdamTest, FirstStepsAreOfTheLearningRate) {
+  Job job;
+  job.optimizer = {0.25, AdamRule{}};
+  const auto optimizer = MakeOptimizer(job.optimizer.rule);
+  const std::vector<float> gradient = {1, -8};
+  std::vector<float> weights = {0, 0};
+  std::vector<std::vector<float>> state(2, std::vector<float>(2));
+  std::vector<float> next(2);
+  for (int64_t step = 0; step < 4; ++step) {
+    UpdateEntries(*optimizer, job, UpdateContext(job, step, 2, {}), gradient, weights,
+                  StateRange(absl::MakeSpan(state), 0, 2), absl::MakeSpan(next));
+    weights.swap(next);
+    EXPECT_NEAR(weights[0], -0.25 * (step + 1), 1e-6);
+    EXPECT_NEAR(weights[1], 0.25 * (step + 1), 1e-6);
+  }
+}
+
+// Rules that are told nothing of the gradient's length.
+TEST(ClippingTest, DoesNotChangeRulesThatDivideByTheNorm) {
+  for (const UpdateRule& rule : {UpdateRule(PercentDeltaRule{1e-3}), UpdateRule(LarsRule{})}) {
+    Job job = SmallJob();
+    job.momentum = {};
+    job.optimizer.rule = rule;
+    const auto optimizer = MakeOptimizer(rule);
+    Tensor plain(job, job.model.tensors[kFew]);
+    Tensor clipped = plain;
+    const std::vector<float> gradient = {2, -4, 0, 1, 8};
+    plain.Step(job, *optimizer, 0, gradient);
+    job.gradient_clipping = GradientClippingSpec{0.5};
+    clipped.Step(job, *optimizer, 0, gradient);
+    EXPECT_LT(clipped.context.gradient_scale, 0.1);
+    for (int i = 0; i < 5; ++i) EXPECT_FLOAT_EQ(clipped.weights[i], plain.weights[i]);
   }
 }
 

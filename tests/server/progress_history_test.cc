@@ -113,7 +113,7 @@ TEST(ProgressHistoryTest, ClearForgetsAllButTheWorkers) {
   history.AddExamples(5, kStart);
   history.AddExamples(5, kStart + absl::Seconds(1));
   history.SeeWorker("a", kStart);
-  history.Clear();
+  history.Begin({}, {});
   const Progress progress = Filled(history, kStart + absl::Seconds(1));
   EXPECT_THAT(progress.training, IsEmpty());
   EXPECT_THAT(progress.evaluations, IsEmpty());

@@ -38,45 +38,127 @@ double PercentDeltaMultiplier(const std::vector<double>& w, const std::vector<do
   return static_cast<double>(w.size()) / ratio_l1;
 }
 
+double L2Norm(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double value : values) sum += value * value;
+  return std::sqrt(sum);
+}
+
+// Gamma without warm-up.
+double Decay(const ReferenceRule& rule, int64_t t) {
+  if (rule.every_steps > 0) {
+    const int64_t times = t / rule.every_steps;  // rounded down
+    return std::pow(rule.factor, static_cast<double>(times));
+  }
+  if (rule.cosine_steps > 0) {  // Loshchilov and Hutter, 2017, Equation 5
+    const double part = static_cast<double>(std::min(t, rule.cosine_steps)) / rule.cosine_steps;
+    return rule.floor + 0.5 * (1 - rule.floor) * (1 + std::cos(std::acos(-1.0) * part));
+  }
+  return std::max(rule.floor, 1.0 - static_cast<double>(t) * rule.slope);
+}
+
 }  // namespace
 
 double Sign(double value) { return value < 0 ? -1.0 : 1.0; }
 
 double Gamma(const ReferenceRule& rule, int64_t t) {
-  return std::max(rule.floor, 1.0 - static_cast<double>(t) * rule.slope);
+  if (rule.warmup_steps == 0) return Decay(rule, t);
+  return Decay(rule, t) * std::min(1.0, static_cast<double>(t + 1) / rule.warmup_steps);
 }
 
 ReferenceTensor::ReferenceTensor(std::vector<double> weights)
-    : weights_(std::move(weights)), velocity_(weights_.size(), 0.0) {}
+    : weights_(std::move(weights)),
+      velocity_(weights_.size(), 0.0),
+      squares_(weights_.size(), 0.0),
+      m_(weights_.size(), 0.0),
+      v_(weights_.size(), 0.0) {}
+
+// What the rule proposes for the gradient, after clipping. Sets multiplier_ if it multiplies it.
+std::vector<double> ReferenceTensor::Delta(const ReferenceRule& rule, int64_t t,
+                                           const std::vector<double>& g) {
+  std::vector<double> delta(g.size());
+  switch (rule.kind) {
+    case ReferenceRule::kPercentDelta:  // Equation 6
+      multiplier_ = PercentDeltaMultiplier(weights_, g, rule.epsilon);
+      for (size_t i = 0; i < g.size(); ++i) delta[i] = rate_ * multiplier_ * g[i];
+      break;
+    case ReferenceRule::kSgd:  // Equation 1
+      multiplier_ = L1Norm(g) > 0 ? 1.0 : 0.0;
+      for (size_t i = 0; i < g.size(); ++i) delta[i] = rate_ * g[i];
+      break;
+    case ReferenceRule::kAdaGrad:
+      for (size_t i = 0; i < g.size(); ++i) squares_[i] += g[i] * g[i];  // Equation 3
+      for (size_t i = 0; i < g.size(); ++i) {                            // Equation 4
+        if (g[i] == 0) continue;
+        delta[i] =
+            rate_ * g[i] / (std::sqrt(rule.initial_accumulator + squares_[i]) + rule.epsilon);
+      }
+      break;
+    case ReferenceRule::kAdam:  // Kingma and Ba, 2015, Algorithm 1; its t begins with 1
+      for (size_t i = 0; i < g.size(); ++i) {
+        m_[i] = rule.beta1 * m_[i] + (1 - rule.beta1) * g[i];
+        v_[i] = rule.beta2 * v_[i] + (1 - rule.beta2) * g[i] * g[i];
+        const double m_hat = m_[i] / (1 - std::pow(rule.beta1, t + 1));
+        const double v_hat = v_[i] / (1 - std::pow(rule.beta2, t + 1));
+        delta[i] = rate_ * m_hat / (std::sqrt(v_hat) + rule.epsilon);
+      }
+      break;
+    case ReferenceRule::kLars:  // Equation 5; You et al., 2017, Algorithm 1
+      if (L2Norm(g) == 0) break;
+      multiplier_ =
+          rule.trust * L2Norm(weights_) / (L2Norm(g) + rule.lars_decay * L2Norm(weights_));
+      for (size_t i = 0; i < g.size(); ++i) {
+        delta[i] = rate_ * multiplier_ * (g[i] + rule.lars_decay * weights_[i]);
+      }
+      break;
+  }
+  return delta;
+}
 
 void ReferenceTensor::Step(const ReferenceRule& rule, int64_t t,
                            const std::vector<std::vector<double>>& gradients) {
-  const std::vector<double> g = Mean(gradients);
-  assert(g.size() == weights_.size());
-
+  const std::vector<double> unclipped = Mean(gradients);
+  assert(unclipped.size() == weights_.size());
   rate_ = rule.eta * Gamma(rule, t);
-  if (rule.sgd) {
-    multiplier_ = L1Norm(g) > 0 ? 1.0 : 0.0;
-  } else {
-    multiplier_ = PercentDeltaMultiplier(weights_, g, rule.epsilon);
-  }
 
-  // Equation 6, and with a multiplier of 1 Equation 1.
-  std::vector<double> delta(g.size());
-  for (size_t i = 0; i < g.size(); ++i) delta[i] = rate_ * multiplier_ * g[i];
+  // Pascanu et al., 2013, Algorithm 1.
+  std::vector<double> g = unclipped;
+  double clipping = 1;
+  if (rule.clipping_norm > 0 && L2Norm(g) > rule.clipping_norm) {
+    clipping = rule.clipping_norm / L2Norm(g);
+  }
+  for (double& value : g) value *= clipping;
+
+  multiplier_ = 0;
+  const std::vector<double> delta = Delta(rule, t, g);
+  multiplier_ *= clipping;
+  const bool multiplies = rule.kind == ReferenceRule::kPercentDelta ||
+                          rule.kind == ReferenceRule::kSgd ||
+                          (rule.kind == ReferenceRule::kLars && rule.lars_decay == 0);
+  if (!multiplies) {
+    const double sgd = rate_ * L1Norm(unclipped);
+    multiplier_ = sgd > 0 ? L1Norm(delta) / sgd : 0.0;
+  }
 
   // Section 5.1, before the weights change.
   const double weight_l1 = L1Norm(weights_);
   relative_delta_ = weight_l1 > 0 ? L1Norm(delta) / weight_l1 : 0.0;
-  sgd_relative_delta_ = weight_l1 > 0 ? rate_ * L1Norm(g) / weight_l1 : 0.0;
+  sgd_relative_delta_ = weight_l1 > 0 ? rate_ * L1Norm(unclipped) / weight_l1 : 0.0;
 
-  // Section 7: "passed through a standard momentum accumulator", with dampening.
+  // Section 7: "passed through a standard momentum accumulator", with dampening; Nesterov's looks
+  // one such step ahead.
+  std::vector<double> change(g.size());
   for (size_t i = 0; i < g.size(); ++i) {
     velocity_[i] = rule.mu * velocity_[i] + (1.0 - rule.dampening) * delta[i];
+    change[i] = velocity_[i];
+    if (rule.nesterov) change[i] = rule.mu * velocity_[i] + (1.0 - rule.dampening) * delta[i];
   }
 
-  // Equation 1's W := W - delta, of the accumulator.
-  for (size_t i = 0; i < g.size(); ++i) weights_[i] -= velocity_[i];
+  // Loshchilov and Hutter, 2019, Algorithm 2: beside the rule's change.
+  for (size_t i = 0; i < g.size(); ++i) change[i] += rate_ * rule.weight_decay * weights_[i];
+
+  // Equation 1's W := W - delta.
+  for (size_t i = 0; i < g.size(); ++i) weights_[i] -= change[i];
 }
 
 }  // namespace percentdelta

@@ -1,7 +1,7 @@
-// The update rule once more, written for its reader and not for speed: plain double precision, one
-// loop a formula, one tensor in one piece. It is made from the paper (S. Abu-El-Haija,
-// "Proportionate gradient updates with PercentDelta", 2017) and from nothing in server/, so that
-// the two can only agree by both being right.
+// The update rules once more, written for their reader and not for speed: plain double precision,
+// one loop a formula, one tensor in one piece. They are made from the papers (S. Abu-El-Haija,
+// "Proportionate gradient updates with PercentDelta", 2017, unless another is named) and from
+// nothing in server/, so that the two can only agree by both being right.
 
 #ifndef PERCENTDELTA_TESTS_SERVER_REFERENCE_H_
 #define PERCENTDELTA_TESTS_SERVER_REFERENCE_H_
@@ -11,24 +11,39 @@
 
 namespace percentdelta {
 
-// Everything that decides an update but the weights and gradients. The names are the paper's.
+// Everything that decides an update but the weights and gradients. The names are the papers'.
 struct ReferenceRule {
-  double eta = 0;      // learning rate, > 0
-  double epsilon = 0;  // footnote 2, > 0; unused by SGD
-  bool sgd = false;    // Equation 1 instead of Equation 6
+  enum Kind { kPercentDelta, kSgd, kAdaGrad, kAdam, kLars };
 
-  double slope = 0;  // m of Equations 9 and 10; 0: gamma is constant 1
-  double floor = 0;  // beta of Equation 10; 0: Equation 9, never below 0
+  double eta = 0;      // learning rate, > 0
+  double epsilon = 0;  // footnote 2, > 0; AdaGrad's and Adam's own; unused by the others
+  Kind kind = kPercentDelta;
+
+  double initial_accumulator = 0;    // AdaGrad
+  double beta1 = 0, beta2 = 0;       // Adam
+  double trust = 0, lars_decay = 0;  // LARS: eta and beta of You et al.
+
+  double slope = 0;         // m of Equations 9 and 10; 0: gamma is constant 1
+  double floor = 0;         // beta of Equation 10; 0: Equation 9, never below 0; also the cosine's
+  int64_t every_steps = 0;  // > 0: gamma is factor^floor(t / every_steps) instead
+  double factor = 0;
+  int64_t cosine_steps = 0;  // > 0: half a cosine instead, over so many steps
+  int64_t warmup_steps = 0;
 
   double mu = 0;         // coefficient of momentum; 0: v = delta if dampening is 0, too
   double dampening = 0;  // v = mu * v + (1 - dampening) * delta
+  bool nesterov = false;
+
+  double clipping_norm = 0;  // 0: no clipping
+  double weight_decay = 0;   // decoupled
 };
 
 // Footnote 2: the sign that epsilon is pushed by. +1 for zero, of either sign: a zero entry has to
 // be pushed somewhere.
 double Sign(double value);
 
-// Equation 10: max(beta, 1 - t * m). With beta = 0, Equation 9 kept from getting negative.
+// Equation 10: max(beta, 1 - t * m). With beta = 0, Equation 9 kept from getting negative. Or one
+// of the others.
 double Gamma(const ReferenceRule& rule, int64_t t);
 
 // One trainable tensor, flattened. Not thread-safe.
@@ -48,7 +63,9 @@ class ReferenceTensor {
 
   // Of the last step; 0 before the first.
 
-  // Equation 7, or 1 under SGD; 0 when the gradient was all zero.
+  // What the gradient is multiplied by beside the rate: Equation 7, or 1 under SGD, and less where
+  // it was clipped. Of rules that do not multiply it, ||delta||_1 / (rate * ||g||_1). 0 when the
+  // gradient was all zero.
   double last_multiplier() const { return multiplier_; }
 
   // eta * gamma(t).
@@ -60,8 +77,12 @@ class ReferenceTensor {
   double last_sgd_relative_delta() const { return sgd_relative_delta_; }
 
  private:
+  std::vector<double> Delta(const ReferenceRule& rule, int64_t t, const std::vector<double>& g);
+
   std::vector<double> weights_;
   std::vector<double> velocity_;
+  std::vector<double> squares_;  // AdaGrad's S without its beginning
+  std::vector<double> m_, v_;    // Adam's moments
   double multiplier_ = 0;
   double rate_ = 0;
   double relative_delta_ = 0;

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -105,7 +106,7 @@ TEST(ReferenceTest, SlotsAreAveraged) {
 
 TEST(ReferenceTest, Sgd) {
   ReferenceTensor tensor({1.0, -2.0});
-  tensor.Step({.eta = 0.1, .sgd = true}, 0, {{3.0, 1.0}});
+  tensor.Step({.eta = 0.1, .kind = ReferenceRule::kSgd}, 0, {{3.0, 1.0}});
   EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {0.7, -2.1}));
   EXPECT_EQ(tensor.last_multiplier(), 1);
   EXPECT_DOUBLE_EQ(tensor.last_relative_delta(), 0.4 / 3.0);
@@ -137,7 +138,7 @@ TEST(ReferenceTest, GammaFallsToItsFloor) {
 // SGD at rate 1 with a gradient of 1: the accumulator goes 1, 1.5, 1.75 undamped, and half of that
 // with a dampening of a half.
 TEST(ReferenceTest, Momentum) {
-  ReferenceRule rule{.eta = 1, .sgd = true, .mu = 0.5};
+  ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kSgd, .mu = 0.5};
   ReferenceTensor undamped({0.0});
   for (int64_t t = 0; t < 3; ++t) undamped.Step(rule, t, {{1.0}});
   EXPECT_THAT(undamped.velocity(), ElementsAre(1.75));
@@ -159,6 +160,73 @@ TEST(ReferenceTest, ZeroGradientLeavesMomentum) {
   EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {4.0}));
   tensor.Step(rule, 1, {{0.0}});
   EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {2.0}));
+}
+
+// A gradient of 3 and 4, of length 5, is halved.
+TEST(ReferenceTest, Clipping) {
+  const ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kSgd, .clipping_norm = 2.5};
+  ReferenceTensor tensor({1.0, 1.0});
+  tensor.Step(rule, 0, {{3.0, -4.0}});
+  EXPECT_THAT(tensor.weights(), ElementsAre(-0.5, 3.0));
+  EXPECT_EQ(tensor.last_multiplier(), 0.5);
+  EXPECT_EQ(tensor.last_sgd_relative_delta(), 3.5);  // what it would have been
+  EXPECT_THAT(After(rule, {1.0, 1.0}, {1.5, -2.0}), ElementsAre(-0.5, 3.0));
+}
+
+// At rate 1 with mu and dampening of a half: v = 0.5, then 0.75; changes 0.5 * v + 0.5.
+TEST(ReferenceTest, NesterovLooksAhead) {
+  const ReferenceRule rule{
+      .eta = 1, .kind = ReferenceRule::kSgd, .mu = 0.5, .dampening = 0.5, .nesterov = true};
+  ReferenceTensor tensor({0.0});
+  tensor.Step(rule, 0, {{1.0}});
+  EXPECT_THAT(tensor.weights(), ElementsAre(-0.75));
+  tensor.Step(rule, 1, {{1.0}});
+  EXPECT_THAT(tensor.velocity(), ElementsAre(0.75));
+  EXPECT_THAT(tensor.weights(), ElementsAre(-1.625));
+}
+
+TEST(ReferenceTest, WeightDecayIsOfTheWeightsBefore) {
+  const ReferenceRule rule{.eta = 0.5, .kind = ReferenceRule::kSgd, .weight_decay = 0.25};
+  EXPECT_THAT(After(rule, {8.0}, {2.0}), ElementsAre(6.0));  // 8 - 0.5 * 2 - 0.5 * 0.25 * 8
+}
+
+// S = 9, then 25: 3 / 3, then 4 / 5. With what S begins with and epsilon: 3 / (sqrt(16 + 9) + 1).
+TEST(ReferenceTest, AdaGrad) {
+  ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kAdaGrad};
+  ReferenceTensor tensor({0.0, 0.0});
+  tensor.Step(rule, 0, {{3.0, 0.0}});
+  EXPECT_THAT(tensor.weights(), ElementsAre(-1.0, 0.0));
+  tensor.Step(rule, 1, {{-4.0, 0.0}});
+  EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {-0.2, 0.0}));
+  rule.initial_accumulator = 16;
+  rule.epsilon = 1;
+  EXPECT_THAT(After(rule, {0.0}, {3.0}), ElementsAre(-0.5));
+}
+
+// The first step is eta in each entry, whatever the gradient; then moments of one half each:
+// m = 1/2, 1/4 and v = 1/2, 1/4, over 1 - 1/4.
+TEST(ReferenceTest, Adam) {
+  ReferenceTensor tensor({0.0, 0.0});
+  const ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kAdam, .beta1 = 0.5, .beta2 = 0.5};
+  tensor.Step(rule, 0, {{1.0, -1e-3}});
+  EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {-1.0, 1.0}));
+  tensor.Step(rule, 1, {{0.0, 0.0}});
+  const double change = (0.25 / 0.75) / std::sqrt(0.25 / 0.75);
+  EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {-1.0 - change, 1.0 + change}));
+}
+
+// ||W|| = 5, ||g|| = 10: half the gradient. With a decay of 1/2: 5 / (10 + 2.5) * (g + W / 2).
+TEST(ReferenceTest, Lars) {
+  ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kLars, .trust = 1};
+  EXPECT_THAT(After(rule, {3.0, 4.0}, {10.0, 0.0}), ElementsAre(-2.0, 4.0));
+  EXPECT_THAT(After(rule, {3.0, 4.0}, {0.0, 0.0}), ElementsAre(3.0, 4.0));
+  EXPECT_THAT(After(rule, {0.0, 0.0}, {10.0, 0.0}), ElementsAre(0.0, 0.0));
+  rule.lars_decay = 0.5;
+  EXPECT_THAT(After(rule, {3.0, 4.0}, {10.0, 0.0}),
+              Pointwise(DoubleNear(kTiny), {3 - 0.4 * 11.5, 4 - 0.4 * 2}));
+  rule.trust = 0.5;
+  EXPECT_THAT(After(rule, {3.0, 4.0}, {10.0, 0.0}),
+              Pointwise(DoubleNear(kTiny), {3 - 0.2 * 11.5, 4 - 0.2 * 2}));
 }
 
 }  // namespace

@@ -12,11 +12,13 @@
 
 #include "absl/status/status.h"
 #include "common/initial_weights.h"
+#include "server/update/optimizer.h"
 #include "tests/server/test_jobs.h"
 
 namespace percentdelta {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -64,16 +66,15 @@ TEST(ShardSliceTest, BeginsWithItsPartOfTheInitialWeights) {
   DrawInitialWeights(job.model.tensors[kLarge], job.seed, kPart.begin, absl::MakeSpan(expected));
   EXPECT_EQ(slice.present().step, 0);
   EXPECT_EQ(*slice.present().values, expected);
-  EXPECT_THAT(slice.velocity(), SizeIs(kPart.size()));
-  EXPECT_THAT(slice.velocity(), Each(0.0F));
 }
 
-TEST(ShardSliceTest, HasNoVelocityWithoutMomentum) {
+TEST(ShardSliceTest, KeepsWhatTheJobsUpdateNames) {
   Job job = SmallJob();
+  ShardSlice slice(job, kSlice);
+  EXPECT_THAT(StateNames(job), ElementsAre("velocity"));
+  EXPECT_THAT(slice.state(), ElementsAre(AllOf(SizeIs(5), Each(0.0F))));
   job.momentum = {};
-  EXPECT_THAT(ShardSlice(job, kSlice).velocity(), IsEmpty());
-  job.momentum = {0, 0.5};
-  EXPECT_THAT(ShardSlice(job, kSlice).velocity(), SizeIs(5));
+  EXPECT_THAT(ShardSlice(job, kSlice).state(), IsEmpty());
 }
 
 TEST(ShardSliceTest, StagesInAnyOrderAndGivesInSlotOrder) {

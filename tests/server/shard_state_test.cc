@@ -180,6 +180,54 @@ TEST_F(ShardStateTest, ReportsEachTensorOfAStepOnce) {
   }
 }
 
+// Of Adam's first step, against the weights before and after it.
+TEST_F(ShardStateTest, ReportsWhatASplitTensorWasChangedBy) {
+  Job job = JobOfSlots(1);
+  job.optimizer = {0.01, AdamRule()};
+  job.schedule = {};
+  job.momentum = {};
+  ShardGroup group(job, 3, 2);
+  const Gradient gradient = TestGradient(0, 0);
+  const Gradient before = group.Weights(0);
+  ASSERT_TRUE(group.Push(0, 0, gradient).ok());
+  const Gradient after = group.Weights(1);
+  group.Drain();
+  const std::vector<TensorUpdate> reports = group.reports();
+  ASSERT_THAT(reports, SizeIs(job.model.tensors.size()));
+  for (const TensorUpdate& report : reports) {
+    const int t = job.model.Find(report.tensor);
+    double moved = 0;
+    double weights = 0;
+    double gradient_l1 = 0;
+    for (size_t i = 0; i < before[t].size(); ++i) {
+      moved += std::fabs(static_cast<double>(after[t][i]) - before[t][i]);
+      weights += std::fabs(before[t][i]);
+      gradient_l1 += std::fabs(gradient[t][i]);
+    }
+    EXPECT_NEAR(report.relative_delta * weights, weights > 0 ? moved : 0, 1e-5 * moved)
+        << report.tensor;
+    EXPECT_NEAR(report.multiplier * report.rate * gradient_l1, moved, 1e-5 * moved)
+        << report.tensor;
+  }
+}
+
+TEST_F(ShardStateTest, SumsOfDeltasThatNobodyWaitsForAreRefused) {
+  Job job = JobOfSlots(1);
+  const ShardGroup plain(job, 3, 1);
+  const DeltaSums sums = {kLarge, 0, 0, {1, 1}};
+  EXPECT_EQ(plain.state(0)->Collect(sums).code(), absl::StatusCode::kFailedPrecondition);
+  job.optimizer.rule = AdamRule();
+  job.momentum = {};
+  const ShardGroup group(job, 3, 1);
+  DeltaSums early = sums;
+  early.step = 1;
+  EXPECT_THAT(std::string(group.state(0)->Collect(early).message()),
+              testing::HasSubstr("expected step 0 or before, got 1"));
+  EXPECT_EQ(group.state(1)->Collect(sums).code(), absl::StatusCode::kFailedPrecondition);
+  const ShardGroup two(job, 2, 1);
+  EXPECT_EQ(two.state(0)->Collect({kScalar, 0, 0, {1}}).code(), absl::StatusCode::kNotFound);
+}
+
 TEST_F(ShardStateTest, StepIsThatOfTheSliceFurthestBehind) {
   const ShardGroup group(JobOfSlots(1), 1, 1);
   const ShardState& state = *group.state(0);

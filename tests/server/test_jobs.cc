@@ -36,7 +36,7 @@ Job SmallJob() {
       {"c/zeros", {7, 3}, ConstantInitializer{0}},
   };
   job.optimizer = {0.03, PercentDeltaRule{1e-3}};
-  job.schedule = {0.01, 0.2};
+  job.schedule = {LinearDecay{0.01, 0.2}};
   job.momentum = {0.9, 0.9};
   job.gradients_per_step = 2;
   job.max_steps = 100;
@@ -68,13 +68,38 @@ ReferenceRule ReferenceRuleOf(const Job& job) {
   rule.eta = job.optimizer.learning_rate;
   if (const auto* percent_delta = std::get_if<PercentDeltaRule>(&job.optimizer.rule)) {
     rule.epsilon = percent_delta->epsilon;
+  } else if (const auto* ada_grad = std::get_if<AdaGradRule>(&job.optimizer.rule)) {
+    rule.kind = ReferenceRule::kAdaGrad;
+    rule.initial_accumulator = ada_grad->initial_accumulator;
+    rule.epsilon = ada_grad->epsilon;
+  } else if (const auto* adam = std::get_if<AdamRule>(&job.optimizer.rule)) {
+    rule.kind = ReferenceRule::kAdam;
+    rule.beta1 = adam->beta1;
+    rule.beta2 = adam->beta2;
+    rule.epsilon = adam->epsilon;
+  } else if (const auto* lars = std::get_if<LarsRule>(&job.optimizer.rule)) {
+    rule.kind = ReferenceRule::kLars;
+    rule.trust = lars->trust_coefficient;
+    rule.lars_decay = lars->weight_decay;
   } else {
-    rule.sgd = true;
+    rule.kind = ReferenceRule::kSgd;
   }
-  rule.slope = job.schedule.slope;
-  rule.floor = job.schedule.floor;
+  if (const auto* linear = std::get_if<LinearDecay>(&job.schedule.decay)) {
+    rule.slope = linear->slope;
+    rule.floor = linear->floor;
+  } else if (const auto* step = std::get_if<StepDecay>(&job.schedule.decay)) {
+    rule.every_steps = step->every_steps;
+    rule.factor = step->factor;
+  } else if (const auto* cosine = std::get_if<CosineDecay>(&job.schedule.decay)) {
+    rule.cosine_steps = cosine->steps;
+    rule.floor = cosine->floor;
+  }
+  rule.warmup_steps = job.schedule.warmup_steps;
   rule.mu = job.momentum.coefficient;
   rule.dampening = job.momentum.dampening;
+  rule.nesterov = job.momentum.nesterov;
+  if (job.gradient_clipping) rule.clipping_norm = job.gradient_clipping->norm;
+  if (job.weight_decay) rule.weight_decay = job.weight_decay->rate;
   return rule;
 }
 
@@ -131,6 +156,10 @@ ShardGroup::ShardGroup(const Job& job, int shards, int threads)
     options.pool = pool_.get();
     options.reduce_at = [this](int home, const BlockSums& sums, NormsCallback done) {
       states_[home]->reducer().Contribute(sums, std::move(done));
+    };
+    options.collect_at = [this](int home, const DeltaSums& sums) {
+      const absl::Status status = states_[home]->Collect(sums);
+      EXPECT_TRUE(status.ok()) << status;
     };
     options.report = [this](const TensorUpdate& update) {
       absl::MutexLock lock(&mutex_);

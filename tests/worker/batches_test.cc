@@ -84,5 +84,23 @@ TEST(GatherBatchTest, CopiesTheExamplesInTheirOrder) {
   EXPECT_THAT(batch.labels, ElementsAre(9));
 }
 
+// Bytes that are codes come back from the floats as they were.
+TEST(GatherBatchTest, WordsAreTheBytesThatWereGathered) {
+  Dataset dataset = {
+      .count = 256, .rows = 1, .columns = 4, .pixels = {}, .labels = std::vector<uint8_t>(256)};
+  std::vector<int64_t> examples;
+  for (int i = 0; i < 256; ++i) {
+    const auto byte = static_cast<uint8_t>(i);
+    dataset.pixels.insert(dataset.pixels.end(), {byte, 7, 255, byte});
+    examples.push_back(255 - i);
+  }
+  Batch batch;
+  GatherBatch(dataset, examples, batch);
+  for (int i = 0; i < 256; ++i) {
+    EXPECT_EQ(WordAt(batch, i, 0), (255 - i) * 256 + 7);
+    EXPECT_EQ(WordAt(batch, i, 1), 255 * 256 + 255 - i);
+  }
+}
+
 }  // namespace
 }  // namespace percentdelta

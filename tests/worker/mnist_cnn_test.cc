@@ -21,10 +21,13 @@
 #include "common/job.h"
 #include "common/random.h"
 #include "common/thread_pool.h"
+#include "tests/worker/model_checks.h"
 #include "tests/worker/naive_layers.h"
+#include "worker/data/batches.h"
 #include "worker/data/dataset.h"
 #include "worker/kernels/kernels.h"
 #include "worker/kernels/select.h"
+#include "worker/models/dropout.h"
 #include "worker/models/model.h"
 
 namespace percentdelta {
@@ -69,28 +72,6 @@ Batch RandomBatch(const CnnGeometry& geometry, int64_t count, uint64_t seed) {
   return batch;
 }
 
-bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-void ExpectSameBits(const TensorValues& a, const TensorValues& b) {
-  ASSERT_EQ(a.size(), b.size());
-  for (size_t t = 0; t < a.size(); ++t) EXPECT_TRUE(SameBits(a[t], b[t])) << "tensor " << t;
-}
-
-struct Computed {
-  BatchResult result;
-  TensorValues gradient;
-};
-
-Computed Compute(Model& model, const TensorValues& weights, const Batch& batch) {
-  Computed computed;
-  const absl::StatusOr<BatchResult> result = model.Gradient(weights, batch, {}, computed.gradient);
-  EXPECT_TRUE(result.ok()) << result.status();
-  if (result.ok()) computed.result = *result;
-  return computed;
-}
-
 std::string TestName(const testing::TestParamInfo<const Kernels*>& info) {
   return absl::StrReplaceAll(info.param->isa, {{"-", "_"}});
 }
@@ -108,24 +89,66 @@ TEST_P(MnistCnnTest, HasTheNaiveNetworksLossAndItsDifferences) {
   MnistCnn model(kSmall, *GetParam(), pool_);
   const TensorValues weights = RandomWeights(kSmall, kSeed);
   const Batch batch = RandomBatch(kSmall, 19, kSeed + 50);
-  const Computed computed = Compute(model, weights, batch);
+  const auto naive_loss = [&](const std::vector<Doubles>& values) {
+    return NaiveCnnLoss(kSmall, values, batch);
+  };
+  ExpectDifferences(Compute(model, weights, batch), weights, CnnTensors(kSmall), naive_loss,
+                    {.points = 40, .loss = 1e-6, .gradient = 2e-6});
+}
 
-  std::vector<Doubles> naive_weights;
-  for (const std::vector<float>& values : weights) naive_weights.push_back(ToDoubles(values));
-  EXPECT_NEAR(computed.result.loss_sum / 19, NaiveCnnLoss(kSmall, naive_weights, batch), 1e-6);
-  EXPECT_EQ(computed.result.examples, 19);
-  for (size_t t = 0; t < weights.size(); ++t) {
-    const auto loss = [&](const Doubles& values) {
-      std::vector<Doubles> changed = naive_weights;
-      changed[t] = values;
-      return NaiveCnnLoss(kSmall, changed, batch);
-    };
-    const auto entries = static_cast<int64_t>(weights[t].size());
-    ASSERT_EQ(computed.gradient[t].size(), weights[t].size());
-    for (int64_t i = 0; i < entries; i += 1 + entries / 40) {
-      EXPECT_NEAR(computed.gradient[t][i], Difference(loss, naive_weights[t], i), 2e-6)
-          << CnnTensors(kSmall)[t].name << " at " << i;
+// What is dropped is read off an output of ones, and held still while the weights are moved.
+TEST_P(MnistCnnTest, DropoutHasTheNaiveNetworksDifferences) {
+  constexpr uint64_t kSeed = 450;
+  constexpr double kKeep = 0.6;
+  SCOPED_TRACE(absl::StrCat("seed ", kSeed));
+  MnistCnn model(kSmall, *GetParam(), pool_, kKeep);
+  const TensorValues weights = RandomWeights(kSmall, kSeed);
+  Batch batch = RandomBatch(kSmall, 19, kSeed + 50);
+  batch.random_key = GradientKey(kSeed, 7, 1);
+
+  std::vector<float> factors(19 * kSmall.fc1_outputs, 1);
+  Dropout(kKeep, kSmall.fc1_outputs, pool_).Forward(batch.random_key, 19, absl::MakeSpan(factors));
+  const auto naive_loss = [&](const std::vector<Doubles>& values) {
+    return NaiveCnnLoss(kSmall, values, batch, ToDoubles(factors));
+  };
+  ExpectDifferences(Compute(model, weights, batch), weights, CnnTensors(kSmall), naive_loss,
+                    {.points = 40, .loss = 1e-6, .gradient = 2e-6});
+}
+
+TEST_P(MnistCnnTest, DropoutIsAFunctionOfTheBatchesKey) {
+  const TensorValues weights = RandomWeights(kSmall, 460);
+  Batch batch = RandomBatch(kSmall, 37, 470);
+  batch.random_key = 5;
+  MnistCnn model(kSmall, *GetParam(), pool_, 0.5);
+  const Computed expected = Compute(model, weights, batch);
+  for (const int threads : {1, 2, 3, 5}) {
+    ThreadPool pool(threads);
+    MnistCnn other(kSmall, *GetParam(), pool, 0.5);
+    const Computed got = Compute(other, weights, batch);
+    EXPECT_EQ(got.result.loss_sum, expected.result.loss_sum);
+    ExpectSameBits(got.gradient, expected.gradient);
+  }
+  batch.random_key = 6;
+  EXPECT_NE(Compute(model, weights, batch).result.loss_sum, expected.result.loss_sum);
+}
+
+// Evaluation drops nothing, nor does training that keeps all.
+TEST_P(MnistCnnTest, DropsNothingWhereNothingIsToBeDropped) {
+  const TensorValues weights = RandomWeights(kSmall, 480);
+  const Batch batch = RandomBatch(kSmall, 37, 490);
+  MnistCnn without(kSmall, *GetParam(), pool_);
+  const Computed expected = Compute(without, weights, batch);
+  for (const double keep : {0.0, 0.5, 1.0}) {
+    MnistCnn model(kSmall, *GetParam(), pool_, keep);
+    const Computed got = Compute(model, weights, batch);
+    if (keep == 0.5) {
+      EXPECT_NE(got.result.loss_sum, expected.result.loss_sum);
+    } else {
+      ExpectSameBits(got.gradient, expected.gradient);
     }
+    const absl::StatusOr<BatchResult> evaluated = model.Evaluate(weights, batch, {});
+    ASSERT_TRUE(evaluated.ok()) << evaluated.status();
+    EXPECT_EQ(evaluated->loss_sum, expected.result.loss_sum);
   }
 }
 
@@ -194,25 +217,14 @@ TEST_P(MnistCnnTest, BitsAreThoseOfEveryTableOfTheSameArithmetic) {
 
 TEST_P(MnistCnnTest, EvaluatesToTheLossOfTheGradient) {
   MnistCnn model(kSmall, *GetParam(), pool_);
-  const TensorValues weights = RandomWeights(kSmall, 800);
-  const Batch batch = RandomBatch(kSmall, 1201, 850);  // more than Evaluate takes at a time
-  const Computed computed = Compute(model, weights, batch);
-  const absl::StatusOr<BatchResult> result = model.Evaluate(weights, batch, {});
-  ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_EQ(result->loss_sum, computed.result.loss_sum);
-  EXPECT_EQ(result->correct, computed.result.correct);
-  EXPECT_EQ(result->examples, 1201);
+  // More than Evaluate takes at a time.
+  ExpectEvaluatesAsTheGradient(model, RandomWeights(kSmall, 800), RandomBatch(kSmall, 1201, 850));
 }
 
 TEST_P(MnistCnnTest, LossOfWeightsThatAreNotFiniteIsReturned) {
   MnistCnn model(kSmall, *GetParam(), pool_);
-  for (int t = 0; t < 8; ++t) {
-    TensorValues weights = RandomWeights(kSmall, 900);
-    for (float& value : weights[t]) value = std::numeric_limits<float>::quiet_NaN();
-    EXPECT_FALSE(
-        std::isfinite(Compute(model, weights, RandomBatch(kSmall, 3, 950)).result.loss_sum))
-        << "tensor " << t;
-  }
+  ExpectLossIsNotFinite(model, RandomWeights(kSmall, 900), RandomBatch(kSmall, 3, 950),
+                        std::numeric_limits<float>::quiet_NaN());
 }
 
 // The rest is about no arithmetic: the best instruction set will do.
@@ -225,33 +237,7 @@ class MnistCnnHooksTest : public testing::Test {
 };
 
 TEST_F(MnistCnnHooksTest, AreCalledInOrderOnTheCallingThread) {
-  const Computed expected = Compute(model_, weights_, batch_);
-  TensorValues arriving(weights_.size());
-  TensorValues gradient;
-  std::vector<std::string> calls;
-  const std::thread::id thread = std::this_thread::get_id();
-  const TensorHooks hooks = {
-      .await_weights =
-          [&](int tensor) {
-            EXPECT_EQ(std::this_thread::get_id(), thread);
-            calls.push_back(absl::StrCat("await ", tensor));
-            arriving[tensor] = weights_[tensor];  // only now: it was not read before
-            return absl::OkStatus();
-          },
-      .gradient_ready =
-          [&](int tensor) {
-            EXPECT_EQ(std::this_thread::get_id(), thread);
-            calls.push_back(absl::StrCat("ready ", tensor));
-            EXPECT_TRUE(SameBits(gradient[tensor], expected.gradient[tensor])) << tensor;
-          },
-  };
-  const absl::StatusOr<BatchResult> result = model_.Gradient(arriving, batch_, hooks, gradient);
-  ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_EQ(result->loss_sum, expected.result.loss_sum);
-  ExpectSameBits(gradient, expected.gradient);
-  EXPECT_THAT(calls, ElementsAre("await 0", "await 1", "await 2", "await 3", "await 4", "await 5",
-                                 "await 6", "await 7", "ready 7", "ready 6", "ready 5", "ready 4",
-                                 "ready 3", "ready 2", "ready 1", "ready 0"));
+  ExpectHooksInOrder(model_, weights_, batch_);
 }
 
 TEST_F(MnistCnnHooksTest, EvaluateAwaitsEachTensorOnce) {
@@ -267,44 +253,21 @@ TEST_F(MnistCnnHooksTest, EvaluateAwaitsEachTensorOnce) {
   EXPECT_THAT(awaited, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-TEST_F(MnistCnnHooksTest, AnErrorEndsTheComputation) {
-  for (int failing = 0; failing < 8; ++failing) {
-    int last = -1;
-    const TensorHooks hooks = {.await_weights = [&](int tensor) -> absl::Status {
-                                 last = tensor;
-                                 if (tensor == failing) return absl::AbortedError("lease lost");
-                                 return absl::OkStatus();
-                               },
-                               .gradient_ready = [](int tensor) { FAIL() << tensor; }};
-    TensorValues gradient;
-    EXPECT_EQ(model_.Gradient(weights_, batch_, hooks, gradient).status(),
-              absl::AbortedError("lease lost"));
-    EXPECT_EQ(last, failing);
-    EXPECT_EQ(model_.Evaluate(weights_, batch_, hooks).status(), absl::AbortedError("lease lost"));
-  }
-}
-
 TEST_F(MnistCnnHooksTest, BadArgumentsAreRefused) {
-  const auto refusal = [&](const TensorValues& weights, const Batch& batch) {
-    TensorValues gradient;
-    const absl::Status status = model_.Gradient(weights, batch, {}, gradient).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(model_.Evaluate(weights, batch, {}).status(), status);
-    return std::string(status.message());
-  };
-  EXPECT_THAT(refusal(weights_, Batch()), HasSubstr("without images"));
-  EXPECT_THAT(refusal(weights_, RandomBatch({}, 5, 1)), HasSubstr("takes 8 x 12"));
+  EXPECT_THAT(Refusal(model_, weights_, Batch()), HasSubstr("without images"));
+  EXPECT_THAT(Refusal(model_, weights_, RandomBatch({}, 5, 1)), HasSubstr("takes 8 x 12"));
   Batch short_batch = batch_;
   short_batch.pixels.pop_back();
-  EXPECT_THAT(refusal(weights_, short_batch), HasSubstr("with 479 pixels (expected 480)"));
+  EXPECT_THAT(Refusal(model_, weights_, short_batch), HasSubstr("with 479 pixels (expected 480)"));
   Batch unknown_label = batch_;
   unknown_label.labels[3] = 10;
-  EXPECT_THAT(refusal(weights_, unknown_label), HasSubstr("label 10 of image 3"));
+  EXPECT_THAT(Refusal(model_, weights_, unknown_label), HasSubstr("label 10 of image 3"));
   TensorValues short_tensor = weights_;
   short_tensor[5].pop_back();
-  EXPECT_THAT(refusal(short_tensor, batch_),
+  EXPECT_THAT(Refusal(model_, short_tensor, batch_),
               HasSubstr("\"fc1/biases\": expected 7 entries, got 6"));
-  EXPECT_THAT(refusal({}, batch_), HasSubstr("\"conv1/weights\": expected 27 entries, got 0"));
+  EXPECT_THAT(Refusal(model_, {}, batch_),
+              HasSubstr("\"conv1/weights\": expected 27 entries, got 0"));
 }
 
 class MakeModelTest : public testing::Test {
@@ -336,6 +299,20 @@ TEST_F(MakeModelTest, MakesThePapersNetworkOnEveryInstructionSet) {
   const auto best = MakeModel(spec_, {.pool = &pool_, .isa = ""});
   ASSERT_TRUE(best.ok()) << best.status();
   EXPECT_EQ((*best)->arithmetic(), SupportedKernels().front()->arithmetic);
+}
+
+TEST_F(MakeModelTest, DropsWhatTheJobSays) {
+  const Batch batch = RandomBatch({}, 3, 1);
+  const TensorValues weights = RandomWeights({}, 2);
+  std::vector<double> losses;
+  for (const double keep : {0.0, 1.0, 0.5}) {
+    spec_.dropout_keep_probability = keep;
+    const auto model = MakeModel(spec_, {.pool = &pool_, .isa = ""});
+    ASSERT_TRUE(model.ok()) << model.status();
+    losses.push_back(Compute(**model, weights, batch).result.loss_sum);
+  }
+  EXPECT_EQ(losses[1], losses[0]);
+  EXPECT_NE(losses[2], losses[0]);
 }
 
 TEST_F(MakeModelTest, NamesTheArchitecturesThatThereAre) {

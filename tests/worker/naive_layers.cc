@@ -77,7 +77,8 @@ double NaiveLoss(const Doubles& logits, int label) {
   return -std::log(std::exp(logits[label]) / sum);
 }
 
-double NaiveCnnLoss(const CnnGeometry& g, const std::vector<Doubles>& weights, const Batch& batch) {
+double NaiveCnnLoss(const CnnGeometry& g, const std::vector<Doubles>& weights, const Batch& batch,
+                    const Doubles& fc1_factors) {
   double sum = 0;
   const int64_t pixels = g.height * g.width;
   for (int64_t n = 0; n < batch.count; ++n) {
@@ -90,6 +91,9 @@ double NaiveCnnLoss(const CnnGeometry& g, const std::vector<Doubles>& weights, c
     values = NaiveRelu(NaiveBias(values, weights[3]));
     values = NaivePool(values, g.height / 2, g.width / 2, g.conv2_channels);
     values = NaiveRelu(NaiveBias(NaiveMatMul(values, weights[4], g.fc1_outputs), weights[5]));
+    for (int64_t u = 0; u < g.fc1_outputs && !fc1_factors.empty(); ++u) {
+      values[u] *= fc1_factors[n * g.fc1_outputs + u];
+    }
     values = NaiveBias(NaiveMatMul(values, weights[6], g.classes), weights[7]);
     sum += NaiveLoss(values, batch.labels[n]);
   }

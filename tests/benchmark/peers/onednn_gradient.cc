@@ -102,9 +102,8 @@ class ConvBlock {
                                                       {DNNL_ARG_WEIGHTS, weights_},
                                                       {DNNL_ARG_BIAS, biases_},
                                                       {DNNL_ARG_DST, sums_}});
-    program.Add(dnnl::pooling_forward(pool_), {{DNNL_ARG_SRC, sums_},
-                                               {DNNL_ARG_DST, output_},
-                                               {DNNL_ARG_WORKSPACE, winners_}});
+    program.Add(dnnl::pooling_forward(pool_),
+                {{DNNL_ARG_SRC, sums_}, {DNNL_ARG_DST, output_}, {DNNL_ARG_WORKSPACE, winners_}});
   }
 
   const memory& output() const { return output_; }
@@ -126,9 +125,9 @@ class ConvBlock {
         {prop_kind::forward_training, algorithm::eltwise_relu, sums, 0, 0}, Engine());
     const dnnl::eltwise_backward::primitive_desc relu(
         {algorithm::eltwise_relu_use_dst_for_bwd, sums, sums, 0, 0}, Engine(), relu_hint);
-    program.Add(dnnl::eltwise_backward(relu), {{DNNL_ARG_DST, sums_},
-                                               {DNNL_ARG_DIFF_DST, of_pool},
-                                               {DNNL_ARG_DIFF_SRC, of_pool}});
+    program.Add(
+        dnnl::eltwise_backward(relu),
+        {{DNNL_ARG_DST, sums_}, {DNNL_ARG_DIFF_DST, of_pool}, {DNNL_ARG_DIFF_SRC, of_pool}});
     const dnnl::convolution_backward_weights::primitive_desc weights(
         {algorithm::convolution_direct, Any({kBatch, in_, size_, size_}), Any({out_, in_, 5, 5}),
          Any({out_}), Any({kBatch, out_, size_, size_}), Dims{1, 1}, Dims{2, 2}, Dims{2, 2}},
@@ -190,9 +189,9 @@ class Dense {
       const dnnl::eltwise_backward::primitive_desc relu(
           {algorithm::eltwise_relu_use_dst_for_bwd, outputs, outputs, 0, 0}, Engine(), hint);
       upstream = program.In(upstream, outputs);
-      program.Add(dnnl::eltwise_backward(relu), {{DNNL_ARG_DST, output_},
-                                                 {DNNL_ARG_DIFF_DST, upstream},
-                                                 {DNNL_ARG_DIFF_SRC, upstream}});
+      program.Add(
+          dnnl::eltwise_backward(relu),
+          {{DNNL_ARG_DST, output_}, {DNNL_ARG_DIFF_DST, upstream}, {DNNL_ARG_DIFF_SRC, upstream}});
     }
     const dnnl::inner_product_backward_weights::primitive_desc weights(
         {Any({kBatch, in_}), Any({out_, in_}), Any({out_}), Any({kBatch, out_})}, Engine(),

@@ -1,0 +1,35 @@
+// The gradient of the paper's network over a batch, without a cluster around it.
+
+#ifndef PERCENTDELTA_TESTS_BENCHMARK_BARE_GRADIENT_H_
+#define PERCENTDELTA_TESTS_BENCHMARK_BARE_GRADIENT_H_
+
+#include <memory>
+#include <string>
+
+#include "common/job.h"
+#include "common/thread_pool.h"
+#include "worker/data/dataset.h"
+#include "worker/models/model.h"
+
+namespace percentdelta {
+
+// On initial weights and made-up images. Not thread-safe; aborts if there is no such ISA.
+class BareGradient {
+ public:
+  // Empty `isa`: the processor's best.
+  BareGradient(const Job& job, int threads, const std::string& isa);
+  void Run();
+
+  ThreadPool& pool() { return pool_; }
+
+ private:
+  ThreadPool pool_;
+  std::unique_ptr<Model> model_;
+  TensorValues weights_;
+  Batch batch_;
+  TensorValues gradient_;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_TESTS_BENCHMARK_BARE_GRADIENT_H_

@@ -1,0 +1,103 @@
+"""Discrete events, and the one kind of resource that the simulator knows.
+
+Deterministic: what happens at the same time happens in the order in which it was planned.
+"""
+
+import heapq
+import itertools
+
+NOTHING = 1e-9  # seconds: what would end within, ends now; beyond what rounding leaves over
+
+
+class Clock:
+    """The time in seconds, and what is going to happen."""
+
+    def __init__(self):
+        self.now = 0.0
+        self._events = []
+        self._number = itertools.count()
+
+    def at(self, time, action):
+        """Calls `action` at the time."""
+        heapq.heappush(self._events, (time, next(self._number), action))
+
+    def after(self, seconds, action):
+        """Calls `action` so many seconds from now."""
+        self.at(self.now + seconds, action)
+
+    def run(self, until):
+        """Lets things happen until `until()` is true or nothing is left; says whether it is true."""
+        while not until():
+            if not self._events:
+                return False
+            self.now, _, action = heapq.heappop(self._events)
+            action()
+        return True
+
+
+class FairShare:
+    """Something that all who use it at a time share equally: cores or a network interface.
+
+    A job holds one or more shares; each share is worked on at the same rate, `capacity` / shares,
+    but no faster than `limit`. A core works on one thread: capacity = cores, limit = 1. The bytes
+    of a single flow may use the whole interface: capacity = limit = bytes per second.
+
+    All shares being worked on alike, one number tells how far each has come (`_done`), and a job
+    ends when it reaches the number that was set when the job began.
+    """
+
+    def __init__(self, clock, capacity, limit):
+        self._clock = clock
+        self._capacity = capacity
+        self._limit = limit
+        self._jobs = []  # heap of (end, number, shares, action)
+        self._shares = 0
+        self._number = itertools.count()
+        self._done = 0.0  # work on a share since the resource was last idle...
+        self._at = 0.0  # ...at this time
+        self._planned = None  # when to look for ended jobs; may turn out too early
+        self.work_done = 0.0  # of all jobs begun so far
+
+    def start(self, work, shares, action):
+        """Begins a job of so much work; calls `action` when it is done."""
+        self._advance()
+        heapq.heappush(self._jobs, (self._done + work / shares, next(self._number), shares, action))
+        self._shares += shares
+        self.work_done += work
+        self._plan()
+
+    def _rate(self):
+        return min(self._limit, self._capacity / self._shares)
+
+    def _advance(self):
+        now = self._clock.now
+        if self._shares:
+            self._done += (now - self._at) * self._rate()
+        else:
+            self._done = 0.0
+        self._at = now
+
+    def _plan(self):
+        if not self._jobs:
+            self._planned = None
+            return
+        time = self._clock.now + max(0.0, self._jobs[0][0] - self._done) / self._rate()
+        if self._planned is None or time < self._planned:
+            self._planned = time
+            self._clock.at(time, lambda: self._look(time))
+
+    def _look(self, time):
+        if time != self._planned:
+            return  # an earlier look was planned meanwhile
+        self._planned = None
+        self._advance()
+        jobs = self._jobs
+        limit = self._done + self._rate() * NOTHING
+        ended = []
+        while jobs and jobs[0][0] <= limit:
+            _, _, shares, action = heapq.heappop(jobs)
+            self._shares -= shares
+            ended.append(action)
+        self._plan()
+        for action in ended:
+            action()

@@ -1,0 +1,205 @@
+"""The workers of a simulated cluster, and the streams between them and the shards."""
+
+import collections
+
+from model import (BUFFERS_KEPT, BYTES_KEPT, BYTES_PER_ENTRY, CHUNK_ENTRIES, PAUSE_AFTER_FAILURE,
+                   Call)
+
+
+class Weights:
+    """A step's weights on a worker, with the streams that bring them (worker/weight_source.h)."""
+
+    def __init__(self, worker, step):
+        self.worker = worker
+        self.step = step
+        self.missing = dict(worker.cluster.parts)  # by layer: slices that are yet to come
+        for shard in worker.cluster.shards:
+            Pull(self, shard)
+
+    def has_come(self, layer):
+        """A slice of the layer has."""
+        self.missing[layer] -= 1
+        if self.missing[layer] == 0:
+            self.worker.look_for(layer)
+
+
+class Worker:
+    """Leases, pulls, computes, pushes (worker/worker.cc)."""
+
+    def __init__(self, cluster, host):
+        self.cluster = cluster
+        self.host = host
+        self.step = self.slot = 0  # of the lease in hand
+        self.present = self.next = None  # weights
+        self.gathered = None  # (step, slot) of the batch at hand
+        self.awaited = None  # the layer without which the gradient cannot go on, and where it is
+        self.refused = False  # the shards take no further push
+        self.pushes = []  # by shard
+        self.left = 0  # shards that have not acknowledged the push, and the worker itself
+
+    def ask(self):
+        """Asks for a lease."""
+        cluster, call = self.cluster, self.cluster.costs.lease
+        cluster.message(self.host, cluster.shards[0].host, call.client / 2, call.server / 2,
+                        lambda: cluster.coordinator.acquire(self))
+
+    def take(self, step, slot):
+        """The coordinator's answer: a slot of the step, or None."""
+        if slot is None:
+            self.ask()
+            return
+        cluster = self.cluster
+        self.step, self.slot = step, slot
+        if self.present is None or self.present.step != step:
+            if self.next is not None and self.next.step == step:
+                self.present, self.next = self.next, self.present
+            else:
+                self.present = Weights(self, step)
+        self.refused = cluster.open_pushes >= cluster.shape.pushes_at_once
+        if not self.refused:
+            cluster.open_pushes += 1
+        self.left = len(cluster.shards) + 1
+        self.pushes = [Push(self, shard) for shard in cluster.shards]
+        self._gather((step, slot), lambda: self._compute(0, 0.0))
+
+    def _gather(self, batch, action):
+        if self.gathered == batch:
+            action()
+            return
+        self.gathered = batch
+        self.host.cores.start(self.cluster.costs.gather, 1, action)
+
+    def _compute(self, index, since):
+        """Goes on from the mark before the index, which is `since` seconds after the start."""
+        marks = self.cluster.costs.marks
+        if index == len(marks):
+            if self.refused:
+                self.cluster.clock.after(PAUSE_AFTER_FAILURE, lambda: self._report(False))
+            else:  # while the last gradients are on their way, what is likely to be the next batch
+                self._gather((self.step + 1, self.slot), self.has_pushed)
+            return
+        threads = self.cluster.costs.threads
+        self.host.cores.start((marks[index][2] - since) * threads, threads,
+                              lambda: self._reach(index))
+
+    def _reach(self, index):
+        kind, layer, since = self.cluster.costs.marks[index]
+        if kind == "needs" and self.present.missing[layer] > 0:
+            self.awaited = layer, index
+            return
+        if kind == "makes":
+            if not self.refused:
+                for push in self.pushes:
+                    push.ready(layer)
+            if self.next is None or self.next.step != self.step + 1:
+                self.next = Weights(self, self.step + 1)
+        self._compute(index + 1, since)
+
+    def look_for(self, layer):
+        """Goes on if the present weights of the layer are what was missing."""
+        if self.awaited and self.awaited[0] == layer and self.present.missing[layer] == 0:
+            index = self.awaited[1]
+            self.awaited = None
+            self._reach(index)
+
+    def has_pushed(self):
+        """A shard has all of the gradient, or the worker has nothing left to do but wait."""
+        self.left -= 1
+        if self.left == 0:
+            self.cluster.open_pushes -= 1
+            self._report(True)
+
+    def _report(self, done):
+        cluster, call, slot = self.cluster, self.cluster.costs.lease, self.slot
+        cluster.message(self.host, cluster.shards[0].host, call.client / 2, call.server / 2,
+                        lambda: cluster.coordinator.complete(self, slot, done))
+
+
+class Pull:
+    """A stream of weights: chunk after chunk, always of the first slice that is published."""
+
+    def __init__(self, weights, shard):
+        self.weights = weights
+        self.worker = weights.worker
+        self.shard = shard
+        self.left = {}  # entries to be sent, by published slice
+        self.busy = False
+        cluster = self.worker.cluster
+        # The request takes a hop; its processor time counts with the first chunk.
+        self.call = cluster.costs.pull
+        cluster.clock.after(cluster.hop(self.worker.host, shard.host), self._arrive)
+
+    def _arrive(self):
+        for piece in self.shard.slices:
+            self.shard.await_step(piece, self.weights.step, lambda piece=piece: self._ready(piece))
+
+    def _ready(self, piece):
+        self.left[piece] = piece.entries
+        if not self.busy:
+            self.busy = True
+            # What is published at the same moment is sent in the job's order.
+            self.worker.cluster.clock.after(0, self._send)
+
+    def _send(self):
+        self.busy = bool(self.left)
+        if not self.busy:
+            return
+        costs = self.worker.cluster.costs
+        piece = next(piece for piece in self.shard.slices if piece in self.left)
+        entries = min(self.left[piece], CHUNK_ENTRIES)
+        self.left[piece] -= entries
+        is_last = self.left[piece] == 0
+        if is_last:
+            del self.left[piece]
+        call, self.call = self.call, Call(0, 0)
+        size = entries * BYTES_PER_ENTRY
+        self.worker.cluster.message(
+            self.shard.host, self.worker.host, call.server + size * costs.pull_send,
+            call.client + size * costs.pull_receive,
+            lambda: self.weights.has_come(piece.layer) if is_last else None,
+            size=size, pace=costs.pull_pace, sent=self._send)
+
+
+class Push:
+    """A stream of gradients: slices go one after the other, as they are made."""
+
+    def __init__(self, worker, shard):
+        self.worker = worker
+        self.shard = shard
+        self.made = collections.deque()
+        self.left = len(shard.slices)
+        self.busy = False
+        self.call = worker.cluster.costs.push  # its processor time counts with the first slice
+        if not shard.slices:
+            self._acknowledge()
+
+    def ready(self, layer):
+        """The layer's gradient is made."""
+        self.made.extend(piece for piece in self.shard.slices if piece.layer == layer)
+        if not self.busy:
+            self._send()
+
+    def _send(self):
+        self.busy = bool(self.made)
+        if not self.busy:
+            return
+        costs = self.worker.cluster.costs
+        piece = self.made.popleft()
+        call, self.call = self.call, Call(0, 0)
+        size = piece.entries * BYTES_PER_ENTRY
+        is_fresh = (piece.staged - BUFFERS_KEPT) * size > BYTES_KEPT
+        receive = costs.push_receive_fresh if is_fresh else costs.push_receive
+        self.worker.cluster.message(
+            self.worker.host, self.shard.host, call.client + size * costs.push_send,
+            call.server + size * receive, lambda: self._arrive(piece),
+            size=size, pace=costs.push_pace, sent=self._send)
+
+    def _arrive(self, piece):
+        self.left -= 1
+        if self.left == 0:
+            self._acknowledge()
+        self.shard.stage(piece)
+
+    def _acknowledge(self):
+        cluster = self.worker.cluster
+        cluster.clock.after(cluster.hop(self.shard.host, self.worker.host), self.worker.has_pushed)

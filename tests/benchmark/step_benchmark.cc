@@ -1,0 +1,141 @@
+// A whole training step of a real cluster, one pd-server and one pd-worker over loopback, against
+// the bare gradient on as many threads: what the parameter server costs beside the gradient. And
+// steps among which one is kept, against those of a cluster without checkpoints: what a checkpoint
+// costs the training.
+
+#include <benchmark/benchmark.h>
+#include <signal.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "client/cluster.h"
+#include "common/job_codec.h"
+#include "tests/benchmark/bare_gradient.h"
+#include "tests/benchmark/paired.h"
+#include "tests/benchmark/server_processes.h"
+#include "tests/local/process.h"
+#include "tests/local/small_cluster.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr int kSteps = 5;  // of a round
+constexpr int kRounds = 12;
+constexpr int64_t kImages = 5000;
+constexpr absl::Duration kWritten = absl::Milliseconds(500);  // by then a checkpoint is
+
+// The paper's job, without end and evaluation, on images that are made up. The weights hardly
+// change: what a trained network computes is cheaper, as more of its units are closed.
+// `checkpoints`: their directory; one every kSteps steps. Empty: none.
+Job BenchmarkJob(const std::string& checkpoints = "") {
+  Job job = *LoadJob("");
+  job.max_steps = 1 << 30;
+  job.optimizer.learning_rate = 1e-9;
+  job.evaluation.reset();
+  job.data = {kImages, kImages};
+  if (!checkpoints.empty()) job.checkpoint = CheckpointSpec{kSteps, checkpoints, 2};
+  return job;
+}
+
+// A cluster in processes of their own that trains while Run is called and stands still otherwise.
+class PausableCluster {
+ public:
+  PausableCluster(const Job& job, int threads) : servers_(job, 1, threads) {
+    const std::shared_ptr<const Dataset> images = SyntheticDataset(kImages, 1);
+    WriteIdxFiles(*images, *images, servers_.directory());
+    worker_ = std::make_unique<Process>(std::vector<std::string>{
+        PD_WORKER, "--coordinator=" + servers_.coordinator(), "--data=" + servers_.directory(),
+        absl::StrCat("--threads=", threads)});
+    watcher_ = std::thread([this] {
+      Cluster::Options options;
+      options.coordinator = servers_.coordinator();
+      Cluster(options)
+          .WatchUpdateStatistics("", 0,
+                                 [this](const auto&, int64_t) {
+                                   absl::MutexLock lock(&mutex_);
+                                   step_ends_.push_back(absl::Now());
+                                   return !stopping_;
+                                 })
+          .IgnoreError();
+    });
+    Run();
+  }
+
+  ~PausableCluster() {
+    {
+      absl::MutexLock lock(&mutex_);
+      stopping_ = true;
+    }
+    worker_->Signal(SIGCONT);  // the next step ends the watch
+    watcher_.join();
+  }
+
+  // Trains some steps; milliseconds of one. Negative if they do not come.
+  double Run() {
+    absl::MutexLock lock(&mutex_);
+    const size_t first = step_ends_.size();  // the step that the pause has cut in two
+    const auto done = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+      return step_ends_.size() > first + kSteps;
+    };
+    worker_->Signal(SIGCONT);
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&done), absl::Minutes(1))) return -1;
+    worker_->Signal(SIGSTOP);
+    return absl::ToDoubleMilliseconds(step_ends_[first + kSteps] - step_ends_[first]) / kSteps;
+  }
+
+ private:
+  ServerProcesses servers_;
+  std::unique_ptr<Process> worker_;
+  std::thread watcher_;
+  absl::Mutex mutex_;
+  std::vector<absl::Time> step_ends_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+void BM_Step(benchmark::State& state) {
+  const int threads = static_cast<int>(state.range(0));
+  PausableCluster cluster(BenchmarkJob(), threads);
+  BareGradient gradient(BenchmarkJob(), threads, "");
+  MeasureAgainst(
+      state, [&] { return cluster.Run(); }, [] {},
+      [&] {
+        const absl::Time begin = absl::Now();
+        for (int i = 0; i < kSteps; ++i) gradient.Run();
+        return absl::ToDoubleMilliseconds(absl::Now() - begin) / kSteps;
+      });
+}
+
+// As many steps with a checkpoint, which is written beside the training, as without. The counter
+// `stall` is the time that it costs, in steps.
+void BM_Checkpoint(benchmark::State& state) {
+  const int threads = static_cast<int>(state.range(0));
+  const TemporaryDirectory directory;
+  PausableCluster with(BenchmarkJob(directory.path() + "/checkpoints"), threads);
+  PausableCluster without(BenchmarkJob(), threads);
+  MeasureAgainst(
+      state, [&] { return with.Run(); }, [] { absl::SleepFor(kWritten); },
+      [&] { return without.Run(); });
+  state.counters["stall"] = (state.counters["ratio"] - 1) * kSteps;
+}
+
+BENCHMARK(BM_Checkpoint)
+    ->Arg(1)
+    ->Arg(2)
+    ->ArgName("threads")
+    ->UseManualTime()
+    ->Iterations(kRounds)
+    ->Unit(benchmark::kMillisecond);
+
+BENCHMARK(BM_Step)->Arg(1)->Arg(2)->ArgName("threads")->UseManualTime()->Iterations(kRounds)->Unit(
+    benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace percentdelta

@@ -1,0 +1,21 @@
+// The benchmarks' results as a Markdown table.
+
+#ifndef PERCENTDELTA_TESTS_BENCHMARK_TABLE_H_
+#define PERCENTDELTA_TESTS_BENCHMARK_TABLE_H_
+
+#include <benchmark/benchmark.h>
+
+#include <vector>
+
+namespace percentdelta {
+
+// One line for each of MeasureAgainst's results, as it comes: milliseconds and ratios.
+class Table : public benchmark::BenchmarkReporter {
+ public:
+  bool ReportContext(const Context& context) override;
+  void ReportRuns(const std::vector<Run>& runs) override;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_TESTS_BENCHMARK_TABLE_H_

@@ -1,0 +1,132 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "client/coordinator_stub.h"
+#include "common/clock.h"
+
+namespace percentdelta {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+constexpr absl::Duration kFirstPause = absl::Milliseconds(4);
+constexpr absl::Duration kLongestPause = absl::Milliseconds(16);
+
+// What came of the calls, in their order, and when they were made.
+struct Script {
+  std::deque<absl::Status> answers;  // afterwards kOk
+  std::vector<absl::Duration> calls;
+};
+
+class ScriptedStub : public CoordinatorStub {
+ public:
+  explicit ScriptedStub(Script& script) : script_(script) {}
+
+  absl::StatusOr<ClusterJob> GetJob() override { return Answer(ClusterJob()); }
+  absl::StatusOr<Lease> AcquireLease(const std::string& /*worker*/,
+                                     const std::string& /*arithmetic*/,
+                                     absl::Duration /*max_wait*/) override {
+    return Answer(Lease());
+  }
+  absl::StatusOr<Lease> CompleteLease(const LeaseResult& /*result*/) override {
+    return Answer(Lease());
+  }
+  absl::StatusOr<absl::Duration> RenewLease(const Lease& /*lease*/,
+                                            const std::string& /*worker*/) override {
+    return Answer(absl::Duration());
+  }
+  absl::StatusOr<int64_t> TakeCheckpoint() override { return Answer(int64_t{0}); }
+  absl::StatusOr<Progress> GetProgress(int64_t /*from_step*/) override {
+    return Answer(Progress());
+  }
+
+ private:
+  template <typename T>
+  absl::StatusOr<T> Answer(T answer) {
+    script_.calls.push_back(SteadyClock().Now());
+    if (script_.answers.empty()) return answer;
+    const absl::Status status = script_.answers.front();
+    script_.answers.pop_front();
+    if (!status.ok()) return status;
+    return answer;
+  }
+
+  Script& script_;
+};
+
+class RetryingStubTest : public testing::Test {
+ protected:
+  std::unique_ptr<CoordinatorStub> Make(RetryPolicy policy = {}) {
+    policy.first_pause = kFirstPause;
+    policy.longest_pause = kLongestPause;
+    return MakeRetryingStub(std::make_unique<ScriptedStub>(script_), "host:1", std::move(policy),
+                            MakeSilentLogger());
+  }
+
+  Script script_;
+};
+
+TEST_F(RetryingStubTest, PausesDoubleUpToTheLongest) {
+  script_.answers.assign(5, absl::UnavailableError("nobody there"));
+  EXPECT_TRUE(Make()->GetJob().ok());
+  ASSERT_THAT(script_.calls, SizeIs(6));
+  absl::Duration pause = kFirstPause;
+  for (size_t i = 1; i < script_.calls.size(); ++i) {
+    EXPECT_GE(script_.calls[i] - script_.calls[i - 1], pause / 2) << i;  // jitter takes up to half
+    pause = std::min(2 * pause, kLongestPause);
+  }
+}
+
+TEST_F(RetryingStubTest, WhatPassesIsAskedAgain) {
+  script_.answers = {absl::UnavailableError(""), absl::DeadlineExceededError(""),
+                     absl::CancelledError("")};
+  EXPECT_TRUE(Make()->CompleteLease({}).ok());
+  EXPECT_THAT(script_.calls, SizeIs(4));
+}
+
+TEST_F(RetryingStubTest, WhatDoesNotPassIsNot) {
+  for (const absl::Status& refusal :
+       {absl::FailedPreconditionError("generation"), absl::InvalidArgumentError("counts"),
+        absl::NotFoundError("lease"), absl::DataLossError("answer")}) {
+    script_ = {{refusal}, {}};
+    EXPECT_EQ(Make()->RenewLease({}, "w").status(), refusal);
+    EXPECT_THAT(script_.calls, SizeIs(1));
+  }
+}
+
+TEST_F(RetryingStubTest, GivesUpInTheEnd) {
+  script_.answers.assign(1000, absl::UnavailableError("no route"));
+  RetryPolicy policy;
+  policy.give_up_after = absl::Milliseconds(30);
+  const absl::Status status = Make(policy)->AcquireLease("w", "fma", {}).status();
+  EXPECT_TRUE(absl::IsUnavailable(status));
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("host:1"), HasSubstr("30ms"), HasSubstr("no route")));
+  EXPECT_GE(script_.calls.back() - script_.calls.front(), policy.give_up_after - kLongestPause);
+}
+
+TEST_F(RetryingStubTest, StopsWhenItIsTold) {
+  script_.answers.assign(1000, absl::UnavailableError("nobody there"));
+  RetryPolicy policy;
+  policy.stopped = [this] { return script_.calls.size() == 3; };
+  EXPECT_TRUE(absl::IsCancelled(Make(policy)->GetProgress(0).status()));
+  EXPECT_THAT(script_.calls, SizeIs(3));
+}
+
+TEST_F(RetryingStubTest, AnotherServerThanTheCoordinatorIsNamed) {
+  script_.answers = {absl::UnimplementedError("")};
+  EXPECT_THAT(std::string(Make()->GetJob().status().message()),
+              AllOf(HasSubstr("host:1"), HasSubstr("shard 0")));
+}
+
+}  // namespace
+}  // namespace percentdelta

@@ -1,0 +1,84 @@
+#include "common/durable_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "common/sha256.h"
+#include "tests/temporary_directory.h"
+
+namespace percentdelta {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+namespace fs = std::filesystem;
+
+class DurableFileTest : public testing::Test {
+ protected:
+  std::string Path(const std::string& name) const { return directory_ + "/" + name; }
+  std::vector<std::string> Names() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(directory_)) {
+      names.push_back(entry.path().filename().string());
+    }
+    return names;
+  }
+
+  const TemporaryDirectory temporary_;
+  const std::string directory_ = temporary_.path();
+};
+
+TEST_F(DurableFileTest, IsThereOnlyOnceCommitted) {
+  DurableFile file(Path("a"));
+  ASSERT_TRUE(file.Open().ok());
+  ASSERT_TRUE(file.Write("one ").ok());
+  ASSERT_TRUE(file.Write("two").ok());
+  EXPECT_FALSE(fs::exists(Path("a")));
+  EXPECT_THAT(Names(), ElementsAre(HasSubstr(kTemporaryMark)));
+  ASSERT_TRUE(file.Commit().ok());
+  EXPECT_THAT(Names(), ElementsAre("a"));
+  EXPECT_EQ(*ReadWholeFile(Path("a"), 100), "one two");
+  EXPECT_EQ(file.bytes(), 7);
+  EXPECT_EQ(file.sha256(), Sha256Hex("one two"));
+  EXPECT_EQ(*Sha256OfFile(Path("a")), Sha256Hex("one two"));
+}
+
+TEST_F(DurableFileTest, LeavesNothingBehindIfGivenUp) {
+  {
+    DurableFile file(Path("a"));
+    ASSERT_TRUE(file.Open().ok());
+    ASSERT_TRUE(file.Write("half").ok());
+  }
+  EXPECT_THAT(Names(), IsEmpty());
+}
+
+TEST_F(DurableFileTest, ReplacesWhatWasThere) {
+  ASSERT_TRUE(WriteDurably(Path("a"), "old").ok());
+  ASSERT_TRUE(WriteDurably(Path("a"), "new").ok());
+  EXPECT_EQ(*ReadWholeFile(Path("a"), 3), "new");
+  EXPECT_THAT(Names(), ElementsAre("a"));
+}
+
+TEST_F(DurableFileTest, FullDiskIsAnError) {
+  // The device takes no byte; a rename would replace it, so that it is refused even before.
+  EXPECT_THAT(std::string(WriteDurably("/dev/full", "x").message()), HasSubstr("/dev/full"));
+}
+
+TEST_F(DurableFileTest, SaysWhereAndWhy) {
+  const absl::Status no_directory = WriteDurably(Path("none/a"), "x");
+  EXPECT_TRUE(absl::IsNotFound(no_directory));
+  EXPECT_THAT(std::string(no_directory.message()), HasSubstr("none/a"));
+  EXPECT_TRUE(absl::IsNotFound(ReadWholeFile(Path("b"), 10).status()));
+  EXPECT_TRUE(absl::IsDataLoss(ReadWholeFile(directory_, 10).status()));
+  ASSERT_TRUE(WriteDurably(Path("a"), "four").ok());
+  EXPECT_TRUE(absl::IsDataLoss(ReadWholeFile(Path("a"), 3).status()));
+}
+
+}  // namespace
+}  // namespace percentdelta

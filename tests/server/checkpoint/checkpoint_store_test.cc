@@ -1,0 +1,361 @@
+#include "server/checkpoint/checkpoint_store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/durable_file.h"
+#include "common/job_codec.h"
+#include "common/partition.h"
+#include "server/update/optimizer.h"
+#include "tests/server/test_jobs.h"
+#include "tests/temporary_directory.h"
+
+namespace percentdelta {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kMost = 1 << 20;
+
+// So small that every bit of its checkpoints can be tried.
+Job TinyJob() {
+  Job job = SmallJob();
+  job.model.tensors = {{"a", {2}, ConstantInitializer{1}}};
+  return job;
+}
+
+// A slice's entries count up from its first one: what came from where is seen.
+std::vector<SliceContent> ContentOf(const Job& job, const std::vector<Slice>& slices) {
+  std::vector<SliceContent> contents;
+  for (const Slice& slice : slices) {
+    std::vector<float> weights(slice.size());
+    for (size_t i = 0; i < weights.size(); ++i) {
+      weights[i] = static_cast<float>(slice.begin + static_cast<int64_t>(i));
+    }
+    SliceContent& content = contents.emplace_back();
+    content.slice = slice;
+    for (size_t array = 0; array < StateNames(job).size(); ++array) {
+      std::vector<float>& values = content.state.emplace_back(weights);
+      for (float& value : values) value = -value - static_cast<float>(array);
+    }
+    content.weights = std::make_shared<const std::vector<float>>(std::move(weights));
+  }
+  return contents;
+}
+
+class CheckpointStoreTest : public testing::Test {
+ protected:
+  CheckpointStoreTest() { EXPECT_TRUE(store_->Prepare().ok()); }
+
+  // By the generation 3 unless another is given, which began at step 0.
+  void Write(const Job& job, int64_t step, int shards = 1, uint64_t generation = 3,
+             int64_t begun_at = 0) const {
+    const std::string directory = StepDirectory(directory_, step);
+    fs::create_directories(directory);
+    const Partition partition(job.model, shards);
+    std::vector<FileEntry> files;
+    for (int shard = 0; shard < shards; ++shard) {
+      if (partition.slices_of_shard(shard).empty()) continue;
+      const absl::StatusOr<FileEntry> file =
+          WriteSliceFile(directory, shard, shards, step, job.model, StateNames(job),
+                         ContentOf(job, partition.slices_of_shard(shard)), FaultPoints());
+      ASSERT_TRUE(file.ok()) << file.status();
+      files.push_back(*file);
+    }
+    Manifest manifest;
+    manifest.step = step;
+    manifest.generation = generation;
+    manifest.shards = shards;
+    manifest.job_hash = JobHash(job);
+    manifest.job = JobToText(job);
+    History history;
+    history.training = {{step - 1, 0.5, 0.9, 12}};
+    history.arithmetic = "fma";
+    const absl::Status status = store_->Complete(manifest, files, history, begun_at);
+    ASSERT_TRUE(status.ok()) << status;
+  }
+
+  // The step of the newest whole checkpoint; -1: none.
+  int64_t Newest(const Job& job) const {
+    const absl::StatusOr<std::optional<Checkpoint>> newest = store_->FindNewest(job);
+    EXPECT_TRUE(newest.ok()) << newest.status();
+    return newest.ok() && newest->has_value() ? (*newest)->manifest.step : -1;
+  }
+
+  std::vector<std::string> Names(const std::string& directory) const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(directory)) {
+      names.push_back(entry.path().filename().string());
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  // What is said of the newest checkpoint when one of its files holds `bytes`.
+  static std::string Damage(const std::string& path, const std::string& bytes, const Job& job) {
+    std::ofstream(path, std::ios::binary) << bytes;
+    return std::string(
+        OpenCheckpoint(fs::path(path).parent_path().string(), job).status().message());
+  }
+
+  const TemporaryDirectory temporary_;
+  const std::string directory_ = temporary_.path() + "/checkpoints";
+  std::unique_ptr<CheckpointStore> store_ =
+      std::make_unique<CheckpointStore>(directory_, 2, FaultPoints(), MakeSilentLogger());
+};
+
+TEST_F(CheckpointStoreTest, FindsWhatWasWritten) {
+  const Job job = TinyJob();
+  EXPECT_EQ(Newest(job), -1);
+  Write(job, 10);
+  const auto newest = store_->FindNewest(job);
+  ASSERT_TRUE(newest.ok() && newest->has_value()) << newest.status();
+  const Checkpoint& checkpoint = **newest;
+  EXPECT_EQ(checkpoint.directory, directory_ + "/step-0000000010");
+  EXPECT_EQ(checkpoint.manifest.step, 10);
+  EXPECT_EQ(checkpoint.manifest.generation, 3U);
+  EXPECT_EQ(checkpoint.manifest.job_hash, JobHash(job));
+  EXPECT_EQ(checkpoint.history.training[0].step, 9);
+  EXPECT_EQ(checkpoint.history.arithmetic, "fma");
+}
+
+TEST_F(CheckpointStoreTest, KeepsTheNewestTwo) {
+  const Job job = TinyJob();
+  for (const int64_t step : {10, 20, 30}) Write(job, step);
+  EXPECT_THAT(Names(directory_), ElementsAre("step-0000000020", "step-0000000030"));
+}
+
+TEST_F(CheckpointStoreTest, OldOnesStayUntilANewerOneIsWhole) {
+  const Job job = TinyJob();
+  for (const int64_t step : {10, 20}) Write(job, step);
+  fs::create_directories(StepDirectory(directory_, 30));  // begun, and never ended
+  EXPECT_EQ(Newest(job), 20);
+  EXPECT_THAT(Names(directory_),
+              ElementsAre("step-0000000010", "step-0000000020", "step-0000000030"));
+}
+
+// A damaged one is none of those that are kept: neither while it is the newest, nor afterwards.
+TEST_F(CheckpointStoreTest, DamagedOnesDoNotCountAsKept) {
+  const Job job = TinyJob();
+  for (const int64_t step : {10, 20, 35, 40}) {
+    Write(job, step);
+    if (step == 20) fs::copy(StepDirectory(directory_, 20), temporary_.path() + "/20");
+  }
+  // Somebody has restored 20 from elsewhere, for both others are damaged.
+  fs::copy(temporary_.path() + "/20", StepDirectory(directory_, 20));
+  Damage(StepDirectory(directory_, 40) + "/history.pb", "damaged", job);
+  Damage(StepDirectory(directory_, 35) + "/history.pb", "damaged", job);
+  ASSERT_EQ(Newest(job), 20);
+  Write(job, 30, 1, 4, 20);
+  EXPECT_EQ(Newest(job), 30);
+  EXPECT_THAT(Names(directory_), ElementsAre("step-0000000020", "step-0000000030",
+                                             "step-0000000035", "step-0000000040"));
+  Write(job, 40, 1, 4, 20);
+  EXPECT_EQ(Newest(job), 40);
+  EXPECT_THAT(Names(directory_), ElementsAre("step-0000000030", "step-0000000040"));
+}
+
+TEST_F(CheckpointStoreTest, OnlyOneIsKeptAndItIsWhole) {
+  const Job job = TinyJob();
+  Write(job, 10);
+  Write(job, 20);
+  Damage(StepDirectory(directory_, 20) + "/history.pb", "damaged", job);
+  store_ = std::make_unique<CheckpointStore>(directory_, 1, FaultPoints(), MakeSilentLogger());
+  Write(job, 15, 1, 4, 10);
+  EXPECT_EQ(Newest(job), 15);
+}
+
+TEST_F(CheckpointStoreTest, DirectoryThatCannotBeReadIsNoEmptyOne) {
+  fs::remove(directory_);
+  EXPECT_THAT(std::string(store_->FindNewest(TinyJob()).status().message()), HasSubstr(directory_));
+  std::ofstream(directory_) << "in its place";
+  EXPECT_THAT(std::string(store_->FindNewest(TinyJob()).status().message()), HasSubstr(directory_));
+}
+
+// Every way of a file to be cut short, and every bit of it flipped: the file is named, and the
+// checkpoint before is taken.
+TEST_F(CheckpointStoreTest, EveryTruncationAndEveryFlippedBitIsFound) {
+  const Job job = TinyJob();
+  Write(job, 10);
+  Write(job, 20);
+  const std::string newest = StepDirectory(directory_, 20);
+  for (const std::string& name : Names(newest)) {
+    const std::string path = absl::StrCat(newest, "/", name);
+    const std::string whole = *ReadWholeFile(path, kMost);
+    for (size_t size = 0; size < whole.size(); ++size) {
+      ASSERT_THAT(Damage(path, whole.substr(0, size), job), HasSubstr(name)) << size;
+    }
+    EXPECT_EQ(Newest(job), 10);
+    for (size_t bit = 0; bit < 8 * whole.size(); ++bit) {
+      std::string flipped = whole;
+      flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ 1 << bit % 8);
+      ASSERT_THAT(Damage(path, flipped, job), HasSubstr(name)) << bit;
+    }
+    EXPECT_EQ(Newest(job), 10);
+    EXPECT_THAT(Damage(path, whole, job), IsEmpty());
+    EXPECT_EQ(Newest(job), 20);
+  }
+}
+
+TEST_F(CheckpointStoreTest, SwappedFilesAreFound) {
+  const Job job = SmallJob();
+  Write(job, 10, 2);
+  Write(job, 20, 2);
+  const std::string newest = StepDirectory(directory_, 20);
+  fs::rename(newest + "/" + SliceFileName(0, 2), newest + "/x");
+  fs::rename(newest + "/" + SliceFileName(1, 2), newest + "/" + SliceFileName(0, 2));
+  fs::rename(newest + "/x", newest + "/" + SliceFileName(1, 2));
+  EXPECT_EQ(Newest(job), 10);
+}
+
+TEST_F(CheckpointStoreTest, MissingFileAndDirectoryInItsPlaceAreFound) {
+  const Job job = TinyJob();
+  Write(job, 10);
+  Write(job, 20);
+  const std::string file = StepDirectory(directory_, 20) + "/" + SliceFileName(0, 1);
+  fs::remove(file);
+  EXPECT_EQ(Newest(job), 10);
+  fs::create_directory(file);
+  EXPECT_EQ(Newest(job), 10);
+}
+
+TEST_F(CheckpointStoreTest, AnotherJobIsRefusedWithTheFieldsThatDiffer) {
+  Job job = TinyJob();
+  Write(job, 10);
+  job.optimizer.learning_rate = 0.1;
+  job.batch_size = 5;
+  const absl::Status refused = store_->FindNewest(job).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused));
+  EXPECT_THAT(
+      std::string(refused.message()),
+      AllOf(HasSubstr("step-0000000010"), HasSubstr("optimizer.learning_rate: 0.1 and 0.03"),
+            HasSubstr("batch_size: 5 and 4"), HasSubstr("--no_restore")));
+}
+
+TEST_F(CheckpointStoreTest, NameLengthAndEvaluationMayChange) {
+  Job job = TinyJob();
+  Write(job, 10);
+  job.name = "longer";
+  job.max_steps = 5000;
+  job.evaluation = EvaluationSpec{5, 4};
+  EXPECT_EQ(Newest(job), 10);
+  job.max_steps = 9;
+  EXPECT_THAT(std::string(store_->FindNewest(job).status().message()), HasSubstr("max_steps 9"));
+}
+
+TEST_F(CheckpointStoreTest, LeftoversOfDeadWritersAreCleared) {
+  const Job job = TinyJob();
+  Write(job, 10);
+  const std::string leftover = StepDirectory(directory_, 10) + "/history.pb.tmp-1-0";
+  std::ofstream(leftover) << "half";
+  std::ofstream(directory_ + "/cluster.json.tmp-1-0") << "half";
+  EXPECT_EQ(Newest(job), 10);
+  EXPECT_TRUE(store_->Prepare().ok());
+  EXPECT_FALSE(fs::exists(leftover));
+  EXPECT_THAT(Names(directory_), ElementsAre("step-0000000010"));
+}
+
+// A shard's process may die while the coordinator's lives: the next who writes the step clears up.
+TEST_F(CheckpointStoreTest, LeftoversAreClearedWhenTheStepIsWrittenAgain) {
+  const Job job = TinyJob();
+  const std::string leftover =
+      StepDirectory(directory_, 10) + "/shard-00000-of-00001.safetensors.tmp-1-0";
+  fs::create_directories(StepDirectory(directory_, 10));
+  std::ofstream(leftover) << "half";
+  Write(job, 10);
+  EXPECT_FALSE(fs::exists(leftover));
+  EXPECT_EQ(Newest(job), 10);
+}
+
+TEST_F(CheckpointStoreTest, SetAsideIsOutOfTheWayAndNotLost) {
+  const Job job = TinyJob();
+  Write(job, 10);
+  Write(job, 20);
+  EXPECT_TRUE(store_->SetAside(10).ok());
+  EXPECT_EQ(Newest(job), 10);
+  EXPECT_TRUE(store_->SetAside(-1).ok());
+  EXPECT_EQ(Newest(job), -1);
+  EXPECT_TRUE(OpenCheckpoint(directory_ + "/set-aside-1/step-0000000020", job).ok());
+  EXPECT_TRUE(OpenCheckpoint(directory_ + "/set-aside-2/step-0000000010", job).ok());
+}
+
+TEST_F(CheckpointStoreTest, GenerationIsRemembered) {
+  EXPECT_EQ(store_->ReadGeneration(), 0U);
+  EXPECT_TRUE(store_->WriteGeneration(41, TinyJob()).ok());
+  EXPECT_TRUE(store_->WriteGeneration(42, TinyJob()).ok());
+  EXPECT_EQ(store_->ReadGeneration(), 42U);
+  std::ofstream(directory_ + "/cluster.json") << "{";
+  EXPECT_EQ(store_->ReadGeneration(), 0U);
+}
+
+// Also before there is a checkpoint.
+TEST_F(CheckpointStoreTest, DirectoryOfAnotherJobIsRefusedWithTheFieldsThatDiffer) {
+  Job job = TinyJob();
+  EXPECT_TRUE(store_->CheckOwner(job).ok());
+  EXPECT_TRUE(store_->WriteGeneration(41, job).ok());
+  job.max_steps += 1;
+  EXPECT_TRUE(store_->CheckOwner(job).ok());
+  job.seed = 99;
+  const absl::Status refused = store_->CheckOwner(job);
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused));
+  EXPECT_THAT(std::string(refused.message()),
+              AllOf(HasSubstr(directory_), HasSubstr("seed: 99 and "), HasSubstr("--no_restore")));
+  std::ofstream(directory_ + "/cluster.json") << "{";
+  EXPECT_TRUE(store_->CheckOwner(job).ok());
+}
+
+TEST_F(CheckpointStoreTest, DirectoryThatCannotBeMadeIsNamed) {
+  std::ofstream(directory_ + "/file") << "no directory";
+  const CheckpointStore store(directory_ + "/file/x", 2, FaultPoints(), MakeSilentLogger());
+  EXPECT_THAT(std::string(store.Prepare().message()), HasSubstr("file/x"));
+}
+
+TEST_F(CheckpointStoreTest, SlicesAreReadOntoAnyNumberOfShards) {
+  const Job job = SmallJob();
+  for (const int written : {1, 2, 3, 5}) {
+    const int64_t step = int64_t{10} * written;
+    Write(job, step, written);
+    const std::string directory = StepDirectory(directory_, step);
+    for (const int shards : {1, 2, 3, 4}) {
+      const Partition partition(job.model, shards);
+      for (int shard = 0; shard < shards; ++shard) {
+        const std::vector<Slice>& wanted = partition.slices_of_shard(shard);
+        const auto read = ReadSlices(directory, written, job.model, StateNames(job), wanted);
+        ASSERT_TRUE(read.ok()) << read.status();
+        const std::vector<SliceContent> expected = ContentOf(job, wanted);
+        ASSERT_EQ(read->size(), expected.size());
+        for (size_t i = 0; i < expected.size(); ++i) {
+          EXPECT_EQ(*(*read)[i].weights, *expected[i].weights);
+          EXPECT_EQ((*read)[i].state, expected[i].state);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CheckpointStoreTest, SliceFileSaysWhatItLacks) {
+  const Job job = SmallJob();
+  Write(job, 10, 2);
+  const Partition partition(job.model, 1);
+  const auto read = ReadSlices(StepDirectory(directory_, 10), 2, job.model, {"second_moment"},
+                               partition.slices_of_shard(0));
+  EXPECT_THAT(std::string(read.status().message()),
+              AllOf(HasSubstr(SliceFileName(0, 2)), HasSubstr("second_moment"), HasSubstr("none")));
+}
+
+}  // namespace
+}  // namespace percentdelta
