@@ -1,0 +1,87 @@
+"""Curves of test accuracy: the best setting, several seeds together, smoothing."""
+
+import typing
+
+import settings
+
+TABLE_STEPS = (20, 40, 100, 200, 500, 1000, 2000, 5000)
+
+
+class Curve(typing.NamedTuple):
+    """A setting's accuracy over steps, the mean over its seeds."""
+    setting: settings.Setting
+    seeds: int
+    steps: typing.List[int]
+    mean: typing.List[float]
+    lowest: typing.List[float]
+    highest: typing.List[float]
+    loss: typing.List[float]  # the mean
+
+    def at(self, step):
+        """(mean, lowest, highest) there."""
+        i = self.steps.index(step)
+        return self.mean[i], self.lowest[i], self.highest[i]
+
+    def score(self):
+        """What the best is chosen by: the mean over the whole curve without its beginning. It
+        counts how fast the accuracy rises, and how far."""
+        return sum(self.mean[1:]) / max(1, len(self.mean) - 1)
+
+    def smoothed(self):
+        """Each point's mean with its neighbours, a fortieth of the curve and at least five, fewer at
+        the ends."""
+        half = max(5, len(self.mean) // 40) // 2
+        means = []
+        for i in range(len(self.mean)):
+            reach = min(half, i, len(self.mean) - 1 - i)
+            window = self.mean[i - reach:i + reach + 1]
+            means.append(sum(window) / len(window))
+        return means
+
+
+def curve(setting, runs):
+    """Of a setting's trainings that have come to their end; None if there is none, or one diverged."""
+    done = [run for run in runs if run.done()]
+    if not done or any(run.failure() for run in done):
+        return None
+    columns = list(zip(*(run.points() for run in done)))
+    accuracies = [[point.accuracy for point in column] for column in columns]
+    return Curve(setting, len(done), [column[0].step for column in columns],
+                 [sum(values) / len(values) for values in accuracies],
+                 [min(values) for values in accuracies], [max(values) for values in accuracies],
+                 [sum(point.loss for point in column) / len(column) for column in columns])
+
+
+def best(curves):
+    """Of each algorithm, in the order of settings.ALGORITHMS, the curve that scores highest."""
+    winners = []
+    for algorithm in settings.ALGORITHMS:
+        mine = [c for c in curves if c is not None and c.setting.algorithm == algorithm]
+        if mine:
+            winners.append(max(mine, key=lambda c: c.score()))
+    return winners
+
+
+def table(curves, last_step):
+    """Lines of text: accuracy at the steps, with the lowest and highest of several seeds."""
+    steps = [s for s in TABLE_STEPS if s <= last_step]
+    if last_step not in steps:
+        steps.append(last_step)
+    rows = [["algorithm", "setting", "seeds", *(f"step {s}" for s in steps)]]
+    for c in curves:
+        cells = []
+        for step in steps:
+            if step not in c.steps:
+                cells.append("-")
+                continue
+            mean, low, high = c.at(step)
+            cells.append(f"{mean:.4f}" + (f" ({low:.3f}-{high:.3f})" if c.seeds > 1 else ""))
+        rows.append([c.setting.algorithm, c.setting.label, str(c.seeds), *cells])
+    return aligned(rows)
+
+
+def aligned(rows):
+    """Rows of cells as lines, the columns below each other."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+            for row in rows]

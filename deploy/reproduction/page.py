@@ -1,0 +1,34 @@
+"""One self-contained page of everything that a folder of results has."""
+
+import base64
+import html
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 1280px; margin: 2em auto; padding: 0 1em }}
+h1 {{ font-size: 1.6em }} h2 {{ font-size: 1.25em; margin-top: 2em }}
+img {{ max-width: 100%; height: auto }}
+pre {{ overflow-x: auto; background: #f6f6f6; padding: .8em; font-size: 13px; line-height: 1.4 }}
+</style>
+<h1>{title}</h1>
+<p>{intro}</p>
+{sections}
+</html>
+"""
+
+
+def write(path, title, intro, sections):
+    """`sections`: (heading, SVG file or None, lines of text)."""
+    parts = []
+    for heading, picture, lines in sections:
+        parts.append(f"<h2>{html.escape(heading)}</h2>")
+        if picture is not None and picture.exists():
+            data = base64.b64encode(picture.read_bytes()).decode("ascii")
+            parts.append(f'<img alt="{html.escape(heading)}" src="data:image/svg+xml;base64,{data}">')
+        parts.append(f"<pre>{html.escape(chr(10).join(lines))}</pre>")
+    path.write_text(_PAGE.format(title=html.escape(title), intro=html.escape(intro),
+                                 sections="\n".join(parts)), encoding="utf-8")

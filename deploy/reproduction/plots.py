@@ -1,0 +1,39 @@
+"""Pictures, by gnuplot: the same script as SVG and as PNG."""
+
+import subprocess
+import tempfile
+
+import jobs
+
+FONT = "DejaVu Sans"
+RED = "#C00000"  # the best of a row; drawn thicker than the others besides
+
+# Okabe and Ito's colours without their red, which colour-blind readers can tell apart; lines have
+# dashes of their own besides.
+COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
+
+_COMMON = """
+set border 3 linewidth 0.7 linecolor rgb "#404040"
+set tics nomirror
+set grid ytics linecolor rgb "#d8d8d8" linewidth 0.6 dashtype 1
+"""
+
+
+def quoted(text):
+    """As a string of gnuplot's."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def draw(script, target, width, height):
+    """Runs a script; `target` without its ending becomes .svg and .png."""
+    for ending, terminal in (
+            ("svg", f"svg size {width},{height} font '{FONT},12' background rgb 'white' dashlength 0.7"),
+            ("png", f"pngcairo size {width},{height} font '{FONT},11' dashlength 0.7")):
+        text = f"set terminal {terminal}\nset output {quoted(f'{target}.{ending}')}\n{_COMMON}{script}"
+        with tempfile.NamedTemporaryFile("w", suffix=".gnuplot", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            result = subprocess.run(["gnuplot", file.name], check=False, capture_output=True,
+                                    text=True)
+        if result.returncode != 0:
+            raise jobs.Failure(f"gnuplot: {result.stderr.strip()}")

@@ -1,0 +1,112 @@
+"""Trainings that are done once: a folder each, an interrupted one goes on where it was.
+
+    <folder>/job.textproto    what is trained
+    <folder>/checkpoints/     from which it goes on, also to more steps than were asked for before
+    <folder>/report/          of pd-local: progress.csv and statistics.csv are what figures are made of
+    <folder>/failed.txt       why a training ended without weights: it diverged
+"""
+
+import csv
+import re
+import shutil
+import subprocess
+import typing
+
+import jobs
+import settings
+
+PD_LOCAL = jobs.ROOT / "build/release/deploy/local/pd-local"
+CHECKPOINTS = 20  # of a training, so that an interruption costs a twentieth of it at most
+_STEP = re.compile(r"^step (\d+)/\d+(?:.*test accuracy ([0-9.]+) %)?")
+
+
+class Point(typing.NamedTuple):
+    """The test set at a step's weights."""
+    step: int
+    loss: float
+    accuracy: float
+
+
+class Run(typing.NamedTuple):
+    """A setting, trained with a seed up to a step."""
+    folder: typing.Any  # pathlib.Path
+    setting: settings.Setting
+    seed: int
+    text: str  # of the job
+    steps: int
+    every: int
+
+    def failure(self):
+        """Why it cannot be done; None: it can, or is not done yet."""
+        path = self.folder / "failed.txt"
+        return path.read_text(encoding="utf-8").strip() if path.exists() else None
+
+    def points(self):
+        """What is there of the test curve up to this run's last step."""
+        path = self.folder / "report/progress.csv"
+        if not path.exists():
+            return []
+        with open(path, encoding="utf-8", newline="") as file:
+            return [Point(int(row["step"]), float(row["test_loss"]), float(row["test_accuracy"]))
+                    for row in csv.DictReader(file)
+                    if row["test_accuracy"] and int(row["step"]) <= self.steps
+                    and (int(row["step"]) % self.every == 0 or int(row["step"]) == self.steps)]
+
+    def done(self):
+        """Whether it has come to its end."""
+        points = self.points()
+        return self.failure() is not None or (bool(points) and points[-1].step >= self.steps)
+
+    def statistics(self):
+        """Rows of statistics.csv: what each step did to each tensor."""
+        with open(self.folder / "report/statistics.csv", encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+
+class Runs:
+    """The trainings of one data set, below one folder."""
+
+    def __init__(self, folder, data_set, data, maker, threads):
+        self._folder = folder
+        self._data_set = data_set
+        self._data = data
+        self._jobs = maker
+        self._threads = threads
+
+    def run(self, setting, seed, steps, every):
+        """Describes one; nothing is trained."""
+        text = self._jobs.text(self._data_set.job, setting, seed, steps, every)
+        words = f"{setting.algorithm} {setting.label} seed {seed} every {every}"
+        name = re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")
+        return Run(self._folder / name, setting, seed, text, steps, every)
+
+    def train(self, run, progress):
+        """Trains it if that is not done, and calls progress(step, test accuracy in % or None)."""
+        if run.done():
+            return
+        run.folder.mkdir(parents=True, exist_ok=True)
+        job = run.folder / "job.textproto"
+        job.write_text(self._jobs.with_checkpoints(
+            run.text, run.folder / "checkpoints", max(50, run.steps // CHECKPOINTS)),
+                       encoding="utf-8")
+        command = [str(PD_LOCAL), f"--job={job}", f"--data={self._data}",
+                   f"--report={run.folder / 'report'}", f"--threads={self._threads}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as process:
+            try:
+                for line in process.stdout:
+                    match = _STEP.match(line)
+                    if match:
+                        progress(int(match[1]), float(match[2]) if match[2] else None)
+                errors = process.stderr.read()
+                code = process.wait()
+            finally:
+                process.terminate()  # if we are interrupted; it has its checkpoints
+        if code == 0:
+            return
+        # The worker's own word for a loss that is not finite. Anything else is no result.
+        if "diverges" not in errors:
+            raise jobs.Failure(f"{' '.join(command)}\nended with exit code {code}:\n{errors.strip()}")
+        (run.folder / "failed.txt").write_text(errors.strip().splitlines()[-1] + "\n",
+                                               encoding="utf-8")
+        shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)

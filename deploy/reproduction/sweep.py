@@ -1,0 +1,94 @@
+"""Does trainings one after the other, and shows how far all of them are."""
+
+import shutil
+import sys
+import time
+
+_QUIET = 30  # seconds between lines where there is no terminal
+
+
+class Progress:
+    """One line rewritten in place on a terminal; elsewhere a line a training, and now and then."""
+
+    def __init__(self, total_steps, count, out=sys.stdout, now=time.monotonic):
+        self._total = max(1, total_steps)
+        self._count = count
+        self._out = out
+        self._now = now
+        self._terminal = out.isatty()
+        self._done = 0  # steps of the trainings that are over, and of the one in hand when it began
+        self._index = 0
+        self._name = ""
+        self._last = now()
+        self._pace = None  # seconds a step, of what was trained now
+        self._trained = 0
+        self._seconds = 0.0
+
+    def begin(self, name):
+        """The next training."""
+        self._index += 1
+        self._name = name
+        self._step_began = None
+        self._line(f"{self._head()}  begins", always=False)
+
+    def step(self, step, accuracy):
+        """Its progress. The first step that is told may be where it was interrupted before."""
+        now = self._now()
+        if self._step_began is not None and step > self._step_began[0]:
+            self._trained += step - self._step_began[0]
+            self._seconds += now - self._step_began[1]
+            self._pace = self._seconds / self._trained
+        self._step_began = (step, now)
+        done = self._done + step
+        text = f"{self._head()}  step {step}"
+        if accuracy is not None:
+            text += f"  test accuracy {accuracy:.2f} %"
+        self._line(f"{text}  | {100 * done / self._total:.0f} % of all{self._left(done)}", always=False)
+
+    def end(self, steps, outcome):
+        """The training in hand is over."""
+        self._done += steps
+        self._line(f"{self._head()}  {outcome}  | {100 * self._done / self._total:.0f} % of all"
+                   f"{self._left(self._done)}", always=True)
+
+    def _head(self):
+        return f"{self._index}/{self._count}  {self._name}"
+
+    def _left(self, done):
+        if self._pace is None:
+            return ""
+        seconds = (self._total - done) * self._pace
+        if seconds < 90:
+            return f", {seconds:.0f} s left"
+        if seconds < 5400:
+            return f", {seconds / 60:.0f} min left"
+        return f", {seconds / 3600:.1f} h left"
+
+    def _line(self, text, always):
+        now = self._now()
+        if self._terminal:
+            width = shutil.get_terminal_size().columns
+            self._out.write(f"\r{text[:width - 1]}\033[K" + ("\n" if always else ""))
+        elif always or now - self._last >= _QUIET:
+            self._out.write(text + "\n")
+        else:
+            return
+        self._last = now
+        self._out.flush()
+
+
+def outcome(run):
+    """What came of a training, in some words."""
+    if run.failure():
+        return "diverged"
+    last = run.points()[-1]
+    return f"test accuracy {100 * last.accuracy:.2f} % at step {last.step}"
+
+
+def train(runs, plan, progress):
+    """Trains what of the plan is not done yet."""
+    for run in plan:
+        progress.begin(f"{run.setting.algorithm}, {run.setting.label}, seed {run.seed}")
+        was_done = run.done()
+        runs.train(run, progress.step)
+        progress.end(run.steps, outcome(run) + (" (was done)" if was_done else ""))
