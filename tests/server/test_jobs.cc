@@ -10,18 +10,6 @@
 #include "common/partition.h"
 #include "common/random.h"
 
-// A status is counted up in our code and down in Debian's absl, which is not instrumented: thread
-// sanitizer then misses that the one who frees it comes after all others. (The same with absl's
-// mutexes: tests/tsan/annotated_mutex.cc.)
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-extern "C" const char* __tsan_default_suppressions();   // NOLINT: the sanitizer gives the name
-extern "C" const char* __tsan_default_suppressions() {  // NOLINT: as above
-  return "race:absl::debian3::Status::Unref\n";
-}
-#endif
-#endif
-
 namespace percentdelta {
 
 Job SmallJob() {
