@@ -19,10 +19,10 @@ def plan(runs, pair, seeds):
 def changes(run):
     """{step: {layer: ||delta||_1 / ||W||_1 of its weights}}"""
     found = {step: {} for step in STEPS}
-    for row in run.statistics():
-        layer, _, name = row["tensor"].rpartition("/")
-        if name == "weights" and int(row["step"]) in found:
-            found[int(row["step"])][layer] = float(row["relative_delta"])
+    for change in run.changes():
+        layer, _, name = change.tensor.rpartition("/")
+        if name == "weights" and change.step in found:
+            found[change.step][layer] = change.relative
     return found
 
 

@@ -27,6 +27,13 @@ class Point(typing.NamedTuple):
     accuracy: float
 
 
+class Change(typing.NamedTuple):
+    """||delta||_1 / ||W||_1 of a tensor at a step."""
+    step: int
+    tensor: str
+    relative: float
+
+
 class Run(typing.NamedTuple):
     """A setting, trained with a seed up to a step."""
     folder: typing.Any  # pathlib.Path
@@ -43,24 +50,32 @@ class Run(typing.NamedTuple):
 
     def points(self):
         """What is there of the test curve up to this run's last step."""
-        path = self.folder / "report/progress.csv"
-        if not path.exists():
-            return []
-        with open(path, encoding="utf-8", newline="") as file:
-            return [Point(int(row["step"]), float(row["test_loss"]), float(row["test_accuracy"]))
-                    for row in csv.DictReader(file)
-                    if row["test_accuracy"] and int(row["step"]) <= self.steps
-                    and (int(row["step"]) % self.every == 0 or int(row["step"]) == self.steps)]
+        every = self._read("progress.csv", lambda row: None if row["test_accuracy"] == "" else Point(
+            int(row["step"]), float(row["test_loss"]), float(row["test_accuracy"])))
+        return [point for point in every if point and point.step <= self.steps
+                and (point.step % self.every == 0 or point.step == self.steps)]
 
     def done(self):
         """Whether it has come to its end."""
         points = self.points()
         return self.failure() is not None or (bool(points) and points[-1].step >= self.steps)
 
-    def statistics(self):
-        """Rows of statistics.csv: what each step did to each tensor."""
-        with open(self.folder / "report/statistics.csv", encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+    def changes(self):
+        """What each step did to each tensor."""
+        return self._read("statistics.csv", lambda row: Change(
+            int(row["step"]), row["tensor"], float(row["relative_delta"])))
+
+    def _read(self, name, convert):
+        """The converted rows of a file of the report; none where there is no such file."""
+        path = self.folder / "report" / name
+        if not path.exists():
+            return []
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                return [convert(row) for row in csv.DictReader(file, strict=True)]
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
+            raise jobs.Failure(f"{path} is damaged ({type(error).__name__}: {error}); remove "
+                               f"{self.folder} to do this training again") from error
 
 
 class Runs:

@@ -22,6 +22,11 @@ class Setting(typing.NamedTuple):
     update: str  # of the job
 
 
+def name(setting):
+    """As it is told and asked for."""
+    return f"{setting.algorithm}, {setting.label}"
+
+
 def decay(slope):
     """Equation 10."""
     return f"schedule {{ linear_decay {{ slope: {slope:g} floor: {FLOOR:g} }} }}"
@@ -82,10 +87,10 @@ def _images(fetch):
 
 _RATINGS = (
     *(percent_delta(rate, 2e-3) for rate in (0.1, 0.2, 0.3, 0.4)),
-    *(adagrad(rate) for rate in (0.1, 0.2, 0.3)),
-    *(plain(ADAM, rate, "adam {}") for rate in (1e-2, 2e-2, 3e-2)),
-    *(lars(rate, 2e-3) for rate in (0.1, 0.2, 0.3)),
-    *(plain(SGD, rate, "sgd {}") for rate in (0.3, 0.5, 0.7)))
+    *(adagrad(rate) for rate in (0.1, 0.2, 0.3, 0.5)),
+    *(plain(ADAM, rate, "adam {}") for rate in (1e-2, 2e-2, 3e-2, 5e-2)),
+    *(lars(rate, 2e-3) for rate in (0.1, 0.2, 0.3, 0.4)),
+    *(plain(SGD, rate, "sgd {}") for rate in (0.3, 0.5, 0.7, 1)))
 
 _DOCUMENTS = (
     *(percent_delta(rate, 2e-3, epsilon=1e-3) for rate in (0.06, 0.1, 0.2, 0.4)),

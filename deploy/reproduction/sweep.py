@@ -4,6 +4,8 @@ import shutil
 import sys
 import time
 
+import settings
+
 _QUIET = 30  # seconds between lines where there is no terminal
 
 
@@ -88,7 +90,7 @@ def outcome(run):
 def train(runs, plan, progress):
     """Trains what of the plan is not done yet."""
     for run in plan:
-        progress.begin(f"{run.setting.algorithm}, {run.setting.label}, seed {run.seed}")
+        progress.begin(f"{settings.name(run.setting)}, seed {run.seed}")
         was_done = run.done()
         runs.train(run, progress.step)
         progress.end(run.steps, outcome(run) + (" (was done)" if was_done else ""))

@@ -195,6 +195,24 @@ class TrainingTest(unittest.TestCase):
                          lambda step, accuracy: None)
 
 
+    def test_a_damaged_report_is_named(self):
+        run = self.runs("damaged").run(settings.DATA_SETS["ratings"].quick[0], 1, 20, 10)
+        self.assertEqual((run.points(), run.changes()), ([], []))
+        report = run.folder / "report"
+        report.mkdir(parents=True)
+        for content in ("", "step,loss\n1,2\n", "step,test_loss,test_accuracy\n0,1,x\n",
+                        "step,test_loss,test_accuracy\n0\n", 'step,test_loss,test_accuracy\n"0'):
+            (report / "progress.csv").write_text(content, encoding="utf-8")
+            if not content:
+                self.assertFalse(run.done())
+                continue
+            with self.assertRaisesRegex(jobs.Failure, "progress.csv is damaged .*; remove .* to do"):
+                run.points()
+        (report / "progress.csv").write_bytes(b"step,test_loss,test_accuracy\n\xff\xfe,1,1\n")
+        with self.assertRaisesRegex(jobs.Failure, "progress.csv is damaged"):
+            run.done()
+
+
 class CommandLineTest(unittest.TestCase):
     """Senseless ones are refused before anything is done."""
 
