@@ -17,6 +17,9 @@ import settings
 
 PD_LOCAL = jobs.ROOT / "build/release/deploy/local/pd-local"
 CHECKPOINTS = 20  # of a training, so that an interruption costs a twentieth of it at most
+# What workers and servers say of a loss and of a gradient that is not finite. Any other failure is no
+# result.
+_DIVERGED = ("diverges", "expected finite values")
 _STEP = re.compile(r"^step (\d+)/\d+(?:.*test accuracy ([0-9.]+) %)?")
 
 
@@ -119,8 +122,7 @@ class Runs:
                 process.terminate()  # if we are interrupted; it has its checkpoints
         if code == 0:
             return
-        # The worker's own word for a loss that is not finite. Anything else is no result.
-        if "diverges" not in errors:
+        if not any(words in errors for words in _DIVERGED):
             raise jobs.Failure(f"{' '.join(command)}\nended with exit code {code}:\n{errors.strip()}")
         (run.folder / "failed.txt").write_text(errors.strip().splitlines()[-1] + "\n",
                                                encoding="utf-8")
