@@ -5,9 +5,9 @@
 // Between the pre- and the post- call the sanitizer looks away, which is right: what happens there
 // (other threads evaluating our condition under the lock) is ordered by the mutex itself.
 //
-// Two more things of absl's that the sanitizer cannot see are left out: a status is counted up in our
-// code and down in absl, so that the one who frees it seems not to come after all others; and the
-// graph in which absl looks for deadlocks is under a spin lock.
+// Two more things of absl's that the sanitizer cannot see are left out: a status is counted up in
+// our code and down in absl, so that the one who frees it seems not to come after all others; and
+// the graph in which absl looks for deadlocks is under a spin lock.
 
 #include <sanitizer/tsan_interface.h>
 
@@ -56,9 +56,8 @@ bool __wrap__ZN4absl7debian35Mutex16AwaitWithTimeoutERKNS0_9ConditionENS0_8Durat
   __tsan_mutex_pre_unlock(mutex, 0);
   __tsan_mutex_post_unlock(mutex, 0);
   __tsan_mutex_pre_lock(mutex, 0);
-  const bool met =
-      __real__ZN4absl7debian35Mutex16AwaitWithTimeoutERKNS0_9ConditionENS0_8DurationE(
-          mutex, condition, timeout);
+  const bool met = __real__ZN4absl7debian35Mutex16AwaitWithTimeoutERKNS0_9ConditionENS0_8DurationE(
+      mutex, condition, timeout);
   __tsan_mutex_post_lock(mutex, 0, 0);
   return met;
 }
