@@ -24,8 +24,8 @@ constexpr int kPullAttempts = 5;
 
 absl::Status Explain(const absl::Status& status, const std::string& address) {
   if (absl::IsUnavailable(status)) {
-    return absl::UnavailableError(absl::StrCat(
-        "no server answers at ", address, " (", status.message(), ")"));
+    return absl::UnavailableError(
+        absl::StrCat("no server answers at ", address, " (", status.message(), ")"));
   }
   if (absl::IsDeadlineExceeded(status)) {
     return absl::DeadlineExceededError(

@@ -42,8 +42,8 @@ class CoordinatorStub {
   // The answer is the next lease, or kWait.
   virtual absl::StatusOr<Lease> CompleteLease(const LeaseResult& result) = 0;
 
-  // Lets the deadline of a lease that gets on begin anew; returns it. kFailedPrecondition: the lease
-  // is void, its work done or its generation over.
+  // Lets the deadline of a lease that gets on begin anew; returns it. kFailedPrecondition: the
+  // lease is void, its work done or its generation over.
   virtual absl::StatusOr<absl::Duration> RenewLease(const Lease& lease,
                                                     const std::string& worker) = 0;
 

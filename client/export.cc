@@ -7,8 +7,7 @@
 
 namespace percentdelta {
 
-absl::Status ExportWeights(const std::string& path, const ClusterJob& job,
-                           const Weights& weights) {
+absl::Status ExportWeights(const std::string& path, const ClusterJob& job, const Weights& weights) {
   std::vector<SafetensorsEntry> entries;
   for (size_t i = 0; i < weights.values.size(); ++i) {
     const TensorSpec& tensor = job.job.model.tensors[i];

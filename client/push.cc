@@ -40,8 +40,7 @@ struct GradientPush::State {
 // somebody may still want to write.
 class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  Stream(std::shared_ptr<State> state, int shard, const GradientSlot& slot,
-         absl::Duration deadline)
+  Stream(std::shared_ptr<State> state, int shard, const GradientSlot& slot, absl::Duration deadline)
       : state_(std::move(state)), subject_{.step = slot.step, .slot = slot.slot, .shard = shard} {
     v1::PushRequest first;
     v1::PushHeader& header = *first.mutable_header();

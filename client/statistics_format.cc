@@ -74,8 +74,8 @@ std::string FormatTable(const std::vector<StepStatistics>& steps, bool headings)
     for (const TensorUpdate& update : step.updates) {
       absl::StrAppendFormat(&text, "%7d  %-*s %10.4g %% %10.4g %% %12.4g %11.4g %11.4g\n",
                             step.step, width, update.tensor, 100 * update.relative_delta,
-                            100 * update.sgd_relative_delta, update.multiplier,
-                            update.gradient_l1, update.weight_l1);
+                            100 * update.sgd_relative_delta, update.multiplier, update.gradient_l1,
+                            update.weight_l1);
     }
   }
   return text;
@@ -93,11 +93,11 @@ std::string FormatCsv(const std::vector<StepStatistics>& steps, bool headings) {
   std::string text = headings ? kCsvHeadings : "";
   for (const StepStatistics& step : steps) {
     for (const TensorUpdate& update : step.updates) {
-      absl::StrAppend(&text, step.step, ",", CsvField(update.tensor), ",",
-                      CsvField(update.layer), ",", update.entries);
+      absl::StrAppend(&text, step.step, ",", CsvField(update.tensor), ",", CsvField(update.layer),
+                      ",", update.entries);
       for (const double value :
-           {update.gradient_l1, update.gradient_l2, update.weight_l1, update.weight_l2,
-            update.rate, update.multiplier, update.relative_delta, update.sgd_relative_delta}) {
+           {update.gradient_l1, update.gradient_l2, update.weight_l1, update.weight_l2, update.rate,
+            update.multiplier, update.relative_delta, update.sgd_relative_delta}) {
         absl::StrAppend(&text, ",", ShortestDecimal(value));
       }
       text += '\n';

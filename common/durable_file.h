@@ -21,8 +21,8 @@ inline constexpr char kTemporaryMark[] = ".tmp-";
 // A file in the making. Not thread-safe. The destructor removes what was not committed.
 class DurableFile {
  public:
-  // Will be `path`, or what that leads to if it is a symbolic link. The fault points "write", "sync"
-  // and "rename" are passed before each of these.
+  // Will be `path`, or what that leads to if it is a symbolic link. The fault points "write",
+  // "sync" and "rename" are passed before each of these.
   explicit DurableFile(std::string path, FaultPoints faults = {});
   ~DurableFile();
   DurableFile(const DurableFile&) = delete;

@@ -17,7 +17,8 @@ absl::StatusOr<FaultPoints> FaultPoints::Parse(const std::string& text,
   if (text.empty()) return points;
   const std::vector<std::string> parts = absl::StrSplit(text, ':');
   int64_t count = 1;
-  if (parts.size() > 3 || (parts.size() > 1 && (!absl::SimpleAtoi(parts[1], &count) || count < 1)) ||
+  if (parts.size() > 3 ||
+      (parts.size() > 1 && (!absl::SimpleAtoi(parts[1], &count) || count < 1)) ||
       (parts.size() == 3 && parts[2] != "stop")) {
     return absl::InvalidArgumentError(
         absl::StrCat("expected POINT[:COUNT[:stop]] with a count of at least 1, got ", text));

@@ -41,7 +41,7 @@ struct TensorSpec {
 
 struct ModelSpec {
   std::string architecture;
-  std::vector<TensorSpec> tensors;  // in the order in which the forward pass needs them
+  std::vector<TensorSpec> tensors;      // in the order in which the forward pass needs them
   double dropout_keep_probability = 0;  // 0: no dropout
 
   // Index of the tensor, or -1.

@@ -158,8 +158,9 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
   job.data = {proto.data().training_examples(), proto.data().test_examples()};
   if (proto.has_checkpoint()) {
     const int32_t keep = proto.checkpoint().keep();
-    job.checkpoint = CheckpointSpec{proto.checkpoint().every_steps(),
-                                    proto.checkpoint().directory(), keep == 0 ? kDefaultKept : keep};
+    job.checkpoint =
+        CheckpointSpec{proto.checkpoint().every_steps(), proto.checkpoint().directory(),
+                       keep == 0 ? kDefaultKept : keep};
   }
   if (proto.has_gradient_clipping()) {
     job.gradient_clipping = GradientClippingSpec{proto.gradient_clipping().norm()};

@@ -37,8 +37,8 @@ struct LeaseResult {
   uint64_t generation = 0;
   uint64_t lease_id = 0;
   std::string worker;
-  std::string failure;         // not empty: the work could not be done, and why
-  bool not_at_fault = false;   // with `failure`: of the world's making, not the work's
+  std::string failure;        // not empty: the work could not be done, and why
+  bool not_at_fault = false;  // with `failure`: of the world's making, not the work's
   double loss_sum = 0;
   int64_t correct = 0;
   int64_t examples = 0;

@@ -17,10 +17,9 @@ absl::StatusOr<std::string> ResolveOutputPath(const std::string& path) {
   }
   const fs::file_status status = fs::status(target, error);
   if (!fs::exists(status) || fs::is_regular_file(status)) return target;
-  return absl::InvalidArgumentError(absl::StrCat("cannot write ", path,
-                                                 ": expected a regular file or nothing there, got ",
-                                                 fs::is_directory(status) ? "a directory"
-                                                                          : "a device or a pipe"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("cannot write ", path, ": expected a regular file or nothing there, got ",
+                   fs::is_directory(status) ? "a directory" : "a device or a pipe"));
 }
 
 }  // namespace percentdelta

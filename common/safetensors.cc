@@ -101,10 +101,9 @@ absl::StatusOr<std::string> MakeHeader(const std::vector<SafetensorsEntry>& entr
     if (entry.name == kMetadata) return absl::InvalidArgumentError(where + "the name is reserved");
     if (header.contains(entry.name)) return absl::InvalidArgumentError(where + "comes twice");
     if (EntriesOf(entry.shape, entry.values.size()) != entry.values.size()) {
-      return absl::InvalidArgumentError(absl::StrCat(where, "its shape [",
-                                                     absl::StrJoin(entry.shape, ", "),
-                                                     "] does not fit its ", entry.values.size(),
-                                                     " values"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, "its shape [", absl::StrJoin(entry.shape, ", "),
+                       "] does not fit its ", entry.values.size(), " values"));
     }
     const uint64_t end = offset + entry.values.size() * sizeof(float);
     header[entry.name] = {
@@ -251,8 +250,8 @@ absl::StatusOr<std::vector<Place>> ParseEntries(const Json& header, uint64_t dat
     expected = place.end;
   }
   if (expected != data_bytes) {
-    return absl::DataLossError(absl::StrCat("expected ", expected,
-                                            " bytes of data by its header, got ", data_bytes));
+    return absl::DataLossError(
+        absl::StrCat("expected ", expected, " bytes of data by its header, got ", data_bytes));
   }
   return places;
 }
@@ -317,8 +316,7 @@ absl::Status WriteSafetensors(DurableFile& file, const std::vector<SafetensorsEn
   return status;
 }
 
-absl::Status WriteSafetensors(const std::string& path,
-                              const std::vector<SafetensorsEntry>& entries,
+absl::Status WriteSafetensors(const std::string& path, const std::vector<SafetensorsEntry>& entries,
                               const std::map<std::string, std::string>& metadata) {
   DurableFile file(path);
   absl::Status status = WriteSafetensors(file, entries, metadata);
@@ -348,9 +346,9 @@ absl::StatusOr<SafetensorsContent> ReadSafetensors(const std::string& path) {
     std::vector<float>& values = place.tensor.values;
     const uint64_t bytes = place.end - place.begin;
     if (!Resize(values, bytes / sizeof(float))) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "cannot read ", path, ": no memory for the ", bytes, " bytes of tensor ",
-          Quoted(place.tensor.name)));
+      return absl::ResourceExhaustedError(absl::StrCat("cannot read ", path, ": no memory for the ",
+                                                       bytes, " bytes of tensor ",
+                                                       Quoted(place.tensor.name)));
     }
     absl::Status status = file.Read(path, reinterpret_cast<char*>(values.data()), bytes);
     if (!status.ok()) return status;

@@ -29,8 +29,7 @@ struct SafetensorsEntry {
 // replaced. The tensors' values stand in the file in the order of `entries`.
 //   kInvalidArgument  a name twice or reserved, or a shape that does not fit its values
 //   others            the system's reason, with the path; nothing is left behind
-absl::Status WriteSafetensors(const std::string& path,
-                              const std::vector<SafetensorsEntry>& entries,
+absl::Status WriteSafetensors(const std::string& path, const std::vector<SafetensorsEntry>& entries,
                               const std::map<std::string, std::string>& metadata);
 
 // The same, up to the commit, which is the caller's: it may want to know the size and the SHA-256.

@@ -34,8 +34,7 @@ class DeltaCollector {
  public:
   // For the tensors whose home is `shard`, from `first_step` on. Model and partition must outlive
   // the collector.
-  DeltaCollector(const ModelSpec& model, const Partition& partition, int shard,
-                 int64_t first_step);
+  DeltaCollector(const ModelSpec& model, const Partition& partition, int shard, int64_t first_step);
 
   // Takes the home's own slice, and with it who wants to know of the step. Once a step.
   void Open(const DeltaSums& sums, DeltaCallback done);

@@ -129,8 +129,8 @@ std::optional<Lease> LeaseTable::GiveAgain(absl::Duration now) {
 
 absl::Status LeaseTable::CheckKnown(uint64_t lease_id) const {
   if (lease_id != 0 && lease_id < next_id_) return absl::OkStatus();
-  return absl::NotFoundError(absl::StrCat("lease ", lease_id, ": expected one of 1..",
-                                          next_id_ - 1, ", got one that was never given"));
+  return absl::NotFoundError(absl::StrCat("lease ", lease_id, ": expected one of 1..", next_id_ - 1,
+                                          ", got one that was never given"));
 }
 
 absl::StatusOr<absl::Duration> LeaseTable::Renew(uint64_t lease_id, absl::Duration now) {
@@ -139,7 +139,8 @@ absl::StatusOr<absl::Duration> LeaseTable::Renew(uint64_t lease_id, absl::Durati
   Work* work = found == given_.end() ? nullptr : FindWork(found->second.lease);
   if (work == nullptr || work->done) {
     return absl::FailedPreconditionError(
-        absl::StrCat("lease ", lease_id, ": expected one whose work is to be done, got one whose"
+        absl::StrCat("lease ", lease_id,
+                     ": expected one whose work is to be done, got one whose"
                      " work is done"));
   }
   Given& given = found->second;
@@ -187,8 +188,7 @@ absl::StatusOr<LeaseTable::Completion> LeaseTable::Complete(const LeaseResult& r
   return Finish(given, *work, result, now);
 }
 
-LeaseTable::Completion LeaseTable::Fail(const Given& given, Work& work,
-                                        const LeaseResult& result) {
+LeaseTable::Completion LeaseTable::Fail(const Given& given, Work& work, const LeaseResult& result) {
   if (!given.expired) --work.holders;  // somebody else may hold the work too: it stays theirs
   if (!result.not_at_fault && ++work.failures > kFailuresAllowed) {
     failure_ = absl::StrCat(given.lease.kind == Lease::Kind::kTrain
@@ -200,8 +200,8 @@ LeaseTable::Completion LeaseTable::Fail(const Given& given, Work& work,
   return Outcome(Completion::Kind::kFailed);
 }
 
-LeaseTable::Completion LeaseTable::Finish(const Given& given, Work& work,
-                                          const LeaseResult& result, absl::Duration now) {
+LeaseTable::Completion LeaseTable::Finish(const Given& given, Work& work, const LeaseResult& result,
+                                          absl::Duration now) {
   Completion completion;
   work.done = true;
   work.result = result;

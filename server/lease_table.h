@@ -3,8 +3,8 @@
 //
 // Order of work: evaluations first, oldest first, so that the accuracy curve is fresh; then the
 // free slots of the present step. A step that would make the shards forget weights that are still
-// to be evaluated is not begun before they are. When nothing is free, the slowest work gets a second
-// holder: whoever is first counts.
+// to be evaluated is not begun before they are. When nothing is free, the slowest work gets a
+// second holder: whoever is first counts.
 
 #ifndef PERCENTDELTA_SERVER_LEASE_TABLE_H_
 #define PERCENTDELTA_SERVER_LEASE_TABLE_H_
@@ -132,8 +132,7 @@ class LeaseTable {
   bool MayTrain() const;
   void BeginStep();
   Completion Fail(const Given& given, Work& work, const LeaseResult& result);
-  Completion Finish(const Given& given, Work& work, const LeaseResult& result,
-                    absl::Duration now);
+  Completion Finish(const Given& given, Work& work, const LeaseResult& result, absl::Duration now);
   std::optional<ProgressPoint> Summarize(int64_t step, const std::vector<Work>& works) const;
 
   const Job& job_;

@@ -37,9 +37,10 @@ ABSL_FLAG(std::string, restore, "",
           "newest in the job's own checkpoint.directory, if there is one");
 ABSL_FLAG(bool, no_restore, false,
           "shard 0: begin at step 0; checkpoints that are there are set aside");
-ABSL_FLAG(std::string, fail_at, "",
-          "for tests: POINT[:COUNT[:stop]] kills this process at the COUNT-th passing of a point, or "
-          "stops it");
+ABSL_FLAG(
+    std::string, fail_at, "",
+    "for tests: POINT[:COUNT[:stop]] kills this process at the COUNT-th passing of a point, or "
+    "stops it");
 ABSL_FLAG(std::string, trace, "",
           "file for a timeline in the Chrome trace format (ui.perfetto.dev); empty: none");
 ABSL_FLAG(absl::Duration, drain, absl::Seconds(5),

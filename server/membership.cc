@@ -24,10 +24,10 @@ absl::StatusOr<bool> Membership::Beat(const ShardBeat& beat, absl::Duration now)
                                                       ", got ", beat.shard));
   }
   if (beat.job_hash != job_hash_) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "shard ", beat.shard, " at ", beat.address, ": expected the coordinator's job ",
-        job_hash_.substr(0, 12), ", got job ", beat.job_hash.substr(0, 12),
-        "; give all servers the same --job"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("shard ", beat.shard, " at ", beat.address,
+                     ": expected the coordinator's job ", job_hash_.substr(0, 12), ", got job ",
+                     beat.job_hash.substr(0, 12), "; give all servers the same --job"));
   }
   if (beat.incarnation == 0) {
     return absl::FailedPreconditionError(absl::StrCat("shard ", beat.shard, " at ", beat.address,
@@ -36,10 +36,11 @@ absl::StatusOr<bool> Membership::Beat(const ShardBeat& beat, absl::Duration now)
   }
   Member& member = members_[beat.shard];
   if (member.replaced.contains(beat.incarnation)) {
-    return absl::AlreadyExistsError(absl::StrCat("shard ", beat.shard,
-                                                 ": expected to be the only one, got a newer process"
-                                                 " at ",
-                                                 member.address, " in its place"));
+    return absl::AlreadyExistsError(
+        absl::StrCat("shard ", beat.shard,
+                     ": expected to be the only one, got a newer process"
+                     " at ",
+                     member.address, " in its place"));
   }
   member.last_beat = now;
   member.generation = beat.generation;

@@ -22,9 +22,9 @@ struct ShardBeat {
   int32_t shard = 0;
   int32_t shard_count = 0;
   std::string job_hash;
-  std::string address;       // where the others reach it
-  uint64_t incarnation = 0;  // drawn anew by every process, not 0
-  uint64_t generation = 0;   // what it has open; 0: nothing
+  std::string address;                     // where the others reach it
+  uint64_t incarnation = 0;                // drawn anew by every process, not 0
+  uint64_t generation = 0;                 // what it has open; 0: nothing
   std::vector<CheckpointPart> parts = {};  // of checkpoints, that it has written
   std::string trouble = {};                // why it cannot enter the generation; empty: it can
 };

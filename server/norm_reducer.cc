@@ -47,8 +47,8 @@ absl::Status NormReducer::Check(const BlockSums& sums) const {
                      sums.blocks.size(), " blocks from block ", sums.first_block));
   }
   if (!std::all_of(sums.blocks.begin(), sums.blocks.end(), AreSums)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "tensor ", name, ": expected sums that are not negative, got another"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor ", name, ": expected sums that are not negative, got another"));
   }
   return absl::OkStatus();
 }

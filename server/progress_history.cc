@@ -39,9 +39,8 @@ void ProgressHistory::Fill(int64_t from_step, absl::Duration now, Progress& prog
         return entry.second >= now - kWindow;
       }));
   // The first lease in the window tells when the others began, so it is not counted itself.
-  const auto begin = std::find_if(examples_.begin(), examples_.end(), [&](const auto& entry) {
-    return entry.first >= now - kWindow;
-  });
+  const auto begin = std::find_if(examples_.begin(), examples_.end(),
+                                  [&](const auto& entry) { return entry.first >= now - kWindow; });
   if (begin == examples_.end() || std::next(begin) == examples_.end()) return;
   int64_t examples = 0;
   for (auto entry = std::next(begin); entry != examples_.end(); ++entry) examples += entry->second;

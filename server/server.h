@@ -19,11 +19,11 @@
 
 namespace percentdelta {
 
-// Where a server may be made to die: before it tells of norms, between the phases, before a checkpoint's
-// slices are synced, ... (common/fault_point.h).
-inline constexpr const char* kFaultPoints[] = {"phase",   "reduce_norms", "write",    "slice_file",
-                                               "sync",    "rename",       "history",  "manifest",
-                                               "complete", "generation",  "restore"};
+// Where a server may be made to die: before it tells of norms, between the phases, before a
+// checkpoint's slices are synced, ... (common/fault_point.h).
+inline constexpr const char* kFaultPoints[] = {"phase",    "reduce_norms", "write",   "slice_file",
+                                               "sync",     "rename",       "history", "manifest",
+                                               "complete", "generation",   "restore"};
 
 // Movable, thread-safe. The destructor shuts down without grace.
 class Server {

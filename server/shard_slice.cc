@@ -108,9 +108,9 @@ absl::Status ShardSlice::Await(int64_t step, const std::shared_ptr<PullSink>& si
     } else if (evaluated_.values != nullptr && evaluated_.step == step) {
       found = evaluated_;
     } else {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "tensor ", job_.model.tensors[slice_.tensor].name, ": the weights of step ", step,
-          " are gone; expected step ", present_.step, " or later, got ", step));
+      return absl::FailedPreconditionError(
+          absl::StrCat("tensor ", job_.model.tensors[slice_.tensor].name, ": the weights of step ",
+                       step, " are gone; expected step ", present_.step, " or later, got ", step));
     }
   }
   sink->Deliver(std::move(found));

@@ -61,8 +61,7 @@ class ShardSlice {
 
   // kFailedPrecondition: the slice has not reached `step`. `slot` must be of the job. `keep`: the
   // weights that this step leads to are to become a checkpoint's.
-  absl::StatusOr<StageResult> Stage(int64_t step, int32_t slot, Buffer gradient,
-                                    bool keep = false);
+  absl::StatusOr<StageResult> Stage(int64_t step, int32_t slot, Buffer gradient, bool keep = false);
 
   // Whether the gradient is staged or applied.
   bool Has(int64_t step, int32_t slot) const;
@@ -108,8 +107,8 @@ class ShardSlice {
 
   mutable absl::Mutex mutex_;
   Snapshot present_ ABSL_GUARDED_BY(mutex_);
-  Snapshot before_ ABSL_GUARDED_BY(mutex_);     // values may be null
-  Snapshot evaluated_ ABSL_GUARDED_BY(mutex_);  // values may be null
+  Snapshot before_ ABSL_GUARDED_BY(mutex_);             // values may be null
+  Snapshot evaluated_ ABSL_GUARDED_BY(mutex_);          // values may be null
   std::vector<Buffer> staged_ ABSL_GUARDED_BY(mutex_);  // by slot; null: not there yet
   std::vector<bool> seen_ ABSL_GUARDED_BY(mutex_);      // by slot; stays set during the update
   int32_t staged_count_ ABSL_GUARDED_BY(mutex_) = 0;

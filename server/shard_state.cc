@@ -13,8 +13,8 @@
 //     sends its slice's block sums to the tensor's home (NormReducer, over ReduceNorms), which adds
 //     those of all slices in that same order: the bits do not depend on the split.
 //  6. Apply() changes the weights into a fresh buffer, block by block on all threads (phase 2). If
-//     the step it leads to is to become a checkpoint, Keep() holds on to that buffer and to a copy of
-//     the optimizer's state; when all slices have done so, they go to the writer.
+//     the step it leads to is to become a checkpoint, Keep() holds on to that buffer and to a copy
+//     of the optimizer's state; when all slices have done so, they go to the writer.
 //  7. Publish() makes that buffer the slice's weights at step + 1; pulls that wait for it are
 //     handed it by reference, and the slice takes the gradients of the next step.
 //  8. The tensor's home reports what the step did to it. Under a rule whose delta is no multiple of
@@ -111,9 +111,8 @@ ShardState::ShardState(Options options)
     }
   }
   if (!optimizer_->scales_gradient()) {
-    collector_ =
-        std::make_unique<DeltaCollector>(options_.job.model, partition_, options_.shard,
-                                         options_.begin.step);
+    collector_ = std::make_unique<DeltaCollector>(options_.job.model, partition_, options_.shard,
+                                                  options_.begin.step);
   }
 }
 
@@ -240,10 +239,9 @@ void ShardState::Keep(const Update& update, const Buffer& next) {
     whole = std::move(kept);
     kept_.erase(step);
   }
-  std::sort(whole.slices.begin(), whole.slices.end(),
-            [](const SliceContent& a, const SliceContent& b) {
-              return a.slice.tensor < b.slice.tensor;
-            });
+  std::sort(
+      whole.slices.begin(), whole.slices.end(),
+      [](const SliceContent& a, const SliceContent& b) { return a.slice.tensor < b.slice.tensor; });
   whole.generation = generation();
   whole.step = step;
   options_.keep(std::move(whole));

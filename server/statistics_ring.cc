@@ -22,7 +22,8 @@ void StatisticsRing::Begin(uint64_t generation, int64_t step,
   ended_.reset();
   for (const StepStatistics& each : known) {
     // Of this job, in its order, as a checkpoint has them: others are not taken.
-    if (each.step < 0 || each.step >= step || each.updates.size() != model_.tensors.size()) continue;
+    if (each.step < 0 || each.step >= step || each.updates.size() != model_.tensors.size())
+      continue;
     rows_[each.step] = {each.updates, each.updates.size()};
     newest_ = std::max(newest_, each.step);
     first_ = std::min(first_, each.step);

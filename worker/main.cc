@@ -29,9 +29,10 @@ ABSL_FLAG(std::string, isa, "",
           "a cluster must compute with the same");
 ABSL_FLAG(std::string, trace, "",
           "file for a timeline in the Chrome trace format (ui.perfetto.dev); empty: none");
-ABSL_FLAG(std::string, fail_at, "",
-          "for tests: POINT[:COUNT[:stop]] kills this process at the COUNT-th passing of pull or push, "
-          "or stops it");
+ABSL_FLAG(
+    std::string, fail_at, "",
+    "for tests: POINT[:COUNT[:stop]] kills this process at the COUNT-th passing of pull or push, "
+    "or stops it");
 ABSL_FLAG(absl::Duration, give_up_after, absl::Minutes(10),
           "how long the cluster may be out of reach");
 

@@ -44,8 +44,8 @@ class LocalCluster {
     absl::Duration lease_deadline = absl::ZeroDuration();  // zero: from the observed pace
     absl::Duration heartbeat_interval = absl::Milliseconds(100);
     int64_t history_steps = 100000;
-    std::string restore;      // see Server::Options
-    bool no_restore = false;  // see Server::Options
+    std::string restore;           // see Server::Options
+    bool no_restore = false;       // see Server::Options
     const Clock* clock = nullptr;  // of the servers; null: the steady clock
     Logger log;                    // of servers and workers; null: silent
     std::shared_ptr<Trace> trace;  // of servers and workers; null: none

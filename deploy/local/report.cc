@@ -50,14 +50,10 @@ Json Curve(const std::vector<ProgressPoint>& points) {
 }
 
 Json UpdateJson(const TensorUpdate& update) {
-  return {{"tensor", update.tensor},
-          {"layer", update.layer},
-          {"entries", update.entries},
-          {"relative", update.relative_delta},
-          {"sgd", update.sgd_relative_delta},
-          {"multiplier", update.multiplier},
-          {"gradient", update.gradient_l1},
-          {"weight", update.weight_l1}};
+  return {{"tensor", update.tensor},          {"layer", update.layer},
+          {"entries", update.entries},        {"relative", update.relative_delta},
+          {"sgd", update.sgd_relative_delta}, {"multiplier", update.multiplier},
+          {"gradient", update.gradient_l1},   {"weight", update.weight_l1}};
 }
 
 bool IsMatrix(const Job& job, const std::string& tensor) {
@@ -180,9 +176,8 @@ std::string ProgressCsv(const Progress& progress) {
 
 std::string ReportHtml(const ReportData& data) {
   // Inside a script element nothing may look like its end.
-  const std::string json =
-      absl::StrReplaceAll(PageData(data).dump(-1, ' ', false, Json::error_handler_t::replace),
-                          {{"<", "\\u003c"}});
+  const std::string json = absl::StrReplaceAll(
+      PageData(data).dump(-1, ' ', false, Json::error_handler_t::replace), {{"<", "\\u003c"}});
   return absl::StrReplaceAll(ReportTemplate(), {{"/*DATA*/null", json}});
 }
 

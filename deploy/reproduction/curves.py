@@ -52,6 +52,17 @@ def curve(setting, runs):
                  [sum(point.loss for point in column) / len(column) for column in columns])
 
 
+def of_runs(runs):
+    """Curves of trainings with a seed each, without what diverged."""
+    found = (curve(run.setting, [run]) for run in runs)
+    return [c for c in found if c is not None]
+
+
+def top(curves, count):
+    """Those that score highest."""
+    return sorted(curves, key=lambda c: -c.score())[:count]
+
+
 def best(curves):
     """Of each algorithm, in the order of settings.ALGORITHMS, the curve that scores highest."""
     winners = []

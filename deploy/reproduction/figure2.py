@@ -9,7 +9,7 @@ import settings
 COLUMNS = ("algorithm", "setting", "best", "seeds", "step", "accuracy", "lowest", "highest",
            "smoothed", "loss")
 EARLY = 200  # steps of the left column
-_WIDTH, _ROW_HEIGHT = 1260, 250
+_WIDTH, _ROW_HEIGHT, _ABOVE, _BELOW, _BETWEEN = 1260, 250, 94, 70, 70  # pixels
 
 
 def write_csv(path, every_curve, winners):
@@ -65,10 +65,12 @@ def draw(target, title, every_curve, winners, early_floor):
          *((plots.RED, 1, 2.2) if c is champion else
            (plots.COLOURS[algorithms.index(c.setting.algorithm)], i + 2, 1.7)))
         for i, c in enumerate(order)]))
+    height = 60 + _ROW_HEIGHT * len(rows)
     script = [_block(i, c) for i, c in enumerate(every_curve)]
     script.append(f"set multiplot layout {len(rows)},3 columnsfirst downwards "
-                  f"title {plots.quoted(title)} font ',14' margins 0.075,0.985,0.045,0.94 "
-                  "spacing 0.055,0.045\nset format y '%.2f'")
+                  f"title {plots.quoted(title)} font ',14' "
+                  f"margins 0.075,0.98,{_BELOW / height:.4f},{1 - _ABOVE / height:.4f} "
+                  f"spacing 0.055,{_BETWEEN / height:.4f}\nset format y '%.2f'")
     for column, (heading, first, values, floor) in enumerate((
             (f"first {EARLY} steps", True, 2, early_floor), ("raw", False, 2, late_floor),
             ("smoothed", False, 3, late_floor))):
@@ -79,7 +81,7 @@ def draw(target, title, every_curve, winners, early_floor):
                        "set xlabel 'step' offset 0,0.6" if i == len(rows) - 1 else "unset xlabel",
                        _panel(lines, values, first, last, floor, top, legend=column == 0)]
     script.append("unset multiplot")
-    plots.draw("\n".join(script), target, _WIDTH, 60 + _ROW_HEIGHT * len(rows))
+    plots.draw("\n".join(script), target, _WIDTH, height)
 
 
 def plan(runs, budget, data_set_settings):
@@ -87,11 +89,10 @@ def plan(runs, budget, data_set_settings):
     return [runs.run(setting, 1, budget.steps, budget.every) for setting in data_set_settings]
 
 
-def more_seeds(runs, budget, first):
-    """The second part: other seeds of what did best with the first."""
+def more_seeds(runs, budget, chosen):
+    """The second part: other seeds of the settings of these curves."""
     return [runs.run(c.setting, seed, budget.steps, budget.every)
-            for c in curves.best([curves.curve(run.setting, [run]) for run in first])
-            for seed in range(2, budget.seeds + 1)]
+            for c in chosen for seed in range(2, budget.seeds + 1)]
 
 
 def gather(every_run):

@@ -110,7 +110,7 @@ DATA_SETS = {
 # proportion.
 FIGURE1 = (percent_delta(0.06, 5e-4), plain(SGD, 0.03, "sgd {}"))
 
-# Around the default job, one thing at a time. The slope hardly shows in 200 steps: it is chosen by
+# Around the default job, one thing at a time; those that do best get more seeds. The slope hardly shows in 200 steps: it is chosen by
 # longer trainings.
 _UNDAMPED = "momentum { coefficient: 0.9 }"
 SWEEP = (
@@ -129,11 +129,14 @@ SWEEP = (
     *(percent_delta(0.06, slope) for slope in (0, 2e-3, 5e-3)))
 
 
+SWEEP_TOP = 6
+
+
 class Budget(typing.NamedTuple):
     """How much of it."""
     steps: int
     every: int  # steps between evaluations
-    seeds: int  # of the best setting of each algorithm; the others have one
+    seeds: int  # of what does best, for each algorithm; the others have one
 
 
 BUDGETS = {"quick": Budget(200, 10, 3), "full": Budget(5000, 5, 1)}

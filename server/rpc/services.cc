@@ -33,9 +33,9 @@ absl::Status QueryStatistics(const StatisticsRing& ring,
                              v1::GetUpdateStatisticsResponse& response) {
   if (absl::Status status = ring.CheckLayer(request.layer()); !status.ok()) return status;
   if (request.last() < 0 || request.first_step() < 0 || request.last_step() < 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "statistics: expected numbers of at least 0, got last ", request.last(), ", steps ",
-        request.first_step(), "..", request.last_step()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("statistics: expected numbers of at least 0, got last ", request.last(),
+                     ", steps ", request.first_step(), "..", request.last_step()));
   }
   int64_t first = request.first_step();
   int64_t last = request.last_step();

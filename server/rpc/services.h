@@ -15,8 +15,8 @@
 namespace percentdelta {
 
 // Pull and Push see the bytes of their messages (common/chunk_codec.h), ReduceNorms the message.
-using RawParameterServer = v1::ParameterServer::WithRawCallbackMethod_Pull<
-    v1::ParameterServer::WithRawCallbackMethod_Push<
+using RawParameterServer =
+    v1::ParameterServer::WithRawCallbackMethod_Pull<v1::ParameterServer::WithRawCallbackMethod_Push<
         v1::ParameterServer::WithCallbackMethod_ReduceNorms<v1::ParameterServer::Service>>>;
 
 // Thread-safe. `shard` must outlive the service.

@@ -1,5 +1,5 @@
-// AdaGrad: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic
-// optimization", 2011; Equations 3 and 4 of the paper.
+// AdaGrad: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and
+// stochastic optimization", 2011; Equations 3 and 4 of the paper.
 
 #ifndef PERCENTDELTA_SERVER_UPDATE_ADA_GRAD_H_
 #define PERCENTDELTA_SERVER_UPDATE_ADA_GRAD_H_

@@ -1,5 +1,5 @@
-// LARS: You, Gitman and Ginsburg, "Large batch training of convolutional networks", 2017; Equation 5
-// of the paper.
+// LARS: You, Gitman and Ginsburg, "Large batch training of convolutional networks", 2017; Equation
+// 5 of the paper.
 
 #ifndef PERCENTDELTA_SERVER_UPDATE_LARS_H_
 #define PERCENTDELTA_SERVER_UPDATE_LARS_H_

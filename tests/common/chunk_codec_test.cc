@@ -1,8 +1,8 @@
 #include "common/chunk_codec.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 #include <grpcpp/support/slice.h>
+#include <gtest/gtest.h>
 
 #include <memory>
 #include <string>

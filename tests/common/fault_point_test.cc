@@ -17,7 +17,8 @@ TEST(FaultPointTest, NoneDoesNothing) {
 }
 
 TEST(FaultPointTest, RefusesWhatItDoesNotKnow) {
-  for (const std::string text : {"reanme", "rename:0", "rename:x", "rename:1:go", "rename:1:stop:2"}) {
+  for (const std::string text :
+       {"reanme", "rename:0", "rename:x", "rename:1:go", "rename:1:stop:2"}) {
     const auto faults = FaultPoints::Parse(text, {"sync", "rename"});
     EXPECT_TRUE(absl::IsInvalidArgument(faults.status())) << text;
     EXPECT_THAT(std::string(faults.status().message()), HasSubstr("got " + text)) << text;

@@ -35,9 +35,9 @@ TEST(FloatBytesTest, PiecesMayBeCutAnywhere) {
   for (size_t first = 0; first <= bytes.size(); ++first) {
     for (size_t second = first; second <= bytes.size(); ++second) {
       std::vector<float> got(values.size());
-      CopyFromBytes({bytes.substr(0, first), bytes.substr(first, second - first),
-                     bytes.substr(second)},
-                    absl::MakeSpan(got));
+      CopyFromBytes(
+          {bytes.substr(0, first), bytes.substr(first, second - first), bytes.substr(second)},
+          absl::MakeSpan(got));
       EXPECT_EQ(got, values);
     }
   }

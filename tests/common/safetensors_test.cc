@@ -361,8 +361,8 @@ TEST_F(SafetensorsTest, HostileHeadersAreRefusedSoon) {
 // What the file says of itself may be consistent, and still not fit into memory.
 TEST_F(SafetensorsTest, AHugeSparseFileIsNoReasonToDie) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer's allocator ends the process, and needs its space";
-  const std::string path = Write(
-      R"({"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}})", 0);
+  const std::string path =
+      Write(R"({"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}})", 0);
   std::error_code error;
   std::filesystem::resize_file(path, std::filesystem::file_size(path) + 4398046511104, error);
   if (error) GTEST_SKIP() << "no sparse files of 4 TiB here: " << error.message();
@@ -379,8 +379,7 @@ TEST_F(SafetensorsTest, AHugeSparseFileIsNoReasonToDie) {
 TEST_F(SafetensorsTest, ReadErrorsNameThePathAndTheReason) {
   const absl::Status missing = ReadSafetensors(Path()).status();
   EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(missing.message(),
-            absl::StrCat("cannot open ", Path(), ": No such file or directory"));
+  EXPECT_EQ(missing.message(), absl::StrCat("cannot open ", Path(), ": No such file or directory"));
   EXPECT_THAT(std::string(ReadSafetensors(directory_).status().message()),
               AllOf(HasSubstr(directory_), HasSubstr("no regular file")));
   ASSERT_EQ(mkfifo(Path().c_str(), 0600), 0);

@@ -82,6 +82,10 @@ class CurvesTest(unittest.TestCase):
     def test_the_best_of_each_algorithm(self):
         self.assertEqual(curves.best([self.slow, None, self.adam, self.fast]), [self.adam, self.fast])
 
+    def test_the_best_of_all(self):
+        self.assertEqual(curves.top([self.adam, self.slow, self.fast], 2), [self.fast, self.slow])
+        self.assertEqual(curves.top([self.adam], 2), [self.adam])
+
     def test_smoothing_keeps_ends_and_lines(self):
         values = [i / 100 for i in range(60)]
         smoothed = made_up(self.slow.setting, values).smoothed()

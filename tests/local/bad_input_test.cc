@@ -96,11 +96,11 @@ class BadInputTest : public testing::Test {
   const std::string before_;
 };
 
-#define EXPECT_REFUSED(call, code, ...)                                        \
-  do {                                                                         \
-    const grpc::Status refused = (call);                                       \
-    EXPECT_EQ(refused.error_code(), grpc::StatusCode::code);                   \
-    EXPECT_THAT(refused.error_message(), AllOf(__VA_ARGS__));                  \
+#define EXPECT_REFUSED(call, code, ...)                       \
+  do {                                                        \
+    const grpc::Status refused = (call);                      \
+    EXPECT_EQ(refused.error_code(), grpc::StatusCode::code);  \
+    EXPECT_THAT(refused.error_message(), AllOf(__VA_ARGS__)); \
   } while (false)
 
 TEST_F(BadInputTest, UnknownTensor) {
@@ -133,13 +133,15 @@ TEST_F(BadInputTest, MoreThanTheSlice) {
 
 TEST_F(BadInputTest, OverlappingRange) {
   EXPECT_REFUSED(Push({Header(), Chunk("a/weights", 0, {1, 2, 3}), Chunk("a/weights", 2, {1})}),
-                 INVALID_ARGUMENT, HasSubstr("a/weights"), HasSubstr("expected the values from entry 3"),
+                 INVALID_ARGUMENT, HasSubstr("a/weights"),
+                 HasSubstr("expected the values from entry 3"),
                  HasSubstr("got entry 2, which overlaps"));
 }
 
 TEST_F(BadInputTest, Gap) {
   EXPECT_REFUSED(Push({Header(), Chunk("a/weights", 0, {1, 2, 3}), Chunk("a/weights", 4, {1})}),
-                 INVALID_ARGUMENT, HasSubstr("a/weights"), HasSubstr("expected the values from entry 3"),
+                 INVALID_ARGUMENT, HasSubstr("a/weights"),
+                 HasSubstr("expected the values from entry 3"),
                  HasSubstr("got entry 4, which leaves a gap"));
 }
 
@@ -230,8 +232,8 @@ TEST_F(BadInputTest, GarbageBytes) {
                                          grpc::internal::RpcMethod::CLIENT_STREAMING);
   grpc::ByteBuffer answer;
   std::unique_ptr<grpc::ClientWriter<grpc::ByteBuffer>> writer(
-      grpc::internal::ClientWriterFactory<grpc::ByteBuffer>::Create(channel.get(), method,
-                                                                    &context, &answer));
+      grpc::internal::ClientWriterFactory<grpc::ByteBuffer>::Create(channel.get(), method, &context,
+                                                                    &answer));
   writer->Write(buffer);
   writer->WritesDone();
   EXPECT_REFUSED(writer->Finish(), INVALID_ARGUMENT, HasSubstr("push: expected a PushRequest"),
@@ -348,9 +350,8 @@ TEST(DuplicateTest, StaleAndRepeatedPushesChangeNothing) {
   }
   const grpc::Status gone = stream->Finish();
   EXPECT_EQ(gone.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
-  EXPECT_THAT(gone.error_message(),
-              AllOf(HasSubstr("step 0 are gone"), HasSubstr("expected step 2"),
-                    HasSubstr("got 0")));
+  EXPECT_THAT(gone.error_message(), AllOf(HasSubstr("step 0 are gone"),
+                                          HasSubstr("expected step 2"), HasSubstr("got 0")));
 }
 
 }  // namespace

@@ -76,7 +76,9 @@ TEST_F(CheckpointTest, GoOnWithTheSameWeightsOnAnyNumberOfShards) {
     const Progress progress = ProgressOf(**cluster);
     EXPECT_EQ(progress.training.size(), kSteps);
     EXPECT_EQ(progress.training.front().step, 0);
-    EXPECT_EQ(client.GetUpdateStatistics({.layer = "", .first_step = 0, .last_step = kSteps})->size(), kSteps);
+    EXPECT_EQ(
+        client.GetUpdateStatistics({.layer = "", .first_step = 0, .last_step = kSteps})->size(),
+        kSteps);
   }
 }
 

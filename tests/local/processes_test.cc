@@ -40,7 +40,8 @@ class ProcessesTest : public testing::Test {
   const TemporaryDirectory directory_;
 };
 
-// Waits until the training is at that step or beyond; returns where it is, -1 if it cannot be asked.
+// Waits until the training is at that step or beyond; returns where it is, -1 if it cannot be
+// asked.
 int64_t AwaitStep(const std::string& coordinator, int64_t step) {
   Cluster::Options options;
   options.coordinator = coordinator;

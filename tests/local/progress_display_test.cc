@@ -66,8 +66,9 @@ TEST(ProgressDisplayTest, OffATerminalAnEvaluationIsALine) {
   display.Update(Evaluated(20, 0.5), start + absl::Seconds(2));
   display.Update(Evaluated(20, 0.5), start + absl::Seconds(5));  // no news
   display.Finish();
-  EXPECT_EQ(out.str(), "step 0/200\nstep 20/200  test accuracy 50.00 %\n"
-                       "step 20/200  test accuracy 50.00 %\n");
+  EXPECT_EQ(out.str(),
+            "step 0/200\nstep 20/200  test accuracy 50.00 %\n"
+            "step 20/200  test accuracy 50.00 %\n");
 }
 
 TEST(ProgressDisplayTest, OnATerminalOneLineIsRewritten) {

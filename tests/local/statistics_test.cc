@@ -30,20 +30,18 @@ TEST(StatisticsTest, MoreThanFitsIntoOneAnswer) {
   Cluster::Options options;
   options.coordinator = servers.coordinator();
   const Cluster cluster(options);
-  ASSERT_TRUE(
-      cluster.WatchUpdateStatistics("", 0, [](const auto&, int64_t) { return true; }).ok());
+  ASSERT_TRUE(cluster.WatchUpdateStatistics("", 0, [](const auto&, int64_t) { return true; }).ok());
   const auto query = [&](const StatisticsQuery& query) {
     const absl::StatusOr<std::vector<StepStatistics>> steps = cluster.GetUpdateStatistics(query);
     EXPECT_TRUE(steps.ok()) << steps.status();
     return steps.value_or(std::vector<StepStatistics>());
   };
   for (const auto& [asked, first, count] :
-       std::vector<std::tuple<StatisticsQuery, int64_t, size_t>>{
-           {{}, 0, kSteps},
-           {{"", 390}, 10, 390},
-           {{"", 3}, 397, 3},
-           {{"", 0, 20, 350}, 20, 331},
-           {{"", 0, 0, 1}, 0, 2}}) {
+       std::vector<std::tuple<StatisticsQuery, int64_t, size_t>>{{{}, 0, kSteps},
+                                                                 {{"", 390}, 10, 390},
+                                                                 {{"", 3}, 397, 3},
+                                                                 {{"", 0, 20, 350}, 20, 331},
+                                                                 {{"", 0, 0, 1}, 0, 2}}) {
     const std::vector<StepStatistics> steps = query(asked);
     ASSERT_THAT(steps, SizeIs(count));
     for (size_t i = 0; i < count; ++i) {

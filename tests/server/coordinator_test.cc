@@ -368,7 +368,7 @@ TEST_F(CoordinatorTest, StatisticsOfTheGenerationAreTaken) {
   EXPECT_EQ(coordinator_.statistics().ended(), std::nullopt);
   EXPECT_TRUE(coordinator_.ReportStatistics(5, step(2)).ok());
   EXPECT_EQ(coordinator_.statistics().ended(), absl::OkStatus());  // it was the last step
-  EXPECT_TRUE(Beat(1, 101, 0).ok());  // a new generation
+  EXPECT_TRUE(Beat(1, 101, 0).ok());                               // a new generation
   EXPECT_EQ(coordinator_.statistics().newest(), -1);
   EXPECT_EQ(coordinator_.statistics().ended(), std::nullopt);
 }

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdint>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <string>
 #include <thread>
@@ -197,8 +197,8 @@ TEST_F(NormReducerTest, SumsThatAreNoneAreRefusedAndLeaveNoTrace) {
 
 // A training that diverges must not stop at a norm: its loss says better what is wrong.
 TEST_F(NormReducerTest, SumsThatAreNotFiniteAreAdded) {
-  for (const double diverged : {std::numeric_limits<double>::infinity(),
-                                std::numeric_limits<double>::quiet_NaN()}) {
+  for (const double diverged :
+       {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
     NormReducer reducer(job_.model, partition_, partition_.home(kLarge));
     Answers answers;
     for (size_t i = 0; i < parts_; ++i) {
