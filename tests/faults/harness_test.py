@@ -402,6 +402,10 @@ class SoakTest(unittest.TestCase):
         rows = soak.compare(self.samples(rss=lambda at: 100 + at % 35, lives=35), 600)
         self.assertEqual(soak.violations_of(rows), [])
 
+    def test_memory_that_grows_from_life_to_life(self):
+        rows = soak.compare(self.samples(rss=lambda at: 100 + at / 10, lives=35), 600)
+        self.assertRegex(soak.violations_of(rows)[0], "server-1 at the age of 10 .*: resident memory")
+
     def test_threads_that_leak(self):
         rows = soak.compare(self.samples(threads=lambda at: 9 + at // 50), 600)
         self.assertRegex(soak.violations_of(rows)[0], "threads grew from")

@@ -21,7 +21,9 @@ PERIOD_SECONDS = 5
 SAMPLE_SECONDS = 1
 WARM_UP_SECONDS = 60
 AGES = (10, 20, 40, 60)  # seconds; a process is as old as the last of these that it has reached
-MOST_GROWTH = 0.05
+MOST_GROWTH = 0.05  # of a process that is a minute old
+MOST_GROWTH_YOUNG = 0.15  # before: no two have seen the same faults in their first seconds
+GROWN_UP_SECONDS = 60
 MOST_MORE = {"threads": 2, "descriptors": 4}  # connections come and go
 FEWEST_SAMPLES = 10
 MAX_STEPS = 10000000
@@ -89,7 +91,8 @@ def violations_of(rows):
     for row in rows:
         who = f"{row['process']} at the age of {row['age']} s or more"
         early, late = row["rss"]
-        if late > early * (1 + MOST_GROWTH):
+        growth = MOST_GROWTH if row["age"] >= GROWN_UP_SECONDS else MOST_GROWTH_YOUNG
+        if late > early * (1 + growth):
             found.append(f"{who}: resident memory grew from {early / 1e6:.1f} to {late / 1e6:.1f} MB")
         for what, most in MOST_MORE.items():
             early, late = row[what]
@@ -166,5 +169,6 @@ def page(result):
                      + "".join(f"| {row[what][0]:.0f}, {row[what][1]:.0f} "
                                for what in ("threads", "descriptors")) + "|")
     lines += ["", "\n".join(result["violations"]) or
-              "Nothing grew by more than 5 %, and no threads or descriptors were leaked."]
+              "No process of a minute or more grew by more than 5 %, no younger one by more than 15 %, "
+              "and no threads or descriptors were leaked."]
     return "\n".join(lines)
