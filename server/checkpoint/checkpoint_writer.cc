@@ -1,11 +1,5 @@
 #include "server/checkpoint/checkpoint_writer.h"
 
-#if defined(__linux__)
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 #include <algorithm>
 #include <filesystem>
 #include <optional>
@@ -23,15 +17,6 @@ namespace {
 
 constexpr absl::Duration kFirstPause = absl::Seconds(1);
 constexpr absl::Duration kLongestPause = absl::Minutes(1);
-
-// Lets the calling thread run in what the others leave of the processors: hashing and writing the
-// model takes as long as a third of a step, which the step need not wait for.
-void LowerPriority() {
-#if defined(__linux__)
-  constexpr int kNicest = 19;
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNicest);
-#endif
-}
 
 }  // namespace
 
@@ -75,7 +60,6 @@ void CheckpointWriter::Forget(size_t count) {
 }
 
 void CheckpointWriter::Run() {
-  LowerPriority();
   const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
     return stopping_ || !queue_.empty();
   };
