@@ -15,6 +15,8 @@
 namespace percentdelta {
 namespace {
 
+constexpr size_t kPiece = size_t{1} << 18;  // bytes that are read or written at a time
+
 absl::Status SystemError(absl::string_view what, const std::string& path) {
   const int error = errno;
   return absl::ErrnoToStatus(error, absl::StrCat("cannot ", what, " ", path));
@@ -22,8 +24,8 @@ absl::Status SystemError(absl::string_view what, const std::string& path) {
 
 }  // namespace
 
-DurableFile::DurableFile(std::string path, FaultPoints faults)
-    : faults_(std::move(faults)), path_(std::move(path)) {}
+DurableFile::DurableFile(std::string path, Options options)
+    : options_(std::move(options)), path_(std::move(path)) {}
 
 DurableFile::~DurableFile() {
   if (file_ >= 0) close(file_);
@@ -49,22 +51,24 @@ absl::Status DurableFile::Open() {
 }
 
 absl::Status DurableFile::Write(absl::string_view bytes) {
-  faults_.Pass("write");
-  hash_.Update(bytes);
-  bytes_ += static_cast<int64_t>(bytes.size());
+  options_.faults.Pass("write");
   while (!bytes.empty()) {
-    const ssize_t written = write(file_, bytes.data(), bytes.size());
+    const absl::string_view piece = bytes.substr(0, kPiece);
+    const ssize_t written = write(file_, piece.data(), piece.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return Failed("write");
+    hash_.Update(piece.substr(0, written));  // while it is in the cache
+    bytes_ += written;
     bytes.remove_prefix(written);
+    if (options_.after_piece) options_.after_piece(bytes_);
   }
   return absl::OkStatus();
 }
 
 absl::Status DurableFile::Commit() {
-  faults_.Pass("sync");
+  options_.faults.Pass("sync");
   if (fsync(file_) != 0) return Failed("write");
-  faults_.Pass("rename");
+  options_.faults.Pass("rename");
   if (rename(temporary_.c_str(), path_.c_str()) != 0) return Failed("replace");
   temporary_.clear();
   // Of an absolute path: that of a bare name would be empty.
@@ -73,7 +77,7 @@ absl::Status DurableFile::Commit() {
 
 absl::Status WriteDurably(const std::string& path, absl::string_view bytes,
                           const FaultPoints& faults) {
-  DurableFile file(path, faults);
+  DurableFile file(path, {faults, nullptr});
   absl::Status status = file.Open();
   if (status.ok()) status = file.Write(bytes);
   if (status.ok()) status = file.Commit();
@@ -119,7 +123,6 @@ absl::StatusOr<std::string> ReadWholeFile(const std::string& path, int64_t most)
 }
 
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
-  constexpr size_t kPiece = size_t{1} << 20;
   const int file = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (file < 0) return SystemError("open", path);
   std::string piece(kPiece, '\0');

@@ -5,6 +5,7 @@
 #define PERCENTDELTA_COMMON_DURABLE_FILE_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -21,9 +22,16 @@ inline constexpr char kTemporaryMark[] = ".tmp-";
 // A file in the making. Not thread-safe. The destructor removes what was not committed.
 class DurableFile {
  public:
-  // Will be `path`, or what that leads to if it is a symbolic link. The fault points "write",
-  // "sync" and "rename" are passed before each of these.
-  explicit DurableFile(std::string path, FaultPoints faults = {});
+  struct Options {
+    FaultPoints faults;  // "write", "sync" and "rename" are passed before each of these
+
+    // Called after each piece of at most 256 KiB with the bytes written so far, if not null. May
+    // wait, so that others get on with theirs.
+    std::function<void(int64_t bytes)> after_piece;
+  };
+
+  // Will be `path`, or what that leads to if it is a symbolic link.
+  DurableFile(std::string path, Options options);
   ~DurableFile();
   DurableFile(const DurableFile&) = delete;
   DurableFile& operator=(const DurableFile&) = delete;
@@ -43,7 +51,7 @@ class DurableFile {
  private:
   absl::Status Failed(absl::string_view what) const;
 
-  const FaultPoints faults_;
+  const Options options_;
   std::string path_;
   std::string temporary_;  // empty: none is there
   int file_ = -1;

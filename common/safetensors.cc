@@ -318,7 +318,7 @@ absl::Status WriteSafetensors(DurableFile& file, const std::vector<SafetensorsEn
 
 absl::Status WriteSafetensors(const std::string& path, const std::vector<SafetensorsEntry>& entries,
                               const std::map<std::string, std::string>& metadata) {
-  DurableFile file(path);
+  DurableFile file(path, {});
   absl::Status status = WriteSafetensors(file, entries, metadata);
   return status.ok() ? file.Commit() : status;
 }

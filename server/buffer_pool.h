@@ -31,8 +31,9 @@ class BufferPool {
   }
 
  private:
-  // What is kept for later; beyond it buffers are freed.
-  static constexpr size_t kKept = 3;
+  // What is kept for later; beyond it buffers are freed. Three for the steps, two for a
+  // checkpoint's weights and velocity.
+  static constexpr size_t kKept = 5;
 
   struct FreeList {
     std::unique_ptr<std::vector<float>> Pop() {

@@ -28,7 +28,7 @@ ShardSlice::ShardSlice(const Job& job, const Slice& slice) : ShardSlice(job, sli
 
 ShardSlice::ShardSlice(const Job& job, int64_t step, SliceContent content)
     : ShardSlice(job, content.slice, step) {
-  state_ = std::move(content.state);
+  for (const auto& array : content.state) state_.push_back(std::move(*array));
   present_.values = std::move(content.weights);
   if (job.EvaluatesAt(step)) evaluated_ = present_;
 }

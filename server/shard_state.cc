@@ -14,7 +14,8 @@
 //     those of all slices in that same order: the bits do not depend on the split.
 //  6. Apply() changes the weights into a fresh buffer, block by block on all threads (phase 2). If
 //     the step it leads to is to become a checkpoint, Keep() holds on to that buffer and to a copy
-//     of the optimizer's state; when all slices have done so, they go to the writer.
+//     of the optimizer's state, made block by block; when all slices have done so, they go to the
+//     writer.
 //  7. Publish() makes that buffer the slice's weights at step + 1; pulls that wait for it are
 //     handed it by reference, and the slice takes the gradients of the next step.
 //  8. The tensor's home reports what the step did to it. Under a rule whose delta is no multiple of
@@ -207,6 +208,9 @@ void ShardState::Apply(Update& update) {
                                  job().model.tensors[range.tensor].size(), update.norms);
   Buffer next = update.slice->TakeBuffer();
   const absl::Span<std::vector<float>> state = update.slice->state();
+  std::vector<Buffer> kept;  // a copy of `state`, for a checkpoint
+  const bool keeps = options_.keep != nullptr && update.slice->keeps();
+  for (size_t i = 0; keeps && i < state.size(); ++i) kept.push_back(update.slice->TakeBuffer());
   std::vector<double> deltas(range.blocks());
   options_.pool->ParallelFor(range.blocks(), [&](int64_t block) {
     const int64_t begin = block * kBlockEntries;
@@ -216,19 +220,20 @@ void ShardState::Apply(Update& update) {
                       absl::MakeConstSpan(*update.gradient).subspan(begin, count),
                       absl::MakeConstSpan(*update.present.values).subspan(begin, count),
                       StateRange(state, begin, count), absl::MakeSpan(*next).subspan(begin, count));
+    for (size_t i = 0; i < kept.size(); ++i) {
+      std::copy_n(state[i].begin() + begin, count, kept[i]->begin() + begin);
+    }
   });
-  if (update.slice->keeps()) Keep(update, next);
+  if (keeps) Keep(update, next, std::move(kept));
   update.slice->Publish(std::move(next));
   if (options_.report) Report(update, std::move(deltas));
 }
 
-void ShardState::Keep(const Update& update, const Buffer& next) {
-  if (!options_.keep) return;
-  const TraceSpan span(tracer(), "keep", update.subject());
+void ShardState::Keep(const Update& update, const Buffer& next, std::vector<Buffer> state) {
   SliceContent content;
   content.slice = update.present.slice;
   content.weights = next;
-  for (const std::vector<float>& array : update.slice->state()) content.state.push_back(array);
+  content.state = std::move(state);
   const int64_t step = update.present.step + 1;
   ShardContent whole;
   {

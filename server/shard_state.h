@@ -110,7 +110,7 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
 
   void Reduce(ShardSlice& slice);
   void Apply(Update& update);
-  void Keep(const Update& update, const Buffer& next);
+  void Keep(const Update& update, const Buffer& next, std::vector<Buffer> state);
 
   // Says at the tensor's home what the step did; `deltas` are the sums of |delta| of the slice's
   // blocks, which count for rules that do not scale the gradient.

@@ -14,7 +14,7 @@ namespace percentdelta {
 struct SliceContent {
   Slice slice;
   std::shared_ptr<const std::vector<float>> weights;
-  std::vector<std::vector<float>> state;  // by StateNames(job)
+  std::vector<std::shared_ptr<std::vector<float>>> state;  // by StateNames(job); none is null
 };
 
 // All slices of a shard.

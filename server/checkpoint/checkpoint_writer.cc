@@ -18,10 +18,25 @@ namespace {
 constexpr absl::Duration kFirstPause = absl::Seconds(1);
 constexpr absl::Duration kLongestPause = absl::Minutes(1);
 
+// So often freed memory is given back. What the next steps need of it has to be fetched anew, page
+// by page, which takes as long as a checkpoint.
+constexpr std::chrono::seconds kTrimPeriod{20};
+
+int64_t DataBytes(const ShardContent& content) {
+  int64_t entries = 0;
+  for (const SliceContent& slice : content.slices) {
+    entries += slice.slice.size() * static_cast<int64_t>(1 + slice.state.size());
+  }
+  return entries * static_cast<int64_t>(sizeof(float));
+}
+
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(Options options)
-    : options_(std::move(options)), next_pause_(kFirstPause), thread_([this] { Run(); }) {}
+    : options_(std::move(options)),
+      next_pause_(kFirstPause),
+      trimmed_(Pace::Clock::now()),
+      thread_([this] { Run(); }) {}
 
 CheckpointWriter::~CheckpointWriter() { Stop(); }
 
@@ -36,13 +51,17 @@ void CheckpointWriter::Stop() {
 
 void CheckpointWriter::Write(ShardContent content) {
   absl::MutexLock lock(&mutex_);
-  if (content.generation == generation_) queue_.push_back(std::move(content));
+  if (content.generation != generation_) return;
+  const Pace::Clock::time_point now = Pace::Clock::now();
+  queue_.push_back({std::move(content), now + (now - last_) / 2});
+  last_ = now;
 }
 
 void CheckpointWriter::Enter(uint64_t generation) {
   {
     absl::MutexLock lock(&mutex_);
     generation_ = generation;
+    last_ = Pace::Clock::now();
     queue_.clear();
     parts_.clear();
   }
@@ -64,40 +83,57 @@ void CheckpointWriter::Run() {
     return stopping_ || !queue_.empty();
   };
   while (true) {
-    ShardContent content;
+    Task task;
     {
       absl::MutexLock lock(&mutex_);
       mutex_.Await(absl::Condition(&ready));
       if (stopping_) return;
-      content = std::move(queue_.front());
+      task = std::move(queue_.front());
       queue_.pop_front();
     }
-    CheckpointPart part = WritePart(content);
+    CheckpointPart part = WritePart(task);
     const bool failed = !part.error.empty();
     {
       absl::MutexLock lock(&mutex_);
-      if (content.generation != generation_) continue;
+      if (task.content.generation != generation_) continue;
       parts_.push_back(std::move(part));
     }
     options_.written();
     if (!failed) {
       next_pause_ = kFirstPause;
-    } else if (content.step == options_.job.max_steps) {
-      TryAgain(std::move(content));
+    } else if (task.content.step == options_.job.max_steps) {
+      TryAgain(std::move(task));
     }
-    GiveBackFreedMemory();
+    if (const Pace::Clock::time_point now = Pace::Clock::now(); now - trimmed_ >= kTrimPeriod) {
+      GiveBackFreedMemory();
+      trimmed_ = now;
+    }
   }
 }
 
-void CheckpointWriter::TryAgain(ShardContent content) {
+void CheckpointWriter::TryAgain(Task task) {
   pause_.Take(next_pause_);
   next_pause_ = std::min(2 * next_pause_, kLongestPause);
   absl::MutexLock lock(&mutex_);
-  if (content.generation == generation_) queue_.push_front(std::move(content));
+  if (task.content.generation == generation_) queue_.push_front(std::move(task));
 }
 
-CheckpointPart CheckpointWriter::WritePart(const ShardContent& content) const {
+bool CheckpointWriter::HasTime(const ShardContent& content) const {
+  if (content.step == options_.job.max_steps) return false;  // the training is over
+  absl::MutexLock lock(&mutex_);
+  return !stopping_ && queue_.empty() && content.generation == generation_;
+}
+
+CheckpointPart CheckpointWriter::WritePart(const Task& task) {
+  const ShardContent& content = task.content;
   CheckpointPart part;
+  Pace pace(&pause_, task.due);
+  const auto bytes = static_cast<double>(DataBytes(content));
+  DurableFile::Options file_options;
+  file_options.faults = options_.faults;
+  file_options.after_piece = [&](int64_t written) {
+    if (HasTime(content)) pace.Take(static_cast<double>(written) / bytes);
+  };
   part.step = content.step;
   const std::string directory = StepDirectory(options_.job.checkpoint->directory, content.step);
   std::error_code error;
@@ -106,7 +142,7 @@ CheckpointPart CheckpointWriter::WritePart(const ShardContent& content) const {
       error ? absl::ErrnoToStatus(error.value(), absl::StrCat("cannot make ", directory))
             : WriteSliceFile(directory, options_.shard, options_.shards, content.step,
                              options_.job.model, StateNames(options_.job), content.slices,
-                             options_.faults);
+                             file_options);
   if (file.ok()) {
     part.file = *std::move(file);
   } else {

@@ -1,6 +1,7 @@
-// Writes a shard's parts of checkpoints beside the training, on a thread of its own. A part that
-// cannot be written is reported as failed; that of the job's last step is then tried again, after a
-// second and ever longer pauses, for there is no next one.
+// Writes a shard's parts of checkpoints beside the training, on a thread of its own, spread over
+// half the time that passes between two of them: no step is held up much. A part that cannot be
+// written is reported as failed; that of the job's last step is then tried again, after a second
+// and ever longer pauses, for there is no next one.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_WRITER_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_WRITER_H_
@@ -20,6 +21,7 @@
 #include "common/log.h"
 #include "common/pause.h"
 #include "server/checkpoint/checkpoint_plan.h"
+#include "server/checkpoint/pace.h"
 #include "server/slice_content.h"
 
 namespace percentdelta {
@@ -55,22 +57,34 @@ class CheckpointWriter {
   void Forget(size_t count);
 
  private:
+  struct Task {
+    ShardContent content;
+    Pace::Clock::time_point due;
+  };
+
   void Run();
 
-  // Pauses and puts the content before the others, unless there is a new generation by now.
-  void TryAgain(ShardContent content);
-  CheckpointPart WritePart(const ShardContent& content) const;
+  // Pauses and puts the task before the others, unless there is a new generation by now.
+  void TryAgain(Task task);
+  CheckpointPart WritePart(const Task& task);
+
+  // Whether nobody waits for the content to be written.
+  bool HasTime(const ShardContent& content) const;
 
   const Options options_;
 
   mutable absl::Mutex mutex_;
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::deque<ShardContent> queue_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Task> queue_ ABSL_GUARDED_BY(mutex_);
+  Pace::Clock::time_point last_ ABSL_GUARDED_BY(mutex_);  // Write() or Enter()
   std::deque<CheckpointPart> parts_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   Pause pause_;
-  absl::Duration next_pause_;  // of the thread alone
+
+  // Of the thread alone.
+  absl::Duration next_pause_;
+  Pace::Clock::time_point trimmed_;  // freed memory was last given back then
 
   std::thread thread_;  // the last member: it uses the others
 };

@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "common/durable_file.h"
 #include "common/safetensors.h"
 
 namespace percentdelta {
@@ -104,7 +103,7 @@ absl::StatusOr<FileEntry> WriteSliceFile(const std::string& directory, int shard
                                          int64_t step, const ModelSpec& model,
                                          const std::vector<std::string>& state_names,
                                          const std::vector<SliceContent>& slices,
-                                         const FaultPoints& faults) {
+                                         const DurableFile::Options& options) {
   std::vector<SafetensorsEntry> entries;
   std::map<std::string, std::string> metadata = {{"step", absl::StrCat(step)},
                                                  {"shard", absl::StrCat(shard)},
@@ -113,15 +112,15 @@ absl::StatusOr<FileEntry> WriteSliceFile(const std::string& directory, int shard
     const TensorSpec& tensor = model.tensors[content.slice.tensor];
     const std::vector<std::string> names = ArrayNames(tensor, state_names);
     for (size_t i = 0; i < names.size(); ++i) {
-      const std::vector<float>& values = i == 0 ? *content.weights : content.state[i - 1];
+      const std::vector<float>& values = i == 0 ? *content.weights : *content.state[i - 1];
       entries.push_back({names[i], {content.slice.size()}, values});
       metadata[names[i]] = RangeText(tensor, content.slice);
     }
   }
   const std::string name = SliceFileName(shard, shards);
-  DurableFile file(absl::StrCat(directory, "/", name), faults);
+  DurableFile file(absl::StrCat(directory, "/", name), options);
   absl::Status status = WriteSafetensors(file, entries, metadata);
-  faults.Pass("slice_file");
+  options.faults.Pass("slice_file");
   if (status.ok()) status = file.Commit();
   if (!status.ok()) return status;
   return FileEntry{name, file.bytes(), file.sha256()};
@@ -163,8 +162,9 @@ absl::StatusOr<std::vector<SliceContent>> ReadSlices(const std::string& director
     SliceContent& content = contents.emplace_back();
     content.slice = target.slice;
     content.weights = std::make_shared<const std::vector<float>>(std::move(target.values.front()));
-    content.state.assign(std::make_move_iterator(target.values.begin() + 1),
-                         std::make_move_iterator(target.values.end()));
+    for (size_t i = 1; i < target.values.size(); ++i) {
+      content.state.push_back(std::make_shared<std::vector<float>>(std::move(target.values[i])));
+    }
   }
   return contents;
 }

@@ -14,7 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/fault_point.h"
+#include "common/durable_file.h"
 #include "common/job.h"
 #include "common/partition.h"
 #include "server/slice_content.h"
@@ -37,7 +37,7 @@ absl::StatusOr<FileEntry> WriteSliceFile(const std::string& directory, int shard
                                          int64_t step, const ModelSpec& model,
                                          const std::vector<std::string>& state_names,
                                          const std::vector<SliceContent>& slices,
-                                         const FaultPoints& faults);
+                                         const DurableFile::Options& options);
 
 // Reads `wanted` slices, at whatever shards' borders, out of the files that `shards` shards wrote
 // into `directory`. Only files that hold some of them are read.

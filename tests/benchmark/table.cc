@@ -29,6 +29,10 @@ void Table::ReportRuns(const std::vector<Run>& runs) {
     std::printf("| %s | %.3g | %.3g | %.3g | %.3g | %.2f | %.2f | %lld |\n", name.c_str(),
                 value("best"), value("median"), value("limit_best"), value("limit_median"),
                 value("ratio"), value("ratio_best"), static_cast<long long>(run.iterations));
+    if (run.counters.count("worst_ratio") == 0) continue;
+    std::printf("| %s: the step held up most | | %.3g | | %.3g | %.2f | | %lld |\n", name.c_str(),
+                value("worst"), value("worst_limit"), value("worst_ratio"),
+                static_cast<long long>(run.iterations));
   }
   std::fflush(stdout);
 }

@@ -9,7 +9,8 @@
 
 namespace percentdelta {
 
-// One line for each of MeasureAgainst's results, as it comes: milliseconds and ratios.
+// One line for each of MeasureAgainst's results, as it comes: milliseconds and ratios. A second
+// one if there is a counter worst_ratio, with worst and worst_limit.
 class Table : public benchmark::BenchmarkReporter {
  public:
   bool ReportContext(const Context& context) override;

@@ -35,7 +35,7 @@ class DurableFileTest : public testing::Test {
 };
 
 TEST_F(DurableFileTest, IsThereOnlyOnceCommitted) {
-  DurableFile file(Path("a"));
+  DurableFile file(Path("a"), {});
   ASSERT_TRUE(file.Open().ok());
   ASSERT_TRUE(file.Write("one ").ok());
   ASSERT_TRUE(file.Write("two").ok());
@@ -49,9 +49,22 @@ TEST_F(DurableFileTest, IsThereOnlyOnceCommitted) {
   EXPECT_EQ(*Sha256OfFile(Path("a")), Sha256Hex("one two"));
 }
 
+TEST_F(DurableFileTest, TellsOfEveryPiece) {
+  const std::string bytes(1'000'000, 'x');
+  std::vector<int64_t> told;
+  DurableFile file(Path("a"), {{}, [&](int64_t written) { told.push_back(written); }});
+  ASSERT_TRUE(file.Open().ok());
+  ASSERT_TRUE(file.Write(bytes).ok());
+  ASSERT_TRUE(file.Write("end").ok());
+  ASSERT_TRUE(file.Commit().ok());
+  EXPECT_THAT(told, ElementsAre(262'144, 524'288, 786'432, 1'000'000, 1'000'003));
+  EXPECT_EQ(file.sha256(), Sha256Hex(bytes + "end"));
+  EXPECT_EQ(*Sha256OfFile(Path("a")), Sha256Hex(bytes + "end"));
+}
+
 TEST_F(DurableFileTest, LeavesNothingBehindIfGivenUp) {
   {
-    DurableFile file(Path("a"));
+    DurableFile file(Path("a"), {});
     ASSERT_TRUE(file.Open().ok());
     ASSERT_TRUE(file.Write("half").ok());
   }

@@ -117,9 +117,9 @@ class CoordinatorCheckpointsTest : public testing::Test {
     SliceContent content;
     content.slice = Partition(job_.model, 2).slices_of_shard(0)[0];
     content.weights = std::make_shared<const std::vector<float>>(2, static_cast<float>(step));
-    content.state.resize(StateNames(job_).size(), std::vector<float>(2));
+    content.state.resize(StateNames(job_).size(), std::make_shared<std::vector<float>>(2));
     const auto file = WriteSliceFile(directory, 0, 2, step, job_.model, StateNames(job_), {content},
-                                     FaultPoints());
+                                     DurableFile::Options());
     ASSERT_TRUE(file.ok()) << file.status();
     Beat(0, incarnation_, generation, {{step, *file, ""}});
   }
