@@ -65,14 +65,6 @@ TEST(PaceTest, DoesNotPauseWhenItIsLate) {
   EXPECT_EQ(Waits(), before);
 }
 
-TEST(PaceTest, DoesNotPauseForNextToNoWork) {
-  Pause pause;
-  Pace pace(&pause, Clock::now() + std::chrono::hours(1));
-  const long before = Waits();
-  pace.Take(0.5);
-  EXPECT_EQ(Waits(), before);
-}
-
 TEST(PaceTest, GoesOnAtOnceWhenItsPauseIsCut) {
   Pause pause;
   Pace pace(&pause, Clock::now() + std::chrono::hours(1));
