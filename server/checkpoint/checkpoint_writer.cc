@@ -20,7 +20,7 @@ constexpr absl::Duration kLongestPause = absl::Minutes(1);
 
 // So often freed memory is given back. What the next steps need of it has to be fetched anew, page
 // by page, which takes as long as a checkpoint.
-constexpr std::chrono::seconds kTrimPeriod{20};
+constexpr std::chrono::seconds kTrimPeriod{10};
 
 int64_t DataBytes(const ShardContent& content) {
   int64_t entries = 0;
