@@ -3,9 +3,10 @@
 #ifndef PERCENTDELTA_COMMON_MEMORY_H_
 #define PERCENTDELTA_COMMON_MEMORY_H_
 
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
+#include <cstdint>
+#include <optional>
+
+#include "common/ticker.h"
 
 namespace percentdelta {
 
@@ -14,23 +15,34 @@ namespace percentdelta {
 // every step. Few arenas, for each of them would come to keep as much: with one a thread, which is
 // glibc's way, a server grows for as long as new threads come to handle large messages. Called at
 // the start of main.
-inline void KeepFreedMemory() {
-#if defined(__GLIBC__)
-  constexpr int kKept = 64 << 20;
-  mallopt(M_ARENA_MAX, 2);
-  mallopt(M_MMAP_THRESHOLD, kKept / 2);
-  mallopt(M_TRIM_THRESHOLD, kKept);
-  mallopt(M_TOP_PAD, kKept / 4);
-#endif
-}
+void KeepFreedMemory();
 
-// Gives all that is free back to the kernel after all: what piled up while a peer was slow or away
-// would be kept for ever. Takes some milliseconds, off the way of a gradient.
-inline void GiveBackFreedMemory() {
-#if defined(__GLIBC__)
-  malloc_trim(0);
-#endif
-}
+// When freed memory is to be given back after all: what piled up while a peer was slow or away
+// would be kept for ever. What the next steps need of it has to be fetched anew, which holds one of
+// them up by some milliseconds: so it is done when there is more than steps were seen to need, and
+// once a minute in case that they were seen in a bad moment. Not thread-safe.
+class TrimRule {
+ public:
+  static constexpr int kLongest = 30;  // questions
+
+  // To be asked at even intervals, with the bytes that the process is resident with.
+  bool Trims(int64_t resident);
+
+ private:
+  std::optional<int64_t> needed_;  // an interval after the last trim
+  int asked_ = 0;                  // since then
+};
+
+// Gives freed memory back by that rule, looking every two seconds, on a thread of its own: whoever
+// waits for signals blocks them before.
+class MemoryTrimmer {
+ public:
+  MemoryTrimmer();
+
+ private:
+  TrimRule rule_;
+  Ticker ticker_;  // the last member: it uses the other
+};
 
 }  // namespace percentdelta
 

@@ -86,6 +86,7 @@ int Fail(const absl::Status& status, int code) {
 
 int Run() {
   BlockStopSignals();
+  const MemoryTrimmer trimmer;
   absl::StatusOr<Job> job = LoadJob(absl::GetFlag(FLAGS_job));
   if (!job.ok()) return Fail(job.status(), kExitUsage);
   absl::StatusOr<FaultPoints> faults = FaultPoints::Parse(

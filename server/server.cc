@@ -323,7 +323,7 @@ absl::StatusOr<ShardContent> Server::Impl::ReadBegin(const Coordinator::View& vi
 absl::Status Server::Impl::Enter(const Coordinator::View& view) {
   absl::StatusOr<ShardContent> begin = ReadBegin(view);
   if (!begin.ok()) return begin.status();
-  if (writer_) writer_->Enter(view.generation);
+  if (writer_) writer_->Enter(view.generation, view.step);
   auto peers =
       std::make_shared<Peers>(view.generation, view.addresses, options_.job.model, options_.log);
   ShardState::Options state;

@@ -74,6 +74,7 @@ int Run() {
     return kExitUsage;
   }
   BlockStopSignals();
+  const MemoryTrimmer trimmer;
   absl::StatusOr<Dataset> training_set = ReadTrainingSet(absl::GetFlag(FLAGS_data));
   if (!training_set.ok()) return Fail(training_set.status());
   absl::StatusOr<Dataset> test_set = ReadTestSet(absl::GetFlag(FLAGS_data));

@@ -162,6 +162,7 @@ absl::Status Conclude(const Cluster& client, const std::string& command) {
 }
 
 int Run(const std::string& command) {
+  const MemoryTrimmer trimmer;
   absl::StatusOr<Job> job = JobFromFlags();
   if (!job.ok()) return Fail(job.status(), kExitUsage);
   for (const std::string& warning : JobWarnings(*job)) {

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/memory.h"
 #include "server/checkpoint/checkpoint_store.h"
 #include "server/update/optimizer.h"
 
@@ -17,10 +16,6 @@ namespace {
 
 constexpr absl::Duration kFirstPause = absl::Seconds(1);
 constexpr absl::Duration kLongestPause = absl::Minutes(1);
-
-// So often freed memory is given back. What the next steps need of it has to be fetched anew, page
-// by page, which takes as long as a checkpoint.
-constexpr std::chrono::seconds kTrimPeriod{10};
 
 int64_t DataBytes(const ShardContent& content) {
   int64_t entries = 0;
@@ -33,10 +28,7 @@ int64_t DataBytes(const ShardContent& content) {
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(Options options)
-    : options_(std::move(options)),
-      next_pause_(kFirstPause),
-      trimmed_(Pace::Clock::now()),
-      thread_([this] { Run(); }) {}
+    : options_(std::move(options)), next_pause_(kFirstPause), thread_([this] { Run(); }) {}
 
 CheckpointWriter::~CheckpointWriter() { Stop(); }
 
@@ -53,15 +45,20 @@ void CheckpointWriter::Write(ShardContent content) {
   absl::MutexLock lock(&mutex_);
   if (content.generation != generation_) return;
   const Pace::Clock::time_point now = Pace::Clock::now();
-  queue_.push_back({std::move(content), now + (now - last_) / 2});
-  last_ = now;
+  // The next one is skipped if this one is not whole a step before it.
+  const int64_t steps = std::max<int64_t>(content.step - last_step_, 1);
+  const Pace::Clock::time_point due = now + (now - last_time_) * (steps - 1) / (2 * steps);
+  last_time_ = now;
+  last_step_ = content.step;
+  queue_.push_back({std::move(content), due});
 }
 
-void CheckpointWriter::Enter(uint64_t generation) {
+void CheckpointWriter::Enter(uint64_t generation, int64_t step) {
   {
     absl::MutexLock lock(&mutex_);
     generation_ = generation;
-    last_ = Pace::Clock::now();
+    last_time_ = Pace::Clock::now();
+    last_step_ = step;
     queue_.clear();
     parts_.clear();
   }
@@ -103,10 +100,6 @@ void CheckpointWriter::Run() {
       next_pause_ = kFirstPause;
     } else if (task.content.step == options_.job.max_steps) {
       TryAgain(std::move(task));
-    }
-    if (const Pace::Clock::time_point now = Pace::Clock::now(); now - trimmed_ >= kTrimPeriod) {
-      GiveBackFreedMemory();
-      trimmed_ = now;
     }
   }
 }

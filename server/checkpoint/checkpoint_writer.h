@@ -1,7 +1,7 @@
 // Writes a shard's parts of checkpoints beside the training, on a thread of its own, spread over
-// half the time that passes between two of them: no step is held up much. A part that cannot be
-// written is reported as failed; that of the job's last step is then tried again, after a second
-// and ever longer pauses, for there is no next one.
+// half the time until it is decided whether there is a next one: no step is held up much. A part
+// that cannot be written is reported as failed; that of the job's last step is then tried again,
+// after a second and ever longer pauses, for there is no next one.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_WRITER_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_WRITER_H_
@@ -49,8 +49,8 @@ class CheckpointWriter {
   // Writes the content when those before it are written. Returns at once.
   void Write(ShardContent content);
 
-  // Gives up whatever is of another generation than `generation`.
-  void Enter(uint64_t generation);
+  // Gives up whatever is of another generation than `generation`, which begins at `step`.
+  void Enter(uint64_t generation, int64_t step);
 
   // What the coordinator has not heard of yet. Forget() what it has.
   std::vector<CheckpointPart> parts() const;
@@ -76,17 +76,18 @@ class CheckpointWriter {
   mutable absl::Mutex mutex_;
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<Task> queue_ ABSL_GUARDED_BY(mutex_);
-  Pace::Clock::time_point last_ ABSL_GUARDED_BY(mutex_);  // Write() or Enter()
+
+  // Of the last Write() or Enter().
+  Pace::Clock::time_point last_time_ ABSL_GUARDED_BY(mutex_);
+  int64_t last_step_ ABSL_GUARDED_BY(mutex_) = 0;
+
   std::deque<CheckpointPart> parts_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   Pause pause_;
 
-  // Of the thread alone.
-  absl::Duration next_pause_;
-  Pace::Clock::time_point trimmed_;  // freed memory was last given back then
-
-  std::thread thread_;  // the last member: it uses the others
+  absl::Duration next_pause_;  // of the thread alone
+  std::thread thread_;         // the last member: it uses the others
 };
 
 }  // namespace percentdelta
