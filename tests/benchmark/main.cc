@@ -1,12 +1,18 @@
-// benchmarks [--gradient_peer=NAME=PROGRAM...] [--transfer_peer=NAME=PROGRAM...]
+// benchmarks [--gradient_peer=NAME=PROGRAM...] [--transfer_peer=NAME=PROGRAM...] [--rounds=N]
 //            [GOOGLE-BENCHMARK-ARGUMENT...]
+//
+// --rounds: of whole training steps, which take long (default: 12).
 
 #include <benchmark/benchmark.h>
 
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "tests/benchmark/peer.h"
+#include "tests/benchmark/step_benchmark.h"
 #include "tests/benchmark/table.h"
 
 namespace percentdelta {
@@ -21,15 +27,22 @@ bool TakePeer(const std::string& word, const std::string& flag,
   return true;
 }
 
+// Whether the word is --rounds=N with a number above 0.
+bool TakeRounds(absl::string_view word, int& rounds) {
+  return absl::ConsumePrefix(&word, "--rounds=") && absl::SimpleAtoi(word, &rounds) && rounds > 0;
+}
+
 }  // namespace
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
   using percentdelta::TakePeer;
+  int rounds = 12;
   std::vector<char*> rest;
   for (int i = 0; i < argc; ++i) {
     if (TakePeer(argv[i], "--gradient_peer=", percentdelta::RegisterGradientPeer) ||
-        TakePeer(argv[i], "--transfer_peer=", percentdelta::RegisterTransferPeer)) {
+        TakePeer(argv[i], "--transfer_peer=", percentdelta::RegisterTransferPeer) ||
+        percentdelta::TakeRounds(argv[i], rounds)) {
       continue;
     }
     rest.push_back(argv[i]);
@@ -37,6 +50,7 @@ int main(int argc, char** argv) {
   int count = static_cast<int>(rest.size());
   benchmark::Initialize(&count, rest.data());
   if (benchmark::ReportUnrecognizedArguments(count, rest.data())) return 2;
+  percentdelta::RegisterStepBenchmarks(rounds);
   percentdelta::Table table;
   benchmark::RunSpecifiedBenchmarks(&table);
   benchmark::Shutdown();

@@ -20,6 +20,7 @@ class ServerProcesses {
   ServerProcesses(const Job& job, int shards, int threads);
 
   const std::string& coordinator() const { return coordinator_; }
+  const Process& server(int shard) const { return *servers_[shard]; }
 
   // For whatever else the processes of a benchmark share.
   const std::string& directory() const { return directory_.path(); }

@@ -1,7 +1,4 @@
-// A whole training step of a real cluster, one pd-server and one pd-worker over loopback, against
-// the bare gradient on as many threads: what the parameter server costs beside the gradient. And
-// steps among which some are kept, against those of a cluster without checkpoints: what a
-// checkpoint costs the training, and by how much it holds up a step.
+#include "tests/benchmark/step_benchmark.h"
 
 #include <benchmark/benchmark.h>
 #include <signal.h>
@@ -24,6 +21,7 @@
 #include "common/statistics.h"
 #include "tests/benchmark/bare_gradient.h"
 #include "tests/benchmark/paired.h"
+#include "tests/benchmark/process_costs.h"
 #include "tests/benchmark/server_processes.h"
 #include "tests/local/process.h"
 #include "tests/local/small_cluster.h"
@@ -33,7 +31,6 @@ namespace {
 
 constexpr int kSteps = 10;       // from checkpoint to checkpoint
 constexpr int kRoundSteps = 20;  // begin with one that is kept
-constexpr int kRounds = 12;
 constexpr int64_t kImages = 5000;
 constexpr absl::Duration kWritten = absl::Milliseconds(500);  // by then a checkpoint is
 
@@ -48,6 +45,11 @@ Job BenchmarkJob(const std::string& checkpoints = "") {
   job.data = {kImages, kImages};
   if (!checkpoints.empty()) job.checkpoint = CheckpointSpec{kSteps, checkpoints, 2};
   return job;
+}
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
 }
 
 // A cluster in processes of their own that trains while Run is called and stands still otherwise.
@@ -89,23 +91,34 @@ class PausableCluster {
     if (!mutex_.AwaitWithTimeout(absl::Condition(&done), absl::Minutes(1))) return -1;
     worker_->Signal(SIGSTOP);
     for (int i = 0; i < kRoundSteps; ++i) {
-      times_[i % kSteps].push_back(absl::ToDoubleMilliseconds(ends_[i + 1] - ends_[i]));
+      times_[i % kSteps].push_back(absl::ToDoubleMilliseconds(ends_[i + 1].at - ends_[i].at));
     }
-    return absl::ToDoubleMilliseconds(ends_[kRoundSteps] - ends_[0]) / kRoundSteps;
+    const End& last = ends_[kRoundSteps];
+    processor_times_.push_back((last.processor - ends_[0].processor) / kRoundSteps);
+    return absl::ToDoubleMilliseconds(last.at - ends_[0].at) / kRoundSteps;
   }
 
   // The median of the milliseconds that the step took which is `since` after one that is kept.
-  double MedianTime(int since) const {
-    std::vector<double> times = times_[since];
-    std::sort(times.begin(), times.end());
-    return times[times.size() / 2];
-  }
+  double MedianTime(int since) const { return Median(times_[since]); }
+
+  // The median of both processes' processor time, in milliseconds a step.
+  double MedianProcessorTime() const { return Median(processor_times_); }
+
+  pid_t worker() const { return worker_->pid(); }
 
  private:
+  struct End {
+    absl::Time at;
+    double processor = 0;  // time of both processes so far, in milliseconds
+  };
+
   // The first end that is noted is that of the step before one that is kept.
   void NoteEnd(int64_t step) {
     absl::MutexLock lock(&mutex_);
-    if (!ends_.empty() || (step + 2) % kSteps == 0) ends_.push_back(absl::Now());
+    if (ends_.empty() && (step + 2) % kSteps != 0) return;
+    const double processor =
+        ProcessorMilliseconds(worker_->pid()) + ProcessorMilliseconds(servers_.server(0).pid());
+    ends_.push_back({absl::Now(), processor});
   }
 
   ServerProcesses servers_;
@@ -113,21 +126,38 @@ class PausableCluster {
   std::thread watcher_;
   std::atomic<bool> stopping_ = false;
   absl::Mutex mutex_;
-  std::vector<absl::Time> ends_ ABSL_GUARDED_BY(mutex_);  // of a round's steps
-  std::array<std::vector<double>, kSteps> times_;         // of all rounds' steps, in turn
+  std::vector<End> ends_ ABSL_GUARDED_BY(mutex_);  // of a round's steps
+  std::array<std::vector<double>, kSteps> times_;  // of all rounds' steps, in turn
+  std::vector<double> processor_times_;            // of all rounds, a step's
 };
 
+// The two, and their ratio.
+void AddCounters(benchmark::State& state, const std::string& name, double value, double limit) {
+  state.counters[name] = value;
+  state.counters[name + "_limit"] = limit;
+  state.counters[name + "_ratio"] = value / limit;
+}
+
+// The counters processor, processor_limit and processor_ratio are medians of a step's processor
+// time, in milliseconds, with and without servers, and their ratio; peak, peak_limit and peak_ratio
+// the worker's peak resident set, in MB, the most that it ought to be, and their ratio.
 void BM_Step(benchmark::State& state) {
+  constexpr double kMostMegabytes = 350;
   const int threads = static_cast<int>(state.range(0));
   PausableCluster cluster(BenchmarkJob(), threads);
   BareGradient gradient(BenchmarkJob(), threads, "");
+  std::vector<double> processor_times;
   MeasureAgainst(
       state, [&] { return cluster.Run(); }, [] {},
       [&] {
+        const double processor = ProcessorMilliseconds(0);
         const absl::Time begin = absl::Now();
         for (int i = 0; i < kRoundSteps; ++i) gradient.Run();
+        processor_times.push_back((ProcessorMilliseconds(0) - processor) / kRoundSteps);
         return absl::ToDoubleMilliseconds(absl::Now() - begin) / kRoundSteps;
       });
+  AddCounters(state, "processor", cluster.MedianProcessorTime(), Median(processor_times));
+  AddCounters(state, "peak", PeakMegabytes(cluster.worker()), kMostMegabytes);
 }
 
 // As many steps with checkpoints, which are written beside the training, as without. The counters
@@ -146,21 +176,18 @@ void BM_Checkpoint(benchmark::State& state) {
   for (int since = 1; since < kSteps; ++since) {
     if (ratio(since) > ratio(worst)) worst = since;
   }
-  state.counters["worst"] = with.MedianTime(worst);
-  state.counters["worst_limit"] = without.MedianTime(worst);
-  state.counters["worst_ratio"] = ratio(worst);
+  AddCounters(state, "worst", with.MedianTime(worst), without.MedianTime(worst));
 }
 
-BENCHMARK(BM_Checkpoint)
-    ->Arg(1)
-    ->Arg(2)
-    ->ArgName("threads")
-    ->UseManualTime()
-    ->Iterations(kRounds)
-    ->Unit(benchmark::kMillisecond);
-
-BENCHMARK(BM_Step)->Arg(1)->Arg(2)->ArgName("threads")->UseManualTime()->Iterations(kRounds)->Unit(
-    benchmark::kMillisecond);
-
 }  // namespace
+
+void RegisterStepBenchmarks(int rounds) {
+  for (benchmark::internal::Benchmark* registered :
+       {benchmark::RegisterBenchmark("BM_Checkpoint", BM_Checkpoint),
+        benchmark::RegisterBenchmark("BM_Step", BM_Step)}) {
+    registered->Arg(1)->Arg(2)->ArgName("threads")->UseManualTime()->Iterations(rounds)->Unit(
+        benchmark::kMillisecond);
+  }
+}
+
 }  // namespace percentdelta

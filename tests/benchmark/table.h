@@ -9,8 +9,9 @@
 
 namespace percentdelta {
 
-// One line for each of MeasureAgainst's results, as it comes: milliseconds and ratios. A second
-// one if there is a counter worst_ratio, with worst and worst_limit.
+// One line for each of MeasureAgainst's results, as it comes: milliseconds and ratios. Another one
+// for each of worst, processor and peak that there is a counter of, with worst_limit and
+// worst_ratio and so on.
 class Table : public benchmark::BenchmarkReporter {
  public:
   bool ReportContext(const Context& context) override;
