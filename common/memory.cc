@@ -35,7 +35,7 @@ void GiveBackFreedMemory() {
 void KeepFreedMemory() {
 #if defined(__GLIBC__)
   constexpr int kKept = 64 << 20;
-  mallopt(M_ARENA_MAX, 2);
+  mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, kKept / 2);
   mallopt(M_TRIM_THRESHOLD, kKept);
   mallopt(M_TOP_PAD, kKept / 4);

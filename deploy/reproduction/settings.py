@@ -139,4 +139,4 @@ class Budget(typing.NamedTuple):
     seeds: int  # of what does best, for each algorithm; the others have one
 
 
-BUDGETS = {"quick": Budget(200, 10, 3), "full": Budget(5000, 5, 1)}
+BUDGETS = {"quick": Budget(200, 20, 3), "full": Budget(5000, 5, 1)}
