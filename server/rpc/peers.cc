@@ -199,13 +199,18 @@ void Peers::SendReports() {
           }
           return;
         }
-        if (!status.ok()) {
+        // Another server has come back: ours will hear of it with its next beat.
+        const bool ended = absl::IsFailedPrecondition(status);
+        if (ended) {
+          self->log_->info("statistics are of an ended generation error=\"{}\"", status.message());
+        } else if (!status.ok()) {
           self->log_->warn("statistics refused error=\"{}\"", status.message());
         }
         {
           absl::MutexLock lock(&self->mutex_);
-          self->reports_.erase(self->reports_.begin(),
-                               self->reports_.begin() + call->request.updates_size());
+          const auto first = self->reports_.begin();
+          self->reports_.erase(first,
+                               ended ? self->reports_.end() : first + call->request.updates_size());
         }
         self->SendReports();
       });
