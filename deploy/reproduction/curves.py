@@ -28,9 +28,9 @@ class Curve(typing.NamedTuple):
         return sum(self.mean[1:]) / max(1, len(self.mean) - 1)
 
     def smoothed(self):
-        """Each point's mean with its neighbours, a fortieth of the curve and at least five, fewer at
-        the ends."""
-        half = max(5, len(self.mean) // 40) // 2
+        """Each point's mean with its neighbours: a fortieth of the curve and at least five, of short
+        curves three; fewer at the ends."""
+        half = max(3, min(5, len(self.mean) // 4), len(self.mean) // 40) // 2
         means = []
         for i in range(len(self.mean)):
             reach = min(half, i, len(self.mean) - 1 - i)

@@ -91,6 +91,8 @@ class CurvesTest(unittest.TestCase):
         smoothed = made_up(self.slow.setting, values).smoothed()
         for value, smooth in zip(values, smoothed):
             self.assertAlmostEqual(value, smooth)
+        early = made_up(self.slow.setting, [0, 0.9] + 9 * [0.96]).smoothed()
+        self.assertGreater(early[2], 0.9)  # a short curve's rise is not smeared over half of it
         noisy = made_up(self.slow.setting, [i % 2 for i in range(61)]).smoothed()
         self.assertLess(max(abs(value - 0.5) for value in noisy[2:-2]), 0.11)
 
