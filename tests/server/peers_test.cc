@@ -6,15 +6,20 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
+#include <spdlog/details/null_mutex.h>
 #include <spdlog/sinks/base_sink.h>
 
+#include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "common/statistics.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 #include "tests/server/test_jobs.h"
 
@@ -55,19 +60,20 @@ class FakeCoordinator : public v1::Coordinator::Service {
 };
 
 // Keeps what is logged, as "level message".
-class RecordingSink : public spdlog::sinks::base_sink<std::mutex> {
+class RecordingSink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
  public:
   std::string AwaitFirst() {
-    const auto there = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return !lines_.empty(); };
-    absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(&there));
+    const auto there = [this]()
+                           ABSL_SHARED_LOCKS_REQUIRED(lines_mutex_) { return !lines_.empty(); };
+    absl::MutexLock lock(&lines_mutex_);
+    lines_mutex_.Await(absl::Condition(&there));
     return lines_.front();
   }
 
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
     const auto level = spdlog::level::to_string_view(message.level);
-    absl::MutexLock lock(&mutex_);
+    absl::MutexLock lock(&lines_mutex_);
     lines_.push_back(
         absl::StrCat(absl::string_view(level.data(), level.size()), " ",
                      absl::string_view(message.payload.data(), message.payload.size())));
@@ -75,8 +81,8 @@ class RecordingSink : public spdlog::sinks::base_sink<std::mutex> {
   void flush_() override {}
 
  private:
-  absl::Mutex mutex_;
-  std::vector<std::string> lines_ ABSL_GUARDED_BY(mutex_);
+  absl::Mutex lines_mutex_;
+  std::vector<std::string> lines_ ABSL_GUARDED_BY(lines_mutex_);
 };
 
 class PeersTest : public ::testing::Test {
