@@ -26,8 +26,11 @@ namespace {
 
 using Values = std::vector<std::vector<float>>;
 
+// Two gradients a step: the first one is taken in without an update, which would compete with the
+// end of its push for the cores.
 Job EndlessJob() {
   Job job = *LoadJob("");
+  job.gradients_per_step = 2;
   job.max_steps = 1 << 30;
   job.evaluation.reset();
   return job;
@@ -56,14 +59,11 @@ class Transfer {
   size_t bytes() const { return job_.model.size() * sizeof(float); }
 
   // From the first byte until every shard has checked and taken its slices.
-  void Push() {
-    GradientPush push(*channels_, {step_, 0}, absl::Seconds(10), gradient_);
-    for (int t = 0; t < static_cast<int>(gradient_->size()); ++t) push.Ready(t);
-    Check(push.Finish());
-  }
+  void Push() { PushSlot(0); }
 
-  // Waits for the update that follows a push.
+  // Pushes the other gradient, and waits for the update.
   void NextStep() {
+    PushSlot(1);
     ++step_;
     Pull();
   }
@@ -71,7 +71,7 @@ class Transfer {
   // The present step's weights.
   void Pull() { Check(WeightPull(*channels_, step_, absl::Seconds(10), weights_).AwaitAll()); }
 
-  // Milliseconds of a push and of a pull, but not of the update between them.
+  // Milliseconds of a push and of a pull, but not of what is between them.
   double PushAndPull() {
     const absl::Time begin = absl::Now();
     Push();
@@ -83,6 +83,12 @@ class Transfer {
   }
 
  private:
+  void PushSlot(int32_t slot) {
+    GradientPush push(*channels_, {step_, slot}, absl::Seconds(10), gradient_);
+    for (int t = 0; t < static_cast<int>(gradient_->size()); ++t) push.Ready(t);
+    Check(push.Finish());
+  }
+
   static void Check(const absl::Status& status) {
     if (status.ok()) return;
     std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
