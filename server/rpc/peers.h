@@ -46,8 +46,8 @@ class Peers : public std::enable_shared_from_this<Peers> {
   // Hands what a step changed a slice by to the tensor's home.
   void CollectDeltas(int home, const DeltaSums& sums);
 
-  // Tells the coordinator, in the order of the calls. What it refuses is dropped, and whatever there
-  // is when it says that the generation has ended.
+  // Tells the coordinator, in the order of the calls. What it refuses is dropped, and whatever
+  // there is when it says that the generation has ended.
   void ReportStatistics(const TensorUpdate& update);
 
   // Ends all calls, those to be repeated among them, and returns when their callbacks have run.
