@@ -260,8 +260,11 @@ absl::StatusOr<std::optional<Checkpoint>> CheckpointStore::FindNewest(const Job&
 absl::Status CheckpointStore::Complete(Manifest manifest, const std::vector<FileEntry>& slice_files,
                                        const History& history, int64_t begun_at) const {
   const std::string directory = StepDirectory(directory_, manifest.step);
-  // All parts are there: what is still being written here is by nobody who counts.
-  if (absl::Status status = RemoveTemporaries(directory, log_); !status.ok()) return status;
+  // All parts are there: what is still being written here is by nobody who counts. Beside it, a disk
+  // that vanished for a moment may have left half a cluster.json.
+  for (const std::string& where : {directory, directory_}) {
+    if (absl::Status status = RemoveTemporaries(where, log_); !status.ok()) return status;
+  }
   absl::StatusOr<FileEntry> history_file = WriteHistory(directory, history, faults_);
   if (!history_file.ok()) return history_file.status();
   manifest.files = slice_files;
@@ -279,6 +282,8 @@ absl::Status CheckpointStore::Complete(Manifest manifest, const std::vector<File
 absl::Status CheckpointStore::Prune(const Manifest& manifest, int64_t begun_at) const {
   const absl::StatusOr<std::map<int64_t, fs::path>> steps = StepDirectories(directory_);
   if (!steps.ok()) return steps.status();
+  // Each shard writes one step after the other: of an older step nobody writes any more, and without
+  // a manifest it is what was left when it failed.
   int kept = 0;
   for (auto step = steps->rbegin(); step != steps->rend(); ++step) {
     if (step->first > manifest.step) continue;  // damaged, or being written
@@ -287,8 +292,6 @@ absl::Status CheckpointStore::Prune(const Manifest& manifest, int64_t begun_at) 
       ++kept;
       continue;
     }
-    // Without a manifest it may be one that is being written.
-    if (kept < keep_ && !HasManifest(step->second)) continue;
     if (absl::Status status = Remove(step->second); !status.ok()) return status;
   }
   return absl::OkStatus();

@@ -281,6 +281,20 @@ TEST_F(CheckpointStoreTest, LeftoversAreClearedWhenTheStepIsWrittenAgain) {
   EXPECT_EQ(Newest(job), 10);
 }
 
+// When the directory vanishes while files in it are written, their writers can remove nothing; it may
+// come back with them.
+TEST_F(CheckpointStoreTest, WhatFailedIsClearedByTheNextWholeOne) {
+  const Job job = TinyJob();
+  Write(job, 10);
+  fs::create_directories(StepDirectory(directory_, 20));
+  std::ofstream(StepDirectory(directory_, 20) + "/shard-00000-of-00001.safetensors.tmp-1-0") << "h";
+  std::ofstream(directory_ + "/cluster.json.tmp-1-0") << "half";
+  fs::create_directories(StepDirectory(directory_, 40));  // one that is being written
+  Write(job, 30);
+  EXPECT_THAT(Names(directory_),
+              ElementsAre("step-0000000010", "step-0000000030", "step-0000000040"));
+}
+
 TEST_F(CheckpointStoreTest, SetAsideIsOutOfTheWayAndNotLost) {
   const Job job = TinyJob();
   Write(job, 10);
