@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
@@ -24,11 +25,15 @@ constexpr char kMethod[] = "/percentdelta.v1.ParameterServer/Pull";
 struct WeightPull::State {
   State(const ShardChannels& shard_channels, std::vector<std::vector<float>>& all_weights,
         Tracer its_tracer)
-      : channels(shard_channels), weights(all_weights), tracer(std::move(its_tracer)) {}
+      : channels(shard_channels),
+        weights(all_weights),
+        tracer(std::move(its_tracer)),
+        memory(shard_channels.memory().Take()) {}
 
   const ShardChannels& channels;
   std::vector<std::vector<float>>& weights;
   const Tracer tracer;
+  const std::shared_ptr<SharedMemory> memory;  // that the shards may fill; null: none
 
   absl::Mutex mutex;
   std::vector<int64_t> missing ABSL_GUARDED_BY(mutex);  // entries, by tensor
@@ -44,10 +49,13 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
       : state_(std::move(state)),
         shard_(shard),
         step_(step),
+        offered_(state_->memory != nullptr &&
+                 state_->channels.memory().answer(shard) != OfferedMemory::Answer::kRefuses),
         received_(state_->channels.partition().slices_of_shard(shard).size()) {
     v1::PullRequest request;
     request.set_generation(state_->channels.generation());
     request.set_step(step);
+    if (offered_) *request.mutable_memory() = ToProto(state_->memory->name());
     request_ = EncodeMessage(request);
     context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
   }
@@ -84,11 +92,20 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
       state_->status.Update(status);
       state_->streams[shard_] = nullptr;
       --state_->running;
+      if (state_->running == 0 && state_->status.ok()) {
+        state_->channels.memory().Return(state_->memory);
+      }
     }
     delete this;
   }
 
  private:
+  // Values that a shard has written to the memory it was offered.
+  absl::Span<const float> Shared(int tensor, int64_t begin, int64_t count) const {
+    return state_->memory->values().subspan(state_->channels.model().SizeBefore(tensor) + begin,
+                                            count);
+  }
+
   absl::Status Take() {
     if (!DecodeChunk(response_, chunk_)) {
       return absl::DataLossError(
@@ -103,24 +120,44 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
                                               chunk_.tensor.substr(0, 100), "\""));
     }
     int64_t& received = received_[slice - slices.begin()];
-    const auto count = chunk_.bytes / static_cast<int64_t>(sizeof(float));
+    const bool shared = chunk_.shared_values != 0;
+    const int64_t count =
+        shared ? chunk_.shared_values : chunk_.bytes / static_cast<int64_t>(sizeof(float));
     if (chunk_.begin != slice->begin + received || chunk_.bytes % sizeof(float) != 0 ||
-        count == 0 || count > slice->size() - received) {
+        count <= 0 || count > slice->size() - received) {
       return absl::DataLossError(absl::StrCat(
           "tensor ", chunk_.tensor, ": expected values from entry ", slice->begin + received,
-          " up to ", slice->end, ", got ", chunk_.bytes, " bytes from ", chunk_.begin));
+          " up to ", slice->end, ", got ", shared ? count : chunk_.bytes,
+          shared ? " shared values" : " bytes", " from ", chunk_.begin));
+    }
+    if (shared && !offered_) {
+      return absl::DataLossError(
+          absl::StrCat("tensor ", chunk_.tensor,
+                       ": expected its values, got a word that they are in memory that"
+                       " was not offered"));
     }
     if (received == 0) {
       span_ = AsyncSpan(state_->tracer, "pull",
                         {.step = step_, .tensor = chunk_.tensor, .shard = shard_});
     }
-    CopyFromBytes(chunk_.pieces,
-                  absl::MakeSpan(state_->weights[tensor]).subspan(chunk_.begin, count));
+    const absl::Span<float> values =
+        absl::MakeSpan(state_->weights[tensor]).subspan(chunk_.begin, count);
+    if (shared) {
+      absl::c_copy(Shared(tensor, chunk_.begin, count), values.begin());
+    } else {
+      CopyFromBytes(chunk_.pieces, values);
+    }
+    if (offered_ && received == 0) NoteAnswer(shared);
     received += count;
     if (received == slice->size()) span_.End();
     absl::MutexLock lock(&state_->mutex);
     state_->missing[tensor] -= count;
     return absl::OkStatus();
+  }
+
+  void NoteAnswer(bool shared) {
+    state_->channels.memory().SetAnswer(
+        shard_, shared ? OfferedMemory::Answer::kTakes : OfferedMemory::Answer::kRefuses);
   }
 
   absl::Status CheckWhole() const {
@@ -137,6 +174,7 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   const std::shared_ptr<State> state_;
   const int shard_;
   const int64_t step_;
+  const bool offered_;             // the memory, to this shard
   AsyncSpan span_;                 // of the slice that comes
   std::vector<int64_t> received_;  // entries, by slice of the shard
   grpc::ClientContext context_;

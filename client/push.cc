@@ -7,6 +7,7 @@
 #include <deque>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
@@ -23,11 +24,15 @@ constexpr char kMethod[] = "/percentdelta.v1.ParameterServer/Push";
 struct GradientPush::State {
   State(const ShardChannels& shard_channels,
         std::shared_ptr<const std::vector<std::vector<float>>> values, Tracer its_tracer)
-      : channels(shard_channels), gradient(std::move(values)), tracer(std::move(its_tracer)) {}
+      : channels(shard_channels),
+        gradient(std::move(values)),
+        tracer(std::move(its_tracer)),
+        memory(shard_channels.memory().Take()) {}
 
   const ShardChannels& channels;
   const std::shared_ptr<const std::vector<std::vector<float>>> gradient;
   const Tracer tracer;
+  const std::shared_ptr<SharedMemory> memory;  // for shards that take it; null: none
 
   absl::Mutex mutex;
   int running ABSL_GUARDED_BY(mutex) = 0;               // streams
@@ -41,13 +46,17 @@ struct GradientPush::State {
 class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   Stream(std::shared_ptr<State> state, int shard, const GradientSlot& slot, absl::Duration deadline)
-      : state_(std::move(state)), subject_{.step = slot.step, .slot = slot.slot, .shard = shard} {
+      : state_(std::move(state)),
+        subject_{.step = slot.step, .slot = slot.slot, .shard = shard},
+        shares_(state_->memory != nullptr &&
+                state_->channels.memory().answer(shard) == OfferedMemory::Answer::kTakes) {
     v1::PushRequest first;
     v1::PushHeader& header = *first.mutable_header();
     header.set_generation(state_->channels.generation());
     header.set_step(slot.step);
     header.set_slot(slot.slot);
     header.set_checkpoint(slot.checkpoint);
+    if (shares_) *header.mutable_memory() = ToProto(state_->memory->name());
     request_ = EncodeMessage(first);
     context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
     unready_ = state_->channels.partition().slices_of_shard(shard).size();
@@ -87,6 +96,9 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
   void OnDone(const grpc::Status& grpc_status) override {
     absl::Status status = FromGrpc(grpc_status);
     if (!status.ok()) {
+      if (shares_) {  // perhaps for that
+        state_->channels.memory().SetAnswer(subject_.shard, OfferedMemory::Answer::kRefuses);
+      }
       status = absl::Status(status.code(), absl::StrCat("push to shard ", subject_.shard, " at ",
                                                         state_->channels.address(subject_.shard),
                                                         ": ", status.message()));
@@ -96,6 +108,9 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
       state_->status.Update(status);
       state_->streams[subject_.shard] = nullptr;
       --state_->running;
+      if (state_->running == 0 && state_->status.ok()) {
+        state_->channels.memory().Return(state_->memory);
+      }
     }
     delete this;
   }
@@ -117,6 +132,13 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
     AsyncSpan span;
   };
 
+  // Entries of a tensor.
+  struct Range {
+    int tensor = 0;
+    int64_t begin = 0;
+    int64_t count = 0;
+  };
+
   enum class Act { kNothing, kWrite, kEnd, kLetGo };
 
   Act Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -132,7 +154,7 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
     }
     if (!pending_.empty()) {
       busy_ = true;
-      FillRequest();
+      TakeChunk();
       return Act::kWrite;
     }
     if (unready_ > 0) return Act::kNothing;
@@ -150,6 +172,7 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
       case Act::kNothing:
         break;
       case Act::kWrite:
+        if (chunk_.count > 0) Encode(chunk_);
         StartWrite(&request_);
         break;
       case Act::kEnd:
@@ -162,24 +185,37 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
     }
   }
 
-  void FillRequest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void TakeChunk() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Part& part = pending_.front();
     const int64_t count = std::min(kChunkEntries, part.slice.size() - part.sent);
-    const int64_t begin = part.slice.begin + part.sent;
-    request_ = EncodeChunk(
-        state_->channels.model().tensors[part.slice.tensor].name, begin,
-        absl::MakeConstSpan((*state_->gradient)[part.slice.tensor]).subspan(begin, count),
-        state_->gradient);
+    chunk_ = {part.slice.tensor, part.slice.begin + part.sent, count};
     part.sent += count;
     if (part.sent < part.slice.size()) return;
     part.span.End();
     pending_.pop_front();
   }
 
+  // Makes the request: the values themselves, or a word that they are in the memory.
+  void Encode(const Range& chunk) {
+    const ModelSpec& model = state_->channels.model();
+    const std::string& name = model.tensors[chunk.tensor].name;
+    const absl::Span<const float> values =
+        absl::MakeConstSpan((*state_->gradient)[chunk.tensor]).subspan(chunk.begin, chunk.count);
+    if (shares_) {
+      absl::c_copy(values,
+                   state_->memory->values().begin() + model.SizeBefore(chunk.tensor) + chunk.begin);
+      request_ = EncodeSharedChunk(name, chunk.begin, chunk.count);
+    } else {
+      request_ = EncodeChunk(name, chunk.begin, values, state_->gradient);
+    }
+  }
+
   const std::shared_ptr<State> state_;
   const TraceSubject subject_;  // of all parts, but for the tensor
+  const bool shares_;           // the values go by the memory
   grpc::ClientContext context_;
   grpc::ByteBuffer request_;  // of the write in flight
+  Range chunk_;               // that it holds; of whoever set `busy_`
   grpc::ByteBuffer response_;
 
   absl::Mutex mutex_;

@@ -10,21 +10,24 @@
 #include <string>
 #include <vector>
 
+#include "client/offered_memory.h"
 #include "common/channel.h"
 #include "common/job.h"
 #include "common/partition.h"
 
 namespace percentdelta {
 
-// Immutable after construction; thread-safe.
+// Thread-safe.
 class ShardChannels {
  public:
+  // `shares_memory`: whether memory is offered to shards that may be on this machine.
   ShardChannels(const ModelSpec& model, uint64_t generation,
-                const std::vector<std::string>& addresses)
+                const std::vector<std::string>& addresses, bool shares_memory = false)
       : model_(model),
         partition_(model, static_cast<int>(addresses.size())),
         generation_(generation),
-        addresses_(addresses) {
+        addresses_(addresses),
+        memory_(model.size(), static_cast<int>(addresses.size()), shares_memory) {
     for (const std::string& address : addresses) {
       channels_.push_back(MakeChannel(address));
       stubs_.push_back(std::make_unique<grpc::GenericStub>(channels_.back()));
@@ -42,6 +45,8 @@ class ShardChannels {
     for (const auto& channel : channels_) percentdelta::ConnectAgain(*channel);
   }
 
+  OfferedMemory& memory() const { return memory_; }
+
   // For calls whose messages are bytes (common/chunk_codec.h).
   grpc::GenericStub& stub(int shard) const { return *stubs_[shard]; }
 
@@ -50,6 +55,7 @@ class ShardChannels {
   const Partition partition_;
   const uint64_t generation_;
   const std::vector<std::string> addresses_;
+  mutable OfferedMemory memory_;
   std::vector<std::shared_ptr<grpc::Channel>> channels_;
   std::vector<std::unique_ptr<grpc::GenericStub>> stubs_;
 };

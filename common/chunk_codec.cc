@@ -26,12 +26,16 @@ constexpr uint32_t kValues = WireFormatLite::MakeTag(v1::PullResponse::kValuesFi
                                                      WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
 constexpr uint32_t kHeader = WireFormatLite::MakeTag(v1::PushRequest::kHeaderFieldNumber,
                                                      WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr uint32_t kShared = WireFormatLite::MakeTag(v1::PullResponse::kSharedValuesFieldNumber,
+                                                     WireFormatLite::WIRETYPE_VARINT);
 static_assert(static_cast<int>(v1::PullResponse::kTensorFieldNumber) ==
                   static_cast<int>(v1::PushRequest::kTensorFieldNumber) &&
               static_cast<int>(v1::PullResponse::kBeginFieldNumber) ==
                   static_cast<int>(v1::PushRequest::kBeginFieldNumber) &&
               static_cast<int>(v1::PullResponse::kValuesFieldNumber) ==
-                  static_cast<int>(v1::PushRequest::kValuesFieldNumber));
+                  static_cast<int>(v1::PushRequest::kValuesFieldNumber) &&
+              static_cast<int>(v1::PullResponse::kSharedValuesFieldNumber) ==
+                  static_cast<int>(v1::PushRequest::kSharedValuesFieldNumber));
 
 constexpr size_t kMaxVarint = 10;  // bytes
 
@@ -39,6 +43,13 @@ constexpr size_t kMaxVarint = 10;  // bytes
 // pieces would then point into the copy.
 grpc::ByteBuffer* Readable(const grpc::ByteBuffer& buffer) {
   return const_cast<grpc::ByteBuffer*>(&buffer);
+}
+
+bool ReadNumber(CodedInputStream& input, int64_t& number) {
+  uint64_t bits = 0;
+  if (!input.ReadVarint64(&bits)) return false;
+  number = static_cast<int64_t>(bits);
+  return true;
 }
 
 bool ReadPieces(CodedInputStream& input, Chunk& chunk) {
@@ -77,12 +88,10 @@ bool ReadField(CodedInputStream& input, uint32_t tag, Chunk& chunk) {
       uint32_t size = 0;
       return input.ReadVarint32(&size) && input.ReadString(&chunk.tensor, static_cast<int>(size));
     }
-    case kBegin: {
-      uint64_t begin = 0;
-      if (!input.ReadVarint64(&begin)) return false;
-      chunk.begin = static_cast<int64_t>(begin);
-      return true;
-    }
+    case kBegin:
+      return ReadNumber(input, chunk.begin);
+    case kShared:
+      return ReadNumber(input, chunk.shared_values);
     case kValues:
       return ReadPieces(input, chunk);
     case kHeader:
@@ -115,11 +124,32 @@ grpc::ByteBuffer EncodeChunk(absl::string_view tensor, int64_t begin,
   return grpc::ByteBuffer(slices, 2);
 }
 
+grpc::ByteBuffer EncodeSharedChunk(absl::string_view tensor, int64_t begin, int64_t values) {
+  v1::PullResponse message;
+  message.set_tensor(std::string(tensor));
+  message.set_begin(begin);
+  message.set_shared_values(values);
+  return EncodeMessage(message);
+}
+
+v1::SharedMemory ToProto(const SharedMemoryName& name) {
+  v1::SharedMemory memory;
+  memory.set_process(name.process);
+  memory.set_file_descriptor(name.descriptor);
+  memory.set_key(name.key);
+  return memory;
+}
+
+SharedMemoryName FromProto(const v1::SharedMemory& name) {
+  return {name.process(), name.file_descriptor(), name.key()};
+}
+
 bool DecodeChunk(const grpc::ByteBuffer& message, Chunk& chunk) {
   chunk.tensor.clear();
   chunk.begin = 0;
   chunk.pieces.clear();
   chunk.bytes = 0;
+  chunk.shared_values = 0;
   chunk.header.reset();
   grpc::ProtoBufferReader reader(Readable(message));
   if (!reader.status().ok()) return false;

@@ -16,6 +16,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "common/shared_memory.h"
 #include "percentdelta/v1/parameter_server.pb.h"
 
 namespace percentdelta {
@@ -26,6 +27,7 @@ struct Chunk {
   int64_t begin = 0;                      // entries
   std::vector<absl::string_view> pieces;  // the values' bytes; they point into the message
   int64_t bytes = 0;                      // of all pieces
+  int64_t shared_values = 0;              // or: so many are in the call's shared memory
   std::optional<v1::PushHeader> header;   // of a PushRequest
 };
 
@@ -34,9 +36,16 @@ struct Chunk {
 grpc::ByteBuffer EncodeChunk(absl::string_view tensor, int64_t begin,
                              absl::Span<const float> values, std::shared_ptr<const void> owner);
 
+// The message of a chunk whose values are in shared memory.
+grpc::ByteBuffer EncodeSharedChunk(absl::string_view tensor, int64_t begin, int64_t values);
+
 // Reads any valid message: fields in any order, the last one counts, unknown ones are skipped. The
 // pieces are valid as long as `message` lives and is unchanged. False: it is no such message.
 bool DecodeChunk(const grpc::ByteBuffer& message, Chunk& chunk);
+
+// How memory is named in messages.
+v1::SharedMemory ToProto(const SharedMemoryName& name);
+SharedMemoryName FromProto(const v1::SharedMemory& name);
 
 // Small messages beside the chunks. False: the bytes are no such message.
 grpc::ByteBuffer EncodeMessage(const google::protobuf::MessageLite& message);

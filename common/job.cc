@@ -21,9 +21,11 @@ int ModelSpec::Find(absl::string_view tensor_name) const {
   return -1;
 }
 
-int64_t ModelSpec::size() const {
+int64_t ModelSpec::size() const { return SizeBefore(static_cast<int>(tensors.size())); }
+
+int64_t ModelSpec::SizeBefore(int tensor) const {
   int64_t entries = 0;
-  for (const TensorSpec& tensor : tensors) entries += tensor.size();
+  for (int before = 0; before < tensor; ++before) entries += tensors[before].size();
   return entries;
 }
 

@@ -47,8 +47,9 @@ struct ModelSpec {
   // Index of the tensor, or -1.
   int Find(absl::string_view tensor_name) const;
 
-  // Entries of all tensors.
+  // Entries of all tensors, and of those before one.
   int64_t size() const;
+  int64_t SizeBefore(int tensor) const;
 };
 
 struct EvaluationSpec {

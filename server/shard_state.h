@@ -25,6 +25,7 @@
 #include "common/thread_pool.h"
 #include "common/trace.h"
 #include "server/delta_collector.h"
+#include "server/mapped_memory.h"
 #include "server/norm_reducer.h"
 #include "server/shard_slice.h"
 #include "server/slice_content.h"
@@ -73,6 +74,9 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
   int shard() const { return options_.shard; }
   const Tracer& tracer() const { return options_.tracer; }
   const std::vector<std::unique_ptr<ShardSlice>>& slices() const { return slices_; }
+
+  // Of callers on this machine, who make other memory for another generation.
+  MappedMemory& memory() { return memory_; }
 
   // This shard's slice of the tensor. kNotFound: no such tensor, or none of it here.
   absl::StatusOr<ShardSlice*> FindSlice(absl::string_view tensor) const;
@@ -124,6 +128,7 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
   NormReducer reducer_;                              // self-synchronised
   std::unique_ptr<DeltaCollector> collector_;        // self-synchronised; null: the rule scales
                                                      // the gradient
+  MappedMemory memory_;                              // self-synchronised
 
   absl::Mutex kept_mutex_;
   std::map<int64_t, ShardContent> kept_ ABSL_GUARDED_BY(kept_mutex_);  // not all slices there yet

@@ -24,6 +24,9 @@ ABSL_FLAG(std::string, coordinator, "127.0.0.1:5000", "host:port of shard 0");
 ABSL_FLAG(std::string, data, "data/mnist", "directory with the four IDX files, plain or gzipped");
 ABSL_FLAG(std::string, name, "", "in logs; empty: host name and process id");
 ABSL_FLAG(int, threads, 0, "threads that compute gradients; 0: one a core");
+ABSL_FLAG(bool, shared_memory, true,
+          "exchanges weights and gradients with servers on this machine by shared memory, where "
+          "they can see this process; otherwise, and with all others, by the connection");
 ABSL_FLAG(std::string, isa, "",
           "x86-64-v2, x86-64-v3 or x86-64-v4; empty: the best of this processor. All workers of "
           "a cluster must compute with the same");
@@ -85,6 +88,7 @@ int Run() {
   options.coordinator = absl::GetFlag(FLAGS_coordinator);
   options.training_set = std::make_shared<const Dataset>(*std::move(training_set));
   options.test_set = std::make_shared<const Dataset>(*std::move(test_set));
+  options.shares_memory = absl::GetFlag(FLAGS_shared_memory);
   options.threads = absl::GetFlag(FLAGS_threads);
   options.isa = absl::GetFlag(FLAGS_isa);
   options.give_up_after = absl::GetFlag(FLAGS_give_up_after);

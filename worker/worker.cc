@@ -144,9 +144,10 @@ absl::Status Worker::Enter() {
       batches_ = std::make_unique<BatchSource>(job.seed, job.data.training_examples);
     }
     weights_.reset();  // before the channels it pulls from
-    channels_ =
-        std::make_unique<ShardChannels>(job.model, cluster->generation, cluster->shard_addresses);
+    channels_ = std::make_unique<ShardChannels>(job.model, cluster->generation,
+                                                cluster->shard_addresses, options_.shares_memory);
     weights_ = std::make_unique<WeightSource>(*channels_, kTransferDeadline, tracer_);
+    ways_told_ = false;
     cluster_ = *std::move(cluster);
     options_.log->info("joined generation={} shards={} job={} arithmetic={} threads={}",
                        cluster_.generation, channels_->shards(), cluster_.job.name,
@@ -311,6 +312,11 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
   if (lease.step + 1 < job.max_steps) Gather(BatchOf(job, lease.step + 1, lease.slot));
   const TraceSpan waiting(tracer_, "await push", subject);
   absl::Status status = push.Finish();
+  if (status.ok() && !std::exchange(ways_told_, true)) {
+    const int shared = channels_->memory().takers();
+    options_.log->info("first push done shards_by_shared_memory={} shards_by_connection={}", shared,
+                       channels_->shards() - shared);
+  }
   result.push = clock.Now() - computed;
   result.loss_sum = batch->loss_sum;
   result.correct = batch->correct;

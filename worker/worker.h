@@ -38,6 +38,9 @@ class Worker {
     std::shared_ptr<const Dataset> training_set;
     std::shared_ptr<const Dataset> test_set;
 
+    // Exchanges weights and gradients with servers on this machine by shared memory.
+    bool shares_memory = true;
+
     int threads = 0;  // that compute gradients; 0: one a core
     std::string isa;  // see ModelOptions
 
@@ -96,6 +99,7 @@ class Worker {
   std::unique_ptr<BatchSource> batches_;
   std::unique_ptr<ShardChannels> channels_;
   std::unique_ptr<WeightSource> weights_;
+  bool ways_told_ = false;  // by which ways its values go
 
   // Of the lease in hand; kept for their memory.
   std::vector<std::shared_ptr<TensorValues>> gradients_;

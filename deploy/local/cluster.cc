@@ -75,6 +75,7 @@ int LocalCluster::AddWorker() {
     const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
     worker.threads = std::max(1, cores / std::max(1, at_once));
   }
+  worker.shares_memory = options_.shares_memory;
   worker.isa = options_.isa;
   worker.log = options_.log;
   worker.trace = options_.trace;

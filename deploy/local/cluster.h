@@ -36,7 +36,8 @@ class LocalCluster {
     int worker_threads = 0;
     int server_threads = 0;
 
-    std::string isa;  // of the workers; see ModelOptions
+    std::string isa;            // of the workers; see ModelOptions
+    bool shares_memory = true;  // of the workers; see Worker::Options
 
     std::shared_ptr<const Dataset> training_set;
     std::shared_ptr<const Dataset> test_set;

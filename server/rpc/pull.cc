@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
@@ -31,6 +32,7 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     absl::StatusOr<std::shared_ptr<ShardState>> state = shard.At(request.generation());
     if (state.ok()) {
       call->state_ = *state;
+      if (request.has_memory()) call->Map(request.memory());
       call->SetRemaining((*state)->slices().size());
       absl::Status status = (*state)->Pull(request.step(), call);
       // A shard that owns nothing has nothing to deliver: the call ends here.
@@ -75,11 +77,25 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
   void OnDone() override { self_.reset(); }
 
  private:
+  // Entries of a snapshot.
+  struct Range {
+    Snapshot snapshot;
+    int64_t begin = 0;
+    int64_t count = 0;
+  };
+
   struct Progress {
     Snapshot snapshot;
     int64_t sent = 0;  // entries
     AsyncSpan span;
   };
+
+  // Memory that cannot be mapped is left alone: its owner is on another machine.
+  void Map(const v1::SharedMemory& name) {
+    absl::StatusOr<std::shared_ptr<SharedMemory>> mapped =
+        state_->memory().Find(FromProto(name), state_->job().model.size());
+    if (mapped.ok()) memory_ = *std::move(mapped);
+  }
 
   void SetRemaining(size_t slices) {
     absl::MutexLock lock(&mutex_);
@@ -96,7 +112,7 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
         finish = end_;
       } else if (!ready_.empty()) {
         busy_ = true;
-        FillMessage();
+        TakeChunk();
       } else {
         return;
       }
@@ -104,19 +120,18 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     if (finish) {
       Finish(ToGrpc(*finish));
     } else {
+      Encode(chunk_);
       StartWrite(&message_);
     }
   }
 
   // The next chunk of the first tensor that is ready; after the last one of the last slice the
   // call ends well.
-  void FillMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void TakeChunk() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const auto next = ready_.begin();
     auto& [snapshot, sent, span] = next->second;
     const int64_t count = std::min(kChunkEntries, snapshot.slice.size() - sent);
-    message_ = EncodeChunk(
-        state_->job().model.tensors[snapshot.slice.tensor].name, snapshot.slice.begin + sent,
-        absl::MakeConstSpan(*snapshot.values).subspan(sent, count), snapshot.values);
+    chunk_ = {snapshot, sent, count};
     sent += count;
     if (sent < snapshot.slice.size()) return;
     span.End();
@@ -124,9 +139,27 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     if (--remaining_ == 0) end_ = absl::OkStatus();
   }
 
+  // Makes the message: the values themselves, or a word that they are in the caller's memory now.
+  void Encode(const Range& chunk) {
+    const ModelSpec& model = state_->job().model;
+    const Slice& slice = chunk.snapshot.slice;
+    const std::string& name = model.tensors[slice.tensor].name;
+    const int64_t begin = slice.begin + chunk.begin;
+    const absl::Span<const float> values =
+        absl::MakeConstSpan(*chunk.snapshot.values).subspan(chunk.begin, chunk.count);
+    if (memory_ != nullptr) {
+      absl::c_copy(values, memory_->values().begin() + model.SizeBefore(slice.tensor) + begin);
+      message_ = EncodeSharedChunk(name, begin, chunk.count);
+    } else {
+      message_ = EncodeChunk(name, begin, values, chunk.snapshot.values);
+    }
+  }
+
   std::shared_ptr<PullCall> self_;  // until OnDone
   std::shared_ptr<ShardState> state_;
-  grpc::ByteBuffer message_;  // of the write in flight
+  std::shared_ptr<SharedMemory> memory_;  // the caller's; null: values go by the stream
+  grpc::ByteBuffer message_;              // of the write in flight
+  Range chunk_;                           // that it holds; of whoever set `busy_`
 
   absl::Mutex mutex_;
   std::map<int, Progress> ready_ ABSL_GUARDED_BY(mutex_);  // by tensor

@@ -12,8 +12,8 @@ namespace percentdelta {
 
 // Streams every slice at the request's step, each the moment it gets there; among those that are
 // there the ones that the forward pass needs first. Values are sent from where they are, without a
-// copy. `request` and what is written are the bytes of the .proto's messages. Owns itself until the
-// call is done.
+// copy, or written to memory of the caller's that it offers and that can be mapped. `request` and
+// what is written are the bytes of the .proto's messages. Owns itself until the call is done.
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartPull(const Shard& shard,
                                                       const grpc::ByteBuffer& request);
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/chunk_codec.h"
+#include "common/float_bytes.h"
 #include "common/grpc_status.h"
 #include "server/gradient_assembly.h"
 
@@ -49,6 +50,9 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
       if (absl::Status status = Begin(); !status.ok()) return status;
       if (chunk_.tensor.empty() && chunk_.pieces.empty()) return absl::OkStatus();
     }
+    if (chunk_.shared_values != 0) {
+      if (absl::Status status = FindShared(); !status.ok()) return status;
+    }
     return assembly_->Add(chunk_.tensor, chunk_.begin, chunk_.pieces);
   }
 
@@ -61,7 +65,37 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     if (!state.ok()) return state.status();
     absl::Status status = (*state)->CheckSlot(header.step(), header.slot());
     if (!status.ok()) return status;
+    model_ = &(*state)->job().model;
+    if (header.has_memory()) {
+      absl::StatusOr<std::shared_ptr<SharedMemory>> mapped =
+          (*state)->memory().Find(FromProto(header.memory()), model_->size());
+      if (!mapped.ok()) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("push: ", mapped.status().message(), "; send the values themselves"));
+      }
+      mapped_ = *std::move(mapped);
+    }
     assembly_.emplace(*std::move(state), header.step(), header.slot(), header.checkpoint());
+    return absl::OkStatus();
+  }
+
+  // Makes what the chunk names in the caller's memory its piece. What is read of it is copied
+  // before it is checked: the caller might change it.
+  absl::Status FindShared() {
+    const int tensor = model_->Find(chunk_.tensor);
+    if (tensor < 0) return absl::OkStatus();  // which will be told
+    const int64_t size = model_->tensors[tensor].size();
+    const int64_t count = chunk_.shared_values;
+    if (mapped_ == nullptr || chunk_.begin < 0 || chunk_.begin > size || count < 0 ||
+        count > size - chunk_.begin) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "tensor ", chunk_.tensor, ": expected values within its ", size,
+          mapped_ == nullptr ? " entries, in the stream for want of a header with memory, got "
+                             : " entries, got ",
+          count, " shared ones from entry ", chunk_.begin));
+    }
+    chunk_.pieces = {
+        AsBytes(mapped_->values().subspan(model_->SizeBefore(tensor) + chunk_.begin, count))};
     return absl::OkStatus();
   }
 
@@ -81,8 +115,10 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   const Shard& shard_;
   std::atomic<int>& pushes_;
   grpc::ByteBuffer* const response_;
-  grpc::ByteBuffer message_;  // of the read in flight
-  Chunk chunk_;               // the message's; kept for its memory
+  grpc::ByteBuffer message_;              // of the read in flight
+  Chunk chunk_;                           // the message's; kept for its memory
+  const ModelSpec* model_ = nullptr;      // the assembly's
+  std::shared_ptr<SharedMemory> mapped_;  // the caller's, if it offers some
   std::optional<GradientAssembly> assembly_;
 };
 

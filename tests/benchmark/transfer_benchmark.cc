@@ -45,7 +45,7 @@ class Transfer {
         gradient_(std::make_shared<const Values>(RandomGradient(job_.model, 1))) {
     const ClusterJob cluster = AwaitGeneration(servers_.coordinator());
     channels_ =
-        std::make_unique<ShardChannels>(job_.model, cluster.generation, cluster.shard_addresses);
+        std::make_unique<ShardChannels>(job_.model, cluster.generation, cluster.shard_addresses, getenv("PD_SHM") != nullptr);
     // The coordinator knows of the generation before every shard has entered it.
     absl::Status status;
     for (int attempt = 0; attempt < 100; ++attempt) {

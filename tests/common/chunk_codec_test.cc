@@ -72,6 +72,24 @@ TEST(ChunkCodecTest, WritesWhatProtobufReads) {
   }
 }
 
+TEST(ChunkCodecTest, ValuesInSharedMemoryAreOnlyNamed) {
+  const grpc::ByteBuffer buffer = EncodeSharedChunk("fc1/weights", int64_t{1} << 40, 12345);
+  v1::PullResponse response;
+  ASSERT_TRUE(response.ParseFromString(BytesOf(buffer)));
+  EXPECT_EQ(response.tensor(), "fc1/weights");
+  EXPECT_EQ(response.begin(), int64_t{1} << 40);
+  EXPECT_EQ(response.shared_values(), 12345);
+  Chunk chunk;
+  ASSERT_TRUE(DecodeChunk(buffer, chunk));
+  EXPECT_EQ(chunk.tensor, "fc1/weights");
+  EXPECT_EQ(chunk.begin, int64_t{1} << 40);
+  EXPECT_EQ(chunk.shared_values, 12345);
+  EXPECT_THAT(chunk.pieces, IsEmpty());
+
+  const SharedMemoryName name = {123, 7, "sixteen bytes ..."};
+  EXPECT_EQ(FromProto(ToProto(name)), name);
+}
+
 TEST(ChunkCodecTest, HoldsTheOwnerAsLongAsTheBytes) {
   auto values = std::make_shared<const std::vector<float>>(100, 2.0F);
   const std::weak_ptr<const std::vector<float>> watch = values;
@@ -122,6 +140,7 @@ TEST(ChunkCodecTest, NothingIsAMessageToo) {
   EXPECT_EQ(chunk.begin, 0);
   EXPECT_THAT(chunk.pieces, IsEmpty());
   EXPECT_EQ(chunk.bytes, 0);
+  EXPECT_EQ(chunk.shared_values, 0);
   EXPECT_FALSE(chunk.header.has_value());
 }
 
@@ -149,6 +168,7 @@ TEST(ChunkCodecTest, AgreesWithProtobufOnWhatIsNoMessage) {
     if (!got) continue;
     EXPECT_EQ(chunk.tensor, request.tensor());
     EXPECT_EQ(chunk.begin, request.begin());
+    EXPECT_EQ(chunk.shared_values, request.shared_values());
     EXPECT_EQ(ValuesOf(chunk), request.values());
     EXPECT_EQ(chunk.header.has_value(), request.has_header());
   }

@@ -134,7 +134,9 @@ class Cluster(contextlib.ExitStack):
         self.workers = [
             process(f"worker-{number}", "worker", number,
                     [self._binaries.worker, coordinator, f"--data={data}", "--threads=1",
-                     f"--name=worker-{number}", f"--give_up_after={give_up_seconds}s"])
+                     f"--name=worker-{number}", f"--give_up_after={give_up_seconds}s",
+                     # Both ways in every training: a fault may strike either.
+                     f"--shared_memory={'true' if number % 2 == 0 else 'false'}"])
             for number in range(layout.workers)]
 
     def _clock_environment(self):

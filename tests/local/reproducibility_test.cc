@@ -1,5 +1,5 @@
 // The signature of the project: the weights are the same, bit for bit, whatever the number of
-// shards, workers and threads.
+// shards, workers and threads, and by whichever way values go.
 
 #include <string>
 #include <tuple>
@@ -22,6 +22,7 @@ std::string ChecksumWith(int shards, int workers, int threads) {
   options.workers = workers;
   options.worker_threads = threads;
   options.server_threads = threads;
+  options.shares_memory = workers != 2;
   return TrainAndChecksum(std::move(options));
 }
 
