@@ -55,12 +55,14 @@ double Median(std::vector<double> values) {
 // A cluster in processes of their own that trains while Run is called and stands still otherwise.
 class PausableCluster {
  public:
-  PausableCluster(const Job& job, int threads) : servers_(job, 1, threads) {
+  PausableCluster(const Job& job, int threads, bool shares_memory = true)
+      : servers_(job, 1, threads) {
     const std::shared_ptr<const Dataset> images = SyntheticDataset(kImages, 1);
     WriteIdxFiles(*images, *images, servers_.directory());
     worker_ = std::make_unique<Process>(std::vector<std::string>{
         PD_WORKER, "--coordinator=" + servers_.coordinator(), "--data=" + servers_.directory(),
-        absl::StrCat("--threads=", threads)});
+        absl::StrCat("--threads=", threads),
+        absl::StrCat("--shared_memory=", shares_memory ? "true" : "false")});
     watcher_ = std::thread([this] {
       Cluster::Options options;
       options.coordinator = servers_.coordinator();
@@ -141,10 +143,10 @@ void AddCounters(benchmark::State& state, const std::string& name, double value,
 // The counters processor, processor_limit and processor_ratio are medians of a step's processor
 // time, in milliseconds, with and without servers, and their ratio; peak, peak_limit and peak_ratio
 // the worker's peak resident set, in MB, the most that it ought to be, and their ratio.
-void BM_Step(benchmark::State& state) {
+void BM_Step(benchmark::State& state, bool shares_memory) {
   constexpr double kMostMegabytes = 350;
   const int threads = static_cast<int>(state.range(0));
-  PausableCluster cluster(BenchmarkJob(), threads);
+  PausableCluster cluster(BenchmarkJob(), threads, shares_memory);
   BareGradient gradient(BenchmarkJob(), threads, "");
   std::vector<double> processor_times;
   MeasureAgainst(
@@ -184,7 +186,8 @@ void BM_Checkpoint(benchmark::State& state) {
 void RegisterStepBenchmarks(int rounds) {
   for (benchmark::internal::Benchmark* registered :
        {benchmark::RegisterBenchmark("BM_Checkpoint", BM_Checkpoint),
-        benchmark::RegisterBenchmark("BM_Step", BM_Step)}) {
+        benchmark::RegisterBenchmark("BM_Step/connection", BM_Step, false),
+        benchmark::RegisterBenchmark("BM_Step/shared_memory", BM_Step, true)}) {
     registered->Arg(1)->Arg(2)->ArgName("threads")->UseManualTime()->Iterations(rounds)->Unit(
         benchmark::kMillisecond);
   }

@@ -1,6 +1,6 @@
-// Moving a model's 13.1 MB to and from real servers over loopback, against as many bytes through a
-// bare TCP connection, or against another program. Servers and benchmark are processes of their
-// own.
+// Moving a model's 13.1 MB to and from real servers, by the connection and by shared memory,
+// against as many bytes through a bare TCP connection on loopback, or against another program.
+// Servers and benchmark are processes of their own.
 
 #include <benchmark/benchmark.h>
 
@@ -39,13 +39,13 @@ Job EndlessJob() {
 // What a worker does with the servers, but for the arithmetic.
 class Transfer {
  public:
-  explicit Transfer(int shards)
+  Transfer(int shards, bool shares_memory)
       : job_(EndlessJob()),
         servers_(job_, shards, 0),
         gradient_(std::make_shared<const Values>(RandomGradient(job_.model, 1))) {
     const ClusterJob cluster = AwaitGeneration(servers_.coordinator());
-    channels_ =
-        std::make_unique<ShardChannels>(job_.model, cluster.generation, cluster.shard_addresses, getenv("PD_SHM") != nullptr);
+    channels_ = std::make_unique<ShardChannels>(job_.model, cluster.generation,
+                                                cluster.shard_addresses, shares_memory);
     // The coordinator knows of the generation before every shard has entered it.
     absl::Status status;
     for (int attempt = 0; attempt < 100; ++attempt) {
@@ -103,22 +103,22 @@ class Transfer {
   int64_t step_ = 0;
 };
 
-void BM_Push(benchmark::State& state) {
-  Transfer transfer(static_cast<int>(state.range(0)));
+void BM_Push(benchmark::State& state, bool shares_memory) {
+  Transfer transfer(static_cast<int>(state.range(0)), shares_memory);
   LoopbackTransfer tcp(transfer.bytes());
   MeasureAgainst(
       state, [&] { transfer.Push(); }, [&] { transfer.NextStep(); }, [&] { tcp.Run(); });
 }
 
-void BM_Pull(benchmark::State& state) {
-  Transfer transfer(static_cast<int>(state.range(0)));
+void BM_Pull(benchmark::State& state, bool shares_memory) {
+  Transfer transfer(static_cast<int>(state.range(0)), shares_memory);
   LoopbackTransfer tcp(transfer.bytes());
   MeasureAgainst(
       state, [&] { transfer.Pull(); }, [] {}, [&] { tcp.Run(); });
 }
 
-void BM_PushPull(benchmark::State& state) {
-  Transfer transfer(static_cast<int>(state.range(0)));
+void BM_PushPull(benchmark::State& state, bool shares_memory) {
+  Transfer transfer(static_cast<int>(state.range(0)), shares_memory);
   LoopbackTransfer tcp(transfer.bytes());
   MeasureAgainst(
       state, [&] { return transfer.PushAndPull(); }, [] {},
@@ -128,8 +128,8 @@ void BM_PushPull(benchmark::State& state) {
       });
 }
 
-void BM_PushPullAgainst(benchmark::State& state, const std::string& program) {
-  Transfer transfer(static_cast<int>(state.range(0)));
+void BM_PushPullAgainst(benchmark::State& state, const std::string& program, bool shares_memory) {
+  Transfer transfer(static_cast<int>(state.range(0)), shares_memory);
   Peer peer({program, "both", std::to_string(transfer.bytes() / sizeof(float))});
   MeasureAgainst(
       state, [&] { return transfer.PushAndPull(); }, [] {}, [&] { return peer.Run(); });
@@ -139,18 +139,26 @@ void Options(benchmark::internal::Benchmark* benchmark) {
   benchmark->Arg(1)->Arg(2)->ArgName("shards")->UseManualTime()->Unit(benchmark::kMillisecond);
 }
 
-BENCHMARK(BM_Push)->Apply(Options);
-BENCHMARK(BM_Pull)->Apply(Options);
-BENCHMARK(BM_PushPull)->Apply(Options);
+BENCHMARK_CAPTURE(BM_Push, connection, false)->Apply(Options);
+BENCHMARK_CAPTURE(BM_Push, shared_memory, true)->Apply(Options);
+BENCHMARK_CAPTURE(BM_Pull, connection, false)->Apply(Options);
+BENCHMARK_CAPTURE(BM_Pull, shared_memory, true)->Apply(Options);
+BENCHMARK_CAPTURE(BM_PushPull, connection, false)->Apply(Options);
+BENCHMARK_CAPTURE(BM_PushPull, shared_memory, true)->Apply(Options);
 
 }  // namespace
 
 void RegisterTransferPeer(const std::string& name, const std::string& program) {
-  benchmark::RegisterBenchmark(
-      ("BM_PushPull/against_" + name).c_str(),
-      [program](benchmark::State& state) { BM_PushPullAgainst(state, program); })
-      ->Arg(1)
-      ->ArgName("shards")
-      ->UseManualTime();
+  for (const bool shares_memory : {false, true}) {
+    const std::string way = shares_memory ? "shared_memory" : "connection";
+    benchmark::RegisterBenchmark(("BM_PushPull/" + way + "/against_" + name).c_str(),
+                                 [program, shares_memory](benchmark::State& state) {
+                                   BM_PushPullAgainst(state, program, shares_memory);
+                                 })
+        ->Arg(1)
+        ->ArgName("shards")
+        ->UseManualTime();
+  }
 }
+
 }  // namespace percentdelta

@@ -86,6 +86,7 @@ class Cluster:
     def start_worker(self, threads, data):
         """A real worker."""
         return self.start([BUILD / "worker/pd-worker", f"--coordinator={self.coordinator}",
+                           "--shared_memory=false",  # the model is of machines with a network between
                            f"--data={data}", f"--threads={threads}"])
 
     def start_null_worker(self):
