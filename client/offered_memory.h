@@ -37,16 +37,30 @@ class OfferedMemory {
     return static_cast<int>(std::count(answers_.begin(), answers_.end(), Answer::kTakes));
   }
 
-  void SetAnswer(int shard, Answer answer) {
+  // A refusal is for good.
+  void NoteTaken(int shard) {
     absl::MutexLock lock(&mutex_);
-    answers_[shard] = answer;
+    if (answers_[shard] == Answer::kUnknown) answers_[shard] = Answer::kTakes;
+  }
+  void NoteRefused(int shard) {
+    absl::MutexLock lock(&mutex_);
+    answers_[shard] = Answer::kRefuses;
+  }
+
+  // Why none could be made; kOk as long as that has not happened.
+  absl::Status status() const {
+    absl::MutexLock lock(&mutex_);
+    return status_;
   }
 
   // Memory for a call to each shard; null if nobody would take it, or the system has none.
   std::shared_ptr<SharedMemory> Take() {
     absl::MutexLock lock(&mutex_);
     const auto refuses = [](Answer answer) { return answer == Answer::kRefuses; };
-    if (std::all_of(answers_.begin(), answers_.end(), refuses)) return nullptr;
+    if (std::all_of(answers_.begin(), answers_.end(), refuses)) {
+      free_.clear();
+      return nullptr;
+    }
     if (!free_.empty()) {
       std::shared_ptr<SharedMemory> memory = std::move(free_.back());
       free_.pop_back();
@@ -54,6 +68,7 @@ class OfferedMemory {
     }
     absl::StatusOr<std::shared_ptr<SharedMemory>> memory = SharedMemory::Make(values_);
     if (memory.ok()) return *std::move(memory);
+    status_ = memory.status();
     std::fill(answers_.begin(), answers_.end(), Answer::kRefuses);
     return nullptr;
   }
@@ -71,6 +86,7 @@ class OfferedMemory {
 
   mutable absl::Mutex mutex_;
   std::vector<Answer> answers_ ABSL_GUARDED_BY(mutex_);  // by shard
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<SharedMemory>> free_ ABSL_GUARDED_BY(mutex_);
 };
 

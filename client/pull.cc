@@ -147,17 +147,15 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
     } else {
       CopyFromBytes(chunk_.pieces, values);
     }
-    if (offered_ && received == 0) NoteAnswer(shared);
+    if (offered_ && received == 0) {
+      OfferedMemory& memory = state_->channels.memory();
+      shared ? memory.NoteTaken(shard_) : memory.NoteRefused(shard_);
+    }
     received += count;
     if (received == slice->size()) span_.End();
     absl::MutexLock lock(&state_->mutex);
     state_->missing[tensor] -= count;
     return absl::OkStatus();
-  }
-
-  void NoteAnswer(bool shared) {
-    state_->channels.memory().SetAnswer(
-        shard_, shared ? OfferedMemory::Answer::kTakes : OfferedMemory::Answer::kRefuses);
   }
 
   absl::Status CheckWhole() const {

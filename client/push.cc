@@ -96,8 +96,9 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
   void OnDone(const grpc::Status& grpc_status) override {
     absl::Status status = FromGrpc(grpc_status);
     if (!status.ok()) {
-      if (shares_) {  // perhaps for that
-        state_->channels.memory().SetAnswer(subject_.shard, OfferedMemory::Answer::kRefuses);
+      // Perhaps for want of the memory: then it would be again.
+      if (shares_ && absl::IsFailedPrecondition(status)) {
+        state_->channels.memory().NoteRefused(subject_.shard);
       }
       status = absl::Status(status.code(), absl::StrCat("push to shard ", subject_.shard, " at ",
                                                         state_->channels.address(subject_.shard),

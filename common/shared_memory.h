@@ -33,8 +33,9 @@ class SharedMemory {
   //   others  the system's reason
   static absl::StatusOr<std::shared_ptr<SharedMemory>> Make(int64_t values);
 
-  // Maps one that another process, or this one, has made. No name does any harm: what is mapped
-  // can be neither a file nor a device, and cannot be made smaller under our hands.
+  // Maps one that another process, or this one, has made. No name does any harm: what is not called
+  // as Make calls it is not even opened, and nothing is mapped that can be made smaller under our
+  // hands.
   //   kNotFound            there is none of this name here
   //   kInvalidArgument     what there is has another key or size, or is no shared memory
   //   others               the system's reason
@@ -49,11 +50,15 @@ class SharedMemory {
 
   absl::Span<float> values() const { return values_; }
 
+  // Whether it is still there under its name: its maker lives, and may use it again.
+  bool is_offered() const;
+
  private:
-  SharedMemory(SharedMemoryName name, int descriptor, void* begin, int64_t values);
+  SharedMemory(SharedMemoryName name, int descriptor, uint64_t inode, void* begin, int64_t values);
 
   const SharedMemoryName name_;
   const int descriptor_;  // the maker's, which others look at; -1: mapped
+  const uint64_t inode_;  // no other shared memory has it at the same time
   void* const begin_;
   const absl::Span<float> values_;
 };

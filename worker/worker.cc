@@ -255,6 +255,15 @@ std::shared_ptr<TensorValues> Worker::TakeGradient() {
   return fresh;
 }
 
+void Worker::TellWays() const {
+  const OfferedMemory& memory = channels_->memory();
+  options_.log->info("values go by_shared_memory={} by_connection={} of_shards={}", memory.takers(),
+                     channels_->shards() - memory.takers(), channels_->shards());
+  if (!memory.status().ok()) {
+    options_.log->warn("no shared memory reason=\"{}\"", memory.status().message());
+  }
+}
+
 void Worker::Gather(const BatchId& batch) {
   if (gathered_ == batch) return;
   const TraceSpan span(tracer_, "gather batch", {});
@@ -312,11 +321,7 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
   if (lease.step + 1 < job.max_steps) Gather(BatchOf(job, lease.step + 1, lease.slot));
   const TraceSpan waiting(tracer_, "await push", subject);
   absl::Status status = push.Finish();
-  if (status.ok() && !std::exchange(ways_told_, true)) {
-    const int shared = channels_->memory().takers();
-    options_.log->info("first push done shards_by_shared_memory={} shards_by_connection={}", shared,
-                       channels_->shards() - shared);
-  }
+  if (status.ok() && !std::exchange(ways_told_, true)) TellWays();
   result.push = clock.Now() - computed;
   result.loss_sum = batch->loss_sum;
   result.correct = batch->correct;

@@ -74,6 +74,9 @@ class Worker {
   // Makes `batch_` the examples of a slot, if it is not.
   void Gather(const BatchId& batch);
 
+  // Says how values get to the shards and back.
+  void TellWays() const;
+
   // Memory for a gradient that no push holds any more.
   std::shared_ptr<TensorValues> TakeGradient();
 
@@ -99,7 +102,7 @@ class Worker {
   std::unique_ptr<BatchSource> batches_;
   std::unique_ptr<ShardChannels> channels_;
   std::unique_ptr<WeightSource> weights_;
-  bool ways_told_ = false;  // by which ways its values go
+  bool ways_told_ = false;
 
   // Of the lease in hand; kept for their memory.
   std::vector<std::shared_ptr<TensorValues>> gradients_;

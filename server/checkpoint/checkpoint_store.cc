@@ -61,9 +61,10 @@ absl::StatusOr<std::map<int64_t, fs::path>> StepDirectories(const fs::path& dire
   return steps;
 }
 
+// If that cannot be found out, it may be so.
 bool HasManifest(const fs::path& directory) {
   std::error_code error;
-  return fs::exists(directory / kManifestName, error);
+  return fs::exists(directory / kManifestName, error) || error;
 }
 
 absl::StatusOr<Manifest> ReadManifest(const std::string& directory) {
@@ -139,9 +140,11 @@ absl::Status CheckJob(const std::string& directory, const Manifest& manifest, co
 
 // Whether a step's directory holds a checkpoint that counts as kept (CheckpointStore::Complete).
 bool IsKept(int64_t step, const fs::path& directory, const Manifest& newest, int64_t begun_at) {
-  if (step <= begun_at || step == newest.step) return HasManifest(directory);
+  if (step == newest.step) return true;
+  if (step <= begun_at) return HasManifest(directory);
   const absl::StatusOr<Manifest> manifest = ReadManifest(directory.string());
-  return manifest.ok() && manifest->generation == newest.generation;
+  if (manifest.ok()) return manifest->generation == newest.generation;
+  return !absl::IsNotFound(manifest.status()) && !absl::IsDataLoss(manifest.status());
 }
 
 // Removes temporary files, and says so.
@@ -260,8 +263,8 @@ absl::StatusOr<std::optional<Checkpoint>> CheckpointStore::FindNewest(const Job&
 absl::Status CheckpointStore::Complete(Manifest manifest, const std::vector<FileEntry>& slice_files,
                                        const History& history, int64_t begun_at) const {
   const std::string directory = StepDirectory(directory_, manifest.step);
-  // All parts are there: what is still being written here is by nobody who counts. Beside it, a disk
-  // that vanished for a moment may have left half a cluster.json.
+  // All parts are there: what is still being written here is by nobody who counts. Beside it, a
+  // disk that vanished for a moment may have left half a cluster.json.
   for (const std::string& where : {directory, directory_}) {
     if (absl::Status status = RemoveTemporaries(where, log_); !status.ok()) return status;
   }
@@ -276,15 +279,20 @@ absl::Status CheckpointStore::Complete(Manifest manifest, const std::vector<File
   if (status.ok()) status = SyncDirectory(directory_);
   if (!status.ok()) return status;
   faults_.Pass("complete");
-  return Prune(manifest, begun_at);
+  // It is whole, whatever becomes of the others.
+  if (absl::Status pruned = Prune(manifest, begun_at); !pruned.ok()) {
+    log_->warn("old checkpoints stay for now error=\"{}\"", pruned.message());
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckpointStore::Prune(const Manifest& manifest, int64_t begun_at) const {
   const absl::StatusOr<std::map<int64_t, fs::path>> steps = StepDirectories(directory_);
   if (!steps.ok()) return steps.status();
-  // Each shard writes one step after the other: of an older step nobody writes any more, and without
-  // a manifest it is what was left when it failed.
+  // Each shard writes one step after the other: of an older step nobody writes any more, and
+  // without a manifest it is what was left when it failed.
   int kept = 0;
+  absl::Status status;
   for (auto step = steps->rbegin(); step != steps->rend(); ++step) {
     if (step->first > manifest.step) continue;  // damaged, or being written
     const bool counts = IsKept(step->first, step->second, manifest, begun_at);
@@ -292,9 +300,9 @@ absl::Status CheckpointStore::Prune(const Manifest& manifest, int64_t begun_at) 
       ++kept;
       continue;
     }
-    if (absl::Status status = Remove(step->second); !status.ok()) return status;
+    status.Update(Remove(step->second));
   }
-  return absl::OkStatus();
+  return status;
 }
 
 absl::Status CheckpointStore::SetAside(int64_t step) const {

@@ -63,7 +63,8 @@ class CheckpointStore {
   // Ends the writing of a checkpoint, whose slice files are there: the history, then the manifest,
   // whose files it fills in. Then removes the oldest checkpoints beyond `keep`, and what is left of
   // older ones that failed. `begun_at`: the step at which the generation began; what is between that
-  // and this checkpoint, and of another generation, has been found damaged, and goes.
+  // and this checkpoint, and of another generation, has been found damaged, and goes. What cannot be
+  // removed is logged, and tried again the next time.
   absl::Status Complete(Manifest manifest, const std::vector<FileEntry>& slice_files,
                         const History& history, int64_t begun_at) const;
 

@@ -90,7 +90,7 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     AsyncSpan span;
   };
 
-  // Memory that cannot be mapped is left alone: its owner is on another machine.
+  // Memory that cannot be mapped is left alone: most often its owner is on another machine.
   void Map(const v1::SharedMemory& name) {
     absl::StatusOr<std::shared_ptr<SharedMemory>> mapped =
         state_->memory().Find(FromProto(name), state_->job().model.size());

@@ -54,6 +54,9 @@ class Transfer {
       absl::SleepFor(absl::Milliseconds(100));
     }
     Check(status);
+    if (shares_memory && channels_->memory().takers() < shards) {
+      Check(absl::InternalError("the servers do not take shared memory"));
+    }
   }
 
   size_t bytes() const { return job_.model.size() * sizeof(float); }

@@ -4,20 +4,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
-#include <csignal>
 #include <memory>
 #include <string>
 
+#include "tests/common/memory_maker.h"
 #include "tests/temporary_directory.h"
 
 namespace percentdelta {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::HasSubstr;
 
@@ -64,31 +64,33 @@ TEST(SharedMemoryTest, OutlivesItsMaker) {
 
 // The maker is killed; the memory is there for whoever has mapped it, and for nobody else.
 TEST(SharedMemoryTest, OfAnotherProcess) {
-  int sockets[2];
-  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    const std::shared_ptr<SharedMemory> made = Make();
-    made->values()[1] = 42;
-    std::array<char, 20> text = {};
-    made->name().key.copy(text.data(), 16);
-    const int32_t descriptor = made->name().descriptor;
-    __builtin_memcpy(text.data() + 16, &descriptor, 4);
-    _exit(write(sockets[1], text.data(), text.size()) == 20 && pause() == 0 ? 0 : 1);
-  }
-  std::array<char, 20> text = {};
-  ASSERT_EQ(read(sockets[0], text.data(), text.size()), 20);
-  SharedMemoryName name = {child, 0, std::string(text.data(), 16)};
-  __builtin_memcpy(&name.descriptor, text.data() + 16, 4);
-  const auto mapped = SharedMemory::Map(name, kValues);
-  kill(child, SIGKILL);
-  EXPECT_EQ(waitpid(child, nullptr, 0), child);
+  MemoryMaker maker(kValues);
+  const auto mapped = SharedMemory::Map(maker.name(), kValues);
   ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ((*mapped)->values()[1], 42);
-  (*mapped)->values()[2] = 1;
-  EXPECT_TRUE(absl::IsNotFound(MapStatus(name))) << MapStatus(name);
-  close(sockets[0]);
-  close(sockets[1]);
+  EXPECT_EQ((*mapped)->values()[0], 42);
+  EXPECT_TRUE((*mapped)->is_offered());
+  maker.Kill();
+  EXPECT_FALSE((*mapped)->is_offered());
+  (*mapped)->values()[1] = 1;
+  EXPECT_EQ((*mapped)->values()[0], 42);
+  const absl::Status status = MapStatus(maker.name());
+  EXPECT_TRUE(absl::IsNotFound(status)) << status;
+}
+
+// The next one has the same descriptor.
+TEST(SharedMemoryTest, IsOfferedAsLongAsItsMakerHoldsIt) {
+  std::shared_ptr<SharedMemory> made = Make();
+  const SharedMemoryName name = made->name();
+  const auto mapped = SharedMemory::Map(name, kValues);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  EXPECT_TRUE(made->is_offered());
+  EXPECT_TRUE((*mapped)->is_offered());
+  made.reset();
+  EXPECT_FALSE((*mapped)->is_offered());
+  made = Make();
+  EXPECT_EQ(made->name().descriptor, name.descriptor);
+  EXPECT_FALSE((*mapped)->is_offered());
+  EXPECT_THAT(std::string(MapStatus(name).message()), HasSubstr("another key"));
 }
 
 TEST(SharedMemoryTest, WrongNamesAndSizesAreRefused) {
@@ -99,7 +101,7 @@ TEST(SharedMemoryTest, WrongNamesAndSizesAreRefused) {
   EXPECT_THAT(std::string(MapStatus(other).message()), HasSubstr("another key"));
   other.key = "short";
   EXPECT_THAT(std::string(MapStatus(other).message()),
-              HasSubstr("expected a key of 16 bytes, got 5"));
+              AllOf(HasSubstr("expected a key of 16 bytes"), HasSubstr("got 5 bytes and")));
   other = name;
   other.descriptor = 1 << 20;
   EXPECT_TRUE(absl::IsNotFound(MapStatus(other))) << MapStatus(other);
@@ -115,22 +117,36 @@ TEST(SharedMemoryTest, WrongNamesAndSizesAreRefused) {
   EXPECT_TRUE(MapStatus(name).ok());
 }
 
-// Nothing but sealed memory is even opened for writing.
+// What is called otherwise is not even opened.
 TEST(SharedMemoryTest, OtherThingsAreRefused) {
   const TemporaryDirectory directory;
-  const std::string path = directory.path() + "/file";
+  const std::string path = directory.path() + "/memfd:percentdelta (deleted)";
   const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   ASSERT_EQ(ftruncate(file, kBytes), 0);
-  EXPECT_FALSE(MapDescriptor(file).ok());
-  EXPECT_THAT(std::string(MapDescriptor(open("/dev/null", O_RDWR | O_CLOEXEC)).message()),
-              HasSubstr("is no shared memory"));
-  int ends[2];
-  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
-  EXPECT_THAT(std::string(MapDescriptor(ends[0]).message()), HasSubstr("is no shared memory"));
+  std::array<int, 2> ends = {-1, -1};
+  ASSERT_EQ(pipe2(ends.data(), O_CLOEXEC), 0);
+  const int foreign = memfd_create("foreign", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  ASSERT_EQ(ftruncate(foreign, kBytes), 0);
+  for (const int descriptor : {file, ends[0], foreign, open("/dev/null", O_RDWR | O_CLOEXEC)}) {
+    EXPECT_THAT(std::string(MapDescriptor(descriptor).message()),
+                HasSubstr("is no shared memory of ours"));
+  }
   close(ends[1]);
-  const int unsealed = memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  const int unsealed = memfd_create("percentdelta", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   ASSERT_EQ(ftruncate(unsealed, kBytes), 0);
   EXPECT_THAT(std::string(MapDescriptor(unsealed).message()), HasSubstr("cannot shrink"));
+}
+
+TEST(SharedMemoryTest, LimitOfFilesIsToldAndDoesNotKill) {
+  struct rlimit before {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  struct rlimit low = before;
+  low.rlim_cur = 4096;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &low), 0);
+  const absl::Status status = SharedMemory::Make(kValues).status();
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("ulimit -f) is 4096 bytes"));
 }
 
 TEST(SharedMemoryTest, ItsMakerCannotShrinkIt) {

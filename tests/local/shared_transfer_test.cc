@@ -52,6 +52,15 @@ class SharedTransferTest : public testing::Test {
     return next;
   }
 
+  // What the gradients 0 and 1 lead to elsewhere, by the connection.
+  Values OneStep() const {
+    ServersOnly others(job_, 1);
+    for (int32_t slot = 0; slot < 2; ++slot) {
+      EXPECT_TRUE(others.Push(0, slot, RandomGradient(job_.model, slot)).ok());
+    }
+    return others.Pull(1).values;
+  }
+
   // By a client with generated code: a push of a/biases to the shard that has it, which is the
   // second, under a header for these shared values.
   grpc::Status PushBiases(const SharedMemoryName* name, int64_t begin, int64_t count) {
@@ -111,25 +120,34 @@ TEST_F(SharedTransferTest, MemoryIsUsedAgainOnlyAfterCallsThatEndedWell) {
   const std::shared_ptr<SharedMemory> held = channels_.memory().Take();  // its address stays taken
   channels_.memory().Return(held);
   EXPECT_TRUE(absl::IsOutOfRange(Pull(-1, values)));
-  EXPECT_NE(NextMemory(), first);
-  EXPECT_EQ(channels_.memory().takers(), 2);
+  SharedMemory* const second = NextMemory();
+  ASSERT_NE(second, nullptr);
+  EXPECT_NE(second, first);
 
   const std::shared_ptr<SharedMemory> next = channels_.memory().Take();
   channels_.memory().Return(next);
-  EXPECT_FALSE(Push(4, 0, RandomGradient(job_.model, 1)).ok());
+  Values bad = RandomGradient(job_.model, 1);
+  bad[0][0] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_TRUE(absl::IsInvalidArgument(Push(0, 1, bad)));
+  ASSERT_NE(NextMemory(), nullptr);
   EXPECT_NE(NextMemory(), next.get());
+  EXPECT_EQ(channels_.memory().takers(), 2);  // it was not for the memory
 }
 
-// Whatever the reason was: the next push must not fail for the same one.
-TEST_F(SharedTransferTest, AfterAFailedPushValuesGoByTheConnection) {
+// The next push must not fail for the same reason, nor may a pull that is still under way take the
+// refusal back.
+TEST_F(SharedTransferTest, AfterAPushThatWasRefusedValuesGoByTheConnection) {
   Values values;
   ASSERT_TRUE(Pull(0, values).ok());
-  EXPECT_FALSE(Push(4, 0, RandomGradient(job_.model, 1)).ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(Push(4, 0, RandomGradient(job_.model, 1))));
+  for (int shard = 0; shard < 2; ++shard) channels_.memory().NoteTaken(shard);
   EXPECT_EQ(channels_.memory().takers(), 0);
-  ASSERT_TRUE(Push(0, 0, RandomGradient(job_.model, 1)).ok());
-  ASSERT_TRUE(Push(0, 1, RandomGradient(job_.model, 2)).ok());
+  EXPECT_EQ(NextMemory(), nullptr);
+  for (int32_t slot = 0; slot < 2; ++slot) {
+    ASSERT_TRUE(Push(0, slot, RandomGradient(job_.model, slot)).ok());
+  }
   ASSERT_TRUE(Pull(1, values).ok());
-  EXPECT_EQ(values, servers_.Pull(1).values);
+  EXPECT_EQ(values, OneStep());
 }
 
 TEST_F(SharedTransferTest, MemoryThatCannotBeMappedIsLeftAlone) {
@@ -183,11 +201,7 @@ TEST_F(SharedTransferTest, BadPushesAreRefused) {
     ASSERT_TRUE(Push(0, slot, RandomGradient(job_.model, slot)).ok());
   }
   ASSERT_TRUE(Pull(1, values).ok());
-  ServersOnly others(job_, 1);
-  for (int32_t slot = 0; slot < 2; ++slot) {
-    ASSERT_TRUE(others.Push(0, slot, RandomGradient(job_.model, slot)).ok());
-  }
-  EXPECT_EQ(values, others.Pull(1).values);
+  EXPECT_EQ(values, OneStep());
 }
 
 }  // namespace

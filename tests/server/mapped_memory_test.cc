@@ -1,12 +1,11 @@
 #include "server/mapped_memory.h"
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <csignal>
 #include <memory>
 #include <vector>
+
+#include "tests/common/memory_maker.h"
 
 namespace percentdelta {
 namespace {
@@ -27,61 +26,46 @@ TEST(MappedMemoryTest, IsMappedOnce) {
   EXPECT_FALSE(memory.Find(other, kValues).ok());
 }
 
-TEST(MappedMemoryTest, KeepsTheFourOfAProcessThatWereUsedLast) {
+TEST(MappedMemoryTest, KeepsAllThatIsOffered) {
   MappedMemory memory;
   std::vector<std::shared_ptr<SharedMemory>> made;
   std::vector<std::weak_ptr<SharedMemory>> mapped;
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; i < 20; ++i) {
     made.push_back(*SharedMemory::Make(kValues));
     mapped.push_back(*memory.Find(made.back()->name(), kValues));
-    EXPECT_FALSE(mapped.back().expired());
-    EXPECT_EQ(memory.Find(made.front()->name(), kValues)->get(), mapped.front().lock().get());
   }
-  const std::vector<bool> expected = {false, true, true, false, false, false};
-  for (int i = 0; i < 6; ++i) EXPECT_EQ(mapped[i].expired(), expected[i]) << i;
+  for (const auto& each : mapped) EXPECT_FALSE(each.expired());
+}
+
+TEST(MappedMemoryTest, ForgetsWhatIsNotOfferedAnyMoreWhenANewOneComes) {
+  MappedMemory memory;
+  const std::shared_ptr<SharedMemory> kept = *SharedMemory::Make(kValues);
+  std::shared_ptr<SharedMemory> dropped = *SharedMemory::Make(kValues);
+  MemoryMaker other(kValues);
+  const std::weak_ptr<SharedMemory> of_kept = *memory.Find(kept->name(), kValues);
+  const std::weak_ptr<SharedMemory> of_dropped = *memory.Find(dropped->name(), kValues);
+  const std::weak_ptr<SharedMemory> of_other = *memory.Find(other.name(), kValues);
+  dropped.reset();
+  other.Kill();
+  ASSERT_TRUE(memory.Find(kept->name(), kValues).ok());  // known: nothing is looked through
+  EXPECT_FALSE(of_dropped.expired());
+  EXPECT_FALSE(of_other.expired());
+  const std::shared_ptr<SharedMemory> another = *SharedMemory::Make(kValues);
+  ASSERT_TRUE(memory.Find(another->name(), kValues).ok());
+  EXPECT_FALSE(of_kept.expired());
+  EXPECT_TRUE(of_dropped.expired());
+  EXPECT_TRUE(of_other.expired());
 }
 
 TEST(MappedMemoryTest, WhatACallStillUsesStays) {
   MappedMemory memory;
-  std::vector<std::shared_ptr<SharedMemory>> made = {*SharedMemory::Make(kValues)};
-  const std::shared_ptr<SharedMemory> used = *memory.Find(made[0]->name(), kValues);
-  made[0]->values()[3] = 1;
-  for (int i = 0; i < 6; ++i) {
-    made.push_back(*SharedMemory::Make(kValues));
-    ASSERT_TRUE(memory.Find(made.back()->name(), kValues).ok());
-  }
-  EXPECT_EQ(used->values()[3], 1);
-}
-
-TEST(MappedMemoryTest, ThatOfADeadProcessGoesWithTheNextNewOne) {
-  int ends[2];
-  ASSERT_EQ(pipe(ends), 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    const auto made = *SharedMemory::Make(kValues);
-    const int32_t descriptor = made->name().descriptor;
-    if (write(ends[1], &descriptor, sizeof(descriptor)) < 0) _exit(1);
-    if (write(ends[1], made->name().key.data(), 16) < 0) _exit(1);
-    pause();
-    _exit(0);
-  }
-  SharedMemoryName name = {child, 0, std::string(16, '\0')};
-  ASSERT_EQ(read(ends[0], &name.descriptor, sizeof(name.descriptor)), 4);
-  ASSERT_EQ(read(ends[0], name.key.data(), 16), 16);
-  close(ends[0]);
-  close(ends[1]);
-  MappedMemory memory;
-  const std::weak_ptr<SharedMemory> mapped = *memory.Find(name, kValues);
-  const std::shared_ptr<SharedMemory> own = *SharedMemory::Make(kValues);
-  ASSERT_TRUE(memory.Find(own->name(), kValues).ok());
-  EXPECT_FALSE(mapped.expired());
-  kill(child, SIGKILL);
-  EXPECT_EQ(waitpid(child, nullptr, 0), child);
-  ASSERT_TRUE(memory.Find(own->name(), kValues).ok());  // known: nothing is looked through
-  EXPECT_FALSE(mapped.expired());
+  std::shared_ptr<SharedMemory> made = *SharedMemory::Make(kValues);
+  const std::shared_ptr<SharedMemory> used = *memory.Find(made->name(), kValues);
+  made->values()[3] = 1;
+  made.reset();
   const std::shared_ptr<SharedMemory> another = *SharedMemory::Make(kValues);
   ASSERT_TRUE(memory.Find(another->name(), kValues).ok());
-  EXPECT_TRUE(mapped.expired());
+  EXPECT_EQ(used->values()[3], 1);
 }
 
 }  // namespace

@@ -25,8 +25,6 @@
 namespace percentdelta {
 namespace {
 
-using ::testing::ElementsAre;
-
 constexpr uint64_t kSeed = 20170814;
 constexpr int64_t kSteps = 50;
 constexpr double kTolerance = 1e-5;  // of what: see RelativeError
@@ -341,90 +339,6 @@ INSTANTIATE_TEST_SUITE_P(Rules, OptimizerTest, testing::ValuesIn(Cases()),
 TEST(OptimizerCasesTest, OnlyMomentumIsRefusedAndOnlyWithRulesThatHaveTheirOwnMemory) {
   // Ten stages each, but for the six with momentum with four of the rules.
   EXPECT_EQ(Cases().size(), 8U * 10 - 4 * 6);
-}
-
-TEST(StateNamesTest, Table) {
-  Job job = SmallJob();
-  job.momentum = {};
-  for (const auto& [rule, names] : std::vector<std::pair<UpdateRule, std::vector<std::string>>>{
-           {PercentDeltaRule{1e-3}, {}},
-           {SgdRule{}, {}},
-           {AdaGradRule{}, {"accumulator"}},
-           {AdamRule{}, {"first_moment", "second_moment"}},
-           {LarsRule{}, {}}}) {
-    job.optimizer.rule = rule;
-    EXPECT_EQ(StateNames(job), names);
-  }
-  job.momentum = {0.9, 0.9};
-  EXPECT_THAT(StateNames(job), ElementsAre("velocity"));
-  job.momentum = {0, 0.5};
-  EXPECT_THAT(StateNames(job), ElementsAre("velocity"));
-}
-
-// Equation 7 by hand: ratios 3/1, 1/2, 0/4, of three entries.
-TEST(PercentDeltaTest, MultiplierIsTheInverseMeanRatio) {
-  const auto optimizer = MakeOptimizer(PercentDeltaRule{1e-30});
-  EXPECT_EQ(optimizer->epsilon(), 1e-30);
-  TensorContext context;
-  context.entries = 3;
-  context.norms = BlockNorms({{3, 1, 0}}, {{1, -2, 4}}, optimizer->epsilon());
-  EXPECT_DOUBLE_EQ(optimizer->Multiplier(context), 6.0 / 7.0);
-}
-
-// Equation 8: a scalar changes by eta of its size, whatever its gradient's size.
-TEST(PercentDeltaTest, ScalarChangesByItsPercentage) {
-  Job job;
-  job.optimizer = {0.03, PercentDeltaRule{1e-30}};
-  const auto optimizer = MakeOptimizer(job.optimizer.rule);
-  for (const float gradient : {5.0F, 1e-20F, 1e30F}) {
-    const std::vector<float> g = {gradient};
-    const std::vector<float> w = {-2};
-    std::vector<float> next(1);
-    UpdateEntries(*optimizer, job, UpdateContext(job, 0, 1, BlockNorms(g, w, optimizer->epsilon())),
-                  g, w, {}, absl::MakeSpan(next));
-    EXPECT_FLOAT_EQ(next[0], -2.06F) << gradient;
-  }
-}
-
-TEST(SgdTest, MultiplierIsOne) {
-  const auto optimizer = MakeOptimizer(SgdRule{});
-  EXPECT_GT(optimizer->epsilon(), 0);
-  TensorContext context;
-  context.norms = BlockNorms({{1e-30F, 0}}, {{1, 1}}, 1e-6);
-  EXPECT_EQ(optimizer->Multiplier(context), 1);
-}
-
-// An entry that has had no gradient divides 0 by 0, and stays; tiny gradients count in full.
-TEST(AdaGradTest, EntriesWithoutAGradientStay) {
-  Job job;
-  job.optimizer = {0.5, AdaGradRule{}};
-  const auto optimizer = MakeOptimizer(job.optimizer.rule);
-  const std::vector<float> gradient = {0, 1e-30F, -3};
-  const std::vector<float> weights = {1, 1, 1};
-  std::vector<float> accumulator(3);
-  std::vector<float> next(3);
-  UpdateEntries(*optimizer, job, UpdateContext(job, 0, 3, BlockNorms(gradient, weights, 1e-6)),
-                gradient, weights, {absl::MakeSpan(accumulator)}, absl::MakeSpan(next));
-  EXPECT_THAT(next, ElementsAre(1, 0.5F, 1.5F));
-  EXPECT_THAT(accumulator, ElementsAre(0, 0, 9));
-}
-
-// The first steps' moments are free of the zeros that they began with.
-TEST(AdamTest, FirstStepsAreOfTheLearningRate) {
-  Job job;
-  job.optimizer = {0.25, AdamRule{}};
-  const auto optimizer = MakeOptimizer(job.optimizer.rule);
-  const std::vector<float> gradient = {1, -8};
-  std::vector<float> weights = {0, 0};
-  std::vector<std::vector<float>> state(2, std::vector<float>(2));
-  std::vector<float> next(2);
-  for (int64_t step = 0; step < 4; ++step) {
-    UpdateEntries(*optimizer, job, UpdateContext(job, step, 2, {}), gradient, weights,
-                  StateRange(absl::MakeSpan(state), 0, 2), absl::MakeSpan(next));
-    weights.swap(next);
-    EXPECT_NEAR(weights[0], -0.25 * (step + 1), 1e-6);
-    EXPECT_NEAR(weights[1], 0.25 * (step + 1), 1e-6);
-  }
 }
 
 // Rules that are told nothing of the gradient's length.

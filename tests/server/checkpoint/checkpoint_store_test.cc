@@ -295,6 +295,23 @@ TEST_F(CheckpointStoreTest, WhatFailedIsClearedByTheNextWholeOne) {
               ElementsAre("step-0000000010", "step-0000000030", "step-0000000040"));
 }
 
+// A whole checkpoint is one whatever becomes of the others.
+TEST_F(CheckpointStoreTest, OldOnesThatCannotBeRemovedAreNoFailure) {
+  const Job job = TinyJob();
+  Write(job, 10);
+  Write(job, 20);
+  // A directory of this name in the manifest's place is not removed by remove().
+  const std::string manifest = StepDirectory(directory_, 10) + "/manifest.json";
+  fs::remove(manifest);
+  fs::create_directories(manifest + "/in the way");
+  Write(job, 30);
+  EXPECT_EQ(Newest(job), 30);
+  EXPECT_TRUE(fs::exists(manifest));
+  fs::remove_all(manifest + "/in the way");
+  Write(job, 40);
+  EXPECT_THAT(Names(directory_), ElementsAre("step-0000000030", "step-0000000040"));
+}
+
 TEST_F(CheckpointStoreTest, SetAsideIsOutOfTheWayAndNotLost) {
   const Job job = TinyJob();
   Write(job, 10);
