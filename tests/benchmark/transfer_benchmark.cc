@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/pull.h"
 #include "client/push.h"
@@ -153,8 +154,9 @@ BENCHMARK_CAPTURE(BM_PushPull, shared_memory, true)->Apply(Options);
 
 void RegisterTransferPeer(const std::string& name, const std::string& program) {
   for (const bool shares_memory : {false, true}) {
-    const std::string way = shares_memory ? "shared_memory" : "connection";
-    benchmark::RegisterBenchmark(("BM_PushPull/" + way + "/against_" + name).c_str(),
+    const std::string title = absl::StrCat(
+        "BM_PushPull/", shares_memory ? "shared_memory" : "connection", "/against_", name);
+    benchmark::RegisterBenchmark(title.c_str(),
                                  [program, shares_memory](benchmark::State& state) {
                                    BM_PushPullAgainst(state, program, shares_memory);
                                  })

@@ -26,13 +26,13 @@ constexpr int64_t kBytes = 4096 + 4 * kValues;  // of the file
 
 std::shared_ptr<SharedMemory> Make() { return *SharedMemory::Make(kValues); }
 
-absl::Status MapStatus(SharedMemoryName name, int64_t values = kValues) {
+absl::Status MapStatus(const SharedMemoryName& name, int64_t values = kValues) {
   return SharedMemory::Map(name, values).status();
 }
 
 // A descriptor of something else under a name that is right but for that.
 absl::Status MapDescriptor(int descriptor) {
-  const absl::Status status = MapStatus({getpid(), descriptor, std::string(16, 'k')});
+  absl::Status status = MapStatus({getpid(), descriptor, std::string(16, 'k')});
   close(descriptor);
   return status;
 }
