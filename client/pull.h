@@ -16,7 +16,7 @@ namespace percentdelta {
 
 // Thread-safe. One stream a shard, begun by the constructor; the destructor ends those that still
 // run. `channels` and `weights` must outlive the pull, and nobody else may touch the tensors of
-// `weights` that have not been awaited.
+// `weights` that have not been awaited. Shards on this machine are offered the channels' memory.
 class WeightPull {
  public:
   // Into `weights`, resized to the model; a tensor is whole when AwaitTensor has returned kOk.

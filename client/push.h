@@ -24,7 +24,7 @@ struct GradientSlot {
 // Thread-safe. One stream a shard, begun by the constructor; the destructor ends those that still
 // run. `channels` must outlive the push. A tensor of `gradient` must not change once it is ready:
 // its values are sent from where they are, and gRPC may hold them, as an owner of `gradient`,
-// longer than the push lives.
+// longer than the push lives. To shards that have taken the channels' memory they go through that.
 class GradientPush {
  public:
   GradientPush(const ShardChannels& channels, const GradientSlot& slot, absl::Duration deadline,

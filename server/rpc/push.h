@@ -16,9 +16,9 @@ namespace percentdelta {
 inline constexpr int kMaxPushes = 256;
 
 // Feeds the stream's chunks to a GradientAssembly, which copies the values out of the messages
-// that came, or out of the caller's memory. `pushes` counts the pushes under way; it and the shard must outlive the call.
-// `response` and what is read are the bytes of the .proto's messages. Owns itself until the call is
-// done.
+// that came, or out of the caller's memory. `pushes` counts the pushes under way; it and the shard
+// must outlive the call. `response` and what is read are the bytes of the .proto's messages. Owns
+// itself until the call is done.
 grpc::ServerReadReactor<grpc::ByteBuffer>* StartPush(const Shard& shard, std::atomic<int>& pushes,
                                                      grpc::ByteBuffer* response);
 

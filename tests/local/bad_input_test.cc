@@ -17,6 +17,7 @@
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "percentdelta/v1/statistics.grpc.pb.h"
+#include "tests/local/expect_refused.h"
 #include "tests/local/small_cluster.h"
 
 namespace percentdelta {
@@ -95,13 +96,6 @@ class BadInputTest : public testing::Test {
   std::unique_ptr<v1::ParameterServer::Stub> stub_;  // of shard 0
   const std::string before_;
 };
-
-#define EXPECT_REFUSED(call, code, ...)                       \
-  do {                                                        \
-    const grpc::Status refused = (call);                      \
-    EXPECT_EQ(refused.error_code(), grpc::StatusCode::code);  \
-    EXPECT_THAT(refused.error_message(), AllOf(__VA_ARGS__)); \
-  } while (false)
 
 TEST_F(BadInputTest, UnknownTensor) {
   EXPECT_REFUSED(Push({Header(), Chunk("a/nothing", 0, {1})}), NOT_FOUND, HasSubstr("a/nothing"),

@@ -22,7 +22,7 @@ std::string ChecksumWith(int shards, int workers, int threads) {
   options.workers = workers;
   options.worker_threads = threads;
   options.server_threads = threads;
-  options.shares_memory = workers != 2;
+  options.shares_memory = workers != 2;  // both ways: kExpected is by shared memory
   return TrainAndChecksum(std::move(options));
 }
 

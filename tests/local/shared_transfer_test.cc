@@ -15,12 +15,12 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
+#include "tests/local/expect_refused.h"
 #include "tests/local/small_cluster.h"
 
 namespace percentdelta {
 namespace {
 
-using testing::AllOf;
 using testing::HasSubstr;
 
 using Answer = OfferedMemory::Answer;
@@ -165,13 +165,6 @@ TEST_F(SharedTransferTest, MemoryThatCannotBeMappedIsLeftAlone) {
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_EQ(values, channels_.partition().load(0));
 }
-
-#define EXPECT_REFUSED(call, code, ...)                       \
-  do {                                                        \
-    const grpc::Status refused = (call);                      \
-    EXPECT_EQ(refused.error_code(), grpc::StatusCode::code);  \
-    EXPECT_THAT(refused.error_message(), AllOf(__VA_ARGS__)); \
-  } while (false)
 
 TEST_F(SharedTransferTest, BadPushesAreRefused) {
   const std::shared_ptr<SharedMemory> memory = *SharedMemory::Make(job_.model.size());

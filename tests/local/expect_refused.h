@@ -1,0 +1,17 @@
+// That a call ends with a status code, and a message that all the matchers after it fit.
+
+#ifndef PERCENTDELTA_TESTS_LOCAL_EXPECT_REFUSED_H_
+#define PERCENTDELTA_TESTS_LOCAL_EXPECT_REFUSED_H_
+
+#include <gmock/gmock.h>
+#include <grpcpp/support/status.h>
+#include <gtest/gtest.h>
+
+#define EXPECT_REFUSED(call, code, ...)                                \
+  do {                                                                 \
+    const grpc::Status refused = (call);                               \
+    EXPECT_EQ(refused.error_code(), grpc::StatusCode::code);           \
+    EXPECT_THAT(refused.error_message(), testing::AllOf(__VA_ARGS__)); \
+  } while (false)
+
+#endif  // PERCENTDELTA_TESTS_LOCAL_EXPECT_REFUSED_H_
