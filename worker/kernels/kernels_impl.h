@@ -200,64 +200,9 @@ int64_t PackedChannels(const ConvShape& shape) {
   return RoundUp(shape.out_channels, PanelVectors(shape.out_channels) * kLanes);
 }
 
-int64_t PackedConvSize(const ConvShape& shape) {
-  return shape.kernel * shape.kernel * shape.in_channels * PackedChannels(shape);
-}
+#include "worker/kernels/winograd.h"
 
-void PackConvWeights(const ConvShape& shape, const float* weights, float* packed) {
-  PackPanels(weights, shape.out_channels, 1, shape.kernel * shape.kernel * shape.in_channels,
-             shape.out_channels, PanelVectors(shape.out_channels) * kLanes, packed);
-}
-
-// Two rows of the convolution's sums.
-int64_t ConvScratchSize(const ConvShape& shape) { return 2 * shape.width * PackedChannels(shape); }
-
-// Bias, maximum of four, ReLU. A NaN at the first position, or in the bias, stays one.
-void PoolPixel(const float* __restrict upper, const float* __restrict lower, int64_t next,
-               const float* __restrict biases, int64_t channels, float* __restrict output,
-               uint8_t* __restrict winners) {
-  for (int64_t c = 0; c < channels; ++c) {
-    float best = upper[c] + biases[c];
-    int32_t winner = 0;
-    const float second = upper[c + next] + biases[c];
-    winner = second > best ? 1 : winner;
-    best = second > best ? second : best;
-    const float third = lower[c] + biases[c];
-    winner = third > best ? 2 : winner;
-    best = third > best ? third : best;
-    const float fourth = lower[c + next] + biases[c];
-    winner = fourth > best ? 3 : winner;
-    best = fourth > best ? fourth : best;
-    output[c] = best <= 0 ? 0 : best;
-    winners[c] = static_cast<uint8_t>(best <= 0 ? kNoWinner : winner);
-  }
-}
-
-void Convolve(const ConvShape& shape, const float* input, const float* packed, const float* biases,
-              float* scratch, float* output, int64_t output_row_stride, uint8_t* winners) {
-  const int vectors = PanelVectors(shape.out_channels);
-  const int64_t width = vectors * kLanes;
-  const int64_t inner = shape.kernel * shape.kernel * shape.in_channels;
-  const int64_t channels = PackedChannels(shape);
-  for (int64_t y = 0; y < shape.height; y += 2) {
-    for (int64_t row = 0; row < 2; ++row) {
-      // A kernel's row meets kernel x in_channels inputs that follow each other.
-      const LeftRows pixels = {
-          input + (y + row) * shape.input_row_stride, shape.in_channels,     1, shape.kernel,
-          shape.kernel * shape.in_channels,           shape.input_row_stride};
-      for (int64_t c = 0; c < channels; c += width) {
-        MultiplyRows(pixels, shape.width, packed + c * inner, vectors,
-                     scratch + row * shape.width * channels + c, channels, false);
-      }
-    }
-    for (int64_t x = 0; x < shape.width; x += 2) {
-      const float* upper = scratch + x * channels;
-      PoolPixel(upper, upper + shape.width * channels, channels, biases, shape.out_channels,
-                output + y / 2 * output_row_stride + x / 2 * shape.out_channels, winners);
-      winners += shape.out_channels;
-    }
-  }
-}
+#include "worker/kernels/conv.h"
 
 template <int kRows, int kVectors>
 void AddBlock(const ScaledRow* summands, int64_t count, const float* from, int64_t from_stride,

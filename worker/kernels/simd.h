@@ -1,4 +1,4 @@
-// The widest vector of floats that the compiler's flags allow, and the five things that the kernels
+// The widest vector of floats that the compiler's flags allow, and the few things that the kernels
 // do with it. Only for kernels_impl.h, which includes it inside the namespace of an instruction
 // set.
 
@@ -13,6 +13,8 @@ inline constexpr char kArithmetic[] = "fma";
 static inline Vector Load(const float* from) { return _mm512_loadu_ps(from); }
 static inline void Store(float* to, Vector value) { _mm512_storeu_ps(to, value); }
 static inline Vector Broadcast(float value) { return _mm512_set1_ps(value); }
+static inline Vector Add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
+static inline Vector Subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
 static inline Vector MulAdd(Vector a, Vector b, Vector sum) { return _mm512_fmadd_ps(a, b, sum); }
 
 #elif defined(__AVX2__) && defined(__FMA__)
@@ -26,6 +28,8 @@ inline constexpr char kArithmetic[] = "fma";
 static inline Vector Load(const float* from) { return _mm256_loadu_ps(from); }
 static inline void Store(float* to, Vector value) { _mm256_storeu_ps(to, value); }
 static inline Vector Broadcast(float value) { return _mm256_set1_ps(value); }
+static inline Vector Add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
+static inline Vector Subtract(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
 static inline Vector MulAdd(Vector a, Vector b, Vector sum) { return _mm256_fmadd_ps(a, b, sum); }
 
 #elif defined(__SSE2__)
@@ -39,6 +43,8 @@ inline constexpr char kArithmetic[] = "mul-add";
 static inline Vector Load(const float* from) { return _mm_loadu_ps(from); }
 static inline void Store(float* to, Vector value) { _mm_storeu_ps(to, value); }
 static inline Vector Broadcast(float value) { return _mm_set1_ps(value); }
+static inline Vector Add(Vector a, Vector b) { return _mm_add_ps(a, b); }
+static inline Vector Subtract(Vector a, Vector b) { return _mm_sub_ps(a, b); }
 static inline Vector MulAdd(Vector a, Vector b, Vector sum) {
   return _mm_add_ps(_mm_mul_ps(a, b), sum);
 }
@@ -58,6 +64,14 @@ static inline void Store(float* to, Vector value) {
   for (int i = 0; i < 4; ++i) to[i] = value.lane[i];
 }
 static inline Vector Broadcast(float value) { return {{value, value, value, value}}; }
+static inline Vector Add(Vector a, Vector b) {
+  for (int i = 0; i < 4; ++i) a.lane[i] += b.lane[i];
+  return a;
+}
+static inline Vector Subtract(Vector a, Vector b) {
+  for (int i = 0; i < 4; ++i) a.lane[i] -= b.lane[i];
+  return a;
+}
 
 #if defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
 inline constexpr char kArithmetic[] = "fma";

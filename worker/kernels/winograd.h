@@ -1,0 +1,205 @@
+// The convolution with a 5x5 kernel by Winograd's minimal filtering, F(2x2, 5x5): 36 products for
+// the 2x2 outputs of a pooling window instead of 100. Only for kernels_impl.h, which includes it
+// inside the namespace of an instruction set.
+//
+//   Y = A^T [ sum over the input channels of (G g G^T) * (B^T d B) ] A
+//
+// with g the 5x5 weights, d the 6x6 inputs under them, * entry by entry (Lavin and Gray, "Fast
+// Algorithms for Convolutional Neural Networks", 2015, section 4). With M(x) the product of x - q
+// over the finite points q, row p of B^T is M(x) / (x - p), row p of G is (1, p, ..., p^4) over the
+// product of p - q over the other points q, and column p of A^T is (1, p). The points 0, +-1/2, +-2
+// and infinity are half as wrong as the usual 0, +-1, +-2 (docs/decisions/0014).
+//
+// G g G^T is computed in double precision and rounded once. The rest is in single precision.
+
+constexpr int64_t kWinogradPoints = 6;    // in each direction
+constexpr int64_t kWinogradWindows = 14;  // transformed at a time, in whole rows, or one row
+
+bool UsesWinograd(const ConvShape& shape) { return shape.kernel == 5 && shape.in_channels >= 8; }
+
+int64_t WinogradPackedSize(const ConvShape& shape) {
+  return kWinogradPoints * kWinogradPoints * shape.in_channels * PackedChannels(shape);
+}
+
+// One matrix (in_channels, out_channels) for each pair of points, in panels.
+void PackWinogradWeights(const ConvShape& shape, const float* weights, float* packed) {
+  static constexpr double kG[6][5] = {{1, 0, 0, 0, 0},
+                                      {-16 / 30., -8 / 30., -4 / 30., -2 / 30., -1 / 30.},
+                                      {-16 / 30., 8 / 30., -4 / 30., 2 / 30., -1 / 30.},
+                                      {1 / 30., 2 / 30., 4 / 30., 8 / 30., 16 / 30.},
+                                      {1 / 30., -2 / 30., 4 / 30., -8 / 30., 16 / 30.},
+                                      {0, 0, 0, 0, 1}};
+  constexpr int64_t kWidth = 64;  // outputs at a time
+  const int64_t tap = shape.in_channels * shape.out_channels;
+  const int64_t matrix = shape.in_channels * PackedChannels(shape);
+  const int width = PanelVectors(shape.out_channels) * kLanes;
+  for (int64_t point = 0; point < kWinogradPoints * kWinogradPoints; ++point) {
+    for (int64_t c = 0; c < shape.in_channels; ++c) {
+      for (int64_t begin = 0; begin < shape.out_channels; begin += kWidth) {
+        const int64_t used = Min(kWidth, shape.out_channels - begin);
+        double sum[kWidth] = {};
+        for (int64_t t = 0; t < 25; ++t) {
+          const double factor = kG[point / 6][t / 5] * kG[point % 6][t % 5];
+          if (factor == 0) continue;
+          const float* from = weights + t * tap + c * shape.out_channels + begin;
+          for (int64_t j = 0; j < used; ++j) sum[j] += factor * from[j];
+        }
+        for (int64_t j = 0; j < used; ++j) {
+          const int64_t channel = begin + j;
+          packed[channel / width * width * shape.in_channels + c * width + channel % width] =
+              static_cast<float>(sum[j]);
+        }
+      }
+      for (int64_t j = shape.out_channels; j < PackedChannels(shape); ++j) {
+        packed[j / width * width * shape.in_channels + c * width + j % width] = 0;
+      }
+    }
+    packed += matrix;
+  }
+}
+
+// A row of windows, or several, at a time.
+int64_t WinogradRows(const ConvShape& shape) {
+  const int64_t rows = kWinogradWindows / (shape.width / 2);
+  return rows < 1 ? 1 : Min(rows, shape.height / 2);
+}
+
+// The parts of the scratch memory.
+struct WinogradScratch {
+  int64_t channels;      // in_channels, rounded up to whole vectors
+  int64_t row_stride;    // of `rows`
+  int64_t input_stride;  // between the points of `inputs`
+  int64_t sum_stride;    // between the points of `sums`
+
+  float* rows;    // (6, row_stride): B^T d
+  float* inputs;  // (36, windows, channels): B^T d B
+  float* sums;    // (36, windows, packed channels)
+  float* pixels;  // (4, packed channels)
+
+  int64_t size;  // in floats
+};
+
+WinogradScratch DivideWinogradScratch(const ConvShape& shape, float* scratch) {
+  const int64_t windows = WinogradRows(shape) * (shape.width / 2);
+  WinogradScratch s = {};
+  s.channels = RoundUp(shape.in_channels, kLanes);
+  s.row_stride = RoundUp(shape.input_row_stride, kLanes) + kLanes;
+  s.input_stride = windows * s.channels;
+  s.sum_stride = windows * PackedChannels(shape);
+  s.rows = scratch;
+  s.inputs = s.rows + 6 * s.row_stride;
+  s.sums = s.inputs + 36 * s.input_stride;
+  s.pixels = s.sums + 36 * s.sum_stride;
+  s.size = s.pixels + 4 * PackedChannels(shape) - scratch;
+  return s;
+}
+
+// to[i] = row i of B^T times d.
+void TransformInput(const Vector d[6], Vector to[6]) {
+  const Vector half = Broadcast(0.5F);
+  const Vector two = Broadcast(2);
+  const Vector minus_four = Broadcast(-4);
+  const Vector minus_quarter = Broadcast(-0.25F);
+  const Vector middle = Broadcast(-4.25F);
+  to[0] = MulAdd(middle, d[2], Add(d[0], d[4]));
+  to[5] = MulAdd(middle, d[3], Add(d[1], d[5]));
+  const Vector even_half = MulAdd(minus_four, d[2], d[4]);
+  const Vector odd_half = MulAdd(minus_four, d[1], d[3]);
+  to[1] = MulAdd(half, odd_half, even_half);
+  to[2] = MulAdd(Broadcast(-0.5F), odd_half, even_half);
+  const Vector even_two = MulAdd(minus_quarter, d[2], d[4]);
+  const Vector odd_two = MulAdd(minus_quarter, d[1], d[3]);
+  to[3] = MulAdd(two, odd_two, even_two);
+  to[4] = MulAdd(Broadcast(-2), odd_two, even_two);
+}
+
+// A^T times m.
+void TransformOutput(const Vector m[6], Vector& first, Vector& second) {
+  const Vector even_half = Add(m[1], m[2]);
+  const Vector even_two = Add(m[3], m[4]);
+  first = Add(Add(m[0], even_half), even_two);
+  const Vector odd_half = MulAdd(Broadcast(0.5F), Subtract(m[1], m[2]), m[5]);
+  second = MulAdd(Broadcast(2), Subtract(m[3], m[4]), odd_half);
+}
+
+// The inputs of one row of windows; `input` is the first of its six rows of pixels.
+void TransformInputs(const ConvShape& shape, const WinogradScratch& scratch, const float* input,
+                     int64_t first_window) {
+  for (int64_t e = 0; e < shape.input_row_stride; e += kLanes) {
+    Vector d[6];
+    for (int64_t i = 0; i < 6; ++i) d[i] = Load(input + i * shape.input_row_stride + e);
+    Vector row[6];
+    TransformInput(d, row);
+    for (int64_t i = 0; i < 6; ++i) Store(scratch.rows + i * scratch.row_stride + e, row[i]);
+  }
+  for (int64_t x = 0; x < shape.width / 2; ++x) {
+    float* to = scratch.inputs + (first_window + x) * scratch.channels;
+    for (int64_t i = 0; i < 6; ++i) {
+      const float* from = scratch.rows + i * scratch.row_stride + 2 * x * shape.in_channels;
+      for (int64_t c = 0; c < scratch.channels; c += kLanes) {
+        Vector d[6];
+        for (int64_t j = 0; j < 6; ++j) d[j] = Load(from + j * shape.in_channels + c);
+        Vector point[6];
+        TransformInput(d, point);
+        for (int64_t j = 0; j < 6; ++j) Store(to + j * scratch.input_stride + c, point[j]);
+      }
+      to += 6 * scratch.input_stride;
+    }
+  }
+}
+
+// The four pixels of a window, before bias and ReLU.
+void TransformOutputs(const ConvShape& shape, const WinogradScratch& scratch, int64_t window) {
+  const int64_t channels = PackedChannels(shape);
+  const float* from = scratch.sums + window * channels;
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    Vector upper[6];
+    Vector lower[6];
+    for (int64_t j = 0; j < 6; ++j) {
+      Vector m[6];
+      for (int64_t i = 0; i < 6; ++i) m[i] = Load(from + (i * 6 + j) * scratch.sum_stride + c);
+      TransformOutput(m, upper[j], lower[j]);
+    }
+    Vector pixel[4];
+    TransformOutput(upper, pixel[0], pixel[1]);
+    TransformOutput(lower, pixel[2], pixel[3]);
+    for (int64_t i = 0; i < 4; ++i) Store(scratch.pixels + i * channels + c, pixel[i]);
+  }
+}
+
+// Calls pool(window, its four pixels' sums: (4, packed channels)) for every window of an image.
+template <typename Pool>
+void WinogradConvolve(const ConvShape& shape, const float* input, const float* packed,
+                      float* scratch_memory, const Pool& pool) {
+  const WinogradScratch scratch = DivideWinogradScratch(shape, scratch_memory);
+  const int vectors = PanelVectors(shape.out_channels);
+  const int64_t width = vectors * kLanes;
+  const int64_t channels = PackedChannels(shape);
+  const int64_t row_windows = shape.width / 2;
+  const int64_t rows_at_once = WinogradRows(shape);
+  for (int64_t y = 0; y < shape.height / 2; y += rows_at_once) {
+    const int64_t rows = Min(rows_at_once, shape.height / 2 - y);
+    for (int64_t row = 0; row < rows; ++row) {
+      TransformInputs(shape, scratch, input + 2 * (y + row) * shape.input_row_stride,
+                      row * row_windows);
+    }
+    for (int64_t point = 0; point < 36; ++point) {
+      const LeftRows inputs = {scratch.inputs + point * scratch.input_stride,
+                               scratch.channels,
+                               1,
+                               1,
+                               shape.in_channels,
+                               0};
+      const float* weights = packed + point * shape.in_channels * channels;
+      float* sums = scratch.sums + point * scratch.sum_stride;
+      for (int64_t c = 0; c < channels; c += width) {
+        MultiplyRows(inputs, rows * row_windows, weights + c * shape.in_channels, vectors, sums + c,
+                     channels, false);
+      }
+    }
+    for (int64_t window = 0; window < rows * row_windows; ++window) {
+      TransformOutputs(shape, scratch, window);
+      pool(y * row_windows + window, scratch.pixels);
+    }
+  }
+}
