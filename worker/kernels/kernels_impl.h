@@ -24,10 +24,6 @@ namespace {
 
 #include "worker/kernels/simd.h"
 
-constexpr int64_t kInnerBlock = 256;   // of B's rows that are copied at a time
-constexpr int64_t kMaxTileRows = 252;  // of a product, when A has to be copied: a multiple of 6, 7
-constexpr int64_t kMaxTileColumns = 128;  // of a product
-
 int64_t Min(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t RoundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
@@ -119,16 +115,19 @@ void MultiplyRows(LeftRows a, int64_t rows, const float* b, int vectors, float* 
   }
 }
 
-// Copies `inner` rows of B, `columns` wide, into panels of `width` columns, the last of which is
-// filled up with zeros.
+// Copies `inner` rows of B, `columns` wide, into panels of `width` columns, whole vectors; the last
+// panel is filled up with zeros.
 void PackPanels(const float* b, int64_t inner_stride, int64_t column_stride, int64_t inner,
                 int64_t columns, int64_t width, float* packed) {
   for (int64_t begin = 0; begin < columns; begin += width) {
     const int64_t used = Min(width, columns - begin);
     const float* from = b + begin * column_stride;
     if (column_stride == 1) {
+      const int64_t whole = used / kLanes * kLanes;
       for (int64_t k = 0; k < inner; ++k) {
-        for (int64_t j = 0; j < used; ++j) packed[k * width + j] = from[k * inner_stride + j];
+        const float* row = from + k * inner_stride;
+        for (int64_t j = 0; j < whole; j += kLanes) Store(packed + k * width + j, Load(row + j));
+        for (int64_t j = whole; j < used; ++j) packed[k * width + j] = row[j];
       }
     } else {
       for (int64_t j = 0; j < used; ++j) {
@@ -144,57 +143,7 @@ void PackPanels(const float* b, int64_t inner_stride, int64_t column_stride, int
   }
 }
 
-// A product of at most kMaxTileRows x kMaxTileColumns.
-void MultiplyTile(const MatMul& p) {
-  alignas(64) float packed_a[kInnerBlock * kMaxTileRows];
-  alignas(64) float packed_b[kInnerBlock * kMaxTileColumns];
-  alignas(64) float last_panel[kMaxTileRows * kTileVectors * kLanes];
-  const int vectors = PanelVectors(p.columns);
-  const int64_t width = vectors * kLanes;
-  for (int64_t k = 0; k < p.inner; k += kInnerBlock) {
-    const int64_t inner = Min(kInnerBlock, p.inner - k);
-    LeftRows a = {p.a + k * p.a_inner_stride, p.a_row_stride, p.a_inner_stride, 1, inner, 0};
-    if (p.a_inner_stride != 1) {
-      for (int64_t i = 0; i < inner; ++i) {
-        const float* from = a.first + i * p.a_inner_stride;
-        float* to = packed_a + i * kMaxTileRows;
-        for (int64_t j = 0; j < p.rows; ++j) to[j] = from[j * p.a_row_stride];
-      }
-      a = {packed_a, 1, kMaxTileRows, 1, inner, 0};
-    }
-    PackPanels(p.b + k * p.b_inner_stride, p.b_inner_stride, p.b_column_stride, inner, p.columns,
-               width, packed_b);
-    const bool add = k > 0;
-    for (int64_t j = 0; j < p.columns; j += width) {
-      const float* panel = packed_b + j * inner;
-      if (j + width <= p.columns) {
-        MultiplyRows(a, p.rows, panel, vectors, p.c + j, p.c_row_stride, add);
-      } else {  // narrower than its panel: kept aside until it is complete
-        MultiplyRows(a, p.rows, panel, vectors, last_panel, width, add);
-      }
-    }
-  }
-  const int64_t whole = p.columns / width * width;
-  for (int64_t i = 0; i < p.rows; ++i) {
-    for (int64_t j = whole; j < p.columns; ++j) {
-      p.c[i * p.c_row_stride + j] = last_panel[i * width + j - whole];
-    }
-  }
-}
-
-void MultiplyMatrices(const MatMul& product) {
-  for (int64_t i = 0; i < product.rows; i += kMaxTileRows) {
-    for (int64_t j = 0; j < product.columns; j += kMaxTileColumns) {
-      MatMul tile = product;
-      tile.rows = Min(kMaxTileRows, product.rows - i);
-      tile.columns = Min(kMaxTileColumns, product.columns - j);
-      tile.a += i * product.a_row_stride;
-      tile.b += j * product.b_column_stride;
-      tile.c += i * product.c_row_stride + j;
-      MultiplyTile(tile);
-    }
-  }
-}
+#include "worker/kernels/mat_mul.h"
 
 int64_t PackedChannels(const ConvShape& shape) {
   return RoundUp(shape.out_channels, PanelVectors(shape.out_channels) * kLanes);

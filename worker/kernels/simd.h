@@ -16,6 +16,9 @@ static inline Vector Broadcast(float value) { return _mm512_set1_ps(value); }
 static inline Vector Add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
 static inline Vector Subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
 static inline Vector MulAdd(Vector a, Vector b, Vector sum) { return _mm512_fmadd_ps(a, b, sum); }
+static inline uint32_t NonzeroBits(Vector a) {
+  return _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+}
 
 #elif defined(__AVX2__) && defined(__FMA__)
 
@@ -31,6 +34,9 @@ static inline Vector Broadcast(float value) { return _mm256_set1_ps(value); }
 static inline Vector Add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
 static inline Vector Subtract(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
 static inline Vector MulAdd(Vector a, Vector b, Vector sum) { return _mm256_fmadd_ps(a, b, sum); }
+static inline uint32_t NonzeroBits(Vector a) {
+  return _mm256_movemask_ps(_mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_NEQ_UQ));
+}
 
 #elif defined(__SSE2__)
 
@@ -47,6 +53,9 @@ static inline Vector Add(Vector a, Vector b) { return _mm_add_ps(a, b); }
 static inline Vector Subtract(Vector a, Vector b) { return _mm_sub_ps(a, b); }
 static inline Vector MulAdd(Vector a, Vector b, Vector sum) {
   return _mm_add_ps(_mm_mul_ps(a, b), sum);
+}
+static inline uint32_t NonzeroBits(Vector a) {
+  return _mm_movemask_ps(_mm_cmpneq_ps(a, _mm_setzero_ps()));
 }
 
 #else
@@ -71,6 +80,11 @@ static inline Vector Add(Vector a, Vector b) {
 static inline Vector Subtract(Vector a, Vector b) {
   for (int i = 0; i < 4; ++i) a.lane[i] -= b.lane[i];
   return a;
+}
+static inline uint32_t NonzeroBits(Vector a) {
+  uint32_t bits = 0;
+  for (int i = 0; i < 4; ++i) bits |= uint32_t{a.lane[i] != 0} << i;
+  return bits;
 }
 
 #if defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)

@@ -11,8 +11,8 @@ namespace percentdelta {
 namespace {
 
 // What one thread takes at a time.
-constexpr int64_t kTileRows = 252;
-constexpr int64_t kTileColumns = 128;
+constexpr int64_t kTileRows = 504;
+constexpr int64_t kTileColumns = 256;
 
 // Calls body(tile's product, its first column) for every tile, in parallel.
 template <typename Body>

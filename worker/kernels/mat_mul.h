@@ -1,0 +1,134 @@
+// Products of matrices: see Kernels::mat_mul. Only for kernels_impl.h, which includes it inside the
+// namespace of an instruction set.
+//
+// A's rows come from a ReLU, or from its gradient: many of their entries are zeros. For a block of
+// the inner dimension so short that a panel of B under it stays in the nearest cache, a row's
+// nonzero entries are marked by bits, and only these are multiplied, with a row of C's panel in
+// registers. That a factor is read from the cache for each multiply-add costs nothing: processors
+// load as many vectors as they multiply.
+
+constexpr int64_t kInnerBlock = 48;       // whole vectors, at most 64: bits of a mask
+constexpr int64_t kMaxTileRows = 504;     // times 4 bytes is no multiple of a large power of 2
+constexpr int64_t kMaxTileColumns = 512;  // of a product
+constexpr int kRowVectors = 8;            // of C in registers: enough independent sums
+
+// A block of A: entry (r, k) is at entries[r * row_stride + k * inner_stride], bit k of nonzero[r]
+// says that it is not 0.
+struct LeftBlock {
+  const float* entries;
+  int64_t row_stride;
+  int64_t inner_stride;
+  uint64_t nonzero[kMaxTileRows];
+};
+
+// Marks the entries of rows that are contiguous.
+void MarkNonzeros(int64_t rows, int64_t inner, LeftBlock& block) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* row = block.entries + r * block.row_stride;
+    uint64_t bits = 0;
+    int64_t k = 0;
+    for (; k + kLanes <= inner; k += kLanes) bits |= uint64_t{NonzeroBits(Load(row + k))} << k;
+    for (; k < inner; ++k) bits |= uint64_t{row[k] != 0} << k;
+    block.nonzero[r] = bits;
+  }
+}
+
+// Copies columns of A, each contiguous in memory and a row of `copy`, and marks their entries.
+void CopyColumns(const float* a, int64_t a_row_stride, int64_t a_inner_stride, int64_t rows,
+                 int64_t inner, float* copy, LeftBlock& block) {
+  for (int64_t r = 0; r < rows; ++r) block.nonzero[r] = 0;
+  for (int64_t k = 0; k < inner; ++k) {
+    const float* from = a + k * a_inner_stride;
+    float* to = copy + k * kMaxTileRows;
+    if (a_row_stride == 1) {
+      for (int64_t r = 0; r < rows; ++r) to[r] = from[r];
+    } else {
+      for (int64_t r = 0; r < rows; ++r) to[r] = from[r * a_row_stride];
+    }
+    for (int64_t r = 0; r < rows; ++r) block.nonzero[r] |= uint64_t{to[r] != 0} << k;
+  }
+  block.entries = copy;
+  block.row_stride = 1;
+  block.inner_stride = kMaxTileRows;
+}
+
+// c (rows of kVectors vectors) = or += a block of A times a panel of B.
+template <int kVectors>
+void MultiplyBlock(const LeftBlock& a, int64_t rows, const float* b, float* c, int64_t c_row_stride,
+                   bool add) {
+  for (int64_t r = 0; r < rows; ++r) {
+    Vector sum[kVectors];
+    for (int v = 0; v < kVectors; ++v) sum[v] = add ? Load(c + v * kLanes) : Broadcast(0);
+    const float* left = a.entries + r * a.row_stride;
+    for (uint64_t bits = a.nonzero[r]; bits != 0; bits &= bits - 1) {
+      const int64_t k = __builtin_ctzll(bits);
+      const Vector factor = Broadcast(left[k * a.inner_stride]);
+      const float* right = b + k * (kVectors * kLanes);
+      for (int v = 0; v < kVectors; ++v) sum[v] = MulAdd(factor, Load(right + v * kLanes), sum[v]);
+    }
+    for (int v = 0; v < kVectors; ++v) Store(c + v * kLanes, sum[v]);
+    c += c_row_stride;
+  }
+}
+
+// A product of at most kMaxTileRows x kMaxTileColumns, in panels of kVectors vectors.
+template <int kVectors>
+void MultiplyTile(const MatMul& p) {
+  constexpr int64_t kWidth = kVectors * kLanes;
+  alignas(64) float packed_a[kInnerBlock * kMaxTileRows];
+  alignas(64) float packed_b[kInnerBlock * (kMaxTileColumns + kWidth)];
+  alignas(64) float last_panel[kMaxTileRows * kWidth];
+  const int64_t whole = p.columns / kWidth * kWidth;
+  for (int64_t k = 0; k < p.inner; k += kInnerBlock) {
+    const int64_t inner = Min(kInnerBlock, p.inner - k);
+    LeftBlock a;
+    a.entries = p.a + k * p.a_inner_stride;
+    a.row_stride = p.a_row_stride;
+    a.inner_stride = 1;
+    if (p.a_inner_stride == 1) {
+      MarkNonzeros(p.rows, inner, a);
+    } else {
+      CopyColumns(a.entries, p.a_row_stride, p.a_inner_stride, p.rows, inner, packed_a, a);
+    }
+    PackPanels(p.b + k * p.b_inner_stride, p.b_inner_stride, p.b_column_stride, inner, p.columns,
+               kWidth, packed_b);
+    for (int64_t j = 0; j < whole; j += kWidth) {
+      MultiplyBlock<kVectors>(a, p.rows, packed_b + j * inner, p.c + j, p.c_row_stride, k > 0);
+    }
+    if (whole < p.columns) {  // narrower than its panel: kept aside until it is complete
+      MultiplyBlock<kVectors>(a, p.rows, packed_b + whole * inner, last_panel, kWidth, k > 0);
+    }
+  }
+  for (int64_t i = 0; i < p.rows; ++i) {
+    for (int64_t j = whole; j < p.columns; ++j) {
+      p.c[i * p.c_row_stride + j] = last_panel[i * kWidth + j - whole];
+    }
+  }
+}
+
+// As many whole panels of kVectors as there are, or what is left, tile by tile; the number of
+// columns that it did.
+template <int kVectors>
+int64_t MultiplyColumns(const MatMul& p, int64_t first_column) {
+  constexpr int64_t kWidth = kVectors * kLanes;
+  const int64_t left = p.columns - first_column;
+  const int64_t columns = kVectors == 1 ? left : left / kWidth * kWidth;
+  for (int64_t i = 0; i < p.rows; i += kMaxTileRows) {
+    for (int64_t j = first_column; j < first_column + columns; j += kMaxTileColumns) {
+      MatMul tile = p;
+      tile.rows = Min(kMaxTileRows, p.rows - i);
+      tile.columns = Min(kMaxTileColumns, first_column + columns - j);
+      tile.a += i * p.a_row_stride;
+      tile.b += j * p.b_column_stride;
+      tile.c += i * p.c_row_stride + j;
+      MultiplyTile<kVectors>(tile);
+    }
+  }
+  return columns;
+}
+
+void MultiplyMatrices(const MatMul& product) {
+  int64_t columns = MultiplyColumns<kRowVectors>(product, 0);
+  columns += MultiplyColumns<kRowVectors / 2>(product, columns);
+  MultiplyColumns<1>(product, columns);
+}
