@@ -112,7 +112,7 @@ ConvRun RunConv(const ConvShape& shape, const Kernels& kernels, const std::vecto
                 const std::vector<float>& output_gradient) {
   ConvBlock block(shape, kernels);
   ThreadPool pool(1);
-  ConvScratch scratch;
+  AlignedFloats scratch;
   PaddedImages input = block.MakeInput();
   PaddedImages input_gradient = block.MakeInput();
   input.Reserve(1);
@@ -130,7 +130,7 @@ ConvRun RunConv(const ConvShape& shape, const Kernels& kernels, const std::vecto
   block.Forward(input.image(0), scratch, run.output.data(), output_row, winners.data());
   ConvGradient sum;
   block.Clear(sum);
-  block.Backward(input.image(0), output_gradient.data(), output_row, winners.data(), scratch, sum,
+  block.Backward(input.image(0), output_gradient.data(), output_row, winners.data(), sum,
                  input_gradient.image(0));
   run.weights_gradient.resize(weights.size());
   run.biases_gradient.resize(biases.size());

@@ -1,6 +1,8 @@
 // A convolution with bias, ReLU and pooling: see Kernels::conv. Only for kernels_impl.h, which
 // includes it inside the namespace of an instruction set.
 
+#include "worker/kernels/winograd.h"
+
 int64_t PackedConvSize(const ConvShape& shape) {
   if (UsesWinograd(shape)) return WinogradPackedSize(shape);
   return shape.kernel * shape.kernel * shape.in_channels * PackedChannels(shape);

@@ -45,14 +45,7 @@ struct ConvShape {
   int64_t input_row_stride;
 };
 
-// A summand of AddScaledRows.
-struct ScaledRow {
-  int64_t offset;
-  float scale;
-};
-
-// Floats that may be read and written, but not changed, behind the end of what AddScaledRows is
-// given: the length of its rows is rounded up to a multiple of this.
+// What the backward passes read in whole vectors is padded to a multiple of this, in floats.
 inline constexpr int64_t kPadding = 16;
 
 // What Kernels::conv leaves in `winners` where the ReLU's output is 0: no gradient passes.
@@ -62,8 +55,9 @@ struct Kernels {
   const char* isa;         // "x86-64-v3"
   const char* arithmetic;  // "fma" or "mul-add"
 
-  // c[i][j] = (((0 + a[i][0] b[0][j]) + a[i][1] b[1][j]) + ...), in this order. Takes some 400 KiB
-  // of the stack: meant for tiles.
+  // c[i][j] = (((0 + a[i][0] b[0][j]) + a[i][1] b[1][j]) + ...), in this order, without the terms
+  // whose a[i][k] is 0. So they cost little, and what is not finite in b shows only where it is
+  // used. Takes some 500 KiB of the stack: meant for tiles.
   void (*mat_mul)(const MatMul& product);
 
   // The floats that pack_conv_weights writes.
@@ -76,18 +70,30 @@ struct Kernels {
   int64_t (*conv_scratch_size)(const ConvShape& shape);
 
   // Of one image. The convolution's sum is a chain from 0 over (kernel row, kernel column, input
-  // channel); then the bias is added. Output pixel (y, x) is at output[y * output_row_stride +
-  // x * out_channels]. winners (height / 2, width / 2, out_channels) says which of its four
-  // positions a maximum came from (0 ... 3, row-major, the first of equals), or kNoWinner.
+  // channel), or, with a 5x5 kernel and eight input channels or more, Winograd's (winograd.h: the
+  // same on all instruction sets); then the bias is added. Output pixel (y, x) is at output[y *
+  // output_row_stride + x * out_channels]. winners (height / 2, width / 2, out_channels) says which
+  // of its four positions a maximum came from (0 ... 3, row-major, the first of equals), or
+  // kNoWinner.
   void (*conv)(const ConvShape& shape, const float* input, const float* packed, const float* biases,
                float* scratch, float* output, int64_t output_row_stride, uint8_t* winners);
 
-  // to[r * to_stride + j] += sum over the summands s, in order, of
-  // s.scale * from[s.offset + r * from_stride + j], for r < rows and j < length. Works on j up to
-  // the next multiple of kPadding: either nobody reads those entries of `to`, or `from` is 0 there.
-  void (*add_scaled_rows)(const ScaledRow* summands, int64_t count, const float* from,
-                          int64_t from_stride, int64_t rows, int64_t length, float* to,
-                          int64_t to_stride);
+  // Adds one image's gradient, given that of its output, to `weight_sums` (out_channels, kernel,
+  // kernel * in_channels rounded up to kPadding) and `bias_sums` (out_channels). Each sum is a
+  // chain over the windows, row-major; entries of the padding are of no meaning. The gradient at a
+  // winner is passed on if it is not 0. Up to kPadding floats behind the input's end are read.
+  void (*conv_backward_weights)(const ConvShape& shape, const float* input, const float* gradient,
+                                int64_t gradient_row_stride, const uint8_t* winners,
+                                float* weight_sums, float* bias_sums);
+
+  // Adds the gradient of one image's input to `input_gradient`, an image with border, where what is
+  // in the border is of no meaning, as are up to kPadding floats behind its end. `weights` are
+  // (kernel, out_channels, kernel * in_channels rounded up to kPadding with zeros). Each sum is a
+  // chain over blocks of 64 channels, in them over blocks of 64 windows, in these over the rows of
+  // the kernel, the windows, their positions and the channels.
+  void (*conv_backward_input)(const ConvShape& shape, const float* weights, const float* gradient,
+                              int64_t gradient_row_stride, const uint8_t* winners,
+                              float* input_gradient);
 };
 
 // The tables. Calling into one that the processor lacks ends the process: see select.h.

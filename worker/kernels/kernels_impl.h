@@ -143,64 +143,13 @@ void PackPanels(const float* b, int64_t inner_stride, int64_t column_stride, int
   }
 }
 
-#include "worker/kernels/mat_mul.h"
-
 int64_t PackedChannels(const ConvShape& shape) {
   return RoundUp(shape.out_channels, PanelVectors(shape.out_channels) * kLanes);
 }
 
-#include "worker/kernels/winograd.h"
-
 #include "worker/kernels/conv.h"
-
-template <int kRows, int kVectors>
-void AddBlock(const ScaledRow* summands, int64_t count, const float* from, int64_t from_stride,
-              float* to, int64_t to_stride) {
-  Vector sum[kRows][kVectors];
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) sum[r][v] = Load(to + r * to_stride + v * kLanes);
-  }
-  for (int64_t s = 0; s < count; ++s) {
-    const Vector scale = Broadcast(summands[s].scale);
-    const float* row = from + summands[s].offset;
-    for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < kVectors; ++v) {
-        sum[r][v] = MulAdd(scale, Load(row + r * from_stride + v * kLanes), sum[r][v]);
-      }
-    }
-  }
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) Store(to + r * to_stride + v * kLanes, sum[r][v]);
-  }
-}
-
-void AddScaledRows(const ScaledRow* summands, int64_t count, const float* from, int64_t from_stride,
-                   int64_t rows, int64_t length, float* to, int64_t to_stride) {
-  int64_t vectors = RoundUp(length, kPadding) / kLanes;
-  while (vectors > 0) {
-    const int64_t taken = vectors >= 10 ? 10 : vectors >= 5 ? 5 : vectors >= 2 ? 2 : 1;
-    int64_t r = 0;
-    while (r < rows) {
-      const float* a = from + r * from_stride;
-      float* c = to + r * to_stride;
-      if (taken <= 2 && rows - r >= 5) {  // several rows at once, to have enough chains
-        (taken == 1 ? AddBlock<5, 1> : AddBlock<5, 2>)(summands, count, a, from_stride, c,
-                                                       to_stride);
-        r += 5;
-      } else {
-        const auto add = taken == 10  ? AddBlock<1, 10>
-                         : taken == 5 ? AddBlock<1, 5>
-                         : taken == 2 ? AddBlock<1, 2>
-                                      : AddBlock<1, 1>;
-        add(summands, count, a, from_stride, c, to_stride);
-        ++r;
-      }
-    }
-    vectors -= taken;
-    from += taken * kLanes;
-    to += taken * kLanes;
-  }
-}
+#include "worker/kernels/conv_backward.h"
+#include "worker/kernels/mat_mul.h"
 
 }  // namespace
 }  // namespace percentdelta::PD_KERNELS_NAMESPACE
@@ -215,7 +164,8 @@ const Kernels PD_KERNELS_TABLE = {
     PD_KERNELS_NAMESPACE::PackConvWeights,
     PD_KERNELS_NAMESPACE::ConvScratchSize,
     PD_KERNELS_NAMESPACE::Convolve,
-    PD_KERNELS_NAMESPACE::AddScaledRows,
+    PD_KERNELS_NAMESPACE::ConvBackwardWeights,
+    PD_KERNELS_NAMESPACE::ConvBackwardInput,
 };
 
 }  // namespace percentdelta

@@ -49,80 +49,23 @@ void ConvBlock::SetForwardWeights(absl::Span<const float> weights, absl::Span<co
 }
 
 void ConvBlock::SetBackwardWeights(absl::Span<const float> weights) {
-  transposed_.resize(shape_.out_channels * shape_.kernel * padded_kernel_row_);
+  transposed_.assign(shape_.kernel * shape_.out_channels * padded_kernel_row_, 0);
   for (int64_t row = 0; row < shape_.kernel; ++row) {
+    float* to = transposed_.data() + row * shape_.out_channels * padded_kernel_row_;
     for (int64_t j = 0; j < kernel_row_; ++j) {
       const float* from = weights.data() + (row * kernel_row_ + j) * shape_.out_channels;
-      float* to = transposed_.data() + row * padded_kernel_row_ + j;
       for (int64_t channel = 0; channel < shape_.out_channels; ++channel) {
-        to[channel * shape_.kernel * padded_kernel_row_] = from[channel];
+        to[channel * padded_kernel_row_ + j] = from[channel];
       }
     }
   }
 }
 
-void ConvBlock::Forward(const float* input, ConvScratch& scratch, float* output,
+void ConvBlock::Forward(const float* input, AlignedFloats& scratch, float* output,
                         int64_t output_row_stride, uint8_t* winners) const {
-  scratch.sums.resize(kernels_.conv_scratch_size(shape_));
-  kernels_.conv(shape_, input, packed_.data(), biases_.data(), scratch.sums.data(), output,
+  scratch.resize(kernels_.conv_scratch_size(shape_));
+  kernels_.conv(shape_, input, packed_.data(), biases_.data(), scratch.data(), output,
                 output_row_stride, winners);
-}
-
-// Lists the positions that carry gradient: for the weights, channel by channel, with their place in
-// the input; for the input, position by position, with their channel's place in `transposed_`.
-// Every entry is written and only those that count are kept: that is quicker than a branch.
-void ConvBlock::ListSummands(const float* output_gradient, int64_t output_row_stride,
-                             const uint8_t* winners, bool by_position, ConvScratch& scratch,
-                             float* bias_sums) const {
-  const int64_t channels = shape_.out_channels;
-  scratch.by_channel.resize(channels * (windows() + 1));
-  scratch.channel_count.assign(channels, 0);
-  if (by_position) {
-    scratch.by_position.resize(windows() * 4 * channels);
-    scratch.position_count.resize(windows() * 4);
-  }
-  const int64_t position_offsets[5] = {0, shape_.in_channels, shape_.input_row_stride,
-                                       shape_.input_row_stride + shape_.in_channels, 0};
-  for (int64_t window = 0; window < windows(); ++window) {
-    const int64_t y = window / (shape_.width / 2);
-    const int64_t x = window % (shape_.width / 2);
-    const float* gradient = output_gradient + y * output_row_stride + x * channels;
-    const uint8_t* winner = winners + window * channels;
-    const int64_t place = 2 * y * shape_.input_row_stride + 2 * x * shape_.in_channels;
-    int64_t counts[5] = {0, 0, 0, 0, 0};
-    for (int64_t c = 0; c < channels; ++c) {
-      const bool counts_in = winner[c] != kNoWinner && gradient[c] != 0;
-      bias_sums[c] += counts_in ? gradient[c] : 0;
-      int64_t& count = scratch.channel_count[c];
-      scratch.by_channel[c * (windows() + 1) + count] = {place + position_offsets[winner[c]],
-                                                         gradient[c]};
-      count += counts_in;
-      if (by_position && counts_in) {
-        ScaledRow* list = &scratch.by_position[(window * 4 + winner[c]) * channels];
-        list[counts[winner[c]]++] = {c * shape_.kernel * padded_kernel_row_, gradient[c]};
-      }
-    }
-    if (by_position) std::copy(counts, counts + 4, &scratch.position_count[window * 4]);
-  }
-}
-
-void ConvBlock::AddInputGradient(const ConvScratch& scratch, float* input_gradient) const {
-  // Row by row of the kernel: that many of the weights stay in the nearest cache.
-  for (int64_t row = 0; row < shape_.kernel; ++row) {
-    for (int64_t window = 0; window < windows(); ++window) {
-      const int64_t y = 2 * (window / (shape_.width / 2));
-      const int64_t x = 2 * (window % (shape_.width / 2));
-      for (int64_t position = 0; position < 4; ++position) {
-        const int64_t list = window * 4 + position;
-        if (scratch.position_count[list] == 0) continue;
-        float* to = input_gradient + (y + position / 2 + row) * shape_.input_row_stride +
-                    (x + position % 2) * shape_.in_channels;
-        kernels_.add_scaled_rows(
-            &scratch.by_position[list * shape_.out_channels], scratch.position_count[list],
-            transposed_.data() + row * padded_kernel_row_, 0, 1, kernel_row_, to, 0);
-      }
-    }
-  }
 }
 
 void ConvBlock::Clear(ConvGradient& sum) const {
@@ -131,17 +74,13 @@ void ConvBlock::Clear(ConvGradient& sum) const {
 }
 
 void ConvBlock::Backward(const float* input, const float* output_gradient,
-                         int64_t output_row_stride, const uint8_t* winners, ConvScratch& scratch,
-                         ConvGradient& sum, float* input_gradient) const {
-  const int64_t channel_size = shape_.kernel * padded_kernel_row_;
-  ListSummands(output_gradient, output_row_stride, winners, input_gradient != nullptr, scratch,
-               sum.biases.data());
-  for (int64_t c = 0; c < shape_.out_channels; ++c) {
-    kernels_.add_scaled_rows(&scratch.by_channel[c * (windows() + 1)], scratch.channel_count[c],
-                             input, shape_.input_row_stride, shape_.kernel, kernel_row_,
-                             sum.weights.data() + c * channel_size, padded_kernel_row_);
-  }
-  if (input_gradient != nullptr) AddInputGradient(scratch, input_gradient);
+                         int64_t output_row_stride, const uint8_t* winners, ConvGradient& sum,
+                         float* input_gradient) const {
+  kernels_.conv_backward_weights(shape_, input, output_gradient, output_row_stride, winners,
+                                 sum.weights.data(), sum.biases.data());
+  if (input_gradient == nullptr) return;
+  kernels_.conv_backward_input(shape_, transposed_.data(), output_gradient, output_row_stride,
+                               winners, input_gradient);
 }
 
 void ConvBlock::Combine(absl::Span<const ConvGradient> parts, ThreadPool& pool,

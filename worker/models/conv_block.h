@@ -49,15 +49,6 @@ struct ConvGradient {
   std::vector<float> biases;  // (out_channels)
 };
 
-// Memory for the calls of one thread.
-struct ConvScratch {
-  AlignedFloats sums;
-  std::vector<ScaledRow> by_channel;   // (out_channels, windows)
-  std::vector<int64_t> channel_count;  // of them, for each channel
-  std::vector<ScaledRow> by_position;  // (windows, 4, out_channels)
-  std::vector<int64_t> position_count;
-};
-
 // The const methods may be called from several threads at once.
 class ConvBlock {
  public:
@@ -74,32 +65,24 @@ class ConvBlock {
   void SetBackwardWeights(absl::Span<const float> weights);
 
   // `input`: an image with border. Output pixel (y, x) goes to output[y * output_row_stride +
-  // x * out_channels]; `winners` (outputs()) is for Backward.
-  void Forward(const float* input, ConvScratch& scratch, float* output, int64_t output_row_stride,
+  // x * out_channels]; `winners` (outputs()) is for Backward. `scratch` is made to fit.
+  void Forward(const float* input, AlignedFloats& scratch, float* output, int64_t output_row_stride,
                uint8_t* winners) const;
 
   // Makes `sum` fit and 0.
   void Clear(ConvGradient& sum) const;
 
   // Adds one image's gradient, given that of its output, to `sum` and, unless null, to
-  // `input_gradient`: an image with border, where what is in the border is of no meaning. Each sum
-  // is a chain over the windows in row-major order; in the input's gradient, first over the rows of
-  // the kernel, then over the windows, the four positions and the output channels.
+  // `input_gradient`: an image with border, where what is in the border is of no meaning. The order
+  // of each sum is in kernels.h.
   void Backward(const float* input, const float* output_gradient, int64_t output_row_stride,
-                const uint8_t* winners, ConvScratch& scratch, ConvGradient& sum,
-                float* input_gradient) const;
+                const uint8_t* winners, ConvGradient& sum, float* input_gradient) const;
 
   // The sum of `parts`, in their order, in the layout of weights and biases.
   void Combine(absl::Span<const ConvGradient> parts, ThreadPool& pool, absl::Span<float> weights,
                absl::Span<float> biases) const;
 
  private:
-  void ListSummands(const float* output_gradient, int64_t output_row_stride, const uint8_t* winners,
-                    bool by_position, ConvScratch& scratch, float* bias_sums) const;
-  void AddInputGradient(const ConvScratch& scratch, float* input_gradient) const;
-
-  int64_t windows() const { return shape_.height / 2 * (shape_.width / 2); }
-
   const ConvShape shape_;
   const Kernels& kernels_;
   const int64_t kernel_row_;         // kernel * in_channels
@@ -107,7 +90,7 @@ class ConvBlock {
 
   AlignedFloats packed_;
   std::vector<float> biases_;
-  AlignedFloats transposed_;  // (out_channels, kernel, padded_kernel_row_)
+  AlignedFloats transposed_;  // (kernel, out_channels, padded_kernel_row_)
 };
 
 }  // namespace percentdelta

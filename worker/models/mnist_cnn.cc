@@ -112,7 +112,7 @@ void MnistCnn::Reserve(int64_t count) {
 void MnistCnn::ForwardConv1(const Batch& batch, int64_t begin, int64_t count) {
   const int64_t pixels = geometry_.height * geometry_.width;
   pool_.ParallelFor(TilesOf(count, kForwardTile), [&](int64_t tile) {
-    ConvScratch scratch;
+    AlignedFloats scratch;
     const int64_t end = std::min(count, (tile + 1) * kForwardTile);
     for (int64_t n = tile * kForwardTile; n < end; ++n) {
       for (int64_t y = 0; y < geometry_.height; ++y) {
@@ -128,7 +128,7 @@ void MnistCnn::ForwardConv1(const Batch& batch, int64_t begin, int64_t count) {
 void MnistCnn::ForwardConv2(int64_t count) {
   const int64_t row_stride = geometry_.width / 4 * geometry_.conv2_channels;
   pool_.ParallelFor(TilesOf(count, kForwardTile), [&](int64_t tile) {
-    ConvScratch scratch;
+    AlignedFloats scratch;
     const int64_t end = std::min(count, (tile + 1) * kForwardTile);
     for (int64_t n = tile * kForwardTile; n < end; ++n) {
       conv2_.Forward(conv2_input_.image(n), scratch, fc1_input_.data() + n * conv2_.outputs(),
@@ -242,7 +242,6 @@ void MnistCnn::BackwardConvs(const TensorValues& weights, int64_t count) {
   if (conv2_parts_.size() < static_cast<size_t>(tiles)) conv2_parts_.resize(tiles);
   const int64_t row_stride = geometry_.width / 4 * geometry_.conv2_channels;
   pool_.ParallelFor(tiles, [&](int64_t tile) {
-    ConvScratch scratch;
     PaddedImages conv2_input_gradient = conv2_.MakeInput();
     conv2_input_gradient.Reserve(1);
     conv1_.Clear(conv1_parts_[tile]);
@@ -251,12 +250,11 @@ void MnistCnn::BackwardConvs(const TensorValues& weights, int64_t count) {
     for (int64_t n = tile * kBackwardTile; n < end; ++n) {
       std::fill_n(conv2_input_gradient.image(0), conv2_input_gradient.image_stride(), 0.0F);
       conv2_.Backward(conv2_input_.image(n), fc1_input_gradient_.data() + n * conv2_.outputs(),
-                      row_stride, conv2_winners_.data() + n * conv2_.outputs(), scratch,
-                      conv2_parts_[tile], conv2_input_gradient.image(0));
+                      row_stride, conv2_winners_.data() + n * conv2_.outputs(), conv2_parts_[tile],
+                      conv2_input_gradient.image(0));
       conv1_.Backward(conv1_input_.image(n), conv2_input_gradient.interior(0),
                       conv2_input_gradient.row_stride(),
-                      conv1_winners_.data() + n * conv1_.outputs(), scratch, conv1_parts_[tile],
-                      nullptr);
+                      conv1_winners_.data() + n * conv1_.outputs(), conv1_parts_[tile], nullptr);
     }
   });
 }
