@@ -9,7 +9,7 @@
 
 constexpr int64_t kInnerBlock = 48;       // whole vectors, at most 64: bits of a mask
 constexpr int64_t kMaxTileRows = 504;     // times 4 bytes is no multiple of a large power of 2
-constexpr int64_t kMaxTileColumns = 512;  // of a product
+constexpr int64_t kMaxTileColumns = 256;  // whole panels
 constexpr int kRowVectors = 8;            // of C in registers: enough independent sums
 
 // A block of A: entry (r, k) is at entries[r * row_stride + k * inner_stride], bit k of nonzero[r]
@@ -52,13 +52,12 @@ void CopyColumns(const float* a, int64_t a_row_stride, int64_t a_inner_stride, i
   block.inner_stride = kMaxTileRows;
 }
 
-// c (rows of kVectors vectors) = or += a block of A times a panel of B.
+// sums (rows of kVectors vectors) = or += a block of A times a panel of B.
 template <int kVectors>
-void MultiplyBlock(const LeftBlock& a, int64_t rows, const float* b, float* c, int64_t c_row_stride,
-                   bool add) {
+void MultiplyBlock(const LeftBlock& a, int64_t rows, const float* b, float* sums, bool add) {
   for (int64_t r = 0; r < rows; ++r) {
     Vector sum[kVectors];
-    for (int v = 0; v < kVectors; ++v) sum[v] = add ? Load(c + v * kLanes) : Broadcast(0);
+    for (int v = 0; v < kVectors; ++v) sum[v] = add ? Load(sums + v * kLanes) : Broadcast(0);
     const float* left = a.entries + r * a.row_stride;
     for (uint64_t bits = a.nonzero[r]; bits != 0; bits &= bits - 1) {
       const int64_t k = __builtin_ctzll(bits);
@@ -66,19 +65,19 @@ void MultiplyBlock(const LeftBlock& a, int64_t rows, const float* b, float* c, i
       const float* right = b + k * (kVectors * kLanes);
       for (int v = 0; v < kVectors; ++v) sum[v] = MulAdd(factor, Load(right + v * kLanes), sum[v]);
     }
-    for (int v = 0; v < kVectors; ++v) Store(c + v * kLanes, sum[v]);
-    c += c_row_stride;
+    for (int v = 0; v < kVectors; ++v) Store(sums + v * kLanes, sum[v]);
+    sums += kVectors * kLanes;
   }
 }
 
-// A product of at most kMaxTileRows x kMaxTileColumns, in panels of kVectors vectors.
+// A product of at most kMaxTileRows x kMaxTileColumns, in panels of kVectors vectors. The sums have
+// memory of their own until they are complete: C's rows may lie so that they fit in no cache.
 template <int kVectors>
 void MultiplyTile(const MatMul& p) {
   constexpr int64_t kWidth = kVectors * kLanes;
   alignas(64) float packed_a[kInnerBlock * kMaxTileRows];
-  alignas(64) float packed_b[kInnerBlock * (kMaxTileColumns + kWidth)];
-  alignas(64) float last_panel[kMaxTileRows * kWidth];
-  const int64_t whole = p.columns / kWidth * kWidth;
+  alignas(64) float packed_b[kInnerBlock * kMaxTileColumns];
+  alignas(64) float sums[kMaxTileRows * kMaxTileColumns];
   for (int64_t k = 0; k < p.inner; k += kInnerBlock) {
     const int64_t inner = Min(kInnerBlock, p.inner - k);
     LeftBlock a;
@@ -92,43 +91,36 @@ void MultiplyTile(const MatMul& p) {
     }
     PackPanels(p.b + k * p.b_inner_stride, p.b_inner_stride, p.b_column_stride, inner, p.columns,
                kWidth, packed_b);
-    for (int64_t j = 0; j < whole; j += kWidth) {
-      MultiplyBlock<kVectors>(a, p.rows, packed_b + j * inner, p.c + j, p.c_row_stride, k > 0);
-    }
-    if (whole < p.columns) {  // narrower than its panel: kept aside until it is complete
-      MultiplyBlock<kVectors>(a, p.rows, packed_b + whole * inner, last_panel, kWidth, k > 0);
+    for (int64_t j = 0; j < p.columns; j += kWidth) {
+      MultiplyBlock<kVectors>(a, p.rows, packed_b + j * inner, sums + j * p.rows, k > 0);
     }
   }
-  for (int64_t i = 0; i < p.rows; ++i) {
-    for (int64_t j = whole; j < p.columns; ++j) {
-      p.c[i * p.c_row_stride + j] = last_panel[i * kWidth + j - whole];
+  for (int64_t j = 0; j < p.columns; j += kWidth) {
+    const int64_t columns = Min(kWidth, p.columns - j);
+    for (int64_t i = 0; i < p.rows; ++i) {
+      const float* from = sums + j * p.rows + i * kWidth;
+      for (int64_t c = 0; c < columns; ++c) p.c[i * p.c_row_stride + j + c] = from[c];
     }
   }
-}
-
-// As many whole panels of kVectors as there are, or what is left, tile by tile; the number of
-// columns that it did.
-template <int kVectors>
-int64_t MultiplyColumns(const MatMul& p, int64_t first_column) {
-  constexpr int64_t kWidth = kVectors * kLanes;
-  const int64_t left = p.columns - first_column;
-  const int64_t columns = kVectors == 1 ? left : left / kWidth * kWidth;
-  for (int64_t i = 0; i < p.rows; i += kMaxTileRows) {
-    for (int64_t j = first_column; j < first_column + columns; j += kMaxTileColumns) {
-      MatMul tile = p;
-      tile.rows = Min(kMaxTileRows, p.rows - i);
-      tile.columns = Min(kMaxTileColumns, first_column + columns - j);
-      tile.a += i * p.a_row_stride;
-      tile.b += j * p.b_column_stride;
-      tile.c += i * p.c_row_stride + j;
-      MultiplyTile<kVectors>(tile);
-    }
-  }
-  return columns;
 }
 
 void MultiplyMatrices(const MatMul& product) {
-  int64_t columns = MultiplyColumns<kRowVectors>(product, 0);
-  columns += MultiplyColumns<kRowVectors / 2>(product, columns);
-  MultiplyColumns<1>(product, columns);
+  for (int64_t i = 0; i < product.rows; i += kMaxTileRows) {
+    for (int64_t j = 0; j < product.columns; j += kMaxTileColumns) {
+      MatMul tile = product;
+      tile.rows = Min(kMaxTileRows, product.rows - i);
+      tile.columns = Min(kMaxTileColumns, product.columns - j);
+      tile.a += i * product.a_row_stride;
+      tile.b += j * product.b_column_stride;
+      tile.c += i * product.c_row_stride + j;
+      const int64_t vectors = (tile.columns + kLanes - 1) / kLanes;
+      if (vectors > 4) {
+        MultiplyTile<kRowVectors>(tile);
+      } else if (vectors > 1) {
+        MultiplyTile<4>(tile);
+      } else {
+        MultiplyTile<1>(tile);
+      }
+    }
+  }
 }

@@ -10,20 +10,21 @@
 namespace percentdelta {
 namespace {
 
-// What one thread takes at a time.
-constexpr int64_t kTileRows = 504;
+// What one thread takes at a time, at most.
+constexpr int64_t kMaxTileRows = 504;
 constexpr int64_t kTileColumns = 256;
 
 // Calls body(tile's product, its first column) for every tile, in parallel.
 template <typename Body>
 void ForTiles(ThreadPool& pool, const MatMul& product, const Body& body) {
-  const int64_t tile_rows = (product.rows + kTileRows - 1) / kTileRows;
+  const int64_t tile_rows = std::max<int64_t>(1, (product.rows + kMaxTileRows - 1) / kMaxTileRows);
+  const int64_t rows = (product.rows + tile_rows - 1) / tile_rows;  // about equal
   const int64_t tile_columns = (product.columns + kTileColumns - 1) / kTileColumns;
   pool.ParallelFor(tile_rows * tile_columns, [&](int64_t tile) {
-    const int64_t row = tile / tile_columns * kTileRows;
+    const int64_t row = tile / tile_columns * rows;
     const int64_t column = tile % tile_columns * kTileColumns;
     MatMul part = product;
-    part.rows = std::min(kTileRows, product.rows - row);
+    part.rows = std::min(rows, product.rows - row);
     part.columns = std::min(kTileColumns, product.columns - column);
     part.a += row * product.a_row_stride;
     part.b += column * product.b_column_stride;
