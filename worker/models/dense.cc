@@ -53,12 +53,11 @@ void Dense::Forward(int64_t examples, absl::Span<const float> x, absl::Span<cons
                           .c_row_stride = outputs_};
   ForTiles(pool_, product, [&](const MatMul& tile, int64_t column) {
     kernels_.mat_mul(tile);
+    const float* bias = biases.data() + column;
     for (int64_t i = 0; i < tile.rows; ++i) {
       float* row = tile.c + i * tile.c_row_stride;
-      for (int64_t j = 0; j < tile.columns; ++j) {
-        const float sum = row[j] + biases[column + j];
-        row[j] = relu_ && sum <= 0 ? 0 : sum;
-      }
+      for (int64_t j = 0; j < tile.columns; ++j) row[j] += bias[j];
+      for (int64_t j = 0; relu_ && j < tile.columns; ++j) row[j] = row[j] <= 0 ? 0 : row[j];
     }
   });
 }
@@ -67,8 +66,11 @@ void Dense::BackwardRelu(int64_t examples, absl::Span<const float> y,
                          absl::Span<float> y_gradient) const {
   if (!relu_) return;
   pool_.ParallelFor(examples, [&](int64_t example) {
-    for (int64_t j = example * outputs_; j < (example + 1) * outputs_; ++j) {
-      y_gradient[j] = y[j] > 0 ? y_gradient[j] : 0;
+    const float* output = y.data() + example * outputs_;
+    float* gradient = y_gradient.data() + example * outputs_;
+    for (int64_t j = 0; j < outputs_; ++j) {
+      const float value = gradient[j];
+      gradient[j] = output[j] > 0 ? value : 0;
     }
   });
 }
@@ -92,9 +94,10 @@ void Dense::WeightsGradient(int64_t examples, absl::Span<const float> x,
 void Dense::BiasesGradient(int64_t examples, absl::Span<const float> y_gradient,
                            absl::Span<float> gradient) const {
   std::fill(gradient.begin(), gradient.end(), 0.0F);
+  float* sums = gradient.data();
   for (int64_t example = 0; example < examples; ++example) {
     const float* row = y_gradient.data() + example * outputs_;
-    for (int64_t j = 0; j < outputs_; ++j) gradient[j] += row[j];
+    for (int64_t j = 0; j < outputs_; ++j) sums[j] += row[j];
   }
 }
 
