@@ -56,48 +56,9 @@ std::string TestName(const testing::TestParamInfo<const Kernels*>& info) {
   return absl::StrReplaceAll(info.param->isa, {{"-", "_"}});
 }
 
-class KernelsTest : public testing::TestWithParam<const Kernels*> {};
-INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, KernelsTest, testing::ValuesIn(SupportedKernels()),
+class LayersTest : public testing::TestWithParam<const Kernels*> {};
+INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, LayersTest, testing::ValuesIn(SupportedKernels()),
                          TestName);
-
-TEST_P(KernelsTest, MatMulOfAnyShapeAndStrides) {
-  constexpr uint64_t kSeed = 11;
-  SCOPED_TRACE(absl::StrCat("seed ", kSeed));
-  for (const int64_t rows : {1, 6, 7, 13, 260}) {
-    for (const int64_t inner : {1, 5, 256, 300}) {
-      for (const int64_t columns : {1, 10, 16, 65, 130}) {
-        const std::vector<float> a = RandomFloats(kSeed, rows * inner, 1);
-        const std::vector<float> b = RandomFloats(kSeed + 1, inner * columns, 1);
-        for (const bool transposed : {false, true}) {  // then a and b hold their transposes
-          std::vector<float> c(rows * (columns + 3), -1);
-          GetParam()->mat_mul({.rows = rows,
-                               .inner = inner,
-                               .columns = columns,
-                               .a = a.data(),
-                               .a_row_stride = transposed ? 1 : inner,
-                               .a_inner_stride = transposed ? rows : 1,
-                               .b = b.data(),
-                               .b_inner_stride = transposed ? 1 : columns,
-                               .b_column_stride = transposed ? inner : 1,
-                               .c = c.data(),
-                               .c_row_stride = columns + 3});
-          for (int64_t i = 0; i < rows; i += 1 + rows / 20) {
-            for (int64_t j = 0; j < columns; j += 1 + columns / 20) {
-              double sum = 0;
-              for (int64_t k = 0; k < inner; ++k) {
-                sum += double{a[transposed ? k * rows + i : i * inner + k]} *
-                       b[transposed ? j * inner + k : k * columns + j];
-              }
-              ASSERT_NEAR(c[i * (columns + 3) + j], sum, 2e-5)
-                  << rows << " x " << inner << " x " << columns << ", " << i << " " << j;
-            }
-            ASSERT_EQ(c[i * (columns + 3) + columns], -1) << "written behind the row";
-          }
-        }
-      }
-    }
-  }
-}
 
 // One image through a ConvBlock, forward and backward.
 struct ConvRun {
@@ -144,9 +105,19 @@ ConvRun RunConv(const ConvShape& shape, const Kernels& kernels, const std::vecto
 }
 
 // Weights, bias, ReLU and pooling at once: the differences go through the naive layers one by one.
-TEST_P(KernelsTest, ConvBlockHasTheNaiveLayersValuesAndDifferences) {
-  const ConvShape shapes[] = {{2, 2, 1, 1, 1, 0},  {6, 4, 3, 5, 3, 0},    {4, 8, 1, 32, 5, 0},
-                              {8, 6, 17, 9, 5, 0}, {14, 14, 4, 33, 5, 0}, {4, 4, 32, 70, 3, 0}};
+TEST_P(LayersTest, ConvBlockHasTheNaiveLayersValuesAndDifferences) {
+  const ConvShape shapes[] = {{2, 2, 1, 1, 1, 0},
+                              {6, 4, 3, 5, 3, 0},
+                              {4, 8, 1, 32, 5, 0},
+                              {8, 6, 17, 9, 5, 0},
+                              {14, 14, 4, 33, 5, 0},
+                              {4, 4, 32, 70, 3, 0},
+                              // Winograd's: many rows of windows, and a long one.
+                              {18, 4, 8, 3, 5, 0},
+                              {2, 32, 9, 20, 5, 0},
+                              // More windows, and more channels, than are marked at a time.
+                              {18, 16, 2, 3, 3, 0},
+                              {2, 4, 1, 130, 3, 0}};
   uint64_t seed = 100;
   for (const ConvShape& s : shapes) {
     seed += 10;
@@ -178,8 +149,36 @@ TEST_P(KernelsTest, ConvBlockHasTheNaiveLayersValuesAndDifferences) {
   }
 }
 
+double RootMeanSquare(const Doubles& values) {
+  double sum = 0;
+  for (const double value : values) sum += value * value;
+  return std::sqrt(sum / static_cast<double>(values.size()));
+}
+
+// Of the paper's second convolution, whose outputs are around 1: what rounding does to them.
+TEST_P(LayersTest, WinogradsConvolutionIsAboutAsExactAsASum) {
+  constexpr uint64_t kSeed = 240;
+  SCOPED_TRACE(absl::StrCat("seed ", kSeed));
+  const ConvShape shape = {14, 14, 32, 64, 5, 0};
+  std::vector<float> image = RandomFloats(kSeed, 14 * 14 * 32, 1);
+  for (float& pixel : image) pixel = std::max(pixel, 0.0F);
+  const auto weights = RandomFloats(kSeed + 1, int64_t{25} * 32 * 64, 0.1F);
+  const std::vector<float> biases(64, 10);  // no output is below 0
+  const ConvRun run =
+      RunConv(shape, *GetParam(), image, weights, biases, std::vector<float>(7 * 7 * 64));
+
+  const Doubles x = ToDoubles(image);
+  const Doubles w = ToDoubles(weights);
+  const Doubles exact =
+      NaivePool(NaiveBias(NaiveConv(x, 14, 14, w, 5, 32, 64), ToDoubles(biases)), 14, 14, 64);
+  Doubles errors;
+  for (size_t i = 0; i < exact.size(); ++i) errors.push_back(run.output[i] - exact[i]);
+  // A sum of 800 products, added one after the other, is wrong by 5e-7 of its size or so.
+  EXPECT_LT(RootMeanSquare(errors), 1e-6);
+}
+
 // A 1x1 convolution with weight 1 and bias 0 is none: what is left are ReLU and pooling.
-TEST_P(KernelsTest, OfEqualMaximaTheFirstTakesTheGradient) {
+TEST_P(LayersTest, OfEqualMaximaTheFirstTakesTheGradient) {
   const ConvShape shape = {2, 8, 1, 1, 1, 0};
   const std::vector<float> image = {1, 1, 0, 2, 3, 1, 0, 0,  //
                                     1, 1, 2, 2, 3, 3, 0, 4};
@@ -191,7 +190,7 @@ TEST_P(KernelsTest, OfEqualMaximaTheFirstTakesTheGradient) {
   EXPECT_THAT(run.biases_gradient, ElementsAre(100));
 }
 
-TEST_P(KernelsTest, ReluOfTheConvBlockPassesNoGradientAtZeroAndBelow) {
+TEST_P(LayersTest, ReluOfTheConvBlockPassesNoGradientAtZeroAndBelow) {
   const ConvShape shape = {2, 4, 1, 1, 1, 0};
   const std::vector<float> image = {0, -1,    -1, -2,  //
                                     0, -0.0F, -3, -4};
@@ -202,13 +201,13 @@ TEST_P(KernelsTest, ReluOfTheConvBlockPassesNoGradientAtZeroAndBelow) {
   EXPECT_THAT(run.biases_gradient, Each(0));
 }
 
-TEST_P(KernelsTest, NaNGoesThroughTheConvBlock) {
+TEST_P(LayersTest, NaNGoesThroughTheConvBlock) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const ConvRun run = RunConv({2, 2, 1, 1, 1, 0}, *GetParam(), {1, 2, 3, 4}, {nan}, {0}, {1});
   EXPECT_TRUE(std::isnan(run.output[0]));
 }
 
-TEST_P(KernelsTest, DenseHasTheNaiveLayersValuesAndDifferences) {
+TEST_P(LayersTest, DenseHasTheNaiveLayersValuesAndDifferences) {
   ThreadPool pool(2);
   uint64_t seed = 200;
   for (const bool relu : {false, true}) {
@@ -257,7 +256,7 @@ TEST_P(KernelsTest, DenseHasTheNaiveLayersValuesAndDifferences) {
   }
 }
 
-TEST_P(KernelsTest, ReluOfTheDenseLayerPassesNoGradientAtZero) {
+TEST_P(LayersTest, ReluOfTheDenseLayerPassesNoGradientAtZero) {
   ThreadPool pool(1);
   const Dense layer(1, 3, true, *GetParam(), pool);
   std::vector<float> y(3);

@@ -52,12 +52,12 @@ void DirectConvolve(const ConvShape& shape, const float* input, const float* pac
   for (int64_t y = 0; y < shape.height; y += 2) {
     for (int64_t row = 0; row < 2; ++row) {
       // A kernel's row meets kernel x in_channels inputs that follow each other.
-      const LeftRows pixels = {
-          input + (y + row) * shape.input_row_stride, shape.in_channels,     1, shape.kernel,
-          shape.kernel * shape.in_channels,           shape.input_row_stride};
+      const LeftRows pixels = {input + (y + row) * shape.input_row_stride, shape.in_channels,
+                               shape.kernel, shape.kernel * shape.in_channels,
+                               shape.input_row_stride};
       for (int64_t c = 0; c < channels; c += width) {
         MultiplyRows(pixels, shape.width, packed + c * inner, vectors, scratch + row * row_size + c,
-                     channels, false);
+                     channels);
       }
     }
     for (int64_t x = 0; x < shape.width / 2; ++x) {

@@ -1,8 +1,8 @@
 // The inner loops of a model, one table of them for each instruction set.
 //
-// Bits: every entry of every result is one chain of multiply-adds in an order that is stated below.
-// Neither the width of the vectors, nor the blocking, nor the caller's tiling changes that order;
-// the instruction sets differ only in whether a multiply-add rounds once ("fma") or twice
+// Bits: every entry of every result is made of chains of multiply-adds in an order that is stated
+// below. Neither the width of the vectors, nor the blocking, nor the caller's tiling changes that
+// order; the instruction sets differ only in whether a multiply-add rounds once ("fma") or twice
 // ("mul-add"). Tables of equal `arithmetic` therefore give equal bits, on any machine.
 //
 // This header and those that the kernels' own sources include hold no inline function and no
@@ -57,7 +57,7 @@ struct Kernels {
 
   // c[i][j] = (((0 + a[i][0] b[0][j]) + a[i][1] b[1][j]) + ...), in this order, without the terms
   // whose a[i][k] is 0. So they cost little, and what is not finite in b shows only where it is
-  // used. Takes some 500 KiB of the stack: meant for tiles.
+  // used. Takes some 700 KiB of the stack: meant for tiles.
   void (*mat_mul)(const MatMul& product);
 
   // The floats that pack_conv_weights writes.

@@ -4,10 +4,9 @@
 //   PD_KERNELS_ISA        the name for people
 // and is compiled with the flags of that instruction set (worker/CMakeLists.txt).
 //
-// How a product is computed: C is cut into panels of as many columns as fit in registers; B is
-// copied, a block of kInnerBlock rows at a time, so that a panel's rows follow each other in
-// memory; then a micro-kernel keeps a few rows of one panel of C in registers while it walks along
-// the inner dimension. Between two blocks the sums go through memory, which changes no bit.
+// Two ways to multiply: MicroKernel, here, keeps some rows of a panel of C in registers while it
+// walks along the inner dimension, and is for dense factors (conv.h, winograd.h). Where the factors
+// are zeros as often as not, mat_mul.h and conv_backward.h leave those out.
 
 #include <cstdint>
 
@@ -35,30 +34,26 @@ int PanelVectors(int64_t columns) {
 }
 
 // The rows of A that a micro-kernel reads: entry k of segment s of row i is at
-// first[i * row_stride + s * segment_stride + k * inner_stride].
+// first[i * row_stride + s * segment_stride + k].
 struct LeftRows {
   const float* first;
   int64_t row_stride;
-  int64_t inner_stride;
   int64_t segments;
   int64_t segment_length;
   int64_t segment_stride;
 };
 
-// c (kRows rows of kVectors vectors) = or += the rows of A times a panel of B.
+// c (kRows rows of kVectors vectors) = the rows of A times a panel of B.
 template <int kRows, int kVectors>
-void MicroKernel(const LeftRows& a, const float* b, float* c, int64_t c_row_stride, bool add) {
+void MicroKernel(const LeftRows& a, const float* b, float* c, int64_t c_row_stride) {
   Vector sum[kRows][kVectors];
   for (int i = 0; i < kRows; ++i) {
-    for (int v = 0; v < kVectors; ++v) {
-      sum[i][v] = add ? Load(c + i * c_row_stride + v * kLanes) : Broadcast(0);
-    }
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = Broadcast(0);
   }
   for (int64_t s = 0; s < a.segments; ++s) {
     const float* row[kRows];
     for (int i = 0; i < kRows; ++i) row[i] = a.first + i * a.row_stride + s * a.segment_stride;
-    const int64_t end = a.segment_length * a.inner_stride;
-    for (int64_t k = 0; k < end; k += a.inner_stride) {
+    for (int64_t k = 0; k < a.segment_length; ++k) {
       Vector factor[kVectors];
       for (int v = 0; v < kVectors; ++v) factor[v] = Load(b + v * kLanes);
       b += kVectors * kLanes;
@@ -73,7 +68,7 @@ void MicroKernel(const LeftRows& a, const float* b, float* c, int64_t c_row_stri
   }
 }
 
-using MicroKernelFunction = void (*)(const LeftRows&, const float*, float*, int64_t, bool);
+using MicroKernelFunction = void (*)(const LeftRows&, const float*, float*, int64_t);
 
 template <int kVectors>
 MicroKernelFunction MicroKernelOf(int64_t rows) {
@@ -103,11 +98,11 @@ MicroKernelFunction MicroKernelOf(int64_t rows, int vectors) {
 
 // Multiplies `rows` rows, in groups of about equal height that registers can hold.
 void MultiplyRows(LeftRows a, int64_t rows, const float* b, int vectors, float* c,
-                  int64_t c_row_stride, bool add) {
+                  int64_t c_row_stride) {
   int64_t groups = (rows + kTileRows - 1) / kTileRows;
   while (rows > 0) {
     const int64_t height = (rows + groups - 1) / groups;
-    MicroKernelOf(height, vectors)(a, b, c, c_row_stride, add);
+    MicroKernelOf(height, vectors)(a, b, c, c_row_stride);
     a.first += height * a.row_stride;
     c += height * c_row_stride;
     rows -= height;

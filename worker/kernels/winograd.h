@@ -70,15 +70,15 @@ struct WinogradScratch {
   int64_t row_stride;    // of `rows`
   int64_t input_stride;  // between the points of `inputs`
   int64_t sum_stride;    // between the points of `sums`
+  int64_t size;          // of it all, in floats
 
   float* rows;    // (6, row_stride): B^T d
   float* inputs;  // (36, windows, channels): B^T d B
   float* sums;    // (36, windows, packed channels)
   float* pixels;  // (4, packed channels)
-
-  int64_t size;  // in floats
 };
 
+// Null: only the numbers.
 WinogradScratch DivideWinogradScratch(const ConvShape& shape, float* scratch) {
   const int64_t windows = WinogradRows(shape) * (shape.width / 2);
   WinogradScratch s = {};
@@ -86,11 +86,12 @@ WinogradScratch DivideWinogradScratch(const ConvShape& shape, float* scratch) {
   s.row_stride = RoundUp(shape.input_row_stride, kLanes) + kLanes;
   s.input_stride = windows * s.channels;
   s.sum_stride = windows * PackedChannels(shape);
+  s.size = 6 * s.row_stride + 36 * (s.input_stride + s.sum_stride) + 4 * PackedChannels(shape);
+  if (scratch == nullptr) return s;
   s.rows = scratch;
   s.inputs = s.rows + 6 * s.row_stride;
   s.sums = s.inputs + 36 * s.input_stride;
   s.pixels = s.sums + 36 * s.sum_stride;
-  s.size = s.pixels + 4 * PackedChannels(shape) - scratch;
   return s;
 }
 
@@ -184,17 +185,13 @@ void WinogradConvolve(const ConvShape& shape, const float* input, const float* p
                       row * row_windows);
     }
     for (int64_t point = 0; point < 36; ++point) {
-      const LeftRows inputs = {scratch.inputs + point * scratch.input_stride,
-                               scratch.channels,
-                               1,
-                               1,
-                               shape.in_channels,
-                               0};
+      const LeftRows inputs = {scratch.inputs + point * scratch.input_stride, scratch.channels, 1,
+                               shape.in_channels, 0};
       const float* weights = packed + point * shape.in_channels * channels;
       float* sums = scratch.sums + point * scratch.sum_stride;
       for (int64_t c = 0; c < channels; c += width) {
         MultiplyRows(inputs, rows * row_windows, weights + c * shape.in_channels, vectors, sums + c,
-                     channels, false);
+                     channels);
       }
     }
     for (int64_t window = 0; window < rows * row_windows; ++window) {
