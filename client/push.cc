@@ -188,7 +188,8 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
 
   void TakeChunk() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Part& part = pending_.front();
-    const int64_t count = std::min(kChunkEntries, part.slice.size() - part.sent);
+    const int64_t most = shares_ ? kMaxChunkEntries : kChunkEntries;
+    const int64_t count = std::min(most, part.slice.size() - part.sent);
     chunk_ = {part.slice.tensor, part.slice.begin + part.sent, count};
     part.sent += count;
     if (part.sent < part.slice.size()) return;

@@ -18,7 +18,8 @@ namespace percentdelta {
 // Slices begin on multiples of it, and norms are summed block by block.
 inline constexpr int64_t kBlockEntries = 16384;
 
-// Values in one message, by habit (1 MiB) and at most (4 MiB).
+// Values in one message, by habit (1 MiB) and at most (4 MiB). A message that only says that values
+// are in shared memory is of the second kind: there are fewer to be handled.
 inline constexpr int64_t kChunkEntries = 16 * kBlockEntries;
 inline constexpr int64_t kMaxChunkEntries = 4 * kChunkEntries;
 

@@ -130,7 +130,8 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
   void TakeChunk() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const auto next = ready_.begin();
     auto& [snapshot, sent, span] = next->second;
-    const int64_t count = std::min(kChunkEntries, snapshot.slice.size() - sent);
+    const int64_t most = memory_ != nullptr ? kMaxChunkEntries : kChunkEntries;
+    const int64_t count = std::min(most, snapshot.slice.size() - sent);
     chunk_ = {snapshot, sent, count};
     sent += count;
     if (sent < snapshot.slice.size()) return;
