@@ -71,7 +71,7 @@ void AddBlock(const Summand* summands, int64_t count, const float* from, int64_t
 // first argument is a constant.
 template <int kVectors>
 struct Vectors {
-  static constexpr int value = kVectors;
+  static constexpr int kCount = kVectors;
 };
 template <typename Add>
 void ForParts(int64_t vectors, const Add& add) {
@@ -114,7 +114,7 @@ void ConvBackwardWeights(const ConvShape& shape, const float* input, const float
         bias_sums[begin + c] = bias;
         float* to = weight_sums + (begin + c) * shape.kernel * kernel_row;
         ForParts(kernel_row / kLanes, [&](auto part, int64_t v) {
-          constexpr int kPart = decltype(part)::value;
+          constexpr int kPart = decltype(part)::kCount;
           const float* a = input + v * kLanes;
           int64_t row = 0;
           for (; kPart <= 2 && row + 5 <= shape.kernel; row += 5) {  // to have enough sums
@@ -180,8 +180,8 @@ void ConvBackwardInput(const ConvShape& shape, const float* weights, const float
           for (int64_t position = 0; position < 4; ++position) {
             if (marked[k][position] == 0) continue;
             ForParts(kernel_row / kLanes, [&](auto part, int64_t v) {
-              AddRows<decltype(part)::value>(marked[k][position], from, rows + v * kLanes,
-                                             kernel_row, to + positions[position] + v * kLanes);
+              AddRows<decltype(part)::kCount>(marked[k][position], from, rows + v * kLanes,
+                                              kernel_row, to + positions[position] + v * kLanes);
             });
           }
         }
