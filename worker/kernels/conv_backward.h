@@ -19,29 +19,62 @@ struct WindowBlock {
   int64_t count;            // at most kBits
   int64_t gradient[kBits];  // offsets of their gradients
   int64_t input[kBits];     // and of their first positions' pixels in an image with border
+  int64_t positions[4];     // of their positions' pixels, from the first one
 };
 
-WindowBlock BlockOfWindows(const ConvShape& shape, int64_t output_row_stride, int64_t first) {
+int64_t Windows(const ConvShape& shape) { return shape.height / 2 * (shape.width / 2); }
+
+WindowBlock BlockOfWindows(const ConvShape& shape, int64_t gradient_row_stride, int64_t first) {
   const int64_t row_windows = shape.width / 2;
   WindowBlock block;
   block.first = first;
-  block.count = Min(kBits, shape.height / 2 * row_windows - first);
+  block.count = Min(kBits, Windows(shape) - first);
   for (int64_t k = 0; k < block.count; ++k) {
     const int64_t y = (first + k) / row_windows;
     const int64_t x = (first + k) % row_windows;
-    block.gradient[k] = y * output_row_stride + x * shape.out_channels;
+    block.gradient[k] = y * gradient_row_stride + x * shape.out_channels;
     block.input[k] = 2 * y * shape.input_row_stride + 2 * x * shape.in_channels;
+  }
+  for (int64_t position = 0; position < 4; ++position) {
+    block.positions[position] =
+        position / 2 * shape.input_row_stride + position % 2 * shape.in_channels;
   }
   return block;
 }
 
-// Sets bit `bit` of each channel that carries gradient. Inlined, GCC would use no vectors.
+// Of each channel that carries gradient, sets bit `bit`. Inlined, GCC would use no vectors.
 [[gnu::noinline]] void MarkChannels(const float* gradient, const uint8_t* winners, int64_t channels,
                                     int64_t bit, uint64_t* __restrict marks) {
   for (int64_t c = 0; c < channels; ++c) {
     const bool passes = (winners[c] != kNoWinner) & (gradient[c] != 0);  // no branch
     marks[c] |= uint64_t{passes} << bit;
   }
+}
+
+// Bit c of marks[position]: the gradient of channel c goes there.
+void MarkPositions(const float* gradient, const uint8_t* winners, int64_t channels,
+                   uint64_t marks[4]) {
+  for (int64_t position = 0; position < 4; ++position) {
+    uint64_t bits = 0;
+    for (int64_t c = 0; c < channels; ++c) {
+      const bool passes = (winners[c] == position) & (gradient[c] != 0);
+      bits |= uint64_t{passes} << c;
+    }
+    marks[position] = bits;
+  }
+}
+
+// What a channel's marked windows add up to; `gradient` and `winners` begin with that channel.
+int64_t ListSummands(const WindowBlock& block, uint64_t marks, const float* gradient,
+                     const uint8_t* winners, int64_t channels, Summand* summands) {
+  int64_t count = 0;
+  for (; marks != 0; marks &= marks - 1) {
+    const int64_t k = __builtin_ctzll(marks);
+    const uint8_t winner = winners[(block.first + k) * channels];
+    summands[count++] = {static_cast<int32_t>(block.input[k] + block.positions[winner]),
+                         gradient[block.gradient[k]]};
+  }
+  return count;
 }
 
 // to[r * to_stride + j] += sum over the summands s of s.gradient * from[s.offset + r * from_stride
@@ -82,51 +115,48 @@ void ForParts(int64_t vectors, const Add& add) {
   for (; v < vectors; ++v) add(Vectors<1>(), v);
 }
 
+// Adds the summands' patches of the input to one channel's sums.
+void AddPatches(const ConvShape& shape, const Summand* summands, int64_t count, const float* input,
+                float* sums) {
+  const int64_t kernel_row = RoundUp(shape.kernel * shape.in_channels, kPadding);
+  ForParts(kernel_row / kLanes, [&](auto part, int64_t v) {
+    constexpr int kPart = decltype(part)::kCount;
+    const float* from = input + v * kLanes;
+    float* to = sums + v * kLanes;
+    int64_t row = 0;
+    if constexpr (kPart <= 2) {  // several rows at once, to have enough sums
+      for (; row + 5 <= shape.kernel; row += 5) {
+        AddBlock<5, kPart>(summands, count, from + row * shape.input_row_stride,
+                           shape.input_row_stride, to + row * kernel_row, kernel_row);
+      }
+    }
+    for (; row < shape.kernel; ++row) {
+      AddBlock<1, kPart>(summands, count, from + row * shape.input_row_stride, 0,
+                         to + row * kernel_row, 0);
+    }
+  });
+}
+
 void ConvBackwardWeights(const ConvShape& shape, const float* input, const float* gradient,
                          int64_t gradient_row_stride, const uint8_t* winners, float* weight_sums,
                          float* bias_sums) {
   const int64_t channels = shape.out_channels;
-  const int64_t kernel_row = RoundUp(shape.kernel * shape.in_channels, kPadding);
-  const int64_t windows = shape.height / 2 * (shape.width / 2);
-  const int64_t positions[4] = {0, shape.in_channels, shape.input_row_stride,
-                                shape.input_row_stride + shape.in_channels};
-  constexpr int64_t kChannels = 128;  // at a time
-  for (int64_t first = 0; first < windows; first += kBits) {
+  const int64_t channel_size = shape.kernel * RoundUp(shape.kernel * shape.in_channels, kPadding);
+  for (int64_t first = 0; first < Windows(shape); first += kBits) {
     const WindowBlock block = BlockOfWindows(shape, gradient_row_stride, first);
-    for (int64_t begin = 0; begin < channels; begin += kChannels) {
-      const int64_t count = Min(kChannels, channels - begin);
-      uint64_t live[kChannels] = {};  // bit k: window k carries gradient
+    for (int64_t begin = 0; begin < channels; begin += kBits) {
+      const int64_t count = Min(kBits, channels - begin);
+      uint64_t marks[kBits] = {};  // bit k: window k
       for (int64_t k = 0; k < block.count; ++k) {
         MarkChannels(gradient + block.gradient[k] + begin, winners + (first + k) * channels + begin,
-                     count, k, live);
+                     count, k, marks);
       }
-      for (int64_t c = 0; c < count; ++c) {
+      for (int64_t c = begin; c < begin + count; ++c) {
         Summand summands[kBits];
-        int64_t size = 0;
-        float bias = bias_sums[begin + c];
-        for (uint64_t bits = live[c]; bits != 0; bits &= bits - 1) {
-          const int64_t k = __builtin_ctzll(bits);
-          const uint8_t winner = winners[(first + k) * channels + begin + c];
-          const float value = gradient[block.gradient[k] + begin + c];
-          summands[size++] = {static_cast<int32_t>(block.input[k] + positions[winner]), value};
-          bias += value;
-        }
-        bias_sums[begin + c] = bias;
-        float* to = weight_sums + (begin + c) * shape.kernel * kernel_row;
-        ForParts(kernel_row / kLanes, [&](auto part, int64_t v) {
-          constexpr int kPart = decltype(part)::kCount;
-          const float* a = input + v * kLanes;
-          int64_t row = 0;
-          for (; kPart <= 2 && row + 5 <= shape.kernel; row += 5) {  // to have enough sums
-            AddBlock<kPart <= 2 ? 5 : 1, kPart>(summands, size, a + row * shape.input_row_stride,
-                                                shape.input_row_stride,
-                                                to + row * kernel_row + v * kLanes, kernel_row);
-          }
-          for (; row < shape.kernel; ++row) {
-            AddBlock<1, kPart>(summands, size, a + row * shape.input_row_stride, 0,
-                               to + row * kernel_row + v * kLanes, 0);
-          }
-        });
+        const int64_t size =
+            ListSummands(block, marks[c - begin], gradient + c, winners + c, channels, summands);
+        for (int64_t s = 0; s < size; ++s) bias_sums[c] += summands[s].gradient;
+        AddPatches(shape, summands, size, input, weight_sums + c * channel_size);
       }
     }
   }
@@ -151,38 +181,30 @@ void ConvBackwardInput(const ConvShape& shape, const float* weights, const float
                        int64_t gradient_row_stride, const uint8_t* winners, float* input_gradient) {
   const int64_t channels = shape.out_channels;
   const int64_t kernel_row = RoundUp(shape.kernel * shape.in_channels, kPadding);
-  const int64_t windows = shape.height / 2 * (shape.width / 2);
-  const int64_t positions[4] = {0, shape.in_channels, shape.input_row_stride,
-                                shape.input_row_stride + shape.in_channels};
+  // Adds what a window's position gets through a row of the kernel.
+  const auto add = [kernel_row](uint64_t marks, const float* from, const float* rows, float* to) {
+    ForParts(kernel_row / kLanes, [&](auto part, int64_t v) {
+      AddRows<decltype(part)::kCount>(marks, from, rows + v * kLanes, kernel_row, to + v * kLanes);
+    });
+  };
   for (int64_t begin = 0; begin < channels; begin += kBits) {
     const int64_t count = Min(kBits, channels - begin);
-    for (int64_t first = 0; first < windows; first += kBits) {
+    for (int64_t first = 0; first < Windows(shape); first += kBits) {
       const WindowBlock block = BlockOfWindows(shape, gradient_row_stride, first);
-      uint64_t marked[kBits][4] = {};  // bit c: channel c's winner is the position
+      uint64_t marks[kBits][4];
       for (int64_t k = 0; k < block.count; ++k) {
-        const float* from = gradient + block.gradient[k] + begin;
-        const uint8_t* winner = winners + (first + k) * channels + begin;
-        for (int64_t position = 0; position < 4; ++position) {
-          uint64_t bits = 0;
-          for (int64_t c = 0; c < count; ++c) {
-            const bool passes = (winner[c] == position) & (from[c] != 0);
-            bits |= uint64_t{passes} << c;
-          }
-          marked[k][position] = bits;
-        }
+        MarkPositions(gradient + block.gradient[k] + begin,
+                      winners + (first + k) * channels + begin, count, marks[k]);
       }
       // Row by row of the kernel: that many of the weights stay in the nearest caches.
       for (int64_t row = 0; row < shape.kernel; ++row) {
-        const float* rows = weights + row * channels * kernel_row + begin * kernel_row;
+        const float* rows = weights + (row * channels + begin) * kernel_row;
         for (int64_t k = 0; k < block.count; ++k) {
-          const float* from = gradient + block.gradient[k] + begin;
           float* to = input_gradient + block.input[k] + row * shape.input_row_stride;
           for (int64_t position = 0; position < 4; ++position) {
-            if (marked[k][position] == 0) continue;
-            ForParts(kernel_row / kLanes, [&](auto part, int64_t v) {
-              AddRows<decltype(part)::kCount>(marked[k][position], from, rows + v * kLanes,
-                                              kernel_row, to + positions[position] + v * kLanes);
-            });
+            if (marks[k][position] == 0) continue;
+            add(marks[k][position], gradient + block.gradient[k] + begin, rows,
+                to + block.positions[position]);
           }
         }
       }

@@ -5,10 +5,12 @@
 //   Y = A^T [ sum over the input channels of (G g G^T) * (B^T d B) ] A
 //
 // with g the 5x5 weights, d the 6x6 inputs under them, * entry by entry (Lavin and Gray, "Fast
-// Algorithms for Convolutional Neural Networks", 2015, section 4). With M(x) the product of x - q
-// over the finite points q, row p of B^T is M(x) / (x - p), row p of G is (1, p, ..., p^4) over the
-// product of p - q over the other points q, and column p of A^T is (1, p). The points 0, +-1/2, +-2
-// and infinity are half as wrong as the usual 0, +-1, +-2 (docs/decisions/0014).
+// Algorithms for Convolutional Neural Networks", 2015, section 4). The transforms follow from the
+// points 0, 1/2, -1/2, 2, -2 and infinity. With M(x) the product of x - q over the finite points q,
+// point p's row of B^T has the coefficients of M(x) / (x - p), its row of G is (1, p, ..., p^4)
+// over the product of p - q over the others, its column of A^T is (1, p); infinity has M(x),
+// (0, ..., 0, 1) and (0, 1). The usual points 0, +-1 and +-2 would be half as wrong again
+// (docs/decisions/0014).
 //
 // G g G^T is computed in double precision and rounded once. The rest is in single precision.
 
@@ -21,6 +23,18 @@ int64_t WinogradPackedSize(const ConvShape& shape) {
   return kWinogradPoints * kWinogradPoints * shape.in_channels * PackedChannels(shape);
 }
 
+// to[j] = sum over the 25 taps of their factor and weight, for j < count; 0 for the rest of a
+// panel.
+void TransformWeights(const double factors[25], const float* weights, int64_t tap_stride,
+                      int64_t count, int64_t width, float* to) {
+  double sum[kTileVectors * kLanes] = {};
+  for (int64_t tap = 0; tap < 25; ++tap) {
+    if (factors[tap] == 0) continue;
+    for (int64_t j = 0; j < count; ++j) sum[j] += factors[tap] * weights[tap * tap_stride + j];
+  }
+  for (int64_t j = 0; j < width; ++j) to[j] = static_cast<float>(sum[j]);
+}
+
 // One matrix (in_channels, out_channels) for each pair of points, in panels.
 void PackWinogradWeights(const ConvShape& shape, const float* weights, float* packed) {
   static constexpr double kG[6][5] = {{1, 0, 0, 0, 0},
@@ -29,32 +43,19 @@ void PackWinogradWeights(const ConvShape& shape, const float* weights, float* pa
                                       {1 / 30., 2 / 30., 4 / 30., 8 / 30., 16 / 30.},
                                       {1 / 30., -2 / 30., 4 / 30., -8 / 30., 16 / 30.},
                                       {0, 0, 0, 0, 1}};
-  constexpr int64_t kWidth = 64;  // outputs at a time
-  const int64_t tap = shape.in_channels * shape.out_channels;
-  const int64_t matrix = shape.in_channels * PackedChannels(shape);
-  const int width = PanelVectors(shape.out_channels) * kLanes;
+  const int64_t width = PanelVectors(shape.out_channels) * kLanes;
   for (int64_t point = 0; point < kWinogradPoints * kWinogradPoints; ++point) {
-    for (int64_t c = 0; c < shape.in_channels; ++c) {
-      for (int64_t begin = 0; begin < shape.out_channels; begin += kWidth) {
-        const int64_t used = Min(kWidth, shape.out_channels - begin);
-        double sum[kWidth] = {};
-        for (int64_t t = 0; t < 25; ++t) {
-          const double factor = kG[point / 6][t / 5] * kG[point % 6][t % 5];
-          if (factor == 0) continue;
-          const float* from = weights + t * tap + c * shape.out_channels + begin;
-          for (int64_t j = 0; j < used; ++j) sum[j] += factor * from[j];
-        }
-        for (int64_t j = 0; j < used; ++j) {
-          const int64_t channel = begin + j;
-          packed[channel / width * width * shape.in_channels + c * width + channel % width] =
-              static_cast<float>(sum[j]);
-        }
-      }
-      for (int64_t j = shape.out_channels; j < PackedChannels(shape); ++j) {
-        packed[j / width * width * shape.in_channels + c * width + j % width] = 0;
+    double factors[25];
+    for (int64_t tap = 0; tap < 25; ++tap)
+      factors[tap] = kG[point / 6][tap / 5] * kG[point % 6][tap % 5];
+    for (int64_t begin = 0; begin < shape.out_channels; begin += width) {
+      const int64_t count = Min(width, shape.out_channels - begin);
+      for (int64_t c = 0; c < shape.in_channels; ++c) {
+        TransformWeights(factors, weights + c * shape.out_channels + begin,
+                         shape.in_channels * shape.out_channels, count, width, packed);
+        packed += width;
       }
     }
-    packed += matrix;
   }
 }
 
