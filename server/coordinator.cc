@@ -93,8 +93,8 @@ absl::Status Coordinator::CheckArithmetic(const std::string& worker,
   return absl::FailedPreconditionError(
       absl::StrCat("worker ", worker, ": expected arithmetic ", arithmetic_,
                    " as the first worker's, got ", arithmetic,
-                   ": the weights' last bits would depend on who computed; start every worker with"
-                   " an --isa that all have"));
+                   ": the weights' last bits would depend on who computed; start every worker from"
+                   " the same version, with an --isa that all have"));
 }
 
 std::optional<Lease> Coordinator::NextLease(absl::Duration now) {

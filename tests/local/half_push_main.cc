@@ -14,6 +14,7 @@
 #include "common/float_bytes.h"
 #include "common/partition.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
+#include "worker/kernels/select.h"
 
 namespace percentdelta {
 namespace {
@@ -21,7 +22,8 @@ namespace {
 int Run(const std::string& address) {
   const auto coordinator = MakeCoordinatorStub(address, absl::Seconds(10));
   const absl::StatusOr<ClusterJob> cluster = coordinator->GetJob();
-  const absl::StatusOr<Lease> lease = coordinator->AcquireLease("half", "fma", absl::Seconds(10));
+  const absl::StatusOr<Lease> lease =
+      coordinator->AcquireLease("half", SupportedKernels().front()->arithmetic, absl::Seconds(10));
   if (!cluster.ok() || !lease.ok() || lease->kind != Lease::Kind::kTrain) {
     std::cout << "no lease: " << lease.status() << std::endl;
     return 1;

@@ -10,6 +10,7 @@
 #include "common/job_codec.h"
 #include "common/random.h"
 #include "gtest/gtest.h"
+#include "worker/kernels/select.h"
 
 namespace percentdelta {
 namespace {
@@ -125,7 +126,9 @@ void ServersOnly::TrainStep() {
   const Job& job = cluster_job_.job;
   for (int32_t i = 0; i < job.gradients_per_step; ++i) {
     // The first lease is asked for, the others come with the answers.
-    if (!lease_) lease_ = *coordinator->AcquireLease("test", "fma", absl::Seconds(10));
+    if (!lease_)
+      lease_ = *coordinator->AcquireLease("test", SupportedKernels().front()->arithmetic,
+                                          absl::Seconds(10));
     ASSERT_EQ(lease_->kind, Lease::Kind::kTrain);
     Pull(lease_->step);
     const absl::Status pushed =

@@ -3,7 +3,8 @@
 // Bits: every entry of every result is made of chains of multiply-adds in an order that is stated
 // below. Neither the width of the vectors, nor the blocking, nor the caller's tiling changes that
 // order; the instruction sets differ only in whether a multiply-add rounds once ("fma") or twice
-// ("mul-add"). Tables of equal `arithmetic` therefore give equal bits, on any machine.
+// ("mul-add"). Tables of equal `arithmetic` therefore give equal bits, on any machine; its number
+// is raised with every change of an order, so that workers of two versions do not mix.
 //
 // This header and those that the kernels' own sources include hold no inline function and no
 // standard container: a function compiled for one instruction set must not be merged by the linker
@@ -53,7 +54,7 @@ inline constexpr uint8_t kNoWinner = 4;
 
 struct Kernels {
   const char* isa;         // "x86-64-v3"
-  const char* arithmetic;  // "fma" or "mul-add"
+  const char* arithmetic;  // "fma-2" or "mul-add-2"
 
   // c[i][j] = (((0 + a[i][0] b[0][j]) + a[i][1] b[1][j]) + ...), in this order, without the terms
   // whose a[i][k] is 0. So they cost little, and what is not finite in b shows only where it is

@@ -8,7 +8,7 @@ using Vector = __m512;
 inline constexpr int64_t kLanes = 16;
 inline constexpr int kTileRows = 7;     // 7 x 4 sums and 4 vectors of B fill 32 registers
 inline constexpr int kTileVectors = 4;  // (one factor of each multiply-add comes from memory)
-inline constexpr char kArithmetic[] = "fma";
+inline constexpr char kArithmetic[] = "fma-2";
 
 static inline Vector Load(const float* from) { return _mm512_loadu_ps(from); }
 static inline void Store(float* to, Vector value) { _mm512_storeu_ps(to, value); }
@@ -26,7 +26,7 @@ using Vector = __m256;
 inline constexpr int64_t kLanes = 8;
 inline constexpr int kTileRows = 6;     // 6 x 2 sums, 2 vectors of B and one of A: 15 of 16
 inline constexpr int kTileVectors = 2;  // registers
-inline constexpr char kArithmetic[] = "fma";
+inline constexpr char kArithmetic[] = "fma-2";
 
 static inline Vector Load(const float* from) { return _mm256_loadu_ps(from); }
 static inline void Store(float* to, Vector value) { _mm256_storeu_ps(to, value); }
@@ -44,7 +44,7 @@ using Vector = __m128;
 inline constexpr int64_t kLanes = 4;
 inline constexpr int kTileRows = 6;
 inline constexpr int kTileVectors = 2;
-inline constexpr char kArithmetic[] = "mul-add";
+inline constexpr char kArithmetic[] = "mul-add-2";
 
 static inline Vector Load(const float* from) { return _mm_loadu_ps(from); }
 static inline void Store(float* to, Vector value) { _mm_storeu_ps(to, value); }
@@ -88,13 +88,13 @@ static inline uint32_t NonzeroBits(Vector a) {
 }
 
 #if defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
-inline constexpr char kArithmetic[] = "fma";
+inline constexpr char kArithmetic[] = "fma-2";
 static inline Vector MulAdd(Vector a, Vector b, Vector sum) {
   for (int i = 0; i < 4; ++i) sum.lane[i] = __builtin_fmaf(a.lane[i], b.lane[i], sum.lane[i]);
   return sum;
 }
 #else
-inline constexpr char kArithmetic[] = "mul-add";
+inline constexpr char kArithmetic[] = "mul-add-2";
 static inline Vector MulAdd(Vector a, Vector b, Vector sum) {
   for (int i = 0; i < 4; ++i) sum.lane[i] = a.lane[i] * b.lane[i] + sum.lane[i];
   return sum;

@@ -59,7 +59,7 @@ class Model {
   virtual absl::StatusOr<BatchResult> Evaluate(const TensorValues& weights, const Batch& batch,
                                                const TensorHooks& hooks) = 0;
 
-  // Names the arithmetic whose bits the results have, as in "fma": workers with the same name
+  // Names the arithmetic whose bits the results have, as in "fma-2": workers with the same name
   // compute the same bits.
   virtual std::string arithmetic() const = 0;
 };
