@@ -126,9 +126,10 @@ void ServersOnly::TrainStep() {
   const Job& job = cluster_job_.job;
   for (int32_t i = 0; i < job.gradients_per_step; ++i) {
     // The first lease is asked for, the others come with the answers.
-    if (!lease_)
-      lease_ = *coordinator->AcquireLease("test", SupportedKernels().front()->arithmetic,
-                                          absl::Seconds(10));
+    if (!lease_) {
+      const std::string arithmetic = SupportedKernels().front()->arithmetic;
+      lease_ = *coordinator->AcquireLease("test", arithmetic, absl::Seconds(10));
+    }
     ASSERT_EQ(lease_->kind, Lease::Kind::kTrain);
     Pull(lease_->step);
     const absl::Status pushed =

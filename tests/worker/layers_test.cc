@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "absl/types/span.h"
 #include "common/random.h"
 #include "common/thread_pool.h"
@@ -52,13 +51,9 @@ void ExpectGradient(const std::vector<float>& gradient,
   }
 }
 
-std::string TestName(const testing::TestParamInfo<const Kernels*>& info) {
-  return absl::StrReplaceAll(info.param->isa, {{"-", "_"}});
-}
-
 class LayersTest : public testing::TestWithParam<const Kernels*> {};
 INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, LayersTest, testing::ValuesIn(SupportedKernels()),
-                         TestName);
+                         KernelsName);
 
 // One image through a ConvBlock, forward and backward.
 struct ConvRun {

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "tests/worker/naive_layers.h"
 #include "worker/kernels/kernels.h"
 #include "worker/kernels/select.h"
@@ -17,13 +16,9 @@
 namespace percentdelta {
 namespace {
 
-std::string TestName(const testing::TestParamInfo<const Kernels*>& info) {
-  return absl::StrReplaceAll(info.param->isa, {{"-", "_"}});
-}
-
 class MatMulTest : public testing::TestWithParam<const Kernels*> {};
 INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, MatMulTest, testing::ValuesIn(SupportedKernels()),
-                         TestName);
+                         KernelsName);
 
 TEST_P(MatMulTest, OfAnyShapeAndStrides) {
   constexpr uint64_t kSeed = 11;

@@ -17,7 +17,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "common/job.h"
 #include "common/random.h"
 #include "common/thread_pool.h"
@@ -72,16 +71,12 @@ Batch RandomBatch(const CnnGeometry& geometry, int64_t count, uint64_t seed) {
   return batch;
 }
 
-std::string TestName(const testing::TestParamInfo<const Kernels*>& info) {
-  return absl::StrReplaceAll(info.param->isa, {{"-", "_"}});
-}
-
 class MnistCnnTest : public testing::TestWithParam<const Kernels*> {
  protected:
   ThreadPool pool_{2};
 };
 INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, MnistCnnTest, testing::ValuesIn(SupportedKernels()),
-                         TestName);
+                         KernelsName);
 
 TEST_P(MnistCnnTest, HasTheNaiveNetworksLossAndItsDifferences) {
   constexpr uint64_t kSeed = 400;

@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <functional>
 #include <ostream>
+#include <string>
 #include <vector>
 
+#include "absl/strings/str_replace.h"
 #include "common/random.h"
 
 namespace percentdelta {
@@ -124,5 +126,9 @@ std::vector<float> RandomFloats(uint64_t seed, int64_t count, float scale) {
 }
 
 void PrintTo(const Kernels* kernels, std::ostream* out) { *out << kernels->isa; }
+
+std::string KernelsName(const testing::TestParamInfo<const Kernels*>& info) {
+  return absl::StrReplaceAll(info.param->isa, {{"-", "_"}});
+}
 
 }  // namespace percentdelta

@@ -5,9 +5,12 @@
 #ifndef PERCENTDELTA_TESTS_WORKER_NAIVE_LAYERS_H_
 #define PERCENTDELTA_TESTS_WORKER_NAIVE_LAYERS_H_
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <functional>
 #include <ostream>
+#include <string>
 #include <vector>
 
 #include "worker/data/dataset.h"
@@ -49,6 +52,9 @@ std::vector<float> RandomFloats(uint64_t seed, int64_t count, float scale);
 
 // Names a parameterized test's table by its instruction set; its address changes from run to run.
 void PrintTo(const Kernels* kernels, std::ostream* out);
+
+// The same in the test's own name, for INSTANTIATE_TEST_SUITE_P.
+std::string KernelsName(const testing::TestParamInfo<const Kernels*>& info);
 
 }  // namespace percentdelta
 

@@ -46,8 +46,13 @@ struct ConvShape {
   int64_t input_row_stride;
 };
 
-// What the backward passes read in whole vectors is padded to a multiple of this, in floats.
+// What is read in whole vectors is padded to a multiple of this, in floats.
 inline constexpr int64_t kPadding = 16;
+
+// What mat_mul does at a time: of a larger product several threads best take as much each. Rows of
+// so many floats are no multiple of a large power of 2, columns are whole vectors.
+inline constexpr int64_t kMaxTileRows = 504;
+inline constexpr int64_t kMaxTileColumns = 256;
 
 // What Kernels::conv leaves in `winners` where the ReLU's output is 0: no gradient passes.
 inline constexpr uint8_t kNoWinner = 4;
@@ -58,7 +63,7 @@ struct Kernels {
 
   // c[i][j] = (((0 + a[i][0] b[0][j]) + a[i][1] b[1][j]) + ...), in this order, without the terms
   // whose a[i][k] is 0. So they cost little, and what is not finite in b shows only where it is
-  // used. Takes some 700 KiB of the stack: meant for tiles.
+  // used. Takes some 700 KiB of the stack.
   void (*mat_mul)(const MatMul& product);
 
   // The floats that pack_conv_weights writes.
@@ -75,7 +80,7 @@ struct Kernels {
   // same on all instruction sets); then the bias is added. Output pixel (y, x) is at output[y *
   // output_row_stride + x * out_channels]. winners (height / 2, width / 2, out_channels) says which
   // of its four positions a maximum came from (0 ... 3, row-major, the first of equals), or
-  // kNoWinner.
+  // kNoWinner. Up to kPadding floats behind the input's end are read.
   void (*conv)(const ConvShape& shape, const float* input, const float* packed, const float* biases,
                float* scratch, float* output, int64_t output_row_stride, uint8_t* winners);
 

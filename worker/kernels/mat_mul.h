@@ -7,10 +7,9 @@
 // registers. That a factor is read from the cache for each multiply-add costs nothing: processors
 // load as many vectors as they multiply.
 
-constexpr int64_t kInnerBlock = 48;       // whole vectors, at most 64: bits of a mask
-constexpr int64_t kMaxTileRows = 504;     // times 4 bytes is no multiple of a large power of 2
-constexpr int64_t kMaxTileColumns = 256;  // whole panels
-constexpr int kRowVectors = 8;            // of C in registers: enough independent sums
+constexpr int64_t kInnerBlock = 48;  // whole vectors, at most 64: bits of a mask
+constexpr int kRowVectors = 8;       // of C in registers: enough independent sums
+static_assert(kMaxTileColumns % (kRowVectors * kLanes) == 0, "tiles are whole panels");
 
 // A block of A: entry (r, k) is at entries[r * row_stride + k * inner_stride], bit k of nonzero[r]
 // says that it is not 0.

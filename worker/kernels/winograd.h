@@ -14,13 +14,13 @@
 //
 // G g G^T is computed in double precision and rounded once. The rest is in single precision.
 
-constexpr int64_t kWinogradPoints = 6;    // in each direction
+constexpr int64_t kPoints = 36;           // pairs of the six
 constexpr int64_t kWinogradWindows = 14;  // transformed at a time, in whole rows, or one row
 
 bool UsesWinograd(const ConvShape& shape) { return shape.kernel == 5 && shape.in_channels >= 8; }
 
 int64_t WinogradPackedSize(const ConvShape& shape) {
-  return kWinogradPoints * kWinogradPoints * shape.in_channels * PackedChannels(shape);
+  return kPoints * shape.in_channels * PackedChannels(shape);
 }
 
 // to[j] = sum over the 25 taps of their factor and weight, for j < count; 0 for the rest of a
@@ -44,7 +44,7 @@ void PackWinogradWeights(const ConvShape& shape, const float* weights, float* pa
                                       {1 / 30., -2 / 30., 4 / 30., -8 / 30., 16 / 30.},
                                       {0, 0, 0, 0, 1}};
   const int64_t width = PanelVectors(shape.out_channels) * kLanes;
-  for (int64_t point = 0; point < kWinogradPoints * kWinogradPoints; ++point) {
+  for (int64_t point = 0; point < kPoints; ++point) {
     double factors[25];
     for (int64_t tap = 0; tap < 25; ++tap)
       factors[tap] = kG[point / 6][tap / 5] * kG[point % 6][tap % 5];
@@ -87,12 +87,12 @@ WinogradScratch DivideWinogradScratch(const ConvShape& shape, float* scratch) {
   s.row_stride = RoundUp(shape.input_row_stride, kLanes) + kLanes;
   s.input_stride = windows * s.channels;
   s.sum_stride = windows * PackedChannels(shape);
-  s.size = 6 * s.row_stride + 36 * (s.input_stride + s.sum_stride) + 4 * PackedChannels(shape);
+  s.size = 6 * s.row_stride + kPoints * (s.input_stride + s.sum_stride) + 4 * PackedChannels(shape);
   if (scratch == nullptr) return s;
   s.rows = scratch;
   s.inputs = s.rows + 6 * s.row_stride;
-  s.sums = s.inputs + 36 * s.input_stride;
-  s.pixels = s.sums + 36 * s.sum_stride;
+  s.sums = s.inputs + kPoints * s.input_stride;
+  s.pixels = s.sums + kPoints * s.sum_stride;
   return s;
 }
 
@@ -185,7 +185,7 @@ void WinogradConvolve(const ConvShape& shape, const float* input, const float* p
       TransformInputs(shape, scratch, input + 2 * (y + row) * shape.input_row_stride,
                       row * row_windows);
     }
-    for (int64_t point = 0; point < 36; ++point) {
+    for (int64_t point = 0; point < kPoints; ++point) {
       const LeftRows inputs = {scratch.inputs + point * scratch.input_stride, scratch.channels, 1,
                                shape.in_channels, 0};
       const float* weights = packed + point * shape.in_channels * channels;

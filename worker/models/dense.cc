@@ -10,22 +10,18 @@
 namespace percentdelta {
 namespace {
 
-// What one thread takes at a time, at most.
-constexpr int64_t kMaxTileRows = 504;
-constexpr int64_t kTileColumns = 256;
-
 // Calls body(tile's product, its first column) for every tile, in parallel.
 template <typename Body>
 void ForTiles(ThreadPool& pool, const MatMul& product, const Body& body) {
   const int64_t tile_rows = std::max<int64_t>(1, (product.rows + kMaxTileRows - 1) / kMaxTileRows);
   const int64_t rows = (product.rows + tile_rows - 1) / tile_rows;  // about equal
-  const int64_t tile_columns = (product.columns + kTileColumns - 1) / kTileColumns;
+  const int64_t tile_columns = (product.columns + kMaxTileColumns - 1) / kMaxTileColumns;
   pool.ParallelFor(tile_rows * tile_columns, [&](int64_t tile) {
     const int64_t row = tile / tile_columns * rows;
-    const int64_t column = tile % tile_columns * kTileColumns;
+    const int64_t column = tile % tile_columns * kMaxTileColumns;
     MatMul part = product;
     part.rows = std::min(rows, product.rows - row);
-    part.columns = std::min(kTileColumns, product.columns - column);
+    part.columns = std::min(kMaxTileColumns, product.columns - column);
     part.a += row * product.a_row_stride;
     part.b += column * product.b_column_stride;
     part.c += row * product.c_row_stride + column;
@@ -57,7 +53,8 @@ void Dense::Forward(int64_t examples, absl::Span<const float> x, absl::Span<cons
     for (int64_t i = 0; i < tile.rows; ++i) {
       float* row = tile.c + i * tile.c_row_stride;
       for (int64_t j = 0; j < tile.columns; ++j) row[j] += bias[j];
-      for (int64_t j = 0; relu_ && j < tile.columns; ++j) row[j] = row[j] <= 0 ? 0 : row[j];
+      if (!relu_) continue;
+      for (int64_t j = 0; j < tile.columns; ++j) row[j] = row[j] <= 0 ? 0 : row[j];
     }
   });
 }
