@@ -66,6 +66,19 @@ std::string CheckpointText(const CheckpointProgress& checkpoint) {
   return text;
 }
 
+Json TimesJson(const std::optional<LeaseTimes>& times) {
+  if (!times) return nullptr;
+  return {{"pull", absl::ToDoubleSeconds(times->pull)},
+          {"compute", absl::ToDoubleSeconds(times->compute)},
+          {"push", absl::ToDoubleSeconds(times->push)}};
+}
+
+std::string TimesText(const LeaseTimes& times) {
+  const auto ms = [](absl::Duration time) { return absl::ToDoubleMilliseconds(time); };
+  return absl::StrFormat("pull %.1f ms, compute %.1f ms, push %.1f ms (means of the last minute)",
+                         ms(times.pull), ms(times.compute), ms(times.push));
+}
+
 std::string StatusJson(const Progress& progress) {
   const Json json = {{"state", std::string(ToString(progress.state))},
                      {"message", progress.message},
@@ -77,6 +90,8 @@ std::string StatusJson(const Progress& progress) {
                      {"max_steps", progress.max_steps},
                      {"workers", progress.workers},
                      {"arithmetic", progress.arithmetic},
+                     {"data", progress.data},
+                     {"lease_seconds", TimesJson(progress.mean_times)},
                      {"examples_per_second", progress.examples_per_second},
                      {"seconds_left", absl::ToDoubleSeconds(TimeLeft(progress))},
                      {"last_training", PointJson(progress.training)},
@@ -117,6 +132,7 @@ std::string StatusTable(const Progress& progress) {
   AppendRow(text, "workers",
             absl::StrCat(progress.workers, progress.arithmetic.empty() ? "" : ", arithmetic ",
                          progress.arithmetic));
+  if (progress.mean_times) AppendRow(text, "a lease takes", TimesText(*progress.mean_times));
   AppendRow(text, "shards",
             absl::StrCat(progress.shard_count, ", generation ", progress.generation));
   AppendRow(text, "leases",

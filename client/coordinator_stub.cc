@@ -29,13 +29,14 @@ class GrpcCoordinatorStub : public CoordinatorStub {
     return FromProto(response);
   }
 
-  absl::StatusOr<Lease> AcquireLease(const std::string& worker, const std::string& arithmetic,
+  absl::StatusOr<Lease> AcquireLease(const WorkerIdentity& worker,
                                      absl::Duration max_wait) override {
     grpc::ClientContext context;
     SetDeadline(context, deadline_ + max_wait);
     v1::AcquireLeaseRequest request;
-    request.set_worker(worker);
-    request.set_arithmetic(arithmetic);
+    request.set_worker(worker.name);
+    request.set_arithmetic(worker.arithmetic);
+    request.set_data(worker.data);
     request.set_max_wait_ms(absl::ToInt64Milliseconds(max_wait));
     v1::Lease response;
     const grpc::Status status = stub_->AcquireLease(&context, request, &response);

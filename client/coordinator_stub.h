@@ -35,8 +35,7 @@ class CoordinatorStub {
   virtual absl::StatusOr<ClusterJob> GetJob() = 0;
 
   // Waits up to `max_wait` for work; the answer may be of kind kWait.
-  virtual absl::StatusOr<Lease> AcquireLease(const std::string& worker,
-                                             const std::string& arithmetic,
+  virtual absl::StatusOr<Lease> AcquireLease(const WorkerIdentity& worker,
                                              absl::Duration max_wait) = 0;
 
   // The answer is the next lease, or kWait.

@@ -21,9 +21,9 @@ class RetryingStub : public CoordinatorStub {
   absl::StatusOr<ClusterJob> GetJob() override {
     return Retry([&] { return stub_->GetJob(); });
   }
-  absl::StatusOr<Lease> AcquireLease(const std::string& worker, const std::string& arithmetic,
+  absl::StatusOr<Lease> AcquireLease(const WorkerIdentity& worker,
                                      absl::Duration max_wait) override {
-    return Retry([&] { return stub_->AcquireLease(worker, arithmetic, max_wait); });
+    return Retry([&] { return stub_->AcquireLease(worker, max_wait); });
   }
   absl::StatusOr<Lease> CompleteLease(const LeaseResult& result) override {
     return Retry([&] { return stub_->CompleteLease(result); });

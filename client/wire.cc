@@ -127,6 +127,12 @@ Progress FromProto(const v1::GetProgressResponse& proto) {
   progress.duplicate_results = proto.duplicate_results();
   progress.speculative_leases = proto.speculative_leases();
   progress.arithmetic = proto.arithmetic();
+  progress.data = proto.data();
+  if (proto.has_mean_timings()) {
+    progress.mean_times = LeaseTimes{absl::Microseconds(proto.mean_timings().pull_us()),
+                                     absl::Microseconds(proto.mean_timings().compute_us()),
+                                     absl::Microseconds(proto.mean_timings().push_us())};
+  }
   if (proto.has_checkpoint()) {
     progress.checkpoint = CheckpointProgress{
         proto.checkpoint().step(), proto.checkpoint().under_way(), proto.checkpoint().failures(),

@@ -32,13 +32,20 @@ struct Lease {
   std::string message;
 };
 
+// How a worker introduces itself.
+struct WorkerIdentity {
+  std::string name;        // different workers have different ones
+  std::string arithmetic;  // how it computes, as in "fma-2"
+  std::string data = {};   // fingerprint of what it computes from; empty: it does not say
+};
+
 // What a worker says of a lease it had.
 struct LeaseResult {
   uint64_t generation = 0;
   uint64_t lease_id = 0;
   std::string worker;
   std::string failure;        // not empty: the work could not be done, and why
-  bool not_at_fault = false;  // with `failure`: of the world's making, not the work's
+  bool not_at_fault = false;  // with `failure`: caused by the environment, not by this work item
   double loss_sum = 0;
   int64_t correct = 0;
   int64_t examples = 0;

@@ -37,9 +37,16 @@ struct CheckpointProgress {
   int64_t skipped = 0;   // due while another was being written, since the process began
 };
 
+// Where the time of a training lease went.
+struct LeaseTimes {
+  absl::Duration pull;  // waiting for weights
+  absl::Duration compute;
+  absl::Duration push;  // waiting for the gradient to be taken, after the computation
+};
+
 struct Progress {
   TrainingState state = TrainingState::kGathering;
-  std::string message;  // why it failed, or which shards are missing
+  std::string message;  // why it failed, what is waited for, or what holds it up; may be empty
   std::string job_name;
   std::string job_hash;
   uint64_t generation = 0;
@@ -54,6 +61,8 @@ struct Progress {
   int64_t speculative_leases = 0;  // given to a second worker because the first was slow
   std::optional<CheckpointProgress> checkpoint;  // none: the job has no checkpoints
   std::string arithmetic;                        // how the workers compute; empty: no worker yet
+  std::string data;                              // fingerprint of their data; empty: not known
+  std::optional<LeaseTimes> mean_times;          // over the last minute; none: no lease was done
   std::vector<ProgressPoint> training;           // ascending steps
   std::vector<ProgressPoint> evaluations;        // ascending steps
 };

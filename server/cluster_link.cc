@@ -48,6 +48,7 @@ bool ClusterLink::BeatOnce(uint64_t& generation) {
   ShardBeat beat = options_.self;
   beat.generation = generation;
   beat.trouble = trouble_;
+  if (options_.describe) options_.describe(beat);
   if (options_.parts) beat.parts = options_.parts();
   const absl::StatusOr<Coordinator::View> view = options_.beat(beat);
   if (!view.ok()) {

@@ -38,6 +38,9 @@ class ClusterLink {
     // and entering is tried again with the next beat.
     std::function<absl::Status(const Coordinator::View& view)> enter;
 
+    // Fills in what the shard has gathered of `beat.generation`. May be empty.
+    std::function<void(ShardBeat& beat)> describe;
+
     // What the beats are to tell of checkpoints, and how much of it has been heard. May be empty.
     std::function<std::vector<CheckpointPart>()> parts;
     std::function<void(size_t count)> heard;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "common/job_codec.h"
+#include "common/text.h"
 
 namespace percentdelta {
 namespace {
@@ -64,6 +65,10 @@ absl::StatusOr<Coordinator::View> Coordinator::Heartbeat(const ShardBeat& beat) 
     }
     if (*due && !NeedsDisk()) OpenGeneration(0, std::nullopt, answers);
     TakeParts(beat);
+    if (leases_ && beat.generation == membership_.generation()) {
+      TakeGathered(beat.shard, beat.gathered_steps, now);
+      TakeMissing(beat, now);
+    }
     ServeWaiting(now, answers);
     view = ViewNow();
   }
@@ -86,18 +91,30 @@ absl::Status Coordinator::CheckGeneration(uint64_t generation) const {
       absl::StrCat("generation: expected ", membership_.generation(), ", got ", generation));
 }
 
-absl::Status Coordinator::CheckArithmetic(const std::string& worker,
-                                          const std::string& arithmetic) {
-  if (arithmetic_.empty()) arithmetic_ = arithmetic;
-  if (arithmetic == arithmetic_) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("worker ", worker, ": expected arithmetic ", arithmetic_,
-                   " as the first worker's, got ", arithmetic,
-                   ": the weights' last bits would depend on who computed; start every worker from"
-                   " the same version, with an --isa that all have"));
+absl::Status Coordinator::CheckWorker(const WorkerIdentity& worker, absl::Duration now) {
+  if (absl::Status status = CheckName("worker", worker.name); !status.ok()) return status;
+  if (absl::Status status = CheckName("arithmetic", worker.arithmetic); !status.ok()) return status;
+  if (absl::Status status = CheckName("data", worker.data); !status.ok()) return status;
+  if (arithmetic_.empty()) arithmetic_ = worker.arithmetic;
+  if (worker.arithmetic != arithmetic_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "worker ", worker.name, ": expected arithmetic ", arithmetic_,
+        " as the first worker's, got ", worker.arithmetic,
+        ": the weights' last bits would depend on who computed; start every worker from the same"
+        " version, with an --isa that all have"));
+  }
+  if (data_.empty()) data_ = worker.data;
+  if (!worker.data.empty() && worker.data != data_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "worker ", worker.name, ": expected the first worker's data ", data_.substr(0, 12),
+        ", got data ", worker.data.substr(0, 12),
+        " of the same size: the weights would depend on who computed; give every worker the same"
+        " data set with --data"));
+  }
+  return roster_.CheckWelcome(worker.name, now);
 }
 
-std::optional<Lease> Coordinator::NextLease(absl::Duration now) {
+std::optional<Lease> Coordinator::NextLease(const std::string& worker, absl::Duration now) {
   Lease lease;
   switch (State()) {
     case TrainingState::kGathering:
@@ -113,13 +130,14 @@ std::optional<Lease> Coordinator::NextLease(absl::Duration now) {
       if (!membership_.entered()) return std::nullopt;
       break;
   }
-  std::optional<Lease> next = leases_->Next(now);
+  if (!roster_.CheckWelcome(worker, now).ok()) return std::nullopt;  // Acquire will say so
+  std::optional<Lease> next = leases_->Next(worker, now);
   if (next && !first_lease_) first_lease_ = now;
   return next;
 }
 
-uint64_t Coordinator::Acquire(const std::string& worker, const std::string& arithmetic,
-                              absl::Duration max_wait, LeaseCallback done) {
+uint64_t Coordinator::Acquire(const WorkerIdentity& worker, absl::Duration max_wait,
+                              LeaseCallback done) {
   Answers answers;
   uint64_t id = 0;
   {
@@ -127,13 +145,13 @@ uint64_t Coordinator::Acquire(const std::string& worker, const std::string& arit
     const absl::Duration now = options_.clock->Now();
     if (closed_) {
       answers.emplace_back(std::move(done), Closing());
-    } else if (absl::Status status = CheckArithmetic(worker, arithmetic); !status.ok()) {
+    } else if (absl::Status status = CheckWorker(worker, now); !status.ok()) {
       answers.emplace_back(std::move(done), status);
     } else {
-      history_.SeeWorker(worker, now);
+      roster_.See(worker.name, now);
       id = next_wait_++;
       max_wait = std::clamp(max_wait, absl::ZeroDuration(), kLongestWait);
-      waiting_.push_back({id, worker, arithmetic, now + max_wait, std::move(done)});
+      waiting_.push_back({id, worker, now + max_wait, std::move(done)});
       ServeWaiting(now, answers);
     }
   }
@@ -155,20 +173,60 @@ void Coordinator::CancelWait(uint64_t wait) {
 }
 
 void Coordinator::ServeWaiting(absl::Duration now, Answers& answers) {
-  while (!waiting_.empty()) {
-    std::optional<Lease> lease = NextLease(now);
-    if (!lease) break;
-    answers.emplace_back(std::move(waiting_.front().done), *std::move(lease));
-    waiting_.pop_front();
-  }
-  // Those that have waited long enough, whoever stands before them.
+  bool more = true;  // there may be work for those who wait
   for (auto waiting = waiting_.begin(); waiting != waiting_.end();) {
-    if (waiting->until > now) {
+    std::optional<Lease> lease;
+    if (more) lease = NextLease(waiting->worker.name, now);
+    more = lease.has_value() || (leases_ && leases_->choosy());
+    // Those that have waited long enough are answered whoever stands before them.
+    if (!lease && waiting->until > now) {
       ++waiting;
       continue;
     }
-    answers.emplace_back(std::move(waiting->done), Lease{});
+    answers.emplace_back(std::move(waiting->done), lease.value_or(Lease{}));
     waiting = waiting_.erase(waiting);
+  }
+}
+
+void Coordinator::CheckWaiting(absl::Duration now, Answers& answers) {
+  for (auto waiting = waiting_.begin(); waiting != waiting_.end();) {
+    absl::Status status = CheckWorker(waiting->worker, now);
+    if (status.ok()) {
+      ++waiting;
+      continue;
+    }
+    answers.emplace_back(std::move(waiting->done), std::move(status));
+    waiting = waiting_.erase(waiting);
+  }
+}
+
+void Coordinator::Gathered(uint64_t generation, int32_t shard, int64_t steps) {
+  Answers answers;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (closed_ || !CheckGeneration(generation).ok()) return;
+    const absl::Duration now = options_.clock->Now();
+    TakeGathered(shard, steps, now);
+    ServeWaiting(now, answers);
+  }
+  for (auto& [done, lease] : answers) done(std::move(lease));
+}
+
+void Coordinator::TakeGathered(int32_t shard, int64_t steps, absl::Duration now) {
+  gathered_[shard] = std::max(gathered_[shard], steps);
+  const int64_t confirmed = *std::min_element(gathered_.begin(), gathered_.end());
+  if (const auto mean = leases_->Confirm(confirmed)) RecordStep(*mean, now);
+  LogEnd();
+}
+
+void Coordinator::TakeMissing(const ShardBeat& beat, absl::Duration now) {
+  for (const LeaseTable::Unfounded& slot :
+       leases_->Reopen(beat.gathered_steps, beat.missing_slots, now)) {
+    ++failed_;
+    options_.log->warn(
+        "gradient missing step={} slot={} shard={} worker={}: the worker reported it without having"
+        " pushed it; the slot is given out again",
+        beat.gathered_steps, slot.slot, beat.shard, slot.worker);
   }
 }
 
@@ -179,13 +237,13 @@ absl::StatusOr<Lease> Coordinator::Complete(const LeaseResult& result) {
     absl::MutexLock lock(&mutex_);
     if (absl::Status status = CheckGeneration(result.generation); !status.ok()) return status;
     const absl::Duration now = options_.clock->Now();
-    history_.SeeWorker(result.worker, now);
+    roster_.See(result.worker, now);
     const absl::StatusOr<LeaseTable::Completion> completion = leases_->Complete(result, now);
     if (!completion.ok()) return completion.status();
     Record(*completion, result, now);
     // Those that wait have waited longer.
     ServeWaiting(now, answers);
-    if (std::optional<Lease> lease = NextLease(now)) next = *std::move(lease);
+    if (std::optional<Lease> lease = NextLease(result.worker, now)) next = *std::move(lease);
   }
   for (auto& [done, lease] : answers) done(std::move(lease));
   return next;
@@ -196,14 +254,16 @@ absl::StatusOr<absl::Duration> Coordinator::Renew(uint64_t generation, uint64_t 
   absl::MutexLock lock(&mutex_);
   if (absl::Status status = CheckGeneration(generation); !status.ok()) return status;
   const absl::Duration now = options_.clock->Now();
-  history_.SeeWorker(worker, now);
+  roster_.See(worker, now);
   return leases_->Renew(lease_id, now);
+}
+
+double Coordinator::SecondsAt(absl::Duration now) const {
+  return seconds_before_ + (first_lease_ ? absl::ToDoubleSeconds(now - *first_lease_) : 0);
 }
 
 void Coordinator::Record(const LeaseTable::Completion& completion, const LeaseResult& result,
                          absl::Duration now) {
-  const double seconds =
-      seconds_before_ + (first_lease_ ? absl::ToDoubleSeconds(now - *first_lease_) : 0);
   if (completion.kind == LeaseTable::Completion::Kind::kDuplicate) ++duplicates_;
   if (completion.kind == LeaseTable::Completion::Kind::kFailed) {
     ++failed_;
@@ -213,25 +273,27 @@ void Coordinator::Record(const LeaseTable::Completion& completion, const LeaseRe
                          result.worker, result.failure);
     }
   }
-  if (completion.trained_examples > 0) history_.AddExamples(completion.trained_examples, now);
-  if (completion.training) {
-    ProgressPoint point = *completion.training;
-    point.seconds = seconds;
-    history_.AddTraining(point);
-    if (now - last_log_ >= kLogInterval) {
-      last_log_ = now;
-      options_.log->info("progress step={} of={} loss={:.4f}", leases_->step(),
-                         options_.job.max_steps, point.loss);
-    }
+  if (completion.trained_examples > 0) {
+    history_.AddLease(completion.trained_examples, {result.pull, result.compute, result.push}, now);
   }
+  if (completion.training) RecordStep(*completion.training, now);
   if (completion.evaluation) {
     ProgressPoint point = *completion.evaluation;
-    point.seconds = seconds;
+    point.seconds = SecondsAt(now);
     history_.AddEvaluation(point);
     options_.log->info("evaluated step={} accuracy={:.4f} loss={:.4f}", point.step, point.accuracy,
                        point.loss);
   }
   LogEnd();
+}
+
+void Coordinator::RecordStep(ProgressPoint point, absl::Duration now) {
+  point.seconds = SecondsAt(now);
+  history_.AddTraining(point);
+  if (now - last_log_ < kLogInterval) return;
+  last_log_ = now;
+  options_.log->info("progress step={} of={} loss={:.4f}", leases_->step(), options_.job.max_steps,
+                     point.loss);
 }
 
 void Coordinator::LogEnd() {
@@ -265,6 +327,18 @@ absl::Status Coordinator::ReportStatistics(uint64_t generation,
   return absl::OkStatus();
 }
 
+std::string Coordinator::HeldUpBecause(absl::Duration now) const {
+  if (std::string trouble = membership_.trouble(); !trouble.empty()) return trouble;
+  if (const auto silent = membership_.FindSilent(now, kSilence)) {
+    return absl::StrCat("shard ", silent->shard, " at ", silent->address, " has been silent for ",
+                        absl::FormatDuration(absl::Trunc(silent->since, absl::Seconds(1))));
+  }
+  if (leases_->finished()) return "the last checkpoint is being written";
+  if (std::string why = leases_->HeldUpBecause(); !why.empty()) return why;
+  if (std::string why = roster_.AllAwayBecause(now); !why.empty()) return why;
+  return roster_.Count(now) == 0 ? "no worker has been heard of in the last minute" : "";
+}
+
 Progress Coordinator::GetProgress(int64_t from_step) const {
   absl::MutexLock lock(&mutex_);
   const absl::Duration now = options_.clock->Now();
@@ -278,12 +352,8 @@ Progress Coordinator::GetProgress(int64_t from_step) const {
             : absl::StrCat("waiting for shard ", absl::StrJoin(membership_.missing(), ", "));
   } else if (progress.state == TrainingState::kFailed) {
     progress.message = leases_->failure();
-  } else if (!membership_.trouble().empty()) {
-    progress.message = membership_.trouble();
-  } else if (const auto silent = membership_.FindSilent(now, kSilence)) {
-    progress.message =
-        absl::StrCat("shard ", silent->shard, " at ", silent->address, " has been silent for ",
-                     absl::FormatDuration(absl::Trunc(silent->since, absl::Seconds(1))));
+  } else if (progress.state == TrainingState::kTraining) {
+    progress.message = HeldUpBecause(now);
   }
   progress.job_name = options_.job.name;
   progress.job_hash = job_hash_;
@@ -296,6 +366,8 @@ Progress Coordinator::GetProgress(int64_t from_step) const {
   progress.duplicate_results = duplicates_;
   progress.speculative_leases = speculative_before_ + (leases_ ? leases_->speculative() : 0);
   progress.arithmetic = arithmetic_;
+  progress.data = data_;
+  progress.workers = roster_.Count(now);
   if (options_.job.checkpoint) {
     progress.checkpoint = {plan_.newest(), plan_.under_way(), plan_.failures(), plan_.error(),
                            plan_.skipped()};

@@ -30,6 +30,7 @@
 #include "server/membership.h"
 #include "server/progress_history.h"
 #include "server/statistics_ring.h"
+#include "server/worker_roster.h"
 
 namespace percentdelta {
 
@@ -81,10 +82,15 @@ class Coordinator {
 
   // Calls back with a lease: at once if there is work or the training has ended, else when there
   // is, or with kWait after `max_wait` (at most 30 s). The result names the call for CancelWait.
-  //   kFailedPrecondition  the worker's arithmetic is not the first worker's
+  //   kInvalidArgument     a name that is too long or not printable
+  //   kFailedPrecondition  the worker's arithmetic or data are not the first worker's; or it has
+  //                        been sent away (worker_roster.h)
   using LeaseCallback = std::function<void(absl::StatusOr<Lease>)>;
-  uint64_t Acquire(const std::string& worker, const std::string& arithmetic,
-                   absl::Duration max_wait, LeaseCallback done);
+  uint64_t Acquire(const WorkerIdentity& worker, absl::Duration max_wait, LeaseCallback done);
+
+  // A shard of `generation` has all gradients of the steps below `steps`. Heartbeats tell the same;
+  // this is for a shard in the coordinator's own process.
+  void Gathered(uint64_t generation, int32_t shard, int64_t steps);
 
   // Calls back with kCancelled if the call still waits.
   void CancelWait(uint64_t wait);
@@ -125,8 +131,7 @@ class Coordinator {
  private:
   struct Waiting {
     uint64_t id;
-    std::string worker;
-    std::string arithmetic;
+    WorkerIdentity worker;
     absl::Duration until;
     LeaseCallback done;
   };
@@ -145,13 +150,21 @@ class Coordinator {
   void OpenGeneration(uint64_t at_least, const std::optional<Checkpoint>& begin, Answers& answers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckGeneration(uint64_t generation) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status CheckArithmetic(const std::string& worker, const std::string& arithmetic)
+  absl::Status CheckWorker(const WorkerIdentity& worker, absl::Duration now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::optional<Lease> NextLease(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CheckWaiting(absl::Duration now, Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<Lease> NextLease(const std::string& worker, absl::Duration now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeGathered(int32_t shard, int64_t steps, absl::Duration now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeMissing(const ShardBeat& beat, absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::string HeldUpBecause(absl::Duration now) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   void GiveUpLastCheckpoint(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ExpireLeases(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Record(const LeaseTable::Completion& completion, const LeaseResult& result,
               absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RecordStep(ProgressPoint point, absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  double SecondsAt(absl::Duration now) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   void LogEnd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ServeWaiting(absl::Duration now, Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -161,7 +174,9 @@ class Coordinator {
 
   mutable absl::Mutex mutex_;
   Membership membership_ ABSL_GUARDED_BY(mutex_);
+  WorkerRoster roster_ ABSL_GUARDED_BY(mutex_);
   std::optional<LeaseTable> leases_ ABSL_GUARDED_BY(mutex_);  // of the open generation
+  std::vector<int64_t> gathered_ ABSL_GUARDED_BY(mutex_);     // steps, by shard; of the same
   ProgressHistory history_ ABSL_GUARDED_BY(mutex_);
   CheckpointPlan plan_ ABSL_GUARDED_BY(mutex_);
   std::string begin_checkpoint_ ABSL_GUARDED_BY(mutex_);  // of the open generation; empty: none
@@ -176,7 +191,8 @@ class Coordinator {
   std::optional<absl::Duration> first_lease_ ABSL_GUARDED_BY(mutex_);
   absl::Duration last_log_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
   bool end_logged_ ABSL_GUARDED_BY(mutex_) = false;
-  std::string arithmetic_ ABSL_GUARDED_BY(mutex_);
+  std::string arithmetic_ ABSL_GUARDED_BY(mutex_);  // of all workers; empty: no worker yet
+  std::string data_ ABSL_GUARDED_BY(mutex_);        // their fingerprint; empty: nobody has said
   int64_t expired_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t failed_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t duplicates_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -116,7 +116,8 @@ void Coordinator::OpenGeneration(uint64_t at_least, const std::optional<Checkpoi
     mutex_.AssertHeld();
     return Keeps(step);
   };
-  leases_.emplace(options_.job, std::move(leases));
+  leases_.emplace(options_.job, std::move(leases), roster_);
+  gathered_.assign(options_.shard_count, begin_step_);
   history_.Begin(known.training, known.evaluations);
   statistics_.Begin(membership_.generation(), begin_step_, known.statistics);
   seconds_before_ = history_.seconds();
@@ -129,17 +130,10 @@ void Coordinator::OpenGeneration(uint64_t at_least, const std::optional<Checkpoi
                      membership_.generation(), options_.shard_count, begin_step_,
                      begin ? begin_checkpoint_ : "none",
                      absl::StrJoin(membership_.addresses(), ","));
-  if (known.arithmetic.empty() || known.arithmetic == arithmetic_) return;
-  arithmetic_ = known.arithmetic;
-  for (auto waiting = waiting_.begin(); waiting != waiting_.end();) {
-    absl::Status status = CheckArithmetic(waiting->worker, waiting->arithmetic);
-    if (status.ok()) {
-      ++waiting;
-      continue;
-    }
-    answers.emplace_back(std::move(waiting->done), std::move(status));
-    waiting = waiting_.erase(waiting);
-  }
+  // The training goes on as it began: workers that joined meanwhile may not fit.
+  if (!known.arithmetic.empty()) arithmetic_ = known.arithmetic;
+  if (!known.data.empty()) data_ = known.data;
+  CheckWaiting(options_.clock->Now(), answers);
 }
 
 bool Coordinator::Keeps(int64_t step) {
@@ -209,6 +203,7 @@ std::optional<Coordinator::Due> Coordinator::FindDue() {
   due.history.training = Before(parts->step, curves.training);
   due.history.evaluations = Before(last ? parts->step + 1 : parts->step, curves.evaluations);
   due.history.arithmetic = arithmetic_;
+  due.history.data = data_;
   due.begun_at = begin_step_;
   return due;
 }

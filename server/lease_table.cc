@@ -1,9 +1,11 @@
 #include "server/lease_table.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace percentdelta {
 namespace {
@@ -15,7 +17,15 @@ constexpr int kPaceFactor = 5;
 constexpr size_t kPaceMemory = 32;
 constexpr int kSlowFactor = 2;  // times the longest: then a second worker tries
 constexpr absl::Duration kShortestSlow = absl::Milliseconds(500);
-constexpr int kFailuresAllowed = 2;
+constexpr size_t kWorkersToFail = 2;
+constexpr int kFailuresAlone = 3;  // of the same work, at the same worker
+constexpr absl::Duration kUnfoundedAfter = absl::Seconds(2);
+
+std::string NameOf(const Lease& lease) {
+  return lease.kind == Lease::Kind::kTrain
+             ? absl::StrCat("slot ", lease.slot, " of step ", lease.step)
+             : absl::StrCat("the evaluation of step ", lease.step);
+}
 
 LeaseTable::Completion Outcome(LeaseTable::Completion::Kind kind) {
   LeaseTable::Completion completion;
@@ -41,8 +51,12 @@ absl::Duration LeaseTable::Pace::Deadline() const {
   return std::clamp(*longest * kPaceFactor, kShortestDeadline, kLongestDeadline);
 }
 
-LeaseTable::LeaseTable(const Job& job, Options options)
-    : job_(job), options_(std::move(options)), step_(options_.first_step) {
+LeaseTable::LeaseTable(const Job& job, Options options, WorkerRoster& roster)
+    : job_(job),
+      options_(std::move(options)),
+      roster_(roster),
+      step_(options_.first_step),
+      confirmed_(options_.first_step) {
   BeginStep();
   if (options_.first_evaluated) evaluations_.clear();
 }
@@ -74,7 +88,7 @@ absl::Duration LeaseTable::DeadlineOf(const Lease& lease) const {
   return options_.deadline > absl::ZeroDuration() ? options_.deadline : PaceOf(lease).Deadline();
 }
 
-Lease LeaseTable::Give(Lease lease, Work& work, absl::Duration now) {
+Lease LeaseTable::Give(Lease lease, Work& work, const std::string& worker, absl::Duration now) {
   if (lease.kind == Lease::Kind::kTrain) {
     if (!keeps_) keeps_ = options_.keeps && options_.keeps(step_ + 1);
     lease.checkpoint = *keeps_;
@@ -83,13 +97,25 @@ Lease LeaseTable::Give(Lease lease, Work& work, absl::Duration now) {
   lease.id = next_id_++;
   lease.deadline = DeadlineOf(lease);
   ++work.holders;
-  given_[lease.id] = {lease, now, now + lease.deadline};
+  given_[lease.id] = {lease, worker, now, now + lease.deadline};
   return lease;
 }
 
-std::optional<Lease> LeaseTable::Next(absl::Duration now) {
+bool LeaseTable::MayTake(const std::string& worker, const Work& work, absl::Duration now) const {
+  return !work.failures.contains(worker) || !OthersMayTry(work, now);
+}
+
+bool LeaseTable::OthersMayTry(const Work& work, absl::Duration now) const {
+  std::set<std::string> failed;
+  for (const auto& [worker, failures] : work.failures) failed.insert(worker);
+  return roster_.HasOtherThan(failed, now);
+}
+
+std::optional<Lease> LeaseTable::Next(const std::string& worker, absl::Duration now) {
   if (!failure_.empty()) return std::nullopt;
-  const auto is_free = [](const Work& work) { return !work.done && work.holders == 0; };
+  const auto is_free = [&](const Work& work) {
+    return !work.done && work.holders == 0 && MayTake(worker, work, now);
+  };
   Lease lease;
   for (Evaluation& evaluation : evaluations_) {
     for (size_t part = 0; part < evaluation.parts.size(); ++part) {
@@ -99,7 +125,7 @@ std::optional<Lease> LeaseTable::Next(absl::Duration now) {
       lease.step = evaluation.step;
       lease.first_example = static_cast<int64_t>(part) * size;
       lease.example_count = std::min(size, job_.data.test_examples - lease.first_example);
-      return Give(lease, evaluation.parts[part], now);
+      return Give(lease, evaluation.parts[part], worker, now);
     }
   }
   if (MayTrain()) {
@@ -109,20 +135,21 @@ std::optional<Lease> LeaseTable::Next(absl::Duration now) {
       lease.step = step_;
       lease.slot = static_cast<int32_t>(slot);
       lease.batch = BatchOf(job_, lease.step, lease.slot);
-      return Give(lease, slots_[slot], now);
+      return Give(lease, slots_[slot], worker, now);
     }
   }
-  return GiveAgain(now);
+  return GiveAgain(worker, now);
 }
 
-std::optional<Lease> LeaseTable::GiveAgain(absl::Duration now) {
+std::optional<Lease> LeaseTable::GiveAgain(const std::string& worker, absl::Duration now) {
   for (const auto& [id, given] : given_) {  // the oldest first
     Work* work = FindWork(given.lease);
     const std::optional<absl::Duration> longest = PaceOf(given.lease).Longest();
     if (given.expired || work == nullptr || work->done || work->holders != 1 || !longest) continue;
     if (now - given.at < std::max(*longest * kSlowFactor, kShortestSlow)) continue;
+    if (!MayTake(worker, *work, now)) continue;
     ++speculative_;
-    return Give(given.lease, *work, now);
+    return Give(given.lease, *work, worker, now);
   }
   return std::nullopt;
 }
@@ -184,18 +211,27 @@ absl::StatusOr<LeaseTable::Completion> LeaseTable::Complete(const LeaseResult& r
   if (work == nullptr || work->done) {
     return Outcome(Completion::Kind::kDuplicate);
   }
-  if (!result.failure.empty()) return Fail(given, *work, result);
+  if (!result.failure.empty()) return Fail(given, *work, result, now);
   return Finish(given, *work, result, now);
 }
 
-LeaseTable::Completion LeaseTable::Fail(const Given& given, Work& work, const LeaseResult& result) {
+LeaseTable::Completion LeaseTable::Fail(const Given& given, Work& work, const LeaseResult& result,
+                                        absl::Duration now) {
   if (!given.expired) --work.holders;  // somebody else may hold the work too: it stays theirs
-  if (!result.not_at_fault && ++work.failures > kFailuresAllowed) {
-    failure_ = absl::StrCat(given.lease.kind == Lease::Kind::kTrain
-                                ? absl::StrCat("slot ", given.lease.slot)
-                                : std::string("the evaluation"),
-                            " of step ", given.lease.step, " failed ", work.failures,
-                            " times; the last: ", result.failure);
+  if (result.not_at_fault) return Outcome(Completion::Kind::kFailed);
+  const std::string& worker = given.worker;
+  if (work.failures.empty()) ++failed_works_;
+  Failures& failures = work.failures[worker];
+  ++failures.count;
+  failures.reason = result.failure;
+  const std::string name = NameOf(given.lease);
+  if (work.failures.size() >= kWorkersToFail && !OthersMayTry(work, now)) {
+    const auto add_name = [](std::string* out, const auto& entry) { out->append(entry.first); };
+    failure_ = absl::StrCat(name, " failed at ", work.failures.size(), " workers (",
+                            absl::StrJoin(work.failures, ", ", add_name),
+                            "); the last reason: ", result.failure);
+  } else if (failures.count >= kFailuresAlone) {
+    roster_.SendAway(worker, absl::StrCat(name, " failed there: ", result.failure), now);
   }
   return Outcome(Completion::Kind::kFailed);
 }
@@ -204,15 +240,21 @@ LeaseTable::Completion LeaseTable::Finish(const Given& given, Work& work, const 
                                           absl::Duration now) {
   Completion completion;
   work.done = true;
+  work.done_at = now;
   work.result = result;
+  work.result.worker = given.worker;
+  for (const auto& [worker, failures] : work.failures) {
+    if (worker == given.worker) continue;
+    roster_.SendAway(worker,
+                     absl::StrCat(NameOf(given.lease), ", which worker ", given.worker,
+                                  " could do, failed there: ", failures.reason),
+                     now);
+  }
+  if (!work.failures.empty()) --failed_works_;
   if (given.lease.kind == Lease::Kind::kTrain) {
     training_pace_.Add(now - given.at);
     completion.trained_examples = result.examples;
-    completion.training = Summarize(step_, slots_);
-    if (completion.training) {
-      ++step_;
-      BeginStep();
-    }
+    completion.training = EndStep();
     return completion;
   }
   evaluation_pace_.Add(now - given.at);
@@ -222,6 +264,59 @@ LeaseTable::Completion LeaseTable::Finish(const Given& given, Work& work, const 
   completion.evaluation = Summarize(evaluation->step, evaluation->parts);
   if (completion.evaluation) evaluations_.erase(evaluation);
   return completion;
+}
+
+std::optional<ProgressPoint> LeaseTable::EndStep() {
+  if (step_ >= confirmed_) return std::nullopt;
+  const std::optional<ProgressPoint> mean = Summarize(step_, slots_);
+  if (mean) {
+    ++step_;
+    BeginStep();
+  }
+  return mean;
+}
+
+std::optional<ProgressPoint> LeaseTable::Confirm(int64_t step) {
+  confirmed_ = std::max(confirmed_, step);
+  return slots_.empty() ? std::nullopt : EndStep();
+}
+
+std::vector<LeaseTable::Unfounded> LeaseTable::Reopen(int64_t step,
+                                                      const std::vector<int32_t>& slots,
+                                                      absl::Duration now) {
+  std::vector<Unfounded> unfounded;
+  if (step != step_) return unfounded;
+  for (const int32_t slot : slots) {
+    if (slot < 0 || slot >= static_cast<int64_t>(slots_.size())) continue;
+    Work& work = slots_[slot];
+    if (!work.done || now - work.done_at < kUnfoundedAfter) continue;
+    const std::string worker = work.result.worker;
+    roster_.SendAway(worker,
+                     absl::StrCat("it reported slot ", slot, " of step ", step,
+                                  " without having pushed its gradient"),
+                     now);
+    work = Work();
+    unfounded.push_back({slot, worker});
+  }
+  return unfounded;
+}
+
+std::string LeaseTable::HeldUpBecause() const {
+  const auto describe = [](const std::string& name, const std::vector<Work>& works) -> std::string {
+    for (const Work& work : works) {
+      if (work.done || work.failures.empty()) continue;
+      const auto& [worker, failures] = *work.failures.begin();
+      return absl::StrCat(name, " failed at worker ", worker,
+                          " and waits for another worker: ", failures.reason);
+    }
+    return "";
+  };
+  for (const Evaluation& evaluation : evaluations_) {
+    std::string why =
+        describe(absl::StrCat("the evaluation of step ", evaluation.step), evaluation.parts);
+    if (!why.empty()) return why;
+  }
+  return describe(absl::StrCat("a slot of step ", step_), slots_);
 }
 
 std::optional<ProgressPoint> LeaseTable::Summarize(int64_t step,

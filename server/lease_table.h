@@ -4,7 +4,14 @@
 // Order of work: evaluations first, oldest first, so that the accuracy curve is fresh; then the
 // free slots of the present step. A step that would make the shards forget weights that are still
 // to be evaluated is not begun before they are. When nothing is free, the slowest work gets a
-// second holder: whoever is first counts.
+// second holder: the first result counts.
+//
+// A step ends when its results are in and all shards have its gradients (Confirm). A slot that was
+// reported but never reached a shard becomes free again (Reopen).
+//
+// Work that a worker failed at goes to other workers first. The training fails when at least two
+// workers have failed at the same work and no other is present; a worker that fails at what another
+// can do is sent away, and so is one that fails three times at work that nobody else has tried.
 
 #ifndef PERCENTDELTA_SERVER_LEASE_TABLE_H_
 #define PERCENTDELTA_SERVER_LEASE_TABLE_H_
@@ -24,6 +31,7 @@
 #include "common/job.h"
 #include "common/lease.h"
 #include "common/progress.h"
+#include "server/worker_roster.h"
 
 namespace percentdelta {
 
@@ -57,13 +65,34 @@ class LeaseTable {
     std::function<bool(int64_t step)> keeps = {};
   };
 
-  // `job` must outlive the table.
-  LeaseTable(const Job& job, Options options);
+  // `job` and `roster` must outlive the table, which sends workers away but does not See() them.
+  LeaseTable(const Job& job, Options options, WorkerRoster& roster);
 
-  // The next piece of work, or nothing to do now. When all is given out, the work that has been
-  // out longest is given a second time, if that is at least twice as long as any lease of its kind
-  // took lately, and half a second.
-  std::optional<Lease> Next(absl::Duration now);
+  // The next piece of work for a worker, or nothing to do now. When all is given out, the work that
+  // has been out longest is given a second time, if that is at least twice as long as any lease of
+  // its kind took lately, and half a second.
+  std::optional<Lease> Next(const std::string& worker, absl::Duration now);
+
+  // Whether Next() depends on the worker: there is work that somebody failed at.
+  bool choosy() const { return failed_works_ > 0; }
+
+  // All shards have the gradients of every step below `step`. Ends the present step, if its results
+  // are in, and returns its mean.
+  std::optional<ProgressPoint> Confirm(int64_t step);
+
+  // A shard lacks the gradients of these slots of `step`. Those whose results came at least 2 s ago
+  // become free again, since their workers have not pushed what they reported. Returns them with
+  // the workers' names, and sends these workers away.
+  struct Unfounded {
+    int32_t slot = 0;
+    std::string worker;
+  };
+  std::vector<Unfounded> Reopen(int64_t step, const std::vector<int32_t>& slots,
+                                absl::Duration now);
+
+  // Why work is held up: it is done by report but shards lack gradients of it, or it failed and
+  // waits for another worker. Empty: it is not.
+  std::string HeldUpBecause() const;
 
   // Lets the deadline of a lease begin anew; returns it.
   //   kNotFound            a lease that was never given
@@ -86,17 +115,23 @@ class LeaseTable {
 
   int64_t speculative() const { return speculative_; }  // second leases given
 
-  // Why the training can not go on: the same work has failed three times by its own fault. Empty:
-  // it can.
+  // Why the training cannot go on: no worker of at least two could do the same work. Empty: it can.
   const std::string& failure() const { return failure_; }
 
  private:
+  // Of one worker at the same work.
+  struct Failures {
+    int count = 0;
+    std::string reason;  // the last
+  };
+
   // A slot, or a part of an evaluation.
   struct Work {
     bool done = false;
-    int holders = 0;  // whose leases have not expired
-    int failures = 0;
-    LeaseResult result;  // when done
+    int holders = 0;                           // whose leases have not expired
+    std::map<std::string, Failures> failures;  // by worker
+    LeaseResult result;                        // when done
+    absl::Duration done_at;
   };
 
   struct Evaluation {
@@ -106,6 +141,7 @@ class LeaseTable {
 
   struct Given {
     Lease lease;
+    std::string worker;
     absl::Duration at;
     absl::Duration until;
     bool expired = false;  // may still complete the work
@@ -125,20 +161,25 @@ class LeaseTable {
   absl::Status CheckKnown(uint64_t lease_id) const;
   const Pace& PaceOf(const Lease& lease) const;
   absl::Duration DeadlineOf(const Lease& lease) const;
-  Lease Give(Lease lease, Work& work, absl::Duration now);
-  std::optional<Lease> GiveAgain(absl::Duration now);
+  bool MayTake(const std::string& worker, const Work& work, absl::Duration now) const;
+  bool OthersMayTry(const Work& work, absl::Duration now) const;
+  Lease Give(Lease lease, Work& work, const std::string& worker, absl::Duration now);
+  std::optional<Lease> GiveAgain(const std::string& worker, absl::Duration now);
   Work* FindWork(const Lease& lease);
   int64_t ExampleCount(const Lease& lease) const;
   bool MayTrain() const;
   void BeginStep();
-  Completion Fail(const Given& given, Work& work, const LeaseResult& result);
+  Completion Fail(const Given& given, Work& work, const LeaseResult& result, absl::Duration now);
   Completion Finish(const Given& given, Work& work, const LeaseResult& result, absl::Duration now);
+  std::optional<ProgressPoint> EndStep();
   std::optional<ProgressPoint> Summarize(int64_t step, const std::vector<Work>& works) const;
 
   const Job& job_;
   const Options options_;
+  WorkerRoster& roster_;
 
   int64_t step_;
+  int64_t confirmed_;          // all shards have the gradients of the steps below
   std::optional<bool> keeps_;  // of the step after this one; not asked yet: nothing
   std::vector<Work> slots_;
   std::deque<Evaluation> evaluations_;  // ascending steps
@@ -147,6 +188,7 @@ class LeaseTable {
   Pace training_pace_;
   Pace evaluation_pace_;
   std::string failure_;
+  int failed_works_ = 0;  // that are not done
   int64_t speculative_ = 0;
 };
 

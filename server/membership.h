@@ -22,11 +22,13 @@ struct ShardBeat {
   int32_t shard = 0;
   int32_t shard_count = 0;
   std::string job_hash;
-  std::string address;                     // where the others reach it
-  uint64_t incarnation = 0;                // drawn anew by every process, not 0
-  uint64_t generation = 0;                 // what it has open; 0: nothing
-  std::vector<CheckpointPart> parts = {};  // of checkpoints, that it has written
-  std::string trouble = {};                // why it cannot enter the generation; empty: it can
+  std::string address;                      // where the others reach it
+  uint64_t incarnation = 0;                 // drawn anew by every process, not 0
+  uint64_t generation = 0;                  // what it has open; 0: nothing
+  std::vector<CheckpointPart> parts = {};   // of checkpoints, that it has written
+  std::string trouble = {};                 // why it cannot enter the generation; empty: it can
+  int64_t gathered_steps = 0;               // it has all gradients of the steps below
+  std::vector<int32_t> missing_slots = {};  // of step `gathered_steps`, that it lacks
 };
 
 // Not thread-safe.

@@ -21,30 +21,30 @@ void ProgressHistory::Append(std::deque<ProgressPoint>& curve, const ProgressPoi
   if (curve.size() > capacity_) curve.pop_front();
 }
 
-void ProgressHistory::AddExamples(int64_t examples, absl::Duration now) {
-  examples_.emplace_back(now, examples);
-  while (examples_.front().first < now - kWindow) examples_.pop_front();
-}
-
-void ProgressHistory::SeeWorker(const std::string& worker, absl::Duration now) {
-  workers_[worker] = now;
-  std::erase_if(workers_, [&](const auto& entry) { return entry.second < now - kWindow; });
+void ProgressHistory::AddLease(int64_t examples, const LeaseTimes& times, absl::Duration now) {
+  leases_.push_back({now, examples, times});
+  while (leases_.front().at < now - kWindow) leases_.pop_front();
 }
 
 void ProgressHistory::Fill(int64_t from_step, absl::Duration now, Progress& progress) const {
   CopyFrom(training_, from_step, progress.training);
   CopyFrom(evaluations_, from_step, progress.evaluations);
-  progress.workers =
-      static_cast<int>(std::count_if(workers_.begin(), workers_.end(), [&](const auto& entry) {
-        return entry.second >= now - kWindow;
-      }));
-  // The first lease in the window tells when the others began, so it is not counted itself.
-  const auto begin = std::find_if(examples_.begin(), examples_.end(),
-                                  [&](const auto& entry) { return entry.first >= now - kWindow; });
-  if (begin == examples_.end() || std::next(begin) == examples_.end()) return;
-  int64_t examples = 0;
-  for (auto entry = std::next(begin); entry != examples_.end(); ++entry) examples += entry->second;
-  const double seconds = absl::ToDoubleSeconds(examples_.back().first - begin->first);
+  // The first lease in the window says when the others began, so its examples are not counted.
+  const auto begin = std::find_if(leases_.begin(), leases_.end(), [&](const DoneLease& lease) {
+    return lease.at >= now - kWindow;
+  });
+  if (begin == leases_.end()) return;
+  LeaseTimes sum;
+  int64_t examples = -begin->examples;
+  for (auto lease = begin; lease != leases_.end(); ++lease) {
+    examples += lease->examples;
+    sum.pull += lease->times.pull;
+    sum.compute += lease->times.compute;
+    sum.push += lease->times.push;
+  }
+  const int64_t count = std::distance(begin, leases_.end());
+  progress.mean_times = LeaseTimes{sum.pull / count, sum.compute / count, sum.push / count};
+  const double seconds = absl::ToDoubleSeconds(leases_.back().at - begin->at);
   if (seconds > 0) progress.examples_per_second = static_cast<double>(examples) / seconds;
 }
 
@@ -52,7 +52,7 @@ void ProgressHistory::Begin(const std::vector<ProgressPoint>& training,
                             const std::vector<ProgressPoint>& evaluations) {
   training_.clear();
   evaluations_.clear();
-  examples_.clear();
+  leases_.clear();
   for (const ProgressPoint& point : training) Append(training_, point);
   for (const ProgressPoint& point : evaluations) Append(evaluations_, point);
 }

@@ -1,14 +1,11 @@
-// What has been reached so far: the points of the curves, the rate of work, who works. A state
-// machine without locks, clocks or I/O.
+// What has been reached so far: the points of the curves, the rate of work, where the workers' time
+// goes. A state machine without locks, clocks or I/O.
 
 #ifndef PERCENTDELTA_SERVER_PROGRESS_HISTORY_H_
 #define PERCENTDELTA_SERVER_PROGRESS_HISTORY_H_
 
 #include <cstdint>
 #include <deque>
-#include <map>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -25,12 +22,10 @@ class ProgressHistory {
   void AddTraining(const ProgressPoint& point) { Append(training_, point); }
   void AddEvaluation(const ProgressPoint& point) { Append(evaluations_, point); }
 
-  // Training examples that a completed lease has seen.
-  void AddExamples(int64_t examples, absl::Duration now);
+  // A completed training lease: its examples, and where its time went.
+  void AddLease(int64_t examples, const LeaseTimes& times, absl::Duration now);
 
-  void SeeWorker(const std::string& worker, absl::Duration now);
-
-  // Fills in the curves from `from_step` on, the rate and the number of workers.
+  // Fills in the curves from `from_step` on, the rate and the mean times of the last minute.
   void Fill(int64_t from_step, absl::Duration now, Progress& progress) const;
 
   // A new generation begins: forgets the rate, and the curves but for what is known of them.
@@ -41,13 +36,18 @@ class ProgressHistory {
   double seconds() const;
 
  private:
+  struct DoneLease {
+    absl::Duration at;
+    int64_t examples;
+    LeaseTimes times;
+  };
+
   void Append(std::deque<ProgressPoint>& curve, const ProgressPoint& point);
 
   const size_t capacity_;
   std::deque<ProgressPoint> training_;
   std::deque<ProgressPoint> evaluations_;
-  std::deque<std::pair<absl::Duration, int64_t>> examples_;  // of the last minute
-  std::map<std::string, absl::Duration> workers_;            // last seen
+  std::deque<DoneLease> leases_;  // of the last minute
 };
 
 }  // namespace percentdelta

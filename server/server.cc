@@ -257,6 +257,12 @@ void Server::Impl::Join() {
     link.beat = [this](const ShardBeat& beat) { return BeatRemote(beat); };
   }
   link.enter = [this](const Coordinator::View& view) { return Enter(view); };
+  link.describe = [this](ShardBeat& beat) {
+    const absl::StatusOr<std::shared_ptr<ShardState>> state = shard_.At(beat.generation);
+    if (!state.ok()) return;
+    beat.gathered_steps = (*state)->gathered_steps();
+    beat.missing_slots = (*state)->MissingSlots(beat.gathered_steps);
+  };
   if (options_.job.checkpoint) {
     writer_.emplace(CheckpointWriter::Options{options_.job, options_.shard, options_.shards,
                                               options_.faults, options_.log,
@@ -338,6 +344,13 @@ absl::Status Server::Impl::Enter(const Coordinator::View& view) {
   if (writer_) {
     state.keep = [this](ShardContent content) { writer_->Write(std::move(content)); };
   }
+  state.gathered = [this, generation = view.generation](int64_t steps) {
+    if (coordinator_) {
+      coordinator_->Gathered(generation, options_.shard, steps);
+    } else {
+      link_->Wake();
+    }
+  };
   state.reduce_at = [peers](int home, const BlockSums& sums, NormsCallback done) {
     peers->ReduceNorms(home, sums, std::move(done));
   };

@@ -54,6 +54,11 @@ bool ShardSlice::Has(int64_t step, int32_t slot) const {
   return step < present_.step || (step == present_.step && seen_[slot]);
 }
 
+int64_t ShardSlice::gathered_steps() const {
+  absl::MutexLock lock(&mutex_);
+  return present_.step + (staged_count_ == job_.gradients_per_step ? 1 : 0);
+}
+
 std::vector<Buffer> ShardSlice::TakeStaged() {
   absl::MutexLock lock(&mutex_);
   std::vector<Buffer> gradients(staged_.size());

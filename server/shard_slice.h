@@ -66,6 +66,9 @@ class ShardSlice {
   // Whether the gradient is staged or applied.
   bool Has(int64_t step, int32_t slot) const;
 
+  // All gradients of the steps below this one are here.
+  int64_t gathered_steps() const;
+
   // The present step's gradients in slot order, for the update's owner.
   std::vector<Buffer> TakeStaged();
 

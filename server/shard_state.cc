@@ -5,8 +5,9 @@
 //     and right.
 //  2. Stage() files the whole buffer under (step, slot). A gradient that was filed or applied
 //     before is dropped: that, and only that, makes application exactly-once.
-//  3. The caller that files the last slot of a step schedules Reduce() on the pool. From here to
-//     step 7 the slice belongs to that one task; no lock is held.
+//  3. The caller that files the last slot of a step schedules Reduce() on the pool, and, when it is
+//     the last slice's, tells the coordinator: with that the step is done, whatever workers report.
+//     From here to step 7 the slice belongs to that one task; no lock is held.
 //  4. Reduce() takes the slots' gradients and, block by block on all threads, adds them in slot
 //     order in double, divides, and sums the block's norms (phase 1).
 //  5. The norms of a whole tensor are its block sums added in block order. A tensor that is split
@@ -101,7 +102,8 @@ ShardState::ShardState(Options options)
     : options_(std::move(options)),
       partition_(options_.job.model, options_.shards),
       optimizer_(MakeOptimizer(options_.job.optimizer.rule)),
-      reducer_(options_.job.model, partition_, options_.shard, options_.begin.step) {
+      reducer_(options_.job.model, partition_, options_.shard, options_.begin.step),
+      told_gathered_(options_.begin.step) {
   for (SliceContent& content : options_.begin.slices) {
     slices_.push_back(
         std::make_unique<ShardSlice>(options_.job, options_.begin.step, std::move(content)));
@@ -149,9 +151,21 @@ absl::StatusOr<bool> ShardState::Stage(ShardSlice& slice, int64_t step, int32_t 
       slice.Stage(step, slot, std::move(gradient), keep);
   if (!result.ok()) return result.status();
   if (*result == ShardSlice::StageResult::kComplete) {
+    TellGathered();
     options_.pool->Schedule([self = shared_from_this(), &slice] { self->Reduce(slice); });
   }
   return *result != ShardSlice::StageResult::kDuplicate;
+}
+
+void ShardState::TellGathered() {
+  if (!options_.gathered) return;
+  const int64_t steps = gathered_steps();
+  {
+    absl::MutexLock lock(&gathered_mutex_);
+    if (steps <= told_gathered_) return;
+    told_gathered_ = steps;
+  }
+  options_.gathered(steps);
 }
 
 void ShardState::Reduce(ShardSlice& slice) {
@@ -301,6 +315,22 @@ int64_t ShardState::step() const {
   int64_t step = job().max_steps;
   for (const auto& slice : slices_) step = std::min(step, slice->present().step);
   return step;
+}
+
+int64_t ShardState::gathered_steps() const {
+  int64_t steps = job().max_steps;
+  for (const auto& slice : slices_) steps = std::min(steps, slice->gathered_steps());
+  return steps;
+}
+
+std::vector<int32_t> ShardState::MissingSlots(int64_t step) const {
+  std::vector<int32_t> missing;
+  for (int32_t slot = 0; slot < job().gradients_per_step; ++slot) {
+    const bool whole = std::all_of(slices_.begin(), slices_.end(),
+                                   [&](const auto& slice) { return slice->Has(step, slot); });
+    if (!whole) missing.push_back(slot);
+  }
+  return missing;
 }
 
 void ShardState::Close(const absl::Status& reason) {

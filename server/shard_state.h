@@ -56,6 +56,9 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
     // Takes what the shard is at a step that is to be kept. Must not block. May be empty.
     std::function<void(ShardContent content)> keep;
 
+    // Called when gathered_steps() has grown, under no lock. Must not block. May be empty.
+    std::function<void(int64_t steps)> gathered;
+
     // Hands what a step changed a slice by to the tensor's home on another shard. Must not block.
     // Needed with more than one shard.
     std::function<void(int home, const DeltaSums& sums)> collect_at;
@@ -106,12 +109,20 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
   // The step of the slice that is furthest behind.
   int64_t step() const;
 
+  // All gradients of the steps below this one are here, of every slice. A shard without slices has
+  // those of all steps.
+  int64_t gathered_steps() const;
+
+  // The slots of `step` that a slice of this shard lacks.
+  std::vector<int32_t> MissingSlots(int64_t step) const;
+
   // Ends everything that waits, with the reason.
   void Close(const absl::Status& reason);
 
  private:
   struct Update;  // one slice's step in the making
 
+  void TellGathered();
   void Reduce(ShardSlice& slice);
   void Apply(Update& update);
   void Keep(const Update& update, const Buffer& next, std::vector<Buffer> state);
@@ -129,6 +140,9 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
   std::unique_ptr<DeltaCollector> collector_;        // self-synchronised; null: the rule scales
                                                      // the gradient
   MappedMemory memory_;                              // self-synchronised
+
+  absl::Mutex gathered_mutex_;
+  int64_t told_gathered_ ABSL_GUARDED_BY(gathered_mutex_);  // to options_.gathered
 
   absl::Mutex kept_mutex_;
   std::map<int64_t, ShardContent> kept_ ABSL_GUARDED_BY(kept_mutex_);  // not all slices there yet

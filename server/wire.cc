@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/text.h"
 
 namespace percentdelta {
 namespace {
@@ -129,9 +130,13 @@ ShardBeat FromProto(const v1::HeartbeatRequest& proto) {
                     proto.incarnation(),
                     proto.generation(),
                     {},
-                    proto.trouble()};
+                    EscapeForLog(proto.trouble(), kMaxReasonBytes),
+                    proto.gathered_steps(),
+                    {proto.missing_slots().begin(), proto.missing_slots().end()}};
   for (const v1::CheckpointPart& part : proto.parts()) {
-    beat.parts.push_back({part.step(), {part.file(), part.bytes(), part.sha256()}, part.error()});
+    beat.parts.push_back({part.step(),
+                          {part.file(), part.bytes(), part.sha256()},
+                          EscapeForLog(part.error(), kMaxReasonBytes)});
   }
   return beat;
 }
@@ -144,6 +149,8 @@ void ToProto(const ShardBeat& beat, v1::HeartbeatRequest& proto) {
   proto.set_incarnation(beat.incarnation);
   proto.set_generation(beat.generation);
   proto.set_trouble(beat.trouble);
+  proto.set_gathered_steps(beat.gathered_steps);
+  for (const int32_t slot : beat.missing_slots) proto.add_missing_slots(slot);
   for (const CheckpointPart& part : beat.parts) {
     v1::CheckpointPart& each = *proto.add_parts();
     each.set_step(part.step);
@@ -158,8 +165,8 @@ LeaseResult FromProto(const v1::CompleteLeaseRequest& proto) {
   LeaseResult result;
   result.generation = proto.generation();
   result.lease_id = proto.lease_id();
-  result.worker = proto.worker();
-  result.failure = proto.failure();
+  result.worker = EscapeForLog(proto.worker(), kMaxNameBytes);
+  result.failure = EscapeForLog(proto.failure(), kMaxReasonBytes);
   result.not_at_fault = proto.not_at_fault();
   result.loss_sum = proto.loss_sum();
   result.correct = proto.correct();
@@ -200,6 +207,13 @@ void ToProto(const Progress& progress, v1::GetProgressResponse& proto) {
   proto.set_failed_leases(progress.failed_leases);
   proto.set_duplicate_results(progress.duplicate_results);
   proto.set_arithmetic(progress.arithmetic);
+  proto.set_data(progress.data);
+  if (progress.mean_times) {
+    v1::Timings& times = *proto.mutable_mean_timings();
+    times.set_pull_us(absl::ToInt64Microseconds(progress.mean_times->pull));
+    times.set_compute_us(absl::ToInt64Microseconds(progress.mean_times->compute));
+    times.set_push_us(absl::ToInt64Microseconds(progress.mean_times->push));
+  }
   proto.set_speculative_leases(progress.speculative_leases);
   if (progress.checkpoint) {
     v1::CheckpointState& checkpoint = *proto.mutable_checkpoint();

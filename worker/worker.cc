@@ -24,13 +24,6 @@ constexpr absl::Duration kLongestPause = absl::Seconds(2);
 constexpr absl::Duration kTransferDeadline = absl::Minutes(10);
 constexpr size_t kGradientsKept = 3;
 
-// Whose fault an error is: the work's own (a loss that is not finite, data that do not fit), or
-// the world's (weights gone, a connection lost, another generation).
-bool IsOfTheWorld(const absl::Status& status) {
-  return IsPassing(status) || absl::IsFailedPrecondition(status) || absl::IsCancelled(status) ||
-         absl::IsResourceExhausted(status);
-}
-
 // Not the lease's: work that comes late counts, and tells the coordinator how long work takes. Were
 // it ended instead, a worker slower than the deadline would begin again for ever. A peer that has
 // died is found by keepalive.
@@ -75,6 +68,15 @@ class LayerTrace {
   const TraceSubject subject_;
   absl::string_view layer_;  // that is being computed forward; empty: none
 };
+
+bool IsFinite(const TensorValues& gradient) {
+  for (const auto& values : gradient) {
+    if (!std::all_of(values.begin(), values.end(),
+                     [](float value) { return std::isfinite(value); }))
+      return false;
+  }
+  return true;
+}
 
 absl::Status CheckCount(absl::string_view what, int64_t expected, int64_t got) {
   if (expected == got) return absl::OkStatus();
@@ -177,6 +179,7 @@ absl::Status Worker::Run() {
     if (lease->generation != cluster_.generation) status = Enter();
     if (!status.ok()) break;
     LeaseResult result;
+    at_fault_ = false;
     renewer_.Begin(*lease);
     const absl::Status performed =
         lease->kind == Lease::Kind::kTrain ? Train(*lease, result) : Evaluate(*lease, result);
@@ -187,6 +190,7 @@ absl::Status Worker::Run() {
   if (!stopped_) return status;
   // What came with the last answer is handed back, so that nobody has to wait for its deadline.
   if (lease.ok() && (lease->kind == Lease::Kind::kTrain || lease->kind == Lease::Kind::kEvaluate)) {
+    at_fault_ = false;
     Report(*lease, absl::CancelledError("the worker leaves"), LeaseResult()).IgnoreError();
   }
   return absl::OkStatus();
@@ -194,7 +198,7 @@ absl::Status Worker::Run() {
 
 absl::StatusOr<Lease> Worker::NextLease() {
   const TraceSpan span(tracer_, "acquire lease", {});
-  return coordinator_->AcquireLease(options_.name, model_->arithmetic(), kLongestWait);
+  return coordinator_->AcquireLease({options_.name, model_->arithmetic()}, kLongestWait);
 }
 
 absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& status,
@@ -207,7 +211,7 @@ absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& sta
     failures_ = 0;
   } else {
     result.failure = std::string(status.message());
-    result.not_at_fault = IsOfTheWorld(status);
+    result.not_at_fault = !at_fault_;
     // An outage is one line, however many leases it costs.
     if (!stopped_ && (failures_ == 0 || !result.not_at_fault)) {
       options_.log->warn("lease dropped step={} slot={} at_fault={} reason=\"{}\"", lease.step,
@@ -224,7 +228,8 @@ absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& sta
 }
 
 absl::Status Worker::CheckReach(const absl::Status& performed) {
-  if (!IsPassing(performed)) {
+  // Weights that are gone are the sign of a cluster that has gone on.
+  if (performed.ok() || at_fault_ || absl::IsFailedPrecondition(performed)) {
     unreached_since_.reset();
     return absl::OkStatus();
   }
@@ -234,6 +239,11 @@ absl::Status Worker::CheckReach(const absl::Status& performed) {
   return absl::UnavailableError(absl::StrCat("a part of the cluster has been out of reach for ",
                                              absl::FormatDuration(options_.give_up_after),
                                              "; the last error: ", performed.message()));
+}
+
+absl::Status Worker::Computed(const absl::Status& status, const absl::Status& pulled) {
+  at_fault_ = pulled.ok();
+  return status;
 }
 
 void Worker::PauseAfterFailure() {
@@ -287,16 +297,17 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
   GradientPush push(*channels_, {lease.step, lease.slot, lease.checkpoint}, TransferDeadline(lease),
                     gradient, tracer_);
   LayerTrace layers(tracer_, job.model, subject);
+  absl::Status pulled;
   TensorHooks hooks;
   hooks.await_weights = [&](int tensor) {
     layers.Await(tensor);
     const absl::Duration before = clock.Now();
-    absl::Status status = weights_->Await(tensor);
+    pulled = weights_->Await(tensor);
     result.pull += clock.Now() - before;
     renewer_.Progress();
     if (tensor == 0) options_.faults.Pass("pull");
     layers.Came(tensor);
-    return status;
+    return pulled;
   };
   hooks.gradient_ready = [&](int tensor) {
     push.Ready(tensor);
@@ -308,10 +319,11 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
   };
   const absl::StatusOr<BatchResult> batch =
       model_->Gradient(weights_->weights(), batch_, hooks, *gradient);
-  if (!batch.ok()) return batch.status();
+  if (!batch.ok()) return Computed(batch.status(), pulled);
   const absl::Duration computed = clock.Now();
   result.compute = computed - begin - result.pull;
   if (!std::isfinite(batch->loss_sum)) {
+    at_fault_ = true;
     return absl::InvalidArgumentError(
         absl::StrCat("the loss of step ", lease.step,
                      " is not finite: the training diverges;"
@@ -321,6 +333,12 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
   if (lease.step + 1 < job.max_steps) Gather(BatchOf(job, lease.step + 1, lease.slot));
   const TraceSpan waiting(tracer_, "await push", subject);
   absl::Status status = push.Finish();
+  if (!status.ok() && !IsFinite(*gradient)) {
+    at_fault_ = true;
+    return absl::InvalidArgumentError(absl::StrCat("the gradient of step ", lease.step,
+                                                   " is not finite: the training diverges; take a "
+                                                   "smaller learning rate, or clip the gradient"));
+  }
   if (status.ok() && !std::exchange(ways_told_, true)) TellWays();
   result.push = clock.Now() - computed;
   result.loss_sum = batch->loss_sum;
@@ -332,6 +350,7 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
 absl::Status Worker::Evaluate(const Lease& lease, LeaseResult& result) {
   if (lease.first_example < 0 || lease.example_count < 1 ||
       lease.example_count > options_.test_set->count - lease.first_example) {
+    at_fault_ = true;
     return absl::InvalidArgumentError(
         absl::StrCat("evaluation: expected test examples within 0..", options_.test_set->count - 1,
                      ", got ", lease.example_count, " from ", lease.first_example));
@@ -344,13 +363,15 @@ absl::Status Worker::Evaluate(const Lease& lease, LeaseResult& result) {
   std::vector<int64_t> examples(lease.example_count);
   std::iota(examples.begin(), examples.end(), lease.first_example);
   GatherBatch(*options_.test_set, examples, batch_);
+  absl::Status pulled;
   TensorHooks hooks;
   hooks.await_weights = [&](int tensor) {
     renewer_.Progress();
-    return weights_->Await(tensor);
+    pulled = weights_->Await(tensor);
+    return pulled;
   };
   const absl::StatusOr<BatchResult> batch = model_->Evaluate(weights_->weights(), batch_, hooks);
-  if (!batch.ok()) return batch.status();
+  if (!batch.ok()) return Computed(batch.status(), pulled);
   result.compute = clock.Now() - begin;
   result.loss_sum = batch->loss_sum;
   result.correct = batch->correct;

@@ -59,7 +59,8 @@ class Worker {
   // Works until the training is finished (kOk) or Stop is called (kOk).
   //   kAborted             the training failed; the message says why
   //   kInvalidArgument, kNotFound, kFailedPrecondition  job, data, model or arithmetic do not fit
-  //                        together; trying again would not help
+  //                        together, or the coordinator has sent the worker away, because it failed
+  //                        at work that others could do
   //   kUnavailable         the cluster, or a part of it, was out of reach for too long
   absl::Status Run();
 
@@ -89,6 +90,10 @@ class Worker {
   absl::Status CheckReach(const absl::Status& performed);
   void PauseAfterFailure();
 
+  // What a model's computation returned, which is the work's or the worker's own fault unless
+  // weights could not be pulled.
+  absl::Status Computed(const absl::Status& status, const absl::Status& pulled);
+
   const Options options_;
   const Tracer tracer_;
   std::atomic<bool> stopped_{false};
@@ -108,7 +113,8 @@ class Worker {
   std::vector<std::shared_ptr<TensorValues>> gradients_;
   Batch batch_;
   std::optional<BatchId> gathered_;  // what `batch_` holds, if it is of the training set
-  int failures_ = 0;                 // in a row, for which the worker is not to blame
+  bool at_fault_ = false;            // what failed is the worker's computation, not its environment
+  int failures_ = 0;                 // in a row
   std::optional<absl::Duration>
       unreached_since_;  // all leases failed because of a server's absence
 };

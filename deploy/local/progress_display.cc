@@ -25,6 +25,10 @@ std::string ProgressLine(const Progress& progress) {
   if (progress.state != TrainingState::kTraining) {
     absl::StrAppend(&line, "  ", ToString(progress.state));
   }
+  // What lasts says why. A failure's reason is the program's last words.
+  if (!progress.message.empty() && progress.state != TrainingState::kFailed) {
+    absl::StrAppend(&line, " (", progress.message, ")");
+  }
   if (!progress.training.empty()) {
     absl::StrAppendFormat(&line, "  loss %.4f", progress.training.back().loss);
   }

@@ -29,6 +29,7 @@ absl::StatusOr<FileEntry> WriteHistory(const std::string& directory, const Histo
   for (const ProgressPoint& point : history.evaluations) ToProto(point, *proto.add_evaluations());
   for (const StepStatistics& step : history.statistics) ToProto(step, *proto.add_statistics());
   proto.set_arithmetic(history.arithmetic);
+  proto.set_data(history.data);
   DurableFile file(absl::StrCat(directory, "/", kHistoryName), {faults, nullptr});
   absl::Status status = file.Open();
   if (status.ok()) status = file.Write(proto.SerializeAsString());
@@ -57,6 +58,7 @@ absl::StatusOr<History> ReadHistory(const std::string& directory) {
     }
   }
   history.arithmetic = proto.arithmetic();
+  history.data = proto.data();
   return history;
 }
 

@@ -24,6 +24,7 @@ struct History {
   std::vector<ProgressPoint> evaluations;
   std::vector<StepStatistics> statistics;
   std::string arithmetic;  // of the workers; empty: none yet
+  std::string data;        // fingerprint of theirs; empty: none has said
 };
 
 // Writes it durably into `directory`. Passes the fault point "history" first.

@@ -16,9 +16,10 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
       : coordinator_(coordinator), response_(response) {}
 
   void Start(const v1::AcquireLeaseRequest& request) {
-    const uint64_t wait = coordinator_.Acquire(
-        request.worker(), request.arithmetic(), absl::Milliseconds(request.max_wait_ms()),
-        [this](absl::StatusOr<Lease> lease) { Answer(std::move(lease)); });
+    const uint64_t wait =
+        coordinator_.Acquire({request.worker(), request.arithmetic(), request.data()},
+                             absl::Milliseconds(request.max_wait_ms()),
+                             [this](absl::StatusOr<Lease> lease) { Answer(std::move(lease)); });
     bool cancelled = false;
     {
       absl::MutexLock lock(&mutex_);

@@ -92,7 +92,7 @@ class NullWorker {
   }
 
   absl::StatusOr<Lease> Acquire() {
-    return coordinator_->AcquireLease("null", "none", kLongestWait);
+    return coordinator_->AcquireLease({"null", "none"}, kLongestWait);
   }
 
   absl::StatusOr<Lease> Complete(const Lease& lease, const std::string& failure) {

@@ -32,8 +32,7 @@ class ScriptedStub : public CoordinatorStub {
   explicit ScriptedStub(Script& script) : script_(script) {}
 
   absl::StatusOr<ClusterJob> GetJob() override { return Answer(ClusterJob()); }
-  absl::StatusOr<Lease> AcquireLease(const std::string& /*worker*/,
-                                     const std::string& /*arithmetic*/,
+  absl::StatusOr<Lease> AcquireLease(const WorkerIdentity& /*worker*/,
                                      absl::Duration /*max_wait*/) override {
     return Answer(Lease());
   }
@@ -107,7 +106,7 @@ TEST_F(RetryingStubTest, GivesUpInTheEnd) {
   script_.answers.assign(1000, absl::UnavailableError("no route"));
   RetryPolicy policy;
   policy.give_up_after = absl::Milliseconds(30);
-  const absl::Status status = Make(policy)->AcquireLease("w", "fma", {}).status();
+  const absl::Status status = Make(policy)->AcquireLease({"w", "fma"}, {}).status();
   EXPECT_TRUE(absl::IsUnavailable(status));
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr("host:1"), HasSubstr("30ms"), HasSubstr("no route")));

@@ -135,8 +135,8 @@ TEST(FaultsTest, TwoHoldersOfTheSameSlot) {
   const auto cluster = StartServers(2, absl::Milliseconds(300));
   const ClusterJob job = AwaitGeneration(cluster->coordinator());
   const auto coordinator = MakeCoordinatorStub(cluster->coordinator(), absl::Seconds(10));
-  const absl::StatusOr<Lease> lease =
-      coordinator->AcquireLease("slow", SupportedKernels().front()->arithmetic, absl::Seconds(10));
+  const absl::StatusOr<Lease> lease = coordinator->AcquireLease(
+      {"slow", SupportedKernels().front()->arithmetic}, absl::Seconds(10));
   ASSERT_TRUE(lease.ok()) << lease.status();
   ASSERT_EQ(lease->kind, Lease::Kind::kTrain);
   ASSERT_EQ(lease->step, 0);

@@ -22,8 +22,8 @@ namespace {
 int Run(const std::string& address) {
   const auto coordinator = MakeCoordinatorStub(address, absl::Seconds(10));
   const absl::StatusOr<ClusterJob> cluster = coordinator->GetJob();
-  const absl::StatusOr<Lease> lease =
-      coordinator->AcquireLease("half", SupportedKernels().front()->arithmetic, absl::Seconds(10));
+  const absl::StatusOr<Lease> lease = coordinator->AcquireLease(
+      {"half", SupportedKernels().front()->arithmetic}, absl::Seconds(10));
   if (!cluster.ok() || !lease.ok() || lease->kind != Lease::Kind::kTrain) {
     std::cout << "no lease: " << lease.status() << std::endl;
     return 1;

@@ -41,6 +41,11 @@ TEST(ProgressLineTest, SaysWhatIsKnown) {
   progress.examples_per_second = 1519.7;
   EXPECT_THAT(ProgressLine(progress),
               StartsWith("step 40/200  loss 0.3123  test accuracy 92.61 %  1520 examples/s"));
+  progress.message = "shard 1 at h:1 has been silent for 7s";
+  EXPECT_THAT(ProgressLine(progress), StartsWith("step 40/200 (shard 1 at h:1 has been silent"));
+  progress.state = TrainingState::kGathering;
+  progress.message = "waiting for shard 1";
+  EXPECT_THAT(ProgressLine(progress), StartsWith("step 40/200  gathering (waiting for shard 1)"));
   progress.state = TrainingState::kFailed;
   EXPECT_THAT(ProgressLine(progress), StartsWith("step 40/200  failed"));
 }

@@ -125,10 +125,10 @@ void ServersOnly::TrainStep() {
   const auto coordinator = MakeCoordinatorStub(this->coordinator(), absl::Seconds(10));
   const Job& job = cluster_job_.job;
   for (int32_t i = 0; i < job.gradients_per_step; ++i) {
-    // The first lease is asked for, the others come with the answers.
-    if (!lease_) {
+    // Leases come with the answers, but for those that shards have to be waited for.
+    while (!lease_ || lease_->kind == Lease::Kind::kWait) {
       const std::string arithmetic = SupportedKernels().front()->arithmetic;
-      lease_ = *coordinator->AcquireLease("test", arithmetic, absl::Seconds(10));
+      lease_ = *coordinator->AcquireLease({"test", arithmetic}, absl::Seconds(10));
     }
     ASSERT_EQ(lease_->kind, Lease::Kind::kTrain);
     Pull(lease_->step);

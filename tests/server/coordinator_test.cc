@@ -1,5 +1,3 @@
-#include "server/coordinator.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,7 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/job_codec.h"
-#include "tests/server/test_jobs.h"
+#include "tests/server/coordinator_fixture.h"
 
 namespace percentdelta {
 namespace {
@@ -24,87 +22,6 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 using Kind = Lease::Kind;
-
-constexpr absl::Duration kDeadline = absl::Seconds(10);
-
-// A cluster of two shards that train SmallJob for 3 steps of one slot.
-class CoordinatorTest : public testing::Test {
- protected:
-  using Answers = std::vector<absl::StatusOr<Lease>>;
-
-  static Job TestJob() {
-    Job job = SmallJob();
-    job.max_steps = 3;
-    job.gradients_per_step = 1;
-    return job;
-  }
-
-  absl::Status Beat(int32_t shard, uint64_t incarnation, uint64_t generation) {
-    const ShardBeat beat = {
-        shard, 2, coordinator_.job_hash(), absl::StrCat("host", shard), incarnation, generation};
-    return coordinator_.Heartbeat(beat).status();
-  }
-
-  // Outlives the coordinator, which answers those that wait when it ends.
-  Answers& NewAnswers() { return answers_.emplace_back(); }
-
-  // Both shards are there and have entered the generation.
-  void Open(uint64_t generation = 5, uint64_t incarnation = 100) {
-    EXPECT_TRUE(Beat(0, incarnation, 0).ok());
-    EXPECT_TRUE(Beat(1, incarnation, 0).ok());
-    EXPECT_TRUE(Beat(0, incarnation, generation).ok());
-    EXPECT_TRUE(Beat(1, incarnation, generation).ok());
-    EXPECT_EQ(coordinator_.view().generation, generation);
-  }
-
-  uint64_t Acquire(Answers& answers, absl::Duration wait = absl::Seconds(20),
-                   const std::string& worker = "w", const std::string& arithmetic = "avx2") {
-    return coordinator_.Acquire(worker, arithmetic, wait, [&answers](absl::StatusOr<Lease> lease) {
-      answers.push_back(std::move(lease));
-    });
-  }
-
-  // What there is at once.
-  Lease AcquireNow() {
-    Answers answers;
-    Acquire(answers, absl::ZeroDuration());
-    EXPECT_THAT(answers, SizeIs(1));
-    EXPECT_TRUE(answers[0].ok()) << answers[0].status();
-    return answers[0].value_or(Lease());
-  }
-
-  static LeaseResult ResultOf(const Lease& lease) {
-    LeaseResult result;
-    result.generation = lease.generation;
-    result.lease_id = lease.id;
-    result.worker = "w";
-    result.loss_sum = 6;
-    result.correct = 3;
-    result.examples = 4;
-    return result;
-  }
-
-  Lease Complete(const LeaseResult& result) {
-    const absl::StatusOr<Lease> next = coordinator_.Complete(result);
-    EXPECT_TRUE(next.ok()) << next.status();
-    return next.value_or(Lease());
-  }
-
-  void PassTime(absl::Duration by) {
-    clock_.Advance(by);
-    coordinator_.Tick();
-  }
-
-  std::deque<Answers> answers_;
-  FakeClock clock_;
-  Coordinator coordinator_{{.job = TestJob(),
-                            .shard_count = 2,
-                            .first_generation = 5,
-                            .lease_deadline = kDeadline,
-                            .history_steps = 100,
-                            .clock = &clock_,
-                            .log = MakeSilentLogger()}};
-};
 
 TEST_F(CoordinatorTest, TrainsToTheEnd) {
   Open();
@@ -174,7 +91,7 @@ TEST_F(CoordinatorTest, ExpiredWorkGoesToWhoWaits) {
   const Lease lost = AcquireNow();
   Answers& answers = NewAnswers();
   Acquire(answers);
-  PassTime(kDeadline - absl::Milliseconds(1));
+  PassTime(kLeaseDeadline - absl::Milliseconds(1));
   EXPECT_THAT(answers, IsEmpty());
   PassTime(absl::Milliseconds(1));
   ASSERT_THAT(answers, SizeIs(1));
@@ -264,20 +181,6 @@ TEST_F(CoordinatorTest, BadResultsAndBeatsAreRefused) {
   EXPECT_EQ(coordinator_.GetProgress(0).step, 0);
 }
 
-TEST_F(CoordinatorTest, WorkersMustComputeAlike) {
-  Open();
-  Answers& first = NewAnswers();
-  Answers& other = NewAnswers();
-  Acquire(first, absl::ZeroDuration(), "w1", "avx2");
-  Acquire(other, absl::Seconds(1), "w2", "sse4");
-  ASSERT_THAT(other, SizeIs(1));
-  EXPECT_EQ(other[0].status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(other[0].status().message()),
-              AllOf(HasSubstr("w2"), HasSubstr("expected arithmetic avx2"), HasSubstr("got sse4")));
-  EXPECT_EQ(coordinator_.GetProgress(0).arithmetic, "avx2");
-  EXPECT_EQ(coordinator_.GetProgress(0).workers, 1);
-}
-
 TEST_F(CoordinatorTest, ProgressSaysWhoIsMissing) {
   EXPECT_TRUE(Beat(0, 100, 0).ok());
   EXPECT_EQ(coordinator_.GetProgress(0).state, TrainingState::kGathering);
@@ -308,6 +211,8 @@ TEST_F(CoordinatorTest, ProgressOfATraining) {
 
 TEST_F(CoordinatorTest, ProgressNamesASilentShard) {
   Open();
+  EXPECT_EQ(coordinator_.GetProgress(0).message, "no worker has been heard of in the last minute");
+  AcquireNow();
   clock_.Advance(absl::Seconds(5));
   EXPECT_EQ(coordinator_.GetProgress(0).message, "");
   EXPECT_TRUE(Beat(0, 100, 5).ok());
@@ -315,29 +220,6 @@ TEST_F(CoordinatorTest, ProgressNamesASilentShard) {
   EXPECT_EQ(coordinator_.GetProgress(0).message, "shard 1 at host1 has been silent for 7s");
   EXPECT_TRUE(Beat(1, 100, 5).ok());
   EXPECT_EQ(coordinator_.GetProgress(0).message, "");
-}
-
-TEST_F(CoordinatorTest, ThirdFailureEndsTheTrainingForAll) {
-  Open();
-  Lease lease = AcquireNow();
-  Answers& waiting = NewAnswers();
-  for (int i = 0; i < 3; ++i) {
-    LeaseResult result = ResultOf(lease);
-    result.failure = "the loss is nan";
-    if (i == 2) Acquire(waiting);
-    lease = Complete(result);
-  }
-  EXPECT_EQ(lease.kind, Kind::kFailed);
-  EXPECT_EQ(lease.message, "slot 0 of step 0 failed 3 times; the last: the loss is nan");
-  ASSERT_THAT(waiting, SizeIs(1));
-  EXPECT_EQ(waiting[0]->kind, Kind::kFailed);
-  const Progress progress = coordinator_.GetProgress(0);
-  EXPECT_EQ(progress.state, TrainingState::kFailed);
-  EXPECT_EQ(progress.message, lease.message);
-  EXPECT_EQ(progress.failed_leases, 3);
-  coordinator_.Tick();
-  EXPECT_EQ(coordinator_.statistics().ended(),
-            absl::AbortedError(absl::StrCat("the training failed: ", lease.message)));
 }
 
 TEST_F(CoordinatorTest, StatisticsOfTheGenerationAreTaken) {
@@ -376,6 +258,7 @@ TEST_F(CoordinatorTest, StatisticsOfTheGenerationAreTaken) {
 // Workers acquire, complete and leave, while time passes: every step is done once.
 TEST_F(CoordinatorTest, ManyWorkers) {
   Open();
+  for (const int32_t shard : {0, 1}) coordinator_.Gathered(5, shard, 3);
   std::atomic<int> open_calls = 0;
   std::atomic<bool> ended = false;
   std::vector<std::thread> workers;
@@ -385,7 +268,7 @@ TEST_F(CoordinatorTest, ManyWorkers) {
       while (!ended) {
         ++open_calls;
         const uint64_t wait =
-            coordinator_.Acquire("w", "avx2", absl::Seconds(1), [&](absl::StatusOr<Lease> lease) {
+            coordinator_.Acquire({"w", "avx2"}, absl::Seconds(1), [&](absl::StatusOr<Lease> lease) {
               --open_calls;
               while (lease.ok() && lease->kind == Kind::kTrain) {
                 lease = coordinator_.Complete(ResultOf(*lease));

@@ -7,12 +7,14 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/job.h"
 #include "server/lease_table.h"
+#include "server/worker_roster.h"
 #include "tests/server/test_jobs.h"
 
 namespace percentdelta {
@@ -46,16 +48,29 @@ class LeaseTableTest : public testing::Test {
  protected:
   void Start(const Job& job, absl::Duration deadline = kDeadline) {
     job_ = job;
-    table_.emplace(job_, LeaseTable::Options{.generation = 9, .deadline = deadline});
+    Restart({.deadline = deadline});
   }
 
-  Lease Next() {
-    const std::optional<Lease> lease = table_->Next(now_);
+  // A new table of the job. Its shards have all gradients before they are reported.
+  void Restart(LeaseTable::Options options) {
+    options.generation = 9;
+    table_.emplace(job_, std::move(options), roster_);
+    table_->Confirm(job_.max_steps);
+  }
+
+  // Workers come into the roster by their first lease.
+  std::optional<Lease> Take(const std::string& worker) {
+    roster_.See(worker, now_);
+    return table_->Next(worker, now_);
+  }
+
+  Lease Next(const std::string& worker = "w") {
+    const std::optional<Lease> lease = Take(worker);
     EXPECT_TRUE(lease.has_value());
     return lease.value_or(Lease());
   }
 
-  std::string NextText() { return Describe(table_->Next(now_)); }
+  std::string NextText(const std::string& worker = "w") { return Describe(Take(worker)); }
 
   LeaseResult ResultOf(const Lease& lease) const {
     LeaseResult result;
@@ -89,6 +104,7 @@ class LeaseTableTest : public testing::Test {
 
   absl::Duration now_ = absl::Hours(5);
   Job job_;
+  WorkerRoster roster_;
   std::optional<LeaseTable> table_;
 };
 

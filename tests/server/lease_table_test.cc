@@ -39,33 +39,32 @@ TEST_F(LeaseTableTest, GivesEachSlotOnce) {
 
 TEST_F(LeaseTableTest, BeginsWhereACheckpointWas) {
   job_ = EvaluatedJob();
-  table_.emplace(job_, LeaseTable::Options{.generation = 9, .first_step = 2});
+  Restart({.first_step = 2});
   EXPECT_EQ(NextText(), "evaluate 2@0+4");
   EXPECT_EQ(NextText(), "evaluate 2@4+4");
   EXPECT_EQ(NextText(), "evaluate 2@8+2");
   EXPECT_EQ(table_->oldest_unevaluated(), 2);
   job_.evaluation.reset();
-  table_.emplace(job_, LeaseTable::Options{.generation = 9, .first_step = 2});
+  Restart({.first_step = 2});
   const Lease lease = Next();
   EXPECT_EQ(Describe(lease), "train 2.0");
   EXPECT_EQ(lease.batch, BatchOf(job_, 2, 0));
-  table_.emplace(job_, LeaseTable::Options{.generation = 9, .first_step = 3});
+  Restart({.first_step = 3});
   EXPECT_TRUE(table_->finished());
   job_ = EvaluatedJob();
-  table_.emplace(job_, LeaseTable::Options{.generation = 9, .first_step = 3});
+  Restart({.first_step = 3});
   EXPECT_FALSE(table_->finished());
-  table_.emplace(job_,
-                 LeaseTable::Options{.generation = 9, .first_step = 3, .first_evaluated = true});
+  Restart({.first_step = 3, .first_evaluated = true});
   EXPECT_TRUE(table_->finished());
 }
 
 TEST_F(LeaseTableTest, AsksOnceAStepWhetherItIsKept) {
   job_ = TrainingJob();
   std::vector<int64_t> asked;
-  table_.emplace(job_, LeaseTable::Options{.generation = 9, .keeps = [&](int64_t step) {
-                                             asked.push_back(step);
-                                             return step == 2;
-                                           }});
+  Restart({.keeps = [&](int64_t step) {
+    asked.push_back(step);
+    return step == 2;
+  }});
   for (int step = 0; step < 3; ++step) {
     Fail(Next(), "lost", true);
     const Lease first = Next();  // the same work again
@@ -150,7 +149,7 @@ TEST_F(LeaseTableTest, StepThatForgetsUnevaluatedWeightsIsNotBegun) {
 TEST_F(LeaseTableTest, FinishesAfterTheLastEvaluation) {
   Start(EvaluatedJob());
   std::vector<std::string> work;
-  while (const std::optional<Lease> lease = table_->Next(now_)) {
+  while (const std::optional<Lease> lease = Take("w")) {
     EXPECT_FALSE(table_->finished());
     work.push_back(Describe(lease));
     Complete(*lease);
@@ -215,27 +214,6 @@ TEST_F(LeaseTableTest, CountsThatDoNotFitAreRefused) {
     }
     EXPECT_EQ(Complete(right).kind, Kind::kDone);  // nothing was lost
   }
-}
-
-TEST_F(LeaseTableTest, ThirdFailureOfTheSameWorkIsTheEnd) {
-  Start(TrainingJob());
-  EXPECT_EQ(Fail(Next(), "first", false).kind, Kind::kFailed);
-  Fail(Next(), "second", false);  // it was given again
-  EXPECT_EQ(table_->failure(), "");
-  const Lease third = Next();
-  const Lease other = Next();
-  EXPECT_EQ(Describe(other), "train 0.1");
-  Fail(other, "another's", false);
-  EXPECT_EQ(table_->failure(), "");
-  Fail(third, "NaN", false);
-  EXPECT_EQ(table_->failure(), "slot 0 of step 0 failed 3 times; the last: NaN");
-  EXPECT_EQ(NextText(), "nothing");
-}
-
-TEST_F(LeaseTableTest, EvaluationsFailToo) {
-  Start(EvaluatedJob());
-  for (int i = 0; i < 3; ++i) Fail(Next(), "no test data", false);
-  EXPECT_EQ(table_->failure(), "the evaluation of step 0 failed 3 times; the last: no test data");
 }
 
 TEST_F(LeaseTableTest, WhatIsNobodysFaultDoesNotCount) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,6 @@ TEST(ProgressHistoryTest, KnowsNothingAtFirst) {
   const Progress progress = Filled(ProgressHistory(10), kStart);
   EXPECT_THAT(progress.training, IsEmpty());
   EXPECT_THAT(progress.evaluations, IsEmpty());
-  EXPECT_EQ(progress.workers, 0);
   EXPECT_EQ(progress.examples_per_second, 0);
 }
 
@@ -86,39 +86,43 @@ TEST(ProgressHistoryTest, RateIsThatOfTheLastMinute) {
   for (size_t i = 0; i < rows.size(); ++i) {
     ProgressHistory history(10);
     for (const int second : rows[i].seconds) {
-      history.AddExamples(100, kStart + absl::Seconds(second));
+      history.AddLease(100, {}, kStart + absl::Seconds(second));
     }
     const Progress progress = Filled(history, kStart + absl::Seconds(rows[i].now));
     EXPECT_DOUBLE_EQ(progress.examples_per_second, rows[i].rate) << "row " << i;
   }
 }
 
-TEST(ProgressHistoryTest, CountsTheWorkersOfTheLastMinute) {
+TEST(ProgressHistoryTest, TimesAreTheMeansOfTheLastMinute) {
   ProgressHistory history(10);
-  history.SeeWorker("a", kStart);
-  history.SeeWorker("b", kStart + absl::Seconds(10));
-  history.SeeWorker("a", kStart + absl::Seconds(20));
-  EXPECT_EQ(Filled(history, kStart + absl::Seconds(20)).workers, 2);
-  EXPECT_EQ(Filled(history, kStart + absl::Seconds(70)).workers, 2);
-  EXPECT_EQ(Filled(history, kStart + absl::Seconds(71)).workers, 1);
-  EXPECT_EQ(Filled(history, kStart + absl::Seconds(81)).workers, 0);
-  history.SeeWorker("c", kStart + absl::Seconds(90));
-  EXPECT_EQ(Filled(history, kStart + absl::Seconds(90)).workers, 1);
+  EXPECT_FALSE(Filled(history, kStart).mean_times.has_value());
+  const auto times = [](int64_t ms) {
+    return LeaseTimes{absl::Milliseconds(ms), absl::Milliseconds(2 * ms),
+                      absl::Milliseconds(3 * ms)};
+  };
+  history.AddLease(1, times(1000), kStart);
+  history.AddLease(1, times(10), kStart + absl::Seconds(50));
+  history.AddLease(1, times(20), kStart + absl::Seconds(70));
+  const std::optional<LeaseTimes> mean = Filled(history, kStart + absl::Seconds(70)).mean_times;
+  ASSERT_TRUE(mean.has_value());
+  EXPECT_EQ(mean->pull, absl::Milliseconds(15));
+  EXPECT_EQ(mean->compute, absl::Milliseconds(30));
+  EXPECT_EQ(mean->push, absl::Milliseconds(45));
+  EXPECT_FALSE(Filled(history, kStart + absl::Seconds(200)).mean_times.has_value());
 }
 
-TEST(ProgressHistoryTest, ClearForgetsAllButTheWorkers) {
+TEST(ProgressHistoryTest, BeginForgetsAll) {
   ProgressHistory history(10);
   history.AddTraining({1, 0, 0, 0});
   history.AddEvaluation({1, 0, 0, 0});
-  history.AddExamples(5, kStart);
-  history.AddExamples(5, kStart + absl::Seconds(1));
-  history.SeeWorker("a", kStart);
+  history.AddLease(5, {}, kStart);
+  history.AddLease(5, {}, kStart + absl::Seconds(1));
   history.Begin({}, {});
   const Progress progress = Filled(history, kStart + absl::Seconds(1));
   EXPECT_THAT(progress.training, IsEmpty());
   EXPECT_THAT(progress.evaluations, IsEmpty());
   EXPECT_EQ(progress.examples_per_second, 0);
-  EXPECT_EQ(progress.workers, 1);
+  EXPECT_FALSE(progress.mean_times.has_value());
 }
 
 }  // namespace

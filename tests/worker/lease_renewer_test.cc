@@ -51,8 +51,7 @@ class RenewingStub : public CoordinatorStub {
   }
 
   absl::StatusOr<ClusterJob> GetJob() override { return Never(); }
-  absl::StatusOr<Lease> AcquireLease(const std::string& /*worker*/,
-                                     const std::string& /*arithmetic*/,
+  absl::StatusOr<Lease> AcquireLease(const WorkerIdentity& /*worker*/,
                                      absl::Duration /*max_wait*/) override {
     return Never();
   }

@@ -1,0 +1,177 @@
+// Workers with bugs, and strangers in a shard's place: neither ends a training, nor changes it.
+
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/cluster.h"
+#include "client/coordinator_stub.h"
+#include "common/job_codec.h"
+#include "tests/local/process.h"
+#include "tests/local/small_cluster.h"
+#include "tests/temporary_directory.h"
+#include "worker/kernels/select.h"
+
+namespace percentdelta {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr int64_t kSteps = 12;
+
+Job TestJob() {
+  Job job = SmallMnistJob(kSteps);
+  job.evaluation.reset();  // so that the first lease is a slot
+  return job;
+}
+
+const std::string& Undisturbed() {
+  static const std::string kChecksum = TrainAndChecksum(SmallOptions(TestJob()));
+  return kChecksum;
+}
+
+std::string FinalChecksum(const std::string& coordinator) {
+  Cluster::Options options;
+  options.coordinator = coordinator;
+  const Cluster client(options);
+  const absl::StatusOr<ClusterJob> job = client.GetJob();
+  EXPECT_TRUE(job.ok()) << job.status();
+  if (!job.ok()) return "";
+  const absl::StatusOr<Weights> weights = client.PullWeights(*job, kSteps);
+  EXPECT_TRUE(weights.ok()) << weights.status();
+  return weights.ok() ? ChecksumOf(*weights) : "";
+}
+
+// A worker that reports without having done anything: with `failure`, or as if it had pushed.
+class StrangeWorker {
+ public:
+  StrangeWorker(const std::string& coordinator, std::string name, std::string failure)
+      : stub_(MakeCoordinatorStub(coordinator, absl::Seconds(10))),
+        name_(std::move(name)),
+        failure_(std::move(failure)) {}
+
+  // Takes leases and reports them until it is refused: by which error.
+  absl::Status Run() {
+    const WorkerIdentity self = {name_, SupportedKernels().front()->arithmetic};
+    absl::StatusOr<Lease> lease = Lease{};
+    while (true) {
+      if (lease->kind == Lease::Kind::kWait) {
+        lease = stub_->AcquireLease(self, absl::Milliseconds(20));
+      }
+      if (!lease.ok()) return lease.status();
+      if (lease->kind != Lease::Kind::kTrain) continue;
+      LeaseResult result;
+      result.generation = lease->generation;
+      result.lease_id = lease->id;
+      result.worker = name_;
+      result.failure = failure_;
+      result.examples = TestJob().batch_size;
+      lease = stub_->CompleteLease(result);
+      if (!lease.ok()) return lease.status();
+    }
+  }
+
+ private:
+  const std::unique_ptr<CoordinatorStub> stub_;
+  const std::string name_;
+  const std::string failure_;
+};
+
+std::unique_ptr<LocalCluster> StartServers() {
+  LocalCluster::Options options = SmallOptions(TestJob());
+  options.shards = 2;
+  options.workers = 0;
+  options.worker_threads = 1;
+  std::unique_ptr<LocalCluster> cluster = *LocalCluster::Start(std::move(options));
+  AwaitGeneration(cluster->coordinator());
+  return cluster;
+}
+
+TEST(StrangeWorkersTest, Table) {
+  const struct {
+    std::string what;
+    std::string failure;  // empty: it reports results
+    std::string reason;   // with which it is sent away
+  } rows[] = {
+      {"reports without having pushed", "", "without having pushed its gradient"},
+      {"fails at everything", "no such animal", "no such animal"},
+      {"gives reasons that forge log lines", "x\n2026-01-01T00:00:00.000Z I server-0 all is well",
+       "x\\n2026"},
+      {"gives reasons without end", std::string(1 << 20, 'x'), "xxx"},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.what);
+    const std::unique_ptr<LocalCluster> cluster = StartServers();
+    const absl::Status refused =
+        StrangeWorker(cluster->coordinator(), "strange", row.failure).Run();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
+    EXPECT_THAT(std::string(refused.message()), AllOf(HasSubstr("strange"), HasSubstr(row.reason)));
+    EXPECT_LT(refused.message().size(), 1500U);
+    const auto stub = MakeCoordinatorStub(cluster->coordinator(), absl::Seconds(10));
+    const absl::StatusOr<Progress> stuck = stub->GetProgress(0);
+    ASSERT_TRUE(stuck.ok()) << stuck.status();
+    EXPECT_EQ(stuck->state, TrainingState::kTraining);
+    EXPECT_EQ(stuck->step, 0);
+    EXPECT_THAT(stuck->message, HasSubstr("strange"));
+    cluster->AddWorker();
+    EXPECT_TRUE(cluster->AwaitWorkers().ok());
+    EXPECT_EQ(FinalChecksum(cluster->coordinator()), Undisturbed());
+  }
+}
+
+// What a shard's address answers is never a worker's fault.
+TEST(StrangeWorkersTest, AnotherServiceTakesAShardsPort) {
+  const TemporaryDirectory directory;
+  const std::string job_path = directory.path() + "/job.textproto";
+  WriteFile(job_path, JobToText(TestJob()));
+  WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
+                directory.path());
+  const auto address_of = [](const Process& server) -> std::string {
+    EXPECT_TRUE(server.AwaitOutput("listening address=")) << server.output();
+    const std::string output = server.output();
+    const size_t begin = output.find("listening address=") + 18;
+    return output.substr(begin, output.find(' ', begin) - begin);
+  };
+  Process first({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", "--job=" + job_path});
+  const std::string coordinator = address_of(first);
+  const auto start_second = [&](const std::string& listen) {
+    return Process({PD_SERVER, "--listen=" + listen, "--shards=2", "--shard=1",
+                    "--coordinator=" + coordinator, "--job=" + job_path});
+  };
+  std::string address;
+  Process worker(
+      {PD_WORKER, "--data=" + directory.path(), "--coordinator=" + coordinator, "--threads=1"});
+  const auto stub = MakeCoordinatorStub(coordinator, absl::Seconds(10));
+  const auto failed = [&] { return stub->GetProgress(0)->failed_leases; };
+  {
+    Process second = start_second("127.0.0.1:0");
+    address = address_of(second);
+    ASSERT_TRUE(worker.AwaitOutput("joined")) << worker.output();
+    second.Signal(SIGKILL);
+    second.Wait();
+  }
+  {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(address, grpc::InsecureServerCredentials());
+    const std::unique_ptr<grpc::Server> stranger = builder.BuildAndStart();
+    ASSERT_NE(stranger, nullptr);
+    const int64_t before = failed();
+    while (failed() < before + 5) absl::SleepFor(absl::Milliseconds(10));
+  }
+  const Process second = start_second(address);
+  EXPECT_EQ(worker.Wait(), 0) << worker.output();
+  EXPECT_EQ(FinalChecksum(coordinator), Undisturbed());
+}
+
+}  // namespace
+}  // namespace percentdelta
