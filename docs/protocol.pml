@@ -23,6 +23,8 @@
      -DTORN_CHECKPOINT   the manifest does not wait for all shards' files
      -DMIXED_PULL        a pull takes the present weights instead of the lease's step
      -DEARLY_FINISH      workers leave when the last step is done, not when it is on disk as well
+     -DTRUST_WORKERS     a step is done when workers have reported its slots, though shards may lack
+                         gradients of it
 
    What is left out of the model: values (a gradient is a function of step and slot, so that it does
    not matter who computes it), time (a lease may expire while its holder lives, EXPIRIES times; it
@@ -53,6 +55,9 @@
 #endif
 #ifndef LATE
 #define LATE 1       /* messages that arrive a second time, at any later moment */
+#endif
+#ifndef LIES
+#define LIES 0       /* results that are reported without a gradient having been pushed */
 #endif
 
 #define ALL_SLOTS ((1 << SLOTS) - 1)
@@ -95,7 +100,7 @@ byte unwritten[SHARDS];   /* step whose checkpoint is still to be written; 0: no
 
 bool working[WORKERS];    /* holds a lease and is alive */
 
-byte crashes = 0, deaths = 0, expiries = 0;
+byte crashes = 0, deaths = 0, expiries = 0, lies = 0;
 
 /* A message that is on its way a second time. */
 byte late = 0;            /* how many have been sent */
@@ -125,11 +130,17 @@ inline push(s, its_generation, its_step, its_slot) {
   fi
 }
 
+/* What a shard's beat says of the coordinator's step: it has all gradients, or lacks a slot's. */
+#define GATHERED(s) \
+  (entered[s] == generation && (at[s] > step || (at[s] == step && counted[s] >= SLOTS)))
+#define LACKS(s, k) (entered[s] == generation && at[s] == step && !(staged[s] & (1 << (k))))
+
 /* CompleteLease: a slot's result. */
 inline complete(its_generation, its_step, its_slot) {
   if
   :: FENCED(its_generation, generation) && generation != 0 && its_step == step && step < STEPS ->
      slot[its_slot] = DONE;
+#ifdef TRUST_WORKERS
      if
      :: slot[0] == DONE && slot[1] == DONE ->
         step++;
@@ -137,6 +148,7 @@ inline complete(its_generation, its_step, its_slot) {
         slot[1] = FREE
      :: else -> skip
      fi
+#endif
   :: else -> skip /* refused, or somebody else's result came first */
   fi
 }
@@ -186,6 +198,25 @@ end:
        fi;
        slot[1] = FREE
      }
+#ifndef TRUST_WORKERS
+  /* Confirm: the step is done when all shards have its gradients, too. */
+  :: atomic {
+       generation != 0 && step < STEPS && slot[0] == DONE && slot[1] == DONE &&
+       GATHERED(0) && GATHERED(1) ->
+       step++;
+       slot[0] = FREE;
+       slot[1] = FREE
+     }
+  /* Reopen: a slot that was reported and that a shard lacks. */
+  :: atomic {
+       generation != 0 && step < STEPS && slot[0] == DONE && (LACKS(0, 0) || LACKS(1, 0)) ->
+       slot[0] = FREE
+     }
+  :: atomic {
+       generation != 0 && step < STEPS && slot[1] == DONE && (LACKS(0, 1) || LACKS(1, 1)) ->
+       slot[1] = FREE
+     }
+#endif
   /* The manifest comes last, and then what is older goes. */
   :: atomic {
        generation != 0 && (
@@ -354,9 +385,10 @@ active [WORKERS] proctype Worker() {
         fi
      :: else -> break
      od;
-     /* Push: slice by slice. */
+     /* Push: slice by slice; or a report without it. */
      s = 0;
      do
+     :: atomic { lies < LIES -> lies++; break }
      :: s < SHARDS ->
         if
         :: atomic {
