@@ -29,7 +29,8 @@ absl::StatusOr<FileEntry> WriteHistory(const std::string& directory, const Histo
   for (const ProgressPoint& point : history.evaluations) ToProto(point, *proto.add_evaluations());
   for (const StepStatistics& step : history.statistics) ToProto(step, *proto.add_statistics());
   proto.set_arithmetic(history.arithmetic);
-  DurableFile file(absl::StrCat(directory, "/", kHistoryName), {faults, nullptr});
+  DurableFile file(absl::StrCat(directory, "/", kHistoryName),
+                   {faults, nullptr, /*follow_links=*/false});
   absl::Status status = file.Open();
   if (status.ok()) status = file.Write(proto.SerializeAsString());
   if (status.ok()) status = file.Commit();

@@ -118,8 +118,8 @@ class CoordinatorCheckpointsTest : public testing::Test {
     content.slice = Partition(job_.model, 2).slices_of_shard(0)[0];
     content.weights = std::make_shared<const std::vector<float>>(2, static_cast<float>(step));
     content.state.resize(StateNames(job_).size(), std::make_shared<std::vector<float>>(2));
-    const auto file = WriteSliceFile(directory, 0, 2, step, job_.model, StateNames(job_), {content},
-                                     DurableFile::Options());
+    const auto file = WriteSliceFile(directory, 0, 2, {generation, step, {content}}, job_.model,
+                                     StateNames(job_), DurableFile::Options());
     ASSERT_TRUE(file.ok()) << file.status();
     Beat(0, incarnation_, generation, {{step, *file, ""}});
   }

@@ -71,8 +71,9 @@ class CheckpointStoreTest : public testing::Test {
     for (int shard = 0; shard < shards; ++shard) {
       if (partition.slices_of_shard(shard).empty()) continue;
       const absl::StatusOr<FileEntry> file =
-          WriteSliceFile(directory, shard, shards, step, job.model, StateNames(job),
-                         ContentOf(job, partition.slices_of_shard(shard)), DurableFile::Options());
+          WriteSliceFile(directory, shard, shards,
+                         {generation, step, ContentOf(job, partition.slices_of_shard(shard))},
+                         job.model, StateNames(job), DurableFile::Options());
       ASSERT_TRUE(file.ok()) << file.status();
       files.push_back(*file);
     }
@@ -281,8 +282,8 @@ TEST_F(CheckpointStoreTest, LeftoversAreClearedWhenTheStepIsWrittenAgain) {
   EXPECT_EQ(Newest(job), 10);
 }
 
-// When the directory vanishes while files in it are written, their writers can remove nothing; it may
-// come back with them.
+// When the directory vanishes while files in it are written, their writers can remove nothing; it
+// may come back with them.
 TEST_F(CheckpointStoreTest, WhatFailedIsClearedByTheNextWholeOne) {
   const Job job = TinyJob();
   Write(job, 10);
