@@ -48,20 +48,8 @@ bool IsIn(const CheckpointStore& store, const Checkpoint& checkpoint) {
          fs::equivalent(own, checkpoint.directory, error);
 }
 
-}  // namespace
-
-std::shared_ptr<const CheckpointStore> MakeStore(const Job& job, const FaultPoints& faults,
-                                                 const Logger& log) {
-  if (!job.checkpoint) return nullptr;
-  return std::make_shared<const CheckpointStore>(job.checkpoint->directory, job.checkpoint->keep,
-                                                 faults, log);
-}
-
-absl::StatusOr<std::string> PrepareCheckpoints(const Job& job, const CheckpointStart& start,
-                                               const FaultPoints& faults, const Logger& log) {
-  if (!start.restore.empty() && start.no_restore) {
-    return absl::InvalidArgumentError("expected --restore or --no_restore, got both");
-  }
+absl::StatusOr<std::string> Prepare(const Job& job, const CheckpointStart& start,
+                                    const FaultPoints& faults, const Logger& log) {
   const std::shared_ptr<const CheckpointStore> store = MakeStore(job, faults, log);
   absl::Status status;
   if (store != nullptr) status = store->Prepare();
@@ -93,6 +81,28 @@ absl::StatusOr<std::string> PrepareCheckpoints(const Job& job, const CheckpointS
   }
   if (!status.ok()) return status;
   return restore.string();
+}
+
+}  // namespace
+
+std::shared_ptr<const CheckpointStore> MakeStore(const Job& job, const FaultPoints& faults,
+                                                 const Logger& log) {
+  if (!job.checkpoint) return nullptr;
+  return std::make_shared<const CheckpointStore>(job.checkpoint->directory, job.checkpoint->keep,
+                                                 faults, log);
+}
+
+absl::StatusOr<std::string> PrepareCheckpoints(const Job& job, const CheckpointStart& start,
+                                               const FaultPoints& faults, const Logger& log) {
+  if (!start.restore.empty() && start.no_restore) {
+    return absl::InvalidArgumentError("expected --restore or --no_restore, got both");
+  }
+  absl::StatusOr<std::string> restore = Prepare(job, start, faults, log);
+  // The system's EINVAL, ENOTDIR, ENAMETOOLONG: what is on disk, not how the program was called.
+  if (absl::IsInvalidArgument(restore.status())) {
+    return absl::FailedPreconditionError(restore.status().message());
+  }
+  return restore;
 }
 
 }  // namespace percentdelta

@@ -146,13 +146,13 @@ absl::Status CheckSliceFile(const std::string& directory, const FileEntry& file,
   }
   const std::string path = absl::StrCat(directory, "/", file.name);
   const absl::StatusOr<SafetensorsHeader> header = ReadSafetensorsHeader(path);
-  std::error_code error;
   std::string reason;
-  if (!header.ok()) {
-    if (!absl::IsNotFound(header.status()) && !absl::IsDataLoss(header.status())) {
-      return header.status();
-    }
+  if (absl::IsNotFound(header.status())) {
+    reason = "no such file";
+  } else if (absl::IsDataLoss(header.status())) {
     reason = std::string(header.status().message());
+  } else if (!header.ok()) {
+    return header.status();
   } else if (header->file_bytes != file.bytes) {
     reason = absl::StrCat("expected ", file.bytes, " bytes, got ", header->file_bytes);
   } else {
@@ -164,6 +164,7 @@ absl::Status CheckSliceFile(const std::string& directory, const FileEntry& file,
     }
   }
   if (reason.empty()) return absl::OkStatus();
+  std::error_code error;
   return absl::NotFoundError(absl::StrCat(
       "shard ", shard, " wrote ", file.name, " of step ", step,
       ", but the coordinator does not see it at ", std::filesystem::absolute(path, error).string(),
