@@ -150,15 +150,18 @@ void CheckpointWriter::RemoveOldParts(const ShardContent& content) {
   const absl::StatusOr<std::map<int64_t, std::string>> steps =
       FindStepDirectories(options_.job.checkpoint->directory);
   if (!steps.ok()) return;  // writing will tell
+  const auto is_temporary = [&](absl::string_view name) { return IsTemporaryName(name, own); };
+  const auto is_own = [&](absl::string_view name) { return name == own || is_temporary(name); };
   for (const auto& [step, path] : *steps) {
     if (step > content.step) break;
-    const bool is_old = step < content.step;
-    if (is_old && (step == previous_step_ || MayHaveManifest(path))) continue;
-    const absl::StatusOr<StepRemoval> removal = RemoveStep(path, [&](absl::string_view name) {
-      return (is_old && name == own) || IsTemporaryName(name, own);
-    });
-    if (removal.ok() && removal->files > 0) {
-      options_.log->info("removed leftover path={} files={}", path, removal->files);
+    if (step == content.step) {
+      // The directory stays, even empty: another shard may be about to write into it.
+      RemoveFiles(path, is_temporary).status().IgnoreError();
+    } else if (step != previous_step_ && !MayHaveManifest(path)) {
+      const absl::StatusOr<StepRemoval> removal = RemoveStep(path, is_own);
+      if (removal.ok() && removal->files > 0) {
+        options_.log->info("removed leftover path={} files={}", path, removal->files);
+      }
     }
   }
 }

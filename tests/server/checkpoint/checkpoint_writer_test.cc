@@ -1,8 +1,11 @@
 #include "server/checkpoint/checkpoint_writer.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <spdlog/sinks/ostream_sink.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <optional>
 #include <set>
@@ -96,6 +99,19 @@ TEST_F(CheckpointWriterTest, CheckpointsAndOthersFilesStay) {
   EXPECT_THAT(Names(StepDirectory(directory_, 5)),
               ElementsAre("notes.txt", "shard-00000-of-00002.safetensors",
                           "shard-00001-of-00002.safetensors.bak"));
+}
+
+// Another shard has made it, and is about to write into it.
+TEST_F(CheckpointWriterTest, EmptyDirectoryOfTheStepStays) {
+  fs::create_directory(StepDirectory(directory_, 10));
+  const int directory = open(StepDirectory(directory_, 10).c_str(), O_RDONLY | O_DIRECTORY);
+  ASSERT_GE(directory, 0);
+  writer_->Enter(4, 0);
+  EXPECT_EQ(WriteStep(10, 4).error, "");
+  struct stat about {};
+  EXPECT_EQ(fstat(directory, &about), 0);
+  EXPECT_GT(about.st_nlink, 0U) << "it was removed and made again";
+  close(directory);
 }
 
 TEST_F(CheckpointWriterTest, LinksAreNotWrittenThrough) {
