@@ -22,6 +22,12 @@ absl::Status SystemError(absl::string_view what, const std::string& path) {
   return absl::ErrnoToStatus(error, absl::StrCat("cannot ", what, " ", path));
 }
 
+// Whether the error of an fsync says that there is none, rather than that it has failed.
+bool MeansUnsupported(int error) {
+  return error == EINVAL || error == ENOSYS || error == ENOTSUP || error == EOPNOTSUPP ||
+         error == EBADF;
+}
+
 }  // namespace
 
 DurableFile::DurableFile(std::string path, Options options)
@@ -35,7 +41,7 @@ DurableFile::~DurableFile() {
 absl::Status DurableFile::Failed(absl::string_view what) const { return SystemError(what, path_); }
 
 absl::Status DurableFile::Open() {
-  const absl::StatusOr<std::string> resolved = ResolveOutputPath(path_);
+  const absl::StatusOr<std::string> resolved = ResolveOutputPath(path_, options_.follow_links);
   if (!resolved.ok()) return resolved.status();
   path_ = *resolved;
   // A name that nobody else uses: neither another writer of the same path nor one that died.
@@ -68,6 +74,10 @@ absl::Status DurableFile::Write(absl::string_view bytes) {
 absl::Status DurableFile::Commit() {
   options_.faults.Pass("sync");
   if (fsync(file_) != 0) return Failed("write");
+  // Some network file systems tell of a full disk only here.
+  const int closed = close(file_);
+  file_ = -1;
+  if (closed != 0 && errno != EINTR) return Failed("write");
   options_.faults.Pass("rename");
   if (rename(temporary_.c_str(), path_.c_str()) != 0) return Failed("replace");
   temporary_.clear();
@@ -76,20 +86,30 @@ absl::Status DurableFile::Commit() {
 }
 
 absl::Status WriteDurably(const std::string& path, absl::string_view bytes,
-                          const FaultPoints& faults) {
-  DurableFile file(path, {faults, nullptr});
+                          const DurableFile::Options& options) {
+  DurableFile file(path, options);
   absl::Status status = file.Open();
   if (status.ok()) status = file.Write(bytes);
   if (status.ok()) status = file.Commit();
   return status;
 }
 
-absl::Status SyncDirectory(const std::string& path) {
+absl::Status SyncDirectory(const std::string& path, bool* supported) {
+  if (supported != nullptr) *supported = true;
   const int directory = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory < 0) return SystemError("sync", path);
-  const bool synced = fsync(directory) == 0;
-  absl::Status status = synced ? absl::OkStatus() : SystemError("sync", path);
-  close(directory);
+  // Without the right to list it one may write into it all the same.
+  bool unsupported = directory < 0 && errno == EACCES;
+  absl::Status status;
+  if (directory < 0) {
+    if (!unsupported) return SystemError("sync", path);
+  } else {
+    if (fsync(directory) != 0) {
+      unsupported = MeansUnsupported(errno);
+      if (!unsupported) status = SystemError("sync", path);
+    }
+    close(directory);
+  }
+  if (supported != nullptr) *supported = !unsupported;
   return status;
 }
 

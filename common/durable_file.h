@@ -1,5 +1,6 @@
 // Files that are there whole or not at all, whatever crashes: written under a temporary name,
-// synced, renamed, and the directory synced.
+// synced, renamed, and the directory synced. Where the file system cannot sync a directory
+// (SyncDirectory), that last part is left to it.
 
 #ifndef PERCENTDELTA_COMMON_DURABLE_FILE_H_
 #define PERCENTDELTA_COMMON_DURABLE_FILE_H_
@@ -27,17 +28,20 @@ class DurableFile {
 
     // Called after each piece of at most 256 KiB with the bytes written so far, if not null. May
     // wait, so that others get on with theirs.
-    std::function<void(int64_t bytes)> after_piece;
+    std::function<void(int64_t bytes)> after_piece = nullptr;
+
+    // Whether a symbolic link at the path is followed. If not, Open() refuses it.
+    bool follow_links = true;
   };
 
-  // Will be `path`, or what that leads to if it is a symbolic link.
+  // Will be `path`, or what that leads to if it is a symbolic link that may be followed.
   DurableFile(std::string path, Options options);
   ~DurableFile();
   DurableFile(const DurableFile&) = delete;
   DurableFile& operator=(const DurableFile&) = delete;
 
-  // Creates the temporary file. kInvalidArgument: `path` is a directory or a device; others: the
-  // system's reason, with the path, here and below.
+  // Creates the temporary file. kInvalidArgument: `path` is a directory, a device or a link that is
+  // not to be followed; others: the system's reason, with the path, here and below.
   absl::Status Open();
   absl::Status Write(absl::string_view bytes);
 
@@ -61,10 +65,12 @@ class DurableFile {
 
 // All of a file at once.
 absl::Status WriteDurably(const std::string& path, absl::string_view bytes,
-                          const FaultPoints& faults = {});
+                          const DurableFile::Options& options = {});
 
-// Syncs a directory: what was created, renamed or removed in it is then on disk.
-absl::Status SyncDirectory(const std::string& path);
+// Syncs a directory: what was created, renamed or removed in it is then on disk. Some file systems
+// (shared folders of virtual machines, CIFS, FUSE) cannot: that is no error, and sets `*supported`,
+// if given, to false.
+absl::Status SyncDirectory(const std::string& path, bool* supported = nullptr);
 
 // The whole of a regular file. kNotFound: there is none; kDataLoss: longer than `most` bytes, or no
 // regular file; others: the system's reason, with the path.

@@ -7,11 +7,16 @@
 
 namespace percentdelta {
 
-absl::StatusOr<std::string> ResolveOutputPath(const std::string& path) {
+absl::StatusOr<std::string> ResolveOutputPath(const std::string& path, bool follow_links) {
   namespace fs = std::filesystem;
   std::error_code error;
   std::string target = path;
-  if (fs::is_symlink(path, error)) {
+  const bool is_link = fs::is_symlink(path, error);
+  if (is_link && !follow_links) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "cannot write ", path, ": expected a regular file or nothing there, got a symbolic link"));
+  }
+  if (is_link) {
     const fs::path resolved = fs::weakly_canonical(path, error);
     if (!error) target = resolved.string();
   }

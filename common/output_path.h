@@ -10,9 +10,9 @@
 namespace percentdelta {
 
 // The path itself, or what it leads to if it is a symbolic link: a rename would replace the link.
-// kInvalidArgument: something is there that is no regular file, as a device or a directory, which a
-// rename would destroy.
-absl::StatusOr<std::string> ResolveOutputPath(const std::string& path);
+// kInvalidArgument: something is there that is not a regular file, such as a device or a directory,
+// which a rename would destroy; or a link, if links are not to be followed.
+absl::StatusOr<std::string> ResolveOutputPath(const std::string& path, bool follow_links = true);
 
 }  // namespace percentdelta
 

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <exception>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <set>
 #include <utility>
@@ -300,6 +301,36 @@ bool Resize(std::vector<float>& values, uint64_t count) {
   return true;
 }
 
+// A file that has been opened, and read up to its values.
+struct Header {
+  std::unique_ptr<Descriptor> file;
+  uint64_t file_bytes = 0;
+  std::map<std::string, std::string> metadata;
+  std::vector<Place> places;
+};
+
+absl::StatusOr<Header> OpenHeader(const std::string& path) {
+  Header header;
+  // Without waiting for a writer, should it be a pipe.
+  header.file = std::make_unique<Descriptor>(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!header.file->ok()) return SystemError("open", path);
+  const std::optional<uint64_t> file_bytes = header.file->Size();
+  if (!file_bytes.has_value()) return Malformed(path, "it is no regular file");
+  header.file_bytes = *file_bytes;
+  const absl::StatusOr<std::string> text = ReadHeader(*header.file, path, *file_bytes);
+  if (!text.ok()) return text.status();
+  const absl::StatusOr<Json> json = ParseHeader(*text);
+  if (!json.ok()) return Malformed(path, json.status().message());
+  absl::StatusOr<std::map<std::string, std::string>> metadata = ParseMetadata(*json);
+  if (!metadata.ok()) return Malformed(path, metadata.status().message());
+  header.metadata = *std::move(metadata);
+  absl::StatusOr<std::vector<Place>> places =
+      ParseEntries(*json, *file_bytes - sizeof(uint64_t) - text->size());
+  if (!places.ok()) return Malformed(path, places.status().message());
+  header.places = *std::move(places);
+  return header;
+}
+
 }  // namespace
 
 absl::Status WriteSafetensors(DurableFile& file, const std::vector<SafetensorsEntry>& entries,
@@ -323,26 +354,18 @@ absl::Status WriteSafetensors(const std::string& path, const std::vector<Safeten
   return status.ok() ? file.Commit() : status;
 }
 
+absl::StatusOr<SafetensorsHeader> ReadSafetensorsHeader(const std::string& path) {
+  const absl::StatusOr<Header> header = OpenHeader(path);
+  if (!header.ok()) return header.status();
+  return SafetensorsHeader{static_cast<int64_t>(header->file_bytes), header->metadata};
+}
+
 absl::StatusOr<SafetensorsContent> ReadSafetensors(const std::string& path) {
-  // Without waiting for a writer, should it be a pipe.
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  if (!file.ok()) return SystemError("open", path);
-  const std::optional<uint64_t> file_bytes = file.Size();
-  if (!file_bytes.has_value()) return Malformed(path, "it is no regular file");
-
-  const absl::StatusOr<std::string> text = ReadHeader(file, path, *file_bytes);
-  if (!text.ok()) return text.status();
-  const absl::StatusOr<Json> header = ParseHeader(*text);
-  if (!header.ok()) return Malformed(path, header.status().message());
-  absl::StatusOr<std::map<std::string, std::string>> metadata = ParseMetadata(*header);
-  if (!metadata.ok()) return Malformed(path, metadata.status().message());
-  absl::StatusOr<std::vector<Place>> places =
-      ParseEntries(*header, *file_bytes - sizeof(uint64_t) - text->size());
-  if (!places.ok()) return Malformed(path, places.status().message());
-
+  absl::StatusOr<Header> header = OpenHeader(path);
+  if (!header.ok()) return header.status();
   SafetensorsContent content;
-  content.metadata = *std::move(metadata);
-  for (Place& place : *places) {
+  content.metadata = std::move(header->metadata);
+  for (Place& place : header->places) {
     std::vector<float>& values = place.tensor.values;
     const uint64_t bytes = place.end - place.begin;
     if (!Resize(values, bytes / sizeof(float))) {
@@ -350,7 +373,7 @@ absl::StatusOr<SafetensorsContent> ReadSafetensors(const std::string& path) {
                                                        bytes, " bytes of tensor ",
                                                        Quoted(place.tensor.name)));
     }
-    absl::Status status = file.Read(path, reinterpret_cast<char*>(values.data()), bytes);
+    absl::Status status = header->file->Read(path, reinterpret_cast<char*>(values.data()), bytes);
     if (!status.ok()) return status;
     content.tensors.push_back(std::move(place.tensor));
   }

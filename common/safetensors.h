@@ -47,6 +47,14 @@ struct SafetensorsContent {
   std::map<std::string, std::string> metadata;
 };
 
+struct SafetensorsHeader {
+  int64_t file_bytes = 0;
+  std::map<std::string, std::string> metadata;
+};
+
+// The metadata of a file whose size fits its header; the values are not read. Errors as below.
+absl::StatusOr<SafetensorsHeader> ReadSafetensorsHeader(const std::string& path);
+
 // Reads a file of float32 tensors, whoever wrote it. The file need not be trusted: everything is
 // checked before memory is taken for values, and never more than the file is long.
 //   kDataLoss  not a whole, well-formed file of float32 tensors; says what is wrong, and where. A

@@ -2,13 +2,15 @@
 //
 // Opening a generation: when all shards are there and one of them is a new process, the newest
 // whole checkpoint is looked for, the generation's number is put on disk, and only then are the
-// shards told of both. Each reads its slices and says that it has entered; the leases begin when
-// all have.
+// shards told of both. If that fails, or if there are checkpoints and none is whole, no generation
+// is opened: the reason is in the progress, and it is tried again each second. Each reads its
+// slices and says that it has entered; the leases begin when all have.
 //
 // Taking a checkpoint: the plan decides before the first lease of a step whether the weights it
 // leads to are kept. The shards write their parts and tell of them in their beats. When all parts
 // are there, and all that is to be known of the steps before (statistics, evaluations), the history
-// and the manifest are written, and with the manifest it is a checkpoint.
+// and the manifest are written, and with the manifest it is a checkpoint. Before that the store
+// looks at each file: a shard may see another directory than the coordinator.
 
 #include <algorithm>
 #include <utility>
@@ -223,13 +225,14 @@ void Coordinator::CompleteCheckpoint() {
   Answers answers;
   {
     absl::MutexLock lock(&mutex_);
+    const bool repeated = plan_.error() == status.message();
     plan_.End(step, status);
     statistics_awaited_.reset();
     retry_at_.reset();
     if (!status.ok()) retry_at_ = options_.clock->Now() + kTryAgain;
     if (status.ok()) {
       options_.log->info("checkpoint complete step={}", step);
-    } else {
+    } else if (!repeated) {  // the last one is tried again each second
       options_.log->error("checkpoint failed step={} error=\"{}\"", step, status.message());
     }
     LogEnd();

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 #include <functional>
 #include <optional>
 #include <random>
@@ -22,6 +21,7 @@
 #include "common/job_validation.h"
 #include "common/thread_pool.h"
 #include "common/ticker.h"
+#include "server/checkpoint/checkpoint_start.h"
 #include "server/checkpoint/checkpoint_store.h"
 #include "server/checkpoint/checkpoint_writer.h"
 #include "server/checkpoint/slice_file.h"
@@ -98,52 +98,6 @@ std::string WithPort(const std::string& address, int port) {
   return address.substr(colon) == ":0" ? absl::StrCat(address.substr(0, colon + 1), port) : address;
 }
 
-// Null if the job has no checkpoints.
-std::shared_ptr<const CheckpointStore> MakeStore(const Server::Options& options) {
-  if (!options.job.checkpoint) return nullptr;
-  return std::make_shared<const CheckpointStore>(
-      options.job.checkpoint->directory, options.job.checkpoint->keep, options.faults, options.log);
-}
-
-// The checkpoint that --restore means: PATH itself, or the newest in it.
-absl::StatusOr<Checkpoint> FindRestore(const Server::Options& options) {
-  absl::StatusOr<Checkpoint> checkpoint = OpenCheckpoint(options.restore, options.job);
-  if (!absl::IsNotFound(checkpoint.status())) return checkpoint;
-  const CheckpointStore store(options.restore, 1, options.faults, options.log);
-  absl::StatusOr<std::optional<Checkpoint>> newest = store.FindNewest(options.job);
-  if (!newest.ok()) return newest.status();
-  if (*newest) return **std::move(newest);
-  return absl::NotFoundError(absl::StrCat("--restore: expected a checkpoint at ", options.restore,
-                                          ", got none that is whole"));
-}
-
-// Of shard 0: looks at what there is to begin with, while there is somebody at the terminal who can
-// be told; what is not to be found again is set aside.
-absl::Status PrepareCheckpoints(Server::Options& options) {
-  namespace fs = std::filesystem;
-  if (!options.restore.empty() && options.no_restore) {
-    return absl::InvalidArgumentError("expected --restore or --no_restore, got both");
-  }
-  const std::shared_ptr<const CheckpointStore> store = MakeStore(options);
-  if (store != nullptr) {
-    if (absl::Status status = store->Prepare(); !status.ok()) return status;
-  }
-  if (options.no_restore) return store == nullptr ? absl::OkStatus() : store->SetAside(-1);
-  if (options.restore.empty()) {
-    if (store == nullptr) return absl::OkStatus();
-    absl::Status status = store->CheckOwner(options.job);
-    return status.ok() ? store->FindNewest(options.job).status() : status;
-  }
-  const absl::StatusOr<Checkpoint> checkpoint = FindRestore(options);
-  if (!checkpoint.ok()) return checkpoint.status();
-  options.restore = fs::absolute(checkpoint->directory).lexically_normal().string();
-  if (store == nullptr) return absl::OkStatus();
-  std::error_code error;
-  const bool is_ours = fs::equivalent(StepDirectory(store->directory(), checkpoint->manifest.step),
-                                      options.restore, error);
-  return store->SetAside(is_ours ? checkpoint->manifest.step : -1);
-}
-
 }  // namespace
 
 class Server::Impl {
@@ -164,7 +118,7 @@ class Server::Impl {
     coordinator.job = options_.job;
     coordinator.shard_count = options_.shards;
     coordinator.first_generation = options_.first_generation;
-    coordinator.store = MakeStore(options_);
+    coordinator.store = MakeStore(options_.job, options_.faults, options_.log);
     coordinator.restore = options_.restore;
     coordinator.lease_deadline = options_.lease_deadline;
     coordinator.history_steps = options_.history_steps;
@@ -392,7 +346,10 @@ absl::StatusOr<Server> Server::Start(Options options) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
   if (options.log == nullptr) options.log = MakeSilentLogger();
   if (options.shard == 0) {
-    if (absl::Status status = PrepareCheckpoints(options); !status.ok()) return status;
+    absl::StatusOr<std::string> restore = PrepareCheckpoints(
+        options.job, {options.restore, options.no_restore}, options.faults, options.log);
+    if (!restore.ok()) return restore.status();
+    options.restore = *std::move(restore);
   }
   auto impl = std::make_unique<Impl>(std::move(options));
   if (absl::Status status = impl->Listen(); !status.ok()) return status;

@@ -41,6 +41,10 @@ ABSL_FLAG(std::string, report, "",
           "directory for report.html, progress.csv and statistics.csv; empty: none");
 ABSL_FLAG(std::string, trace, "",
           "file for a timeline in the Chrome trace format (ui.perfetto.dev); empty: none");
+ABSL_FLAG(std::string, restore, "",
+          "begin with this checkpoint, or the newest in this directory; empty: with the newest in "
+          "the job's own checkpoint.directory, if there is one");
+ABSL_FLAG(bool, no_restore, false, "begin at step 0; checkpoints that are there are set aside");
 ABSL_FLAG(bool, verbose, false, "log what servers and workers do");
 
 namespace percentdelta {
@@ -98,6 +102,8 @@ absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
   options.training_set = std::make_shared<const Dataset>(*std::move(training_set));
   options.test_set = std::make_shared<const Dataset>(*std::move(test_set));
   options.history_steps = options.job.max_steps + 1;
+  options.restore = absl::GetFlag(FLAGS_restore);
+  options.no_restore = absl::GetFlag(FLAGS_no_restore);
   if (absl::GetFlag(FLAGS_verbose)) options.log = MakeLogger("local");
   if (const std::string path = absl::GetFlag(FLAGS_trace); !path.empty()) {
     absl::StatusOr<std::shared_ptr<Trace>> trace = Trace::Open(path);

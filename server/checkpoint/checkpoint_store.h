@@ -8,6 +8,9 @@
 //     manifest.json                         comes last: without it this is no checkpoint
 //   set-aside-1/step-...                    checkpoints that a restart with --restore or
 //                                           --no_restore left behind
+//
+// Only these names are read, written and removed (checkpoint_directory.h); what else is in the
+// directory stays as it is.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_STORE_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_STORE_H_
@@ -21,6 +24,7 @@
 #include "common/fault_point.h"
 #include "common/job.h"
 #include "common/log.h"
+#include "server/checkpoint/checkpoint_directory.h"
 #include "server/checkpoint/history_file.h"
 #include "server/checkpoint/manifest.h"
 
@@ -33,8 +37,6 @@ struct Checkpoint {
   History history;
 };
 
-std::string StepDirectory(const std::string& directory, int64_t step);  // "DIRECTORY/step-..."
-
 // Thread-compatible: the files are the state. One process at a time may use a directory.
 class CheckpointStore {
  public:
@@ -42,7 +44,10 @@ class CheckpointStore {
 
   const std::string& directory() const { return directory_; }
 
-  // Makes the directory, and clears it of what writers that died have left.
+  // Makes the directory, and clears it of what writers that died have left. Logs what is in it that
+  // is not the servers' own, and if the file system cannot sync directories.
+  //   kFailedPrecondition  cluster.json is not what a server has written
+  //   others               the directory cannot be made, listed or written: the system's reason
   absl::Status Prepare() const;
 
   // The generation that was opened last, 0 if there was none. One that cannot be read is logged
@@ -54,17 +59,26 @@ class CheckpointStore {
   // the fields. One that cannot be read refuses nobody.
   absl::Status CheckOwner(const Job& job) const;
 
-  // The newest whole checkpoint, nothing if there is none. Damaged ones are logged, each with its
-  // file and what is wrong, and passed over.
-  //   kFailedPrecondition  it is another job's: the message names the fields
-  //   others               the directory cannot be read: the system's reason
+  // The newest whole checkpoint, nothing if there is none. Damaged ones that are newer are logged,
+  // each with its file and what is wrong, and passed over. A step's directory without a manifest is
+  // what an unfinished writing left: no checkpoint, and none that is damaged.
+  //   kDataLoss            there are checkpoints, and all are damaged: names them, and what is
+  //   wrong kFailedPrecondition  it is another job's: the message names the fields others the
+  //   directory cannot be read: the system's reason
   absl::StatusOr<std::optional<Checkpoint>> FindNewest(const Job& job) const;
 
-  // Ends the writing of a checkpoint, whose slice files are there: the history, then the manifest,
-  // whose files it fills in. Then removes the oldest checkpoints beyond `keep`, and what is left of
-  // older ones that failed. `begun_at`: the step at which the generation began; what is between that
-  // and this checkpoint, and of another generation, has been found damaged, and goes. What cannot be
-  // removed is logged, and tried again the next time.
+  // kFailedPrecondition if a symbolic link in the place of a step's directory leads to a
+  // checkpoint, which FindNewest() does not follow.
+  absl::Status CheckLinks() const;
+
+  // Ends the writing of a checkpoint, whose slice files have been reported: checks that they are
+  // here (CheckSliceFile), writes the history, then the manifest, whose files it fills in. Then
+  // removes the oldest checkpoints beyond `keep`, and what is left of older ones that failed.
+  // `begun_at`: the step at which the generation began; what is between that and this checkpoint,
+  // and of another generation, has been found damaged, and goes. What cannot be removed is logged,
+  // and tried again the next time.
+  //   kNotFound  a slice file is not here: its shard sees another directory
+  //   others     the system's reason, with the path
   absl::Status Complete(Manifest manifest, const std::vector<FileEntry>& slice_files,
                         const History& history, int64_t begun_at) const;
 
@@ -72,6 +86,13 @@ class CheckpointStore {
   absl::Status SetAside(int64_t step) const;
 
  private:
+  absl::Status CheckWritable() const;
+  void LogForeign() const;
+
+  // Removes temporary files of dead writers.
+  absl::Status RemoveTemporaries() const;
+  absl::Status RemoveTemporaries(const std::string& step_directory) const;
+
   // Removes what the checkpoint of `manifest` makes superfluous.
   absl::Status Prune(const Manifest& manifest, int64_t begun_at) const;
 

@@ -2,17 +2,21 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/checkpoint/checkpoint_directory.h"
 #include "server/checkpoint/checkpoint_store.h"
+#include "server/checkpoint/manifest.h"
 #include "server/update/optimizer.h"
 
 namespace percentdelta {
-
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr absl::Duration kFirstPause = absl::Seconds(1);
 constexpr absl::Duration kLongestPause = absl::Minutes(1);
@@ -23,6 +27,14 @@ int64_t DataBytes(const ShardContent& content) {
     entries += slice.slice.size() * static_cast<int64_t>(1 + slice.state.size());
   }
   return entries * static_cast<int64_t>(sizeof(float));
+}
+
+// If that cannot be found out, it may.
+bool MayHaveManifest(const std::string& directory) {
+  std::error_code error;
+  const std::string path = absl::StrCat(directory, "/", kManifestName);
+  return fs::exists(fs::symlink_status(path, error)) ||
+         (error && error != std::errc::no_such_file_or_directory);
 }
 
 }  // namespace
@@ -54,6 +66,18 @@ void CheckpointWriter::Write(ShardContent content) {
 }
 
 void CheckpointWriter::Enter(uint64_t generation, int64_t step) {
+  if (options_.shard != 0) {
+    // The coordinator writes it before it tells of the generation.
+    const CheckpointStore store(options_.job.checkpoint->directory, 1, FaultPoints(), options_.log);
+    if (const uint64_t seen = store.ReadGeneration(); seen != generation) {
+      std::error_code error;
+      options_.log->warn(
+          "expected the coordinator's {} of generation {} in the checkpoint directory, got {}: all"
+          " servers must see one directory, or no checkpoint will be complete directory={}",
+          kClusterName, generation, seen == 0 ? "none" : absl::StrCat("generation ", seen),
+          fs::absolute(options_.job.checkpoint->directory, error).string());
+    }
+  }
   {
     absl::MutexLock lock(&mutex_);
     generation_ = generation;
@@ -117,30 +141,59 @@ bool CheckpointWriter::HasTime(const ShardContent& content) const {
   return !stopping_ && queue_.empty() && content.generation == generation_;
 }
 
-CheckpointPart CheckpointWriter::WritePart(const Task& task) {
+void CheckpointWriter::RemoveOldParts(const ShardContent& content) {
+  if (content.generation != written_generation_) written_step_ = -1;
+  if (content.step != written_step_) previous_step_ = written_step_;
+  written_generation_ = content.generation;
+  written_step_ = content.step;
+  const std::string own = SliceFileName(options_.shard, options_.shards);
+  const absl::StatusOr<std::map<int64_t, std::string>> steps =
+      FindStepDirectories(options_.job.checkpoint->directory);
+  if (!steps.ok()) return;  // writing will tell
+  const auto is_temporary = [&](absl::string_view name) { return IsTemporaryName(name, own); };
+  const auto is_own = [&](absl::string_view name) { return name == own || is_temporary(name); };
+  for (const auto& [step, path] : *steps) {
+    if (step > content.step) break;
+    if (step == content.step) {
+      // The directory stays, even empty: another shard may be about to write into it.
+      RemoveFiles(path, is_temporary).status().IgnoreError();
+    } else if (step != previous_step_ && !MayHaveManifest(path)) {
+      const absl::StatusOr<StepRemoval> removal = RemoveStep(path, is_own);
+      if (removal.ok() && removal->files > 0) {
+        options_.log->info("removed leftover path={} files={}", path, removal->files);
+      }
+    }
+  }
+}
+
+absl::StatusOr<FileEntry> CheckpointWriter::WriteFile(const Task& task) {
   const ShardContent& content = task.content;
-  CheckpointPart part;
   Pace pace(&pause_, task.due);
   const auto bytes = static_cast<double>(DataBytes(content));
   DurableFile::Options file_options;
   file_options.faults = options_.faults;
+  file_options.follow_links = false;
   file_options.after_piece = [&](int64_t written) {
     if (HasTime(content)) pace.Take(static_cast<double>(written) / bytes);
   };
-  part.step = content.step;
-  const std::string directory = StepDirectory(options_.job.checkpoint->directory, content.step);
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  absl::StatusOr<FileEntry> file =
-      error ? absl::ErrnoToStatus(error.value(), absl::StrCat("cannot make ", directory))
-            : WriteSliceFile(directory, options_.shard, options_.shards, content.step,
-                             options_.job.model, StateNames(options_.job), content.slices,
-                             file_options);
+  RemoveOldParts(content);
+  const std::string& directory = options_.job.checkpoint->directory;
+  absl::Status made = MakeStepDirectory(directory, content.step);
+  if (!made.ok()) return made;
+  return WriteSliceFile(StepDirectory(directory, content.step), options_.shard, options_.shards,
+                        content, options_.job.model, StateNames(options_.job), file_options);
+}
+
+CheckpointPart CheckpointWriter::WritePart(const Task& task) {
+  const int64_t step = task.content.step;
+  absl::StatusOr<FileEntry> file = WriteFile(task);
+  CheckpointPart part;
+  part.step = step;
   if (file.ok()) {
     part.file = *std::move(file);
   } else {
     part.error = absl::StrCat("shard ", options_.shard, ": ", file.status().message());
-    options_.log->error("checkpoint part failed step={} error=\"{}\"", content.step,
+    options_.log->error("checkpoint part failed step={} error=\"{}\"", step,
                         file.status().message());
   }
   return part;

@@ -2,6 +2,10 @@
 // half the time until it is decided whether there is a next one: no step is held up much. A part
 // that cannot be written is reported as failed; that of the job's last step is then tried again,
 // after a second and ever longer pauses, for there is no next one.
+//
+// The coordinator removes old checkpoints. A shard that does not see the coordinator's directory,
+// but another one of that name, has what it writes refused by the coordinator; so that this does
+// not grow, the writer removes this shard's own files of older steps that never became checkpoints.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_WRITER_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_WRITER_H_
@@ -49,7 +53,8 @@ class CheckpointWriter {
   // Writes the content when those before it are written. Returns at once.
   void Write(ShardContent content);
 
-  // Gives up whatever is of another generation than `generation`, which begins at `step`.
+  // Gives up whatever is of another generation than `generation`, which begins at `step`. Logs if
+  // the coordinator's cluster.json of this generation is not to be seen in the directory.
   void Enter(uint64_t generation, int64_t step);
 
   // What the coordinator has not heard of yet. Forget() what it has.
@@ -67,6 +72,12 @@ class CheckpointWriter {
   // Pauses and puts the task before the others, unless there is a new generation by now.
   void TryAgain(Task task);
   CheckpointPart WritePart(const Task& task);
+  absl::StatusOr<FileEntry> WriteFile(const Task& task);
+
+  // Before the part of `step` is written: removes this shard's files of older steps without a
+  // manifest, but for the step written last, which may still be under way; and what a dead process
+  // left of this shard's file of `step`.
+  void RemoveOldParts(const ShardContent& content);
 
   // Whether nobody waits for the content to be written.
   bool HasTime(const ShardContent& content) const;
@@ -86,8 +97,12 @@ class CheckpointWriter {
 
   Pause pause_;
 
-  absl::Duration next_pause_;  // of the thread alone
-  std::thread thread_;         // the last member: it uses the others
+  // Of the thread alone.
+  absl::Duration next_pause_;
+  uint64_t written_generation_ = 0;
+  int64_t written_step_ = -1;   // the newest of that generation
+  int64_t previous_step_ = -1;  // the one before
+  std::thread thread_;          // the last member: it uses the others
 };
 
 }  // namespace percentdelta

@@ -30,7 +30,8 @@ absl::StatusOr<FileEntry> WriteHistory(const std::string& directory, const Histo
   for (const StepStatistics& step : history.statistics) ToProto(step, *proto.add_statistics());
   proto.set_arithmetic(history.arithmetic);
   proto.set_data(history.data);
-  DurableFile file(absl::StrCat(directory, "/", kHistoryName), {faults, nullptr});
+  DurableFile file(absl::StrCat(directory, "/", kHistoryName),
+                   {faults, nullptr, /*follow_links=*/false});
   absl::Status status = file.Open();
   if (status.ok()) status = file.Write(proto.SerializeAsString());
   if (status.ok()) status = file.Commit();

@@ -1,10 +1,13 @@
 #include "server/checkpoint/slice_file.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <iterator>
 #include <map>
+#include <system_error>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/safetensors.h"
@@ -89,6 +92,15 @@ absl::Status CopyOverlap(const SliceFile& file, const TensorSpec& tensor, const 
   return absl::OkStatus();
 }
 
+// What tells a shard's file from all others of its name, in the metadata.
+std::map<std::string, std::string> IdentityOf(int shard, int shards, int64_t step,
+                                              uint64_t generation) {
+  return {{"step", absl::StrCat(step)},
+          {"shard", absl::StrCat(shard)},
+          {"shards", absl::StrCat(shards)},
+          {"generation", absl::StrCat(generation)}};
+}
+
 bool Overlap(const Slice& a, const Slice& b) {
   return a.tensor == b.tensor && a.begin < b.end && b.begin < a.end;
 }
@@ -100,21 +112,19 @@ std::string SliceFileName(int shard, int shards) {
 }
 
 absl::StatusOr<FileEntry> WriteSliceFile(const std::string& directory, int shard, int shards,
-                                         int64_t step, const ModelSpec& model,
+                                         const ShardContent& content, const ModelSpec& model,
                                          const std::vector<std::string>& state_names,
-                                         const std::vector<SliceContent>& slices,
                                          const DurableFile::Options& options) {
   std::vector<SafetensorsEntry> entries;
-  std::map<std::string, std::string> metadata = {{"step", absl::StrCat(step)},
-                                                 {"shard", absl::StrCat(shard)},
-                                                 {"shards", absl::StrCat(shards)}};
-  for (const SliceContent& content : slices) {
-    const TensorSpec& tensor = model.tensors[content.slice.tensor];
+  std::map<std::string, std::string> metadata =
+      IdentityOf(shard, shards, content.step, content.generation);
+  for (const SliceContent& slice : content.slices) {
+    const TensorSpec& tensor = model.tensors[slice.slice.tensor];
     const std::vector<std::string> names = ArrayNames(tensor, state_names);
     for (size_t i = 0; i < names.size(); ++i) {
-      const std::vector<float>& values = i == 0 ? *content.weights : *content.state[i - 1];
-      entries.push_back({names[i], {content.slice.size()}, values});
-      metadata[names[i]] = RangeText(tensor, content.slice);
+      const std::vector<float>& values = i == 0 ? *slice.weights : *slice.state[i - 1];
+      entries.push_back({names[i], {slice.slice.size()}, values});
+      metadata[names[i]] = RangeText(tensor, slice.slice);
     }
   }
   const std::string name = SliceFileName(shard, shards);
@@ -124,6 +134,41 @@ absl::StatusOr<FileEntry> WriteSliceFile(const std::string& directory, int shard
   if (status.ok()) status = file.Commit();
   if (!status.ok()) return status;
   return FileEntry{name, file.bytes(), file.sha256()};
+}
+
+absl::Status CheckSliceFile(const std::string& directory, const FileEntry& file, int shards,
+                            int64_t step, uint64_t generation) {
+  int shard = 0;
+  while (shard < shards && SliceFileName(shard, shards) != file.name) ++shard;
+  if (shard == shards) {
+    return absl::NotFoundError(absl::StrCat("a shard reported a file \"", absl::CEscape(file.name),
+                                            "\": expected one of ", shards, " shards"));
+  }
+  const std::string path = absl::StrCat(directory, "/", file.name);
+  const absl::StatusOr<SafetensorsHeader> header = ReadSafetensorsHeader(path);
+  std::string reason;
+  if (absl::IsNotFound(header.status())) {
+    reason = "no such file";
+  } else if (absl::IsDataLoss(header.status())) {
+    reason = std::string(header.status().message());
+  } else if (!header.ok()) {
+    return header.status();
+  } else if (header->file_bytes != file.bytes) {
+    reason = absl::StrCat("expected ", file.bytes, " bytes, got ", header->file_bytes);
+  } else {
+    for (const auto& [key, value] : IdentityOf(shard, shards, step, generation)) {
+      const auto found = header->metadata.find(key);
+      if (found != header->metadata.end() && found->second == value) continue;
+      reason = absl::StrCat("expected ", key, " ", value, ", got ",
+                            found == header->metadata.end() ? "none" : found->second);
+    }
+  }
+  if (reason.empty()) return absl::OkStatus();
+  std::error_code error;
+  return absl::NotFoundError(absl::StrCat(
+      "shard ", shard, " wrote ", file.name, " of step ", step,
+      ", but the coordinator does not see it at ", std::filesystem::absolute(path, error).string(),
+      " (", reason, "): all servers must see one directory (checkpoint.directory)"));
 }
 
 absl::StatusOr<std::vector<SliceContent>> ReadSlices(const std::string& directory, int shards,

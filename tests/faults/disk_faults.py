@@ -138,13 +138,15 @@ class FileFault(Fault):
         if not steps:
             raise Violation(f"no whole checkpoint in {cluster.checkpoints} after everything was "
                             f"killed; pdctl status told of step {training.before.checkpoint_step}")
+        if self.damaging and len(steps) < 2:
+            # No training begins at step 0 because its only checkpoint is damaged.
+            training.note("one checkpoint only, left whole")
+            training.expect_restore(steps[-1])
+            return False
         self._mark = cluster.coordinator.log_size()
         self._path, note = self._damage(whole[steps[-1]], training.random)
         training.note(note)
-        taken = steps[-1]
-        if self.damaging:
-            taken = steps[-2] if len(steps) > 1 else 0
-        training.expect_restore(taken)
+        training.expect_restore(steps[-2] if self.damaging else steps[-1])
         return True
 
     def heal(self, training):
@@ -168,6 +170,8 @@ class LeftOver(FileFault):
 class OtherJob(FileFault):
     """The newest checkpoint has the manifest of another job: the coordinator refuses to go on, and
     names the fields; it does when the right manifest is there again."""
+
+    damaging = False
 
     def __init__(self):
         super().__init__("other-job", "the newest checkpoint has another job's manifest", None)

@@ -139,6 +139,19 @@ TEST_F(CheckpointTest, AnotherJobIsRefusedAtTheStart) {
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("seed: 99 and "));
 }
 
+TEST_F(CheckpointTest, AllDamagedIsRefusedAtTheStart) {
+  TrainAndChecksum(OptionsOf(1));
+  for (const auto& step : fs::directory_iterator(directory_)) {
+    if (step.is_directory()) std::ofstream(step.path() / "history.pb") << "damaged";
+  }
+  LocalCluster::Options options = OptionsOf(1);
+  const auto refused = LocalCluster::Start(options);
+  EXPECT_TRUE(absl::IsDataLoss(refused.status())) << refused.status();
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("--no_restore"));
+  options.no_restore = true;
+  EXPECT_EQ(TrainAndChecksum(std::move(options)), Undisturbed());
+}
+
 TEST_F(CheckpointTest, RestoreOfNothingIsRefused) {
   LocalCluster::Options options = OptionsOf(1);
   options.restore = temporary_.path() + "/nowhere";

@@ -25,6 +25,7 @@
 namespace percentdelta {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
@@ -126,8 +127,8 @@ class CoordinatorCheckpointsTest : public testing::Test {
     content.slice = Partition(job_.model, 2).slices_of_shard(0)[0];
     content.weights = std::make_shared<const std::vector<float>>(2, static_cast<float>(step));
     content.state.resize(StateNames(job_).size(), std::make_shared<std::vector<float>>(2));
-    const auto file = WriteSliceFile(directory, 0, 2, step, job_.model, StateNames(job_), {content},
-                                     DurableFile::Options());
+    const auto file = WriteSliceFile(directory, 0, 2, {generation, step, {content}}, job_.model,
+                                     StateNames(job_), DurableFile::Options());
     ASSERT_TRUE(file.ok()) << file.status();
     Beat(0, incarnation_, generation, {{step, *file, ""}});
   }
@@ -278,6 +279,55 @@ TEST_F(CoordinatorCheckpointsTest, ManifestThatCannotBeWrittenFailsTheCheckpoint
   coordinator_->WorkOnCheckpoints();
   EXPECT_EQ(Status().checkpoint->failures, 1);
   EXPECT_THAT(Status().checkpoint->error, HasSubstr("manifest.json"));
+}
+
+// A shard that writes to a disk of its own: the training goes on, the checkpoint does not count.
+TEST_F(CoordinatorCheckpointsTest, PartThatTheCoordinatorDoesNotSeeFailsTheCheckpoint) {
+  const uint64_t generation = Open().generation;
+  const Lease lease = Train(Train(Next()));
+  WritePart(2, generation);
+  std::filesystem::rename(StepDirectory(job_.checkpoint->directory, 2),
+                          temporary_.path() + "/other disk");
+  coordinator_->WorkOnCheckpoints();
+  EXPECT_EQ(Status().checkpoint->step, -1);
+  EXPECT_EQ(Status().checkpoint->failures, 1);
+  EXPECT_THAT(Status().checkpoint->error,
+              AllOf(HasSubstr("shard 0 wrote shard-00000-of-00002.safetensors of step 2"),
+                    HasSubstr("all servers must see one directory")));
+  EXPECT_EQ(Status().state, TrainingState::kTraining);
+  EXPECT_EQ(NewestOnDisk(), -1);
+  Train(Train(lease));
+  WritePart(4, generation);
+  clock_.Advance(absl::Seconds(1));
+  coordinator_->WorkOnCheckpoints();
+  EXPECT_EQ(Status().checkpoint->step, 4);
+  EXPECT_EQ(NewestOnDisk(), 4);
+}
+
+// No generation begins at step 0 because every checkpoint has been damaged.
+TEST_F(CoordinatorCheckpointsTest, AllDamagedIsToldUntilThatIsMended) {
+  const uint64_t generation = Open().generation;
+  Train(Train(Next()));
+  WritePart(2, generation);
+  coordinator_->WorkOnCheckpoints();
+  const std::string path = StepDirectory(job_.checkpoint->directory, 2) + "/history.pb";
+  const std::string whole = *ReadWholeFile(path, 1 << 20);
+  std::ofstream(path) << "damaged";
+  ++incarnation_;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Beat(0, incarnation_, 0).generation, 0U);
+    EXPECT_EQ(Beat(1, incarnation_, 0).generation, 0U);
+    coordinator_->WorkOnCheckpoints();
+    EXPECT_EQ(Status().state, TrainingState::kGathering);
+    EXPECT_THAT(Status().message, AllOf(HasSubstr(path), HasSubstr("--no_restore")));
+    EXPECT_EQ(Next().kind, Kind::kWait);
+    clock_.Advance(absl::Seconds(1));
+  }
+  std::ofstream(path, std::ios::binary) << whole;
+  coordinator_->WorkOnCheckpoints();
+  const Coordinator::View view = Beat(0, incarnation_, 0);
+  EXPECT_EQ(view.generation, generation + 1);
+  EXPECT_EQ(view.step, 2);
 }
 
 TEST_F(CoordinatorCheckpointsTest, FinishedMeansThatTheLastCheckpointIsWhole) {

@@ -16,8 +16,7 @@
 #include "common/job_codec.h"
 #include "common/partition.h"
 #include "server/update/optimizer.h"
-#include "tests/server/test_jobs.h"
-#include "tests/temporary_directory.h"
+#include "tests/server/checkpoint/store_fixture.h"
 
 namespace percentdelta {
 namespace {
@@ -30,93 +29,6 @@ using ::testing::IsEmpty;
 namespace fs = std::filesystem;
 
 constexpr int64_t kMost = 1 << 20;
-
-// So small that every bit of its checkpoints can be tried.
-Job TinyJob() {
-  Job job = SmallJob();
-  job.model.tensors = {{"a", {2}, ConstantInitializer{1}}};
-  return job;
-}
-
-// A slice's entries count up from its first one: what came from where is seen.
-std::vector<SliceContent> ContentOf(const Job& job, const std::vector<Slice>& slices) {
-  std::vector<SliceContent> contents;
-  for (const Slice& slice : slices) {
-    std::vector<float> weights(slice.size());
-    for (size_t i = 0; i < weights.size(); ++i) {
-      weights[i] = static_cast<float>(slice.begin + static_cast<int64_t>(i));
-    }
-    SliceContent& content = contents.emplace_back();
-    content.slice = slice;
-    for (size_t array = 0; array < StateNames(job).size(); ++array) {
-      content.state.push_back(std::make_shared<std::vector<float>>(weights));
-      for (float& value : *content.state.back()) value = -value - static_cast<float>(array);
-    }
-    content.weights = std::make_shared<const std::vector<float>>(std::move(weights));
-  }
-  return contents;
-}
-
-class CheckpointStoreTest : public testing::Test {
- protected:
-  CheckpointStoreTest() { EXPECT_TRUE(store_->Prepare().ok()); }
-
-  // By the generation 3 unless another is given, which began at step 0.
-  void Write(const Job& job, int64_t step, int shards = 1, uint64_t generation = 3,
-             int64_t begun_at = 0) const {
-    const std::string directory = StepDirectory(directory_, step);
-    fs::create_directories(directory);
-    const Partition partition(job.model, shards);
-    std::vector<FileEntry> files;
-    for (int shard = 0; shard < shards; ++shard) {
-      if (partition.slices_of_shard(shard).empty()) continue;
-      const absl::StatusOr<FileEntry> file =
-          WriteSliceFile(directory, shard, shards, step, job.model, StateNames(job),
-                         ContentOf(job, partition.slices_of_shard(shard)), DurableFile::Options());
-      ASSERT_TRUE(file.ok()) << file.status();
-      files.push_back(*file);
-    }
-    Manifest manifest;
-    manifest.step = step;
-    manifest.generation = generation;
-    manifest.shards = shards;
-    manifest.job_hash = JobHash(job);
-    manifest.job = JobToText(job);
-    History history;
-    history.training = {{step - 1, 0.5, 0.9, 12}};
-    history.arithmetic = "fma";
-    const absl::Status status = store_->Complete(manifest, files, history, begun_at);
-    ASSERT_TRUE(status.ok()) << status;
-  }
-
-  // The step of the newest whole checkpoint; -1: none.
-  int64_t Newest(const Job& job) const {
-    const absl::StatusOr<std::optional<Checkpoint>> newest = store_->FindNewest(job);
-    EXPECT_TRUE(newest.ok()) << newest.status();
-    return newest.ok() && newest->has_value() ? (*newest)->manifest.step : -1;
-  }
-
-  std::vector<std::string> Names(const std::string& directory) const {
-    std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(directory)) {
-      names.push_back(entry.path().filename().string());
-    }
-    std::sort(names.begin(), names.end());
-    return names;
-  }
-
-  // What is said of the newest checkpoint when one of its files holds `bytes`.
-  static std::string Damage(const std::string& path, const std::string& bytes, const Job& job) {
-    std::ofstream(path, std::ios::binary) << bytes;
-    return std::string(
-        OpenCheckpoint(fs::path(path).parent_path().string(), job).status().message());
-  }
-
-  const TemporaryDirectory temporary_;
-  const std::string directory_ = temporary_.path() + "/checkpoints";
-  std::unique_ptr<CheckpointStore> store_ =
-      std::make_unique<CheckpointStore>(directory_, 2, FaultPoints(), MakeSilentLogger());
-};
 
 TEST_F(CheckpointStoreTest, FindsWhatWasWritten) {
   const Job job = TinyJob();
@@ -281,8 +193,8 @@ TEST_F(CheckpointStoreTest, LeftoversAreClearedWhenTheStepIsWrittenAgain) {
   EXPECT_EQ(Newest(job), 10);
 }
 
-// When the directory vanishes while files in it are written, their writers can remove nothing; it may
-// come back with them.
+// When the directory vanishes while files in it are written, their writers can remove nothing; it
+// may come back with them.
 TEST_F(CheckpointStoreTest, WhatFailedIsClearedByTheNextWholeOne) {
   const Job job = TinyJob();
   Write(job, 10);
@@ -300,14 +212,14 @@ TEST_F(CheckpointStoreTest, OldOnesThatCannotBeRemovedAreNoFailure) {
   const Job job = TinyJob();
   Write(job, 10);
   Write(job, 20);
-  // A directory of this name in the manifest's place is not removed by remove().
+  // A directory in a file's place is not the servers' own.
   const std::string manifest = StepDirectory(directory_, 10) + "/manifest.json";
   fs::remove(manifest);
   fs::create_directories(manifest + "/in the way");
   Write(job, 30);
   EXPECT_EQ(Newest(job), 30);
-  EXPECT_TRUE(fs::exists(manifest));
-  fs::remove_all(manifest + "/in the way");
+  EXPECT_THAT(Names(StepDirectory(directory_, 10)), ElementsAre("manifest.json"));
+  fs::remove_all(manifest);
   Write(job, 40);
   EXPECT_THAT(Names(directory_), ElementsAre("step-0000000030", "step-0000000040"));
 }

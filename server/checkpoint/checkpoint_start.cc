@@ -1,0 +1,108 @@
+#include "server/checkpoint/checkpoint_start.h"
+
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace percentdelta {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status Named(const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat("--restore: ", status.message()));
+}
+
+// The checkpoint that --restore means: the path itself, or the newest in it.
+absl::StatusOr<Checkpoint> FindRestore(const std::string& path, const Job& job,
+                                       const FaultPoints& faults, const Logger& log) {
+  std::error_code error;
+  const bool is_directory = fs::is_directory(path, error);
+  if (error) {
+    return Named(absl::ErrnoToStatus(error.value(), absl::StrCat("cannot open ", path)));
+  }
+  if (!is_directory) {
+    return Named(absl::NotFoundError(absl::StrCat(
+        "expected the directory of a checkpoint, or one that holds them, got the file ", path)));
+  }
+  absl::StatusOr<Checkpoint> checkpoint = OpenCheckpoint(path, job);
+  if (checkpoint.ok()) return checkpoint;
+  if (!absl::IsNotFound(checkpoint.status())) return Named(checkpoint.status());
+  const CheckpointStore store(path, 1, faults, log);
+  absl::StatusOr<std::optional<Checkpoint>> newest = store.FindNewest(job);
+  if (!newest.ok()) return Named(newest.status());
+  if (*newest) return **std::move(newest);
+  return Named(absl::NotFoundError(absl::StrCat("expected a checkpoint at ", path,
+                                                ", got a directory without ", kManifestName,
+                                                " and without one that is whole in it")));
+}
+
+// Whether FindNewest() finds the checkpoint in its place.
+bool IsIn(const CheckpointStore& store, const Checkpoint& checkpoint) {
+  const std::string own = StepDirectory(store.directory(), checkpoint.manifest.step);
+  std::error_code error;
+  return fs::is_directory(fs::symlink_status(own, error)) &&
+         fs::equivalent(own, checkpoint.directory, error);
+}
+
+absl::StatusOr<std::string> Prepare(const Job& job, const CheckpointStart& start,
+                                    const FaultPoints& faults, const Logger& log) {
+  const std::shared_ptr<const CheckpointStore> store = MakeStore(job, faults, log);
+  absl::Status status;
+  if (store != nullptr) status = store->Prepare();
+  if (!status.ok()) return status;
+  if (start.no_restore) {
+    if (store != nullptr) status = store->SetAside(-1);
+    if (!status.ok()) return status;
+    return std::string();
+  }
+  if (start.restore.empty()) {
+    if (store == nullptr) return std::string();
+    status = store->CheckOwner(job);
+    if (!status.ok()) return status;
+    const absl::StatusOr<std::optional<Checkpoint>> newest = store->FindNewest(job);
+    status = newest.status();
+    if (status.ok() && !*newest) status = store->CheckLinks();
+    if (!status.ok()) return status;
+    return std::string();
+  }
+  const absl::StatusOr<Checkpoint> checkpoint = FindRestore(start.restore, job, faults, log);
+  if (!checkpoint.ok()) return checkpoint.status();
+  std::error_code error;
+  const fs::path restore = fs::absolute(checkpoint->directory, error);
+  if (error) {
+    return Named(absl::ErrnoToStatus(error.value(), absl::StrCat("cannot open ", start.restore)));
+  }
+  if (store != nullptr) {
+    status = store->SetAside(IsIn(*store, *checkpoint) ? checkpoint->manifest.step : -1);
+  }
+  if (!status.ok()) return status;
+  return restore.string();
+}
+
+}  // namespace
+
+std::shared_ptr<const CheckpointStore> MakeStore(const Job& job, const FaultPoints& faults,
+                                                 const Logger& log) {
+  if (!job.checkpoint) return nullptr;
+  return std::make_shared<const CheckpointStore>(job.checkpoint->directory, job.checkpoint->keep,
+                                                 faults, log);
+}
+
+absl::StatusOr<std::string> PrepareCheckpoints(const Job& job, const CheckpointStart& start,
+                                               const FaultPoints& faults, const Logger& log) {
+  if (!start.restore.empty() && start.no_restore) {
+    return absl::InvalidArgumentError("expected --restore or --no_restore, got both");
+  }
+  absl::StatusOr<std::string> restore = Prepare(job, start, faults, log);
+  // The system's EINVAL, ENOTDIR, ENAMETOOLONG: what is on disk, not how the program was called.
+  if (absl::IsInvalidArgument(restore.status())) {
+    return absl::FailedPreconditionError(restore.status().message());
+  }
+  return restore;
+}
+
+}  // namespace percentdelta
