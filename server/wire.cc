@@ -161,6 +161,7 @@ LeaseResult FromProto(const v1::CompleteLeaseRequest& proto) {
   result.worker = proto.worker();
   result.failure = proto.failure();
   result.not_at_fault = proto.not_at_fault();
+  result.leaving = proto.leaving();
   result.loss_sum = proto.loss_sum();
   result.correct = proto.correct();
   result.examples = proto.examples();
