@@ -9,12 +9,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "client/export.h"
 #include "client/statistics_format.h"
 #include "common/channel.h"
+#include "common/clock.h"
 #include "common/grpc_status.h"
 #include "common/job_codec.h"
+#include "common/pause.h"
+#include "common/text.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "nlohmann/json.hpp"
 
@@ -23,6 +25,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr size_t kMaxRowBytes = 4000;
 constexpr absl::Duration kCheckpointPoll = absl::Milliseconds(50);
 
 Json PointJson(const std::vector<ProgressPoint>& points) {
@@ -104,8 +107,9 @@ std::string StatusJson(const Progress& progress) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+// `value` may have come from anywhere: a row is one line.
 void AppendRow(std::string& text, absl::string_view name, absl::string_view value) {
-  absl::StrAppendFormat(&text, "%-14s %s\n", name, value);
+  absl::StrAppendFormat(&text, "%-14s %s\n", name, EscapeForLog(value, kMaxRowBytes));
 }
 
 std::string StatusTable(const Progress& progress) {
@@ -189,7 +193,9 @@ absl::Status TakeCheckpoint(const Cluster& cluster, absl::Duration patience, std
   if (!before.ok()) return WithAdvice(before.status());
   const absl::StatusOr<int64_t> at_least = cluster.TakeCheckpoint();
   if (!at_least.ok()) return WithAdvice(at_least.status());
-  const absl::Time give_up = absl::Now() + patience;
+  const SteadyClock clock;
+  Pause pause;
+  const absl::Duration give_up = clock.Now() + patience;
   while (true) {
     const absl::StatusOr<Progress> progress = cluster.GetProgress(before->max_steps);
     if (!progress.ok()) return WithAdvice(progress.status());
@@ -201,13 +207,13 @@ absl::Status TakeCheckpoint(const Cluster& cluster, absl::Duration patience, std
     if (before->checkpoint && checkpoint.failures > before->checkpoint->failures) {
       return absl::AbortedError(absl::StrCat("the checkpoint failed: ", checkpoint.error));
     }
-    if (absl::Now() > give_up) {
+    if (clock.Now() > give_up) {
       return absl::DeadlineExceededError(absl::StrCat(
           "no checkpoint of step ", *at_least, " or later within ", absl::FormatDuration(patience),
           "; the training is at step ", progress->step, ", with ", progress->workers,
           " workers. It is still wanted: pdctl status tells when it is there"));
     }
-    absl::SleepFor(kCheckpointPoll);
+    pause.Take(kCheckpointPoll);
   }
 }
 
@@ -270,7 +276,7 @@ absl::Status ExportToFile(const Cluster& cluster, const std::string& path, std::
 absl::Status ShowJob(const Cluster& cluster, std::ostream& out) {
   const absl::StatusOr<ClusterJob> job = cluster.GetJob();
   if (!job.ok()) return WithAdvice(job.status());
-  out << "# " << job->job_hash << "\n" << JobToText(job->job);
+  out << "# " << EscapeForLog(job->job_hash, kMaxRowBytes) << "\n" << JobToText(job->job);
   return absl::OkStatus();
 }
 

@@ -3,8 +3,11 @@
 #include <grpcpp/client_context.h>
 
 #include <chrono>
+#include <set>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "client/wire.h"
 #include "common/channel.h"
 #include "common/grpc_status.h"
@@ -21,76 +24,96 @@ class GrpcCoordinatorStub : public CoordinatorStub {
         stub_(v1::Coordinator::NewStub(channel_)) {}
 
   absl::StatusOr<ClusterJob> GetJob() override {
-    grpc::ClientContext context;
-    SetDeadline(context, deadline_);
+    Call call(*this, deadline_);
     v1::GetJobResponse response;
-    const grpc::Status status = stub_->GetJob(&context, {}, &response);
+    const grpc::Status status = stub_->GetJob(call.context(), {}, &response);
     if (!status.ok()) return Failed(status);
     return FromProto(response);
   }
 
   absl::StatusOr<Lease> AcquireLease(const WorkerIdentity& worker,
                                      absl::Duration max_wait) override {
-    grpc::ClientContext context;
-    SetDeadline(context, deadline_ + max_wait);
+    Call call(*this, deadline_ + max_wait);
     v1::AcquireLeaseRequest request;
     request.set_worker(worker.name);
     request.set_arithmetic(worker.arithmetic);
     request.set_data(worker.data);
     request.set_max_wait_ms(absl::ToInt64Milliseconds(max_wait));
     v1::Lease response;
-    const grpc::Status status = stub_->AcquireLease(&context, request, &response);
+    const grpc::Status status = stub_->AcquireLease(call.context(), request, &response);
     if (!status.ok()) return Failed(status);
     return FromProto(response);
   }
 
   absl::StatusOr<Lease> CompleteLease(const LeaseResult& result) override {
-    grpc::ClientContext context;
-    SetDeadline(context, deadline_);
+    Call call(*this, deadline_);
     v1::Lease response;
-    const grpc::Status status = stub_->CompleteLease(&context, ToProto(result), &response);
+    const grpc::Status status = stub_->CompleteLease(call.context(), ToProto(result), &response);
     if (!status.ok()) return Failed(status);
     return FromProto(response);
   }
 
   absl::StatusOr<absl::Duration> RenewLease(const Lease& lease,
                                             const std::string& worker) override {
-    grpc::ClientContext context;
-    SetDeadline(context, deadline_);
+    Call call(*this, deadline_);
     v1::RenewLeaseRequest request;
     request.set_generation(lease.generation);
     request.set_lease_id(lease.id);
     request.set_worker(worker);
     v1::RenewLeaseResponse response;
-    const grpc::Status status = stub_->RenewLease(&context, request, &response);
+    const grpc::Status status = stub_->RenewLease(call.context(), request, &response);
     if (!status.ok()) return Failed(status);
     return absl::Milliseconds(response.deadline_ms());
   }
 
   absl::StatusOr<int64_t> TakeCheckpoint() override {
-    grpc::ClientContext context;
-    SetDeadline(context, deadline_);
+    Call call(*this, deadline_);
     v1::TakeCheckpointResponse response;
-    const grpc::Status status = stub_->TakeCheckpoint(&context, {}, &response);
+    const grpc::Status status = stub_->TakeCheckpoint(call.context(), {}, &response);
     if (!status.ok()) return Failed(status);
     return response.at_least_step();
   }
 
   absl::StatusOr<Progress> GetProgress(int64_t from_step) override {
-    grpc::ClientContext context;
-    SetDeadline(context, deadline_);
+    Call call(*this, deadline_);
     v1::GetProgressRequest request;
     request.set_from_step(from_step);
     v1::GetProgressResponse response;
-    const grpc::Status status = stub_->GetProgress(&context, request, &response);
+    const grpc::Status status = stub_->GetProgress(call.context(), request, &response);
     if (!status.ok()) return Failed(status);
     return FromProto(response);
   }
 
- private:
-  static void SetDeadline(grpc::ClientContext& context, absl::Duration deadline) {
-    context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+  void Cancel() override {
+    absl::MutexLock lock(&mutex_);
+    cancelled_ = true;
+    for (grpc::ClientContext* context : calls_) context->TryCancel();
   }
+
+ private:
+  // A call under way, which Cancel knows of.
+  class Call {
+   public:
+    Call(GrpcCoordinatorStub& stub, absl::Duration deadline) : stub_(stub) {
+      context_.set_deadline(std::chrono::system_clock::now() +
+                            absl::ToChronoMilliseconds(deadline));
+      absl::MutexLock lock(&stub_.mutex_);
+      stub_.calls_.insert(&context_);
+      if (stub_.cancelled_) context_.TryCancel();
+    }
+    ~Call() {
+      absl::MutexLock lock(&stub_.mutex_);
+      stub_.calls_.erase(&context_);
+    }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+
+    grpc::ClientContext* context() { return &context_; }
+
+   private:
+    GrpcCoordinatorStub& stub_;
+    grpc::ClientContext context_;
+  };
 
   absl::Status Failed(const grpc::Status& status) {
     absl::Status failure = FromGrpc(status);
@@ -101,6 +124,10 @@ class GrpcCoordinatorStub : public CoordinatorStub {
   const absl::Duration deadline_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Coordinator::Stub> stub_;
+
+  absl::Mutex mutex_;
+  std::set<grpc::ClientContext*> calls_ ABSL_GUARDED_BY(mutex_);
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace

@@ -51,6 +51,13 @@ class CoordinatorStub {
   virtual absl::StatusOr<int64_t> TakeCheckpoint() = 0;
 
   virtual absl::StatusOr<Progress> GetProgress(int64_t from_step) = 0;
+
+  // Calls that fail are not made again from now on, and pauses before that end (MakeRetryingStub).
+  virtual void StopRetrying() {}
+
+  // Ends the calls under way, and those that come later, with kCancelled. Stubs of tests, whose
+  // calls do not wait, need not do anything.
+  virtual void Cancel() {}
 };
 
 // Calls the coordinator at `address` over gRPC. Each call fails with kDeadlineExceeded after

@@ -1,9 +1,11 @@
 // pdctl: looks at a running cluster.
 
-#include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -19,8 +21,12 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "client/commands.h"
+#include "client/reader_watch.h"
 #include "common/address.h"
 #include "common/command_line.h"
+#include "common/limits.h"
+#include "common/program.h"
+#include "common/stop_signals.h"
 
 ABSL_FLAG(std::string, server, "127.0.0.1:5000", "host:port of the coordinator, shard 0");
 ABSL_FLAG(std::string, layer, "", "stats: this layer only, as in conv1");
@@ -33,6 +39,10 @@ ABSL_FLAG(absl::Duration, deadline, absl::Seconds(10), "for an answer");
 namespace percentdelta {
 namespace {
 
+constexpr char kProgram[] = "pdctl";
+constexpr int kThreads = 12;  // of gRPC
+constexpr absl::Duration kMaxDeadline = absl::Hours(1);
+constexpr int64_t kMaxLayerBytes = 1000;
 constexpr absl::Duration kCheckpointPatience = absl::Minutes(1);
 
 constexpr char kUsage[] = R"(Looks at a running cluster.
@@ -56,6 +66,7 @@ Flags, before or after the command:
   --format=table|json|csv    status, stats (status: table or json)
   --layer=NAME               stats: of one layer, as in --layer=conv1
   --last=N                   stats: the N most recent steps (1)
+  --version                  prints version, revision and libraries
   --watch                    stats: then every step as it happens, until the training ends;
                              with --format=json one object a line
 
@@ -64,7 +75,9 @@ Examples:
   pdctl stats --watch --layer=fc1
   pdctl stats --last=1000 --format=csv > statistics.csv
 
-Exit codes: 0; 1 for a call that failed; 2 for a command line that makes no sense.
+Exit codes: 0, also when the reader of the output has seen enough (pdctl ... | head); 1 for a call
+that failed, or output that could not be written; 2 for a command line that makes no sense; 130, 143
+and 129 for an end by SIGINT, SIGTERM and SIGHUP.
 )";
 
 // A command and what may stand beside it.
@@ -129,25 +142,23 @@ absl::Status CheckUsage(const Command& command, const std::vector<std::string>& 
     return absl::InvalidArgumentError(
         absl::StrCat(command.name, ": unexpected argument \"", words[expected], "\""));
   }
-  const std::pair<absl::string_view, bool> given[] = {
-      {"format", absl::GetFlag(FLAGS_format) != "table"},
-      {"layer", !absl::GetFlag(FLAGS_layer).empty()},
-      {"last", absl::GetFlag(FLAGS_last) != 1},
-      {"watch", absl::GetFlag(FLAGS_watch)},
-      {"connect_to", !absl::GetFlag(FLAGS_connect_to).empty()}};
-  for (const auto& [flag, is_given] : given) {
-    if (!is_given || absl::c_linear_search(command.flags, flag)) continue;
+  for (const char* flag : {"format", "layer", "last", "watch", "connect_to"}) {
+    if (!IsGiven(flag) || absl::c_linear_search(command.flags, flag)) continue;
     return absl::InvalidArgumentError(absl::StrCat(command.name, " takes no --", flag));
   }
-  if (absl::GetFlag(FLAGS_last) < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--last: expected at least 1, got ", absl::GetFlag(FLAGS_last)));
-  }
+  absl::Status range =
+      CheckRange("--last", absl::GetFlag(FLAGS_last), 1, std::numeric_limits<int32_t>::max());
+  range.Update(CheckRange("--layer: bytes", static_cast<int64_t>(absl::GetFlag(FLAGS_layer).size()),
+                          0, kMaxLayerBytes));
+  if (!range.ok()) return range;
   absl::Status address = CheckHostAndPort("--server", absl::GetFlag(FLAGS_server));
   if (!address.ok()) return address;
   if (absl::GetFlag(FLAGS_deadline) <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError("--deadline: expected a positive time, as in 10s");
   }
+  absl::Status deadline =
+      CheckRange("--deadline", absl::GetFlag(FLAGS_deadline), absl::ZeroDuration(), kMaxDeadline);
+  if (!deadline.ok()) return deadline;
   const auto connect_to = ConnectToFromFlag();
   if (!connect_to.ok()) return connect_to.status();
   const absl::StatusOr<Format> format = FormatFromFlag();
@@ -173,8 +184,12 @@ absl::Status Run(absl::string_view command, const std::vector<std::string>& word
   const absl::StatusOr<Format> format = FormatFromFlag();
   if (!format.ok()) return format.status();
   if (command == "status") return ShowStatus(cluster, *format, std::cout);
-  return (absl::GetFlag(FLAGS_watch) ? WatchStatistics : ShowStatistics)(
-      cluster, absl::GetFlag(FLAGS_layer), absl::GetFlag(FLAGS_last), *format, std::cout);
+  const std::string layer = absl::GetFlag(FLAGS_layer);
+  const int last = absl::GetFlag(FLAGS_last);
+  if (!absl::GetFlag(FLAGS_watch)) return ShowStatistics(cluster, layer, last, *format, std::cout);
+  // Steps may be long in coming: a reader that has gone is noticed without one.
+  const ReaderWatch reader(STDOUT_FILENO, [] { _exit(0); });
+  return WatchStatistics(cluster, layer, last, *format, std::cout);
 }
 
 int Main(const std::vector<std::string>& words) {
@@ -184,7 +199,8 @@ int Main(const std::vector<std::string>& words) {
   }
   if (words.front() == "help") {
     std::cout << kUsage;
-    return 0;
+    const absl::Status printed = FlushOutput();
+    return printed.ok() ? 0 : Fail(kProgram, printed);
   }
   const std::vector<Command> commands = Commands();
   const Command* command = FindCommand(commands, words.front());
@@ -193,23 +209,21 @@ int Main(const std::vector<std::string>& words) {
                          : absl::InvalidArgumentError(absl::StrCat(
                                "no command \"", words.front(), "\": expected ", NamesOf(commands)));
   if (!status.ok()) {
-    std::cerr << "pdctl: " << status.message() << " (pdctl --help tells more)\n";
+    PrintError(kProgram, absl::StrCat(status.message(), " (pdctl --help tells more)"));
     return kExitUsage;
   }
-  status = Run(command->name, words);
-  if (status.ok() && !std::cout.flush()) {
-    status = absl::UnavailableError("cannot write to standard output");
-  }
-  if (status.ok()) return 0;
-  std::cerr << "pdctl: " << status.message() << "\n";
-  return kExitFailure;
+  status = CheckThreads(kThreads);
+  if (status.ok()) status = Run(command->name, words);
+  status.Update(FlushOutput());
+  return status.ok() ? 0 : Fail(kProgram, status);
 }
 
 }  // namespace
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
-  // A reader that has had enough (pdctl ... | head) is no error.
-  signal(SIGPIPE, SIG_DFL);
-  return percentdelta::Main(percentdelta::ParseCommandLine(argc, argv, percentdelta::kUsage));
+  percentdelta::EndAtStopSignals();
+  return percentdelta::RunProgram(argc, argv,
+                                  {percentdelta::kProgram, percentdelta::kUsage,
+                                   /*takes_words=*/true, percentdelta::Main});
 }

@@ -248,13 +248,15 @@ GradientPush::GradientPush(const ShardChannels& channels, const GradientSlot& sl
 }
 
 GradientPush::~GradientPush() {
-  {
-    absl::MutexLock lock(&state_->mutex);
-    for (Stream* stream : state_->streams) {
-      if (stream != nullptr) stream->Abandon();
-    }
-  }
+  Cancel();
   Finish().IgnoreError();
+}
+
+void GradientPush::Cancel() {
+  absl::MutexLock lock(&state_->mutex);
+  for (Stream* stream : state_->streams) {
+    if (stream != nullptr) stream->Abandon();
+  }
 }
 
 void GradientPush::Ready(int tensor) {

@@ -34,6 +34,9 @@ class GradientPush {
   // Says that the tensor's values are final: they are sent from now on. Once a tensor.
   void Ready(int tensor);
 
+  // Ends the streams: Finish returns, with kCancelled unless all was taken before.
+  void Cancel();
+
   // Waits until every shard has taken all of its slices. All tensors must be ready.
   //   kFailedPrecondition  the shard is not at the step, or the generation is another
   //   kUnavailable, kDeadlineExceeded, kCancelled  of the connection: push again, no harm is done

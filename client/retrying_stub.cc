@@ -1,10 +1,11 @@
+#include <atomic>
 #include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "client/coordinator_stub.h"
 #include "common/clock.h"
+#include "common/pause.h"
 
 namespace percentdelta {
 namespace {
@@ -38,6 +39,15 @@ class RetryingStub : public CoordinatorStub {
   absl::StatusOr<Progress> GetProgress(int64_t from_step) override {
     return Retry([&] { return stub_->GetProgress(from_step); });
   }
+  void StopRetrying() override {
+    no_retries_ = true;
+    pause_.Cut();
+  }
+  void Cancel() override {
+    cancelled_ = true;
+    stub_->Cancel();
+    StopRetrying();
+  }
 
  private:
   template <typename Call>
@@ -47,6 +57,7 @@ class RetryingStub : public CoordinatorStub {
     std::minstd_rand random{std::random_device{}()};
     absl::Duration pause = policy_.first_pause;
     bool said = false;
+    if (cancelled_) return absl::CancelledError("stopped");
     while (true) {
       auto answer = call();
       if (answer.ok() || !IsPassing(answer.status())) {
@@ -58,7 +69,8 @@ class RetryingStub : public CoordinatorStub {
         }
         return answer;
       }
-      if (policy_.stopped && policy_.stopped()) return absl::CancelledError("stopped");
+      if (no_retries_ || (policy_.stopped && policy_.stopped()))
+        return absl::CancelledError("stopped");
       if (!said) {
         log_->warn("waiting for coordinator address={} error=\"{}\"", address_,
                    answer.status().message());
@@ -70,7 +82,8 @@ class RetryingStub : public CoordinatorStub {
                          absl::FormatDuration(policy_.give_up_after),
                          "; the last error: ", answer.status().message()));
       }
-      absl::SleepFor(pause * std::uniform_real_distribution<double>(0.5, 1)(random));
+      pause_.Take(pause * std::uniform_real_distribution<double>(0.5, 1)(random));
+      if (no_retries_) return absl::CancelledError("stopped");
       pause = std::min(pause * 2, policy_.longest_pause);
     }
   }
@@ -80,6 +93,9 @@ class RetryingStub : public CoordinatorStub {
   const RetryPolicy policy_;
   const Logger log_;
   const SteadyClock clock_;
+  std::atomic<bool> no_retries_{false};
+  std::atomic<bool> cancelled_{false};
+  Pause pause_;  // between the attempts of a call; two at the same time may cut each other's short
 };
 
 }  // namespace

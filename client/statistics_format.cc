@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "common/text.h"
 #include "nlohmann/json.hpp"
 
 namespace percentdelta {
@@ -21,8 +22,12 @@ constexpr char kCsvHeadings[] =
 
 constexpr int kLeastNameWidth = 16;
 
+// Names come from a server, which may be anybody's: a step's row is one line, whatever they are.
+std::string Name(const std::string& text) { return EscapeForLog(text, kMaxReasonBytes); }
+
 // As RFC 4180 has it. A tensor's name may have commas; a job's check keeps quotes out of it.
-std::string CsvField(const std::string& text) {
+std::string CsvField(const std::string& name) {
+  const std::string text = Name(name);
   if (!absl::StrContains(text, ',') && !absl::StrContains(text, '"')) return text;
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
@@ -62,7 +67,7 @@ std::string FormatTable(const std::vector<StepStatistics>& steps, bool headings)
   int width = kLeastNameWidth;
   for (const StepStatistics& step : steps) {
     for (const TensorUpdate& update : step.updates) {
-      width = std::max(width, static_cast<int>(update.tensor.size()));
+      width = std::max(width, static_cast<int>(Name(update.tensor).size()));
     }
   }
   std::string text;
@@ -73,7 +78,7 @@ std::string FormatTable(const std::vector<StepStatistics>& steps, bool headings)
   for (const StepStatistics& step : steps) {
     for (const TensorUpdate& update : step.updates) {
       absl::StrAppendFormat(&text, "%7d  %-*s %10.4g %% %10.4g %% %12.4g %11.4g %11.4g\n",
-                            step.step, width, update.tensor, 100 * update.relative_delta,
+                            step.step, width, Name(update.tensor), 100 * update.relative_delta,
                             100 * update.sgd_relative_delta, update.multiplier, update.gradient_l1,
                             update.weight_l1);
     }

@@ -101,6 +101,7 @@ v1::CompleteLeaseRequest ToProto(const LeaseResult& result) {
   proto.set_worker(result.worker);
   proto.set_failure(result.failure);
   proto.set_not_at_fault(result.not_at_fault);
+  proto.set_leaving(result.leaving);
   proto.set_loss_sum(result.loss_sum);
   proto.set_correct(result.correct);
   proto.set_examples(result.examples);

@@ -46,6 +46,7 @@ struct LeaseResult {
   std::string worker;
   std::string failure;        // not empty: the work could not be done, and why
   bool not_at_fault = false;  // with `failure`: caused by the environment, not by this work item
+  bool leaving = false;       // the worker takes no further lease: the answer is kWait
   double loss_sum = 0;
   int64_t correct = 0;
   int64_t examples = 0;

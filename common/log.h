@@ -27,8 +27,17 @@ namespace percentdelta {
 
 using Logger = std::shared_ptr<spdlog::logger>;
 
-// Thread-safe; writes to standard error, a line at a time. `who` is role and index, "server-0".
+// Thread-safe; writes to standard error, a line at a time, on a thread of its own: a call never
+// waits for whoever reads the log. When 1 MiB waits, lines are dropped, and a line tells how many.
+// Control characters are escaped: an event is one line, whatever it tells of. `who` is role and
+// index, "server-0".
+//
+// Logger::flush() and the end of the logger wait for at most a second until all is written: flush
+// before writing to standard error oneself.
 Logger MakeLogger(const std::string& who);
+
+// The same, to another file descriptor, which stays the caller's.
+Logger MakeLogger(const std::string& who, int descriptor);
 
 // Swallows everything.
 Logger MakeSilentLogger();

@@ -12,9 +12,9 @@ namespace percentdelta {
 
 // Keeps freed memory up to 64 MiB at an arena's end for the next allocation, instead of giving it
 // back to the kernel and getting it anew, page by page: gRPC allocates and frees the whole model in
-// every step. In one arena, for each would come to keep as much: with one a thread, which is glibc's
-// way, a server grows for as long as new threads come to handle large messages, and with two it
-// depends on which thread came to which. Called at the start of main.
+// every step. In one arena, for each would come to keep as much: with one a thread, which is
+// glibc's way, a server grows for as long as new threads come to handle large messages, and with
+// two it depends on which thread came to which. Called at the start of main.
 void KeepFreedMemory();
 
 // When freed memory is to be given back after all: what piled up while a peer was slow or away

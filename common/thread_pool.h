@@ -4,6 +4,7 @@
 #ifndef PERCENTDELTA_COMMON_THREAD_POOL_H_
 #define PERCENTDELTA_COMMON_THREAD_POOL_H_
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -18,7 +19,7 @@ namespace percentdelta {
 // Thread-safe. The destructor runs what is still scheduled, then joins.
 class ThreadPool {
  public:
-  // `threads` >= 1.
+  // `threads` >= 1. Throws std::system_error if they cannot be started.
   explicit ThreadPool(int threads);
   ~ThreadPool();
 
@@ -38,8 +39,19 @@ class ThreadPool {
   // At most `threads()` threads compute, the caller among them.
   void ParallelFor(int64_t tiles, const std::function<void(int64_t)>& tile);
 
+  // For a computation whose result is not wanted any more: from now on ParallelFor returns without
+  // calling the tiles that have not been begun. Cannot be undone. Tasks are still run.
+  void Cancel() { cancelled_ = true; }
+
+  // While this is false, all tiles of the loops that have returned were called. Loops outside of
+  // the pool should ask now and then, and end when it is true.
+  bool cancelled() const { return cancelled_; }
+
  private:
   void Run();
+  void Stop();
+
+  std::atomic<bool> cancelled_{false};
 
   absl::Mutex mutex_;
   std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);

@@ -243,10 +243,17 @@ absl::StatusOr<Lease> Coordinator::Complete(const LeaseResult& result) {
     Record(*completion, result, now);
     // Those that wait have waited longer.
     ServeWaiting(now, answers);
-    if (std::optional<Lease> lease = NextLease(result.worker, now)) next = *std::move(lease);
+    std::optional<Lease> lease;
+    if (!result.leaving) lease = NextLease(result.worker, now);
+    if (lease) next = *std::move(lease);
   }
   for (auto& [done, lease] : answers) done(std::move(lease));
   return next;
+}
+
+bool Coordinator::failed() const {
+  absl::MutexLock lock(&mutex_);
+  return State() == TrainingState::kFailed;
 }
 
 absl::StatusOr<absl::Duration> Coordinator::Renew(uint64_t generation, uint64_t lease_id,

@@ -114,6 +114,10 @@ class Coordinator {
   absl::Status ReportStatistics(uint64_t generation, const std::vector<TensorUpdate>& updates);
 
   Progress GetProgress(int64_t from_step) const;
+
+  // Whether the training has failed: the state of GetProgress, for those who ask often.
+  bool failed() const;
+
   StatisticsRing& statistics() { return statistics_; }
 
   // To be called some times a second: expires leases and waiting calls; ends the statistics of a

@@ -1,10 +1,9 @@
 // pd-server: one shard of the model, and in shard 0 the coordinator.
 
-#include <signal.h>
-#include <unistd.h>
-
-#include <iostream>
+#include <algorithm>
 #include <iterator>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -12,12 +11,16 @@
 
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/command_line.h"
 #include "common/job_codec.h"
+#include "common/limits.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/program.h"
+#include "common/stop_signals.h"
 #include "server/server.h"
 
 ABSL_FLAG(std::string, listen, "0.0.0.0:5000", "host:port to listen on; port 0 takes a free one");
@@ -43,11 +46,36 @@ ABSL_FLAG(
     "stops it");
 ABSL_FLAG(std::string, trace, "",
           "file for a timeline in the Chrome trace format (ui.perfetto.dev); empty: none");
-ABSL_FLAG(absl::Duration, drain, absl::Seconds(5),
-          "how long calls under way may take to end after SIGTERM");
+ABSL_FLAG(
+    absl::Duration, drain, absl::Seconds(5),
+    "how long calls under way may take to end after SIGTERM, SIGINT or SIGHUP; a later one "
+    "ends the server at once");
 
 namespace percentdelta {
 namespace {
+
+constexpr char kProgram[] = "pd-server";
+
+// Of gRPC, of the log, of signals, beats, checkpoints and memory.
+constexpr int kOtherThreads = 24;
+
+// What Server::Start would take, but nobody can have meant.
+absl::Status CheckFlags() {
+  absl::Status status;
+  status.Update(CheckRange("--shards", absl::GetFlag(FLAGS_shards), 1, kMaxShards));
+  status.Update(CheckRange("--threads", absl::GetFlag(FLAGS_threads), 0, kMaxThreads));
+  status.Update(CheckRange("--history", absl::GetFlag(FLAGS_history), 1, kMaxHistory));
+  status.Update(
+      CheckRange("--lease_deadline", absl::GetFlag(FLAGS_lease_deadline), absl::ZeroDuration()));
+  status.Update(CheckRange("--drain", absl::GetFlag(FLAGS_drain), absl::ZeroDuration()));
+  return status;
+}
+
+int ThreadsNeeded() {
+  const int threads = absl::GetFlag(FLAGS_threads);
+  const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  return (threads > 0 ? threads : cores) + kOtherThreads;
+}
 
 std::string AdvertisedAddress() {
   std::string advertise = absl::GetFlag(FLAGS_advertise);
@@ -60,7 +88,7 @@ std::string AdvertisedAddress() {
   return absl::StrCat("127.0.0.1", listen.substr(colon));
 }
 
-Server::Options OptionsFromFlags(Job job) {
+Server::Options OptionsFor(Job job) {
   Server::Options options;
   options.job = std::move(job);
   options.shard = absl::GetFlag(FLAGS_shard);
@@ -75,67 +103,87 @@ Server::Options OptionsFromFlags(Job job) {
   options.no_restore = absl::GetFlag(FLAGS_no_restore);
   // A restarted coordinator's generations must be newer than those it opened before.
   options.first_generation = static_cast<uint64_t>(absl::ToUnixMillis(absl::Now()));
-  options.log = MakeLogger(absl::StrCat("server-", options.shard));
   return options;
 }
 
-int Fail(const absl::Status& status, int code) {
-  std::cerr << "pd-server: " << status.message() << "\n";
-  return code;
-}
-
-int Run() {
-  BlockStopSignals();
-  const MemoryTrimmer trimmer;
+absl::StatusOr<Server::Options> OptionsFromFlags() {
+  if (absl::Status status = CheckFlags(); !status.ok()) return status;
   absl::StatusOr<Job> job = LoadJob(absl::GetFlag(FLAGS_job));
-  if (!job.ok()) return Fail(job.status(), kExitUsage);
+  if (!job.ok()) return job.status();
   absl::StatusOr<FaultPoints> faults = FaultPoints::Parse(
       absl::GetFlag(FLAGS_fail_at), {std::begin(kFaultPoints), std::end(kFaultPoints)});
   if (!faults.ok()) {
-    return Fail(absl::InvalidArgumentError(absl::StrCat("--fail_at: ", faults.status().message())),
-                kExitUsage);
+    return absl::InvalidArgumentError(absl::StrCat("--fail_at: ", faults.status().message()));
   }
-  Server::Options options = OptionsFromFlags(*std::move(job));
+  Server::Options options = OptionsFor(*std::move(job));
   options.faults = *std::move(faults);
-  const Logger log = options.log;
-  if (const std::string trace = absl::GetFlag(FLAGS_trace); !trace.empty()) {
-    absl::StatusOr<std::shared_ptr<Trace>> opened = Trace::Open(trace);
-    if (!opened.ok()) return Fail(opened.status(), kExitFailure);
-    options.trace = *std::move(opened);
+  return options;
+}
+
+// Runs the server until a signal or the coordinator ends it.
+absl::Status Serve(Server& server, StopSignals& signals, const Logger& log) {
+  absl::Notification stop;
+  std::once_flag once;
+  const auto notify = [&] { std::call_once(once, [&] { stop.Notify(); }); };
+  std::thread drain([&] {
+    stop.WaitForNotification();
+    server.Shutdown(absl::GetFlag(FLAGS_drain));
+  });
+  signals.Handle(
+      [&](int signal) {
+        log->info("draining signal={}", signal);
+        notify();
+      },
+      absl::InfiniteDuration(), EndBySignal);
+  const absl::Status refused = server.Wait();
+  notify();
+  drain.join();
+  signals.End();
+  return refused;
+}
+
+int Run() {
+  KeepFreedMemory();
+  StopSignals signals;
+  absl::StatusOr<Server::Options> options = OptionsFromFlags();
+  if (!options.ok()) return Fail(kProgram, options.status(), kExitUsage);
+  if (absl::Status status = CheckThreads(ThreadsNeeded()); !status.ok()) {
+    return Fail(kProgram, status);
   }
-  const std::shared_ptr<Trace> trace = options.trace;
-  absl::StatusOr<Server> server = Server::Start(std::move(options));
+  const MemoryTrimmer trimmer;
+  const Logger log = MakeLogger(absl::StrCat("server-", options->shard));
+  options->log = log;
+  if (const std::string path = absl::GetFlag(FLAGS_trace); !path.empty()) {
+    absl::StatusOr<std::shared_ptr<Trace>> opened = Trace::Open(path);
+    if (!opened.ok()) return Fail(kProgram, opened.status());
+    options->trace = *std::move(opened);
+  }
+  const std::shared_ptr<Trace> trace = options->trace;
+  absl::StatusOr<Server> server = Server::Start(*std::move(options));
   if (!server.ok()) {
-    return Fail(server.status(),
+    log->flush();
+    return Fail(kProgram, server.status(),
                 absl::IsInvalidArgument(server.status()) ? kExitUsage : kExitFailure);
   }
-  std::thread drain([&] {
-    log->info("draining signal={}", AwaitStopSignal());
-    server->Shutdown(absl::GetFlag(FLAGS_drain));
-  });
-  const absl::Status refused = server->Wait();
-  if (!refused.ok()) kill(getpid(), SIGTERM);
-  drain.join();
+  const absl::Status refused = Serve(*server, signals, log);
   if (trace != nullptr) {
     if (absl::Status status = trace->Close(); !status.ok()) log->warn("{}", status.message());
   }
   log->info("stopped");
-  return refused.ok() ? 0 : Fail(refused, kExitFailure);
+  log->flush();
+  return refused.ok() ? 0 : Fail(kProgram, refused);
 }
 
 }  // namespace
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
-  percentdelta::KeepFreedMemory();
-  const std::vector<std::string> rest = percentdelta::ParseCommandLine(
+  return percentdelta::RunProgram(
       argc, argv,
-      "Parameter server: owns a shard of the model and applies its update rule.\n"
-      "  pd-server --listen=0.0.0.0:5000 --shards=2 --shard=0\n"
-      "  pd-server --listen=0.0.0.0:5001 --shards=2 --shard=1 --coordinator=HOST:5000");
-  if (!rest.empty()) {
-    std::cerr << "pd-server: unexpected argument " << rest[0] << " (see pd-server --help)\n";
-    return percentdelta::kExitUsage;
-  }
-  return percentdelta::Run();
+      {percentdelta::kProgram,
+       "Parameter server: owns a shard of the model and applies its update rule.\n"
+       "  pd-server --listen=0.0.0.0:5000 --shards=2 --shard=0\n"
+       "  pd-server --listen=0.0.0.0:5001 --shards=2 --shard=1 --coordinator=HOST:5000",
+       /*takes_words=*/false,
+       [](const std::vector<std::string>& /*words*/) { return percentdelta::Run(); }});
 }

@@ -39,6 +39,8 @@ namespace {
 constexpr auto kBeatDeadline = std::chrono::seconds(2);
 constexpr absl::Duration kTick = absl::Milliseconds(50);
 constexpr absl::Duration kCheckpointTick = absl::Milliseconds(10);
+constexpr char kCoordinatorService[] = "percentdelta.v1.Coordinator";
+constexpr char kParameterService[] = "percentdelta.v1.ParameterServer";
 constexpr int kMaxStreams = 4096;
 constexpr int kMaxMetadataBytes = 16 << 10;
 constexpr int kHandshakeTimeoutMs = 10'000;
@@ -143,6 +145,7 @@ class Server::Impl {
   absl::StatusOr<Coordinator::View> BeatRemote(const ShardBeat& beat) const;
   absl::Status Enter(const Coordinator::View& view);
   absl::StatusOr<ShardContent> ReadBegin(const Coordinator::View& view) const;
+  void SetHealth(bool serving);
 
   Options options_;
   const std::string job_hash_;
@@ -158,6 +161,7 @@ class Server::Impl {
   std::shared_ptr<grpc::Channel> coordinator_channel_;
   std::unique_ptr<v1::Coordinator::Stub> remote_coordinator_;
   std::shared_ptr<Peers> peers_;  // of the present generation; the link's thread alone
+  bool healthy_ = true;           // as the health service says; of the ticker's thread alone
   std::optional<Ticker> ticker_;
   std::optional<Ticker> checkpoint_ticker_;
   std::optional<ClusterLink> link_;
@@ -191,6 +195,9 @@ absl::Status Server::Impl::Listen() {
                      ": is the port in use, the address another machine's? Give another with"
                      " --listen=HOST:PORT"));
   }
+  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+  health->SetServingStatus(kParameterService, true);
+  if (coordinator_) health->SetServingStatus(kCoordinatorService, true);
   address_ = WithPort(options_.advertise.empty() ? options_.listen : options_.advertise, port_);
   options_.log->info("listening address={} advertise={} shard={} shards={} job={} job_hash={}",
                      WithPort(options_.listen, port_), address_, options_.shard, options_.shards,
@@ -202,7 +209,11 @@ void Server::Impl::Join() {
   ClusterLink::Options link;
   link.self = {options_.shard, options_.shards, job_hash_, address_, DrawIncarnation()};
   if (coordinator_) {
-    ticker_.emplace(kTick, [this] { coordinator_->Tick(); });
+    ticker_.emplace(kTick, [this] {
+      coordinator_->Tick();
+      const bool serving = !coordinator_->failed();
+      if (serving != std::exchange(healthy_, serving)) SetHealth(serving);
+    });
     checkpoint_ticker_.emplace(kCheckpointTick, [this] { coordinator_->WorkOnCheckpoints(); });
     link.beat = [this](const ShardBeat& beat) { return coordinator_->Heartbeat(beat); };
   } else {
@@ -229,6 +240,13 @@ void Server::Impl::Join() {
   link.log = options_.log;
   link_.emplace(std::move(link));
   link_->Start();
+}
+
+// Of the server as a whole and of the coordinator: after a training that has failed there is
+// nothing to be had from them but the reason. The shard's weights can still be pulled.
+void Server::Impl::SetHealth(bool serving) {
+  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+  for (const char* service : {"", kCoordinatorService}) health->SetServingStatus(service, serving);
 }
 
 absl::StatusOr<Coordinator::View> Server::Impl::BeatRemote(const ShardBeat& beat) const {

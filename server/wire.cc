@@ -168,6 +168,7 @@ LeaseResult FromProto(const v1::CompleteLeaseRequest& proto) {
   result.worker = EscapeForLog(proto.worker(), kMaxNameBytes);
   result.failure = EscapeForLog(proto.failure(), kMaxReasonBytes);
   result.not_at_fault = proto.not_at_fault();
+  result.leaving = proto.leaving();
   result.loss_sum = proto.loss_sum();
   result.correct = proto.correct();
   result.examples = proto.examples();

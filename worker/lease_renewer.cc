@@ -17,6 +17,7 @@ LeaseRenewer::~LeaseRenewer() {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
   }
+  stub_->Cancel();
   pause_.Cut();
   thread_.join();
 }

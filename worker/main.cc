@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include <iostream>
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <thread>
@@ -14,8 +14,12 @@
 #include "absl/time/time.h"
 #include "common/address.h"
 #include "common/command_line.h"
+#include "common/limits.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/program.h"
+#include "common/stop_signals.h"
+#include "common/text.h"
 #include "worker/data/idx.h"
 #include "worker/kernels/select.h"
 #include "worker/worker.h"
@@ -38,14 +42,18 @@ ABSL_FLAG(
     "or stops it");
 ABSL_FLAG(absl::Duration, give_up_after, absl::Minutes(10),
           "how long the cluster may be out of reach");
+ABSL_FLAG(
+    absl::Duration, drain, absl::Seconds(5),
+    "how long the batch in hand may take after SIGTERM, SIGINT or SIGHUP; then, or at a second "
+    "signal, it is given back to the coordinator");
 
 namespace percentdelta {
 namespace {
 
-int Fail(const absl::Status& status) {
-  std::cerr << "pd-worker: " << status.message() << "\n";
-  return kExitFailure;
-}
+constexpr char kProgram[] = "pd-worker";
+
+// Of gRPC, of the log, of signals, of the lease's renewal and of memory.
+constexpr int kOtherThreads = 20;
 
 std::string DefaultName() {
   char host[256] = "worker";
@@ -56,10 +64,13 @@ std::string DefaultName() {
 absl::Status CheckFlags() {
   absl::Status address = CheckHostAndPort("--coordinator", absl::GetFlag(FLAGS_coordinator));
   if (!address.ok()) return address;
-  if (const int threads = absl::GetFlag(FLAGS_threads); threads < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--threads: expected at least 0, got ", threads));
-  }
+  absl::Status range;
+  range.Update(CheckRange("--threads", absl::GetFlag(FLAGS_threads), 0, kMaxThreads));
+  range.Update(CheckRange("--give_up_after", absl::GetFlag(FLAGS_give_up_after),
+                          absl::ZeroDuration(), absl::InfiniteDuration()));
+  range.Update(CheckRange("--drain", absl::GetFlag(FLAGS_drain), absl::ZeroDuration()));
+  range.Update(CheckName("--name", absl::GetFlag(FLAGS_name)));
+  if (!range.ok()) return range;
   const absl::StatusOr<FaultPoints> faults =
       FaultPoints::Parse(absl::GetFlag(FLAGS_fail_at), {"pull", "push"});
   if (!faults.ok()) {
@@ -71,17 +82,24 @@ absl::Status CheckFlags() {
              : absl::InvalidArgumentError(absl::StrCat("--isa: ", kernels.status().message()));
 }
 
+int ThreadsNeeded() {
+  const int threads = absl::GetFlag(FLAGS_threads);
+  const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  return (threads > 0 ? threads : cores) + kOtherThreads;
+}
+
 int Run() {
-  if (absl::Status status = CheckFlags(); !status.ok()) {
-    Fail(status);
-    return kExitUsage;
+  KeepFreedMemory();
+  StopSignals signals;
+  if (absl::Status status = CheckFlags(); !status.ok()) return Fail(kProgram, status, kExitUsage);
+  if (absl::Status status = CheckThreads(ThreadsNeeded()); !status.ok()) {
+    return Fail(kProgram, status);
   }
-  BlockStopSignals();
   const MemoryTrimmer trimmer;
   absl::StatusOr<Dataset> training_set = ReadTrainingSet(absl::GetFlag(FLAGS_data));
-  if (!training_set.ok()) return Fail(training_set.status());
+  if (!training_set.ok()) return Fail(kProgram, training_set.status());
   absl::StatusOr<Dataset> test_set = ReadTestSet(absl::GetFlag(FLAGS_data));
-  if (!test_set.ok()) return Fail(test_set.status());
+  if (!test_set.ok()) return Fail(kProgram, test_set.status());
 
   Worker::Options options;
   options.name = absl::GetFlag(FLAGS_name).empty() ? DefaultName() : absl::GetFlag(FLAGS_name);
@@ -96,40 +114,38 @@ int Run() {
   options.faults = *FaultPoints::Parse(absl::GetFlag(FLAGS_fail_at), {"pull", "push"});
   if (const std::string trace = absl::GetFlag(FLAGS_trace); !trace.empty()) {
     absl::StatusOr<std::shared_ptr<Trace>> opened = Trace::Open(trace);
-    if (!opened.ok()) return Fail(opened.status());
+    if (!opened.ok()) return Fail(kProgram, opened.status());
     options.trace = *std::move(opened);
   }
   const std::shared_ptr<Trace> trace = options.trace;
   const Logger log = options.log;
 
   Worker worker(std::move(options));
-  std::thread([&worker, log] {
-    log->info("stopping signal={}", AwaitStopSignal());
-    worker.Stop();
-  }).detach();
+  signals.Handle(
+      [&](int signal) {
+        log->info("stopping signal={}", signal);
+        worker.Stop();
+      },
+      absl::GetFlag(FLAGS_drain), [&](int /*signal*/) { worker.Abandon(); });
   const absl::Status status = worker.Run();
+  signals.End();
   if (trace != nullptr) {
     if (absl::Status closed = trace->Close(); !closed.ok()) log->warn("{}", closed.message());
   }
   log->info("stopped");
-  // At once: the detached thread still waits for a signal, and looks at the worker.
-  const int code = status.ok() ? 0 : Fail(status);
-  std::cerr.flush();
-  _exit(code);
+  log->flush();
+  return status.ok() ? 0 : Fail(kProgram, status);
 }
 
 }  // namespace
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
-  percentdelta::KeepFreedMemory();
-  const std::vector<std::string> rest = percentdelta::ParseCommandLine(
+  return percentdelta::RunProgram(
       argc, argv,
-      "Worker: computes gradients for a cluster until the training is finished.\n"
-      "  pd-worker --coordinator=HOST:5000 --data=data/mnist");
-  if (!rest.empty()) {
-    std::cerr << "pd-worker: unexpected argument " << rest[0] << " (see pd-worker --help)\n";
-    return percentdelta::kExitUsage;
-  }
-  return percentdelta::Run();
+      {percentdelta::kProgram,
+       "Worker: computes gradients for a cluster until the training is finished.\n"
+       "  pd-worker --coordinator=HOST:5000 --data=data/mnist",
+       /*takes_words=*/false,
+       [](const std::vector<std::string>& /*words*/) { return percentdelta::Run(); }});
 }

@@ -22,10 +22,23 @@ void WeightSource::Prefetch(int64_t step) {
   if (!next_->Has(step)) Pull(*next_, step);
 }
 
+void WeightSource::Cancel() {
+  absl::MutexLock lock(&mutex_);
+  cancelled_ = true;
+  for (WeightPull* pull : pulls_) pull->Cancel();
+}
+
 void WeightSource::Pull(Version& version, int64_t step) {
+  if (version.pull) {
+    absl::MutexLock lock(&mutex_);
+    pulls_.erase(&*version.pull);
+  }
   version.pull.reset();  // ends it, if it still runs
   version.step = step;
   version.pull.emplace(channels_, step, deadline_, version.weights, tracer_);
+  absl::MutexLock lock(&mutex_);
+  pulls_.insert(&*version.pull);
+  if (cancelled_) version.pull->Cancel();
 }
 
 }  // namespace percentdelta

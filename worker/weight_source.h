@@ -7,8 +7,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "client/pull.h"
 #include "client/shard_channels.h"
@@ -36,6 +39,10 @@ class WeightSource {
   // them, the large ones of the last layers long before the first layers' gradients are made.
   void Prefetch(int64_t step);
 
+  // Ends the pulls, and those that come later: Await returns kCancelled. The one function that any
+  // thread may call.
+  void Cancel();
+
  private:
   struct Version {
     TensorValues weights;
@@ -45,11 +52,17 @@ class WeightSource {
     bool Has(int64_t wanted) const { return step == wanted && pull && !pull->failed(); }
   };
 
-  void Pull(Version& version, int64_t step);
+  void Pull(Version& version, int64_t step) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const ShardChannels& channels_;
   const absl::Duration deadline_;
   const Tracer tracer_;
+
+  // Held when a pull begins or goes, and by Cancel, which looks at them from another thread.
+  absl::Mutex mutex_;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  std::set<WeightPull*> pulls_ ABSL_GUARDED_BY(mutex_);
+
   std::unique_ptr<Version> present_ = std::make_unique<Version>();
   std::unique_ptr<Version> next_ = std::make_unique<Version>();
 };

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "client/push.h"
 #include "common/clock.h"
 
@@ -17,7 +17,8 @@ namespace percentdelta {
 namespace {
 
 constexpr absl::Duration kCallDeadline = absl::Seconds(5);
-constexpr absl::Duration kLongestWait = absl::Seconds(5);
+constexpr absl::Duration kLeavingDeadline = absl::Seconds(1);
+constexpr absl::Duration kLongestWait = absl::Seconds(1);  // which Stop lets pass
 constexpr absl::Duration kGatheringPause = absl::Milliseconds(100);
 constexpr absl::Duration kFirstPause = absl::Milliseconds(20);
 constexpr absl::Duration kLongestPause = absl::Seconds(2);
@@ -77,6 +78,7 @@ bool IsFinite(const TensorValues& gradient) {
   }
   return true;
 }
+absl::Status Leaving() { return absl::CancelledError("the worker leaves"); }
 
 absl::Status CheckCount(absl::string_view what, int64_t expected, int64_t got) {
   if (expected == got) return absl::OkStatus();
@@ -98,11 +100,33 @@ Worker::Worker(Options options)
   RetryPolicy policy;
   policy.give_up_after = options_.give_up_after;
   policy.stopped = [this] { return stopped_.load(); };
-  coordinator_ = MakeRetryingStub(MakeCoordinatorStub(options_.coordinator, kCallDeadline),
-                                  options_.coordinator, std::move(policy), options_.log);
+  for (auto* stub : {&coordinator_, &results_}) {
+    *stub = MakeRetryingStub(MakeCoordinatorStub(options_.coordinator, kCallDeadline),
+                             options_.coordinator, policy, options_.log);
+  }
 }
 
 Worker::~Worker() = default;
+
+void Worker::Stop() {
+  stopped_ = true;
+  // A call for a lease may have been answered by now, and the lease must be given back: its waiting
+  // is left to end. Who has not joined can have none.
+  if (!joined_) coordinator_->Cancel();
+  coordinator_->StopRetrying();
+  results_->StopRetrying();
+  pause_.Cut();
+}
+
+void Worker::Abandon() {
+  Stop();
+  pool_.Cancel();
+  coordinator_->Cancel();
+  results_->Cancel();
+  absl::MutexLock lock(&mutex_);
+  if (pulling_ != nullptr) pulling_->Cancel();
+  if (pushing_ != nullptr) pushing_->Cancel();
+}
 
 absl::Status Worker::CheckData(const Job& job) const {
   absl::Status status =
@@ -129,7 +153,7 @@ absl::Status Worker::Enter() {
                                                    " missing since ",
                                                    absl::FormatDuration(options_.give_up_after)));
       }
-      absl::SleepFor(kGatheringPause);
+      pause_.Take(kGatheringPause);
       continue;
     }
     if (model_ != nullptr && cluster->job_hash != cluster_.job_hash) {
@@ -145,10 +169,20 @@ absl::Status Worker::Enter() {
       model_ = *std::move(model);
       batches_ = std::make_unique<BatchSource>(job.seed, job.data.training_examples);
     }
+    {
+      absl::MutexLock lock(&mutex_);
+      pulling_ = nullptr;
+    }
     weights_.reset();  // before the channels it pulls from
     channels_ = std::make_unique<ShardChannels>(job.model, cluster->generation,
                                                 cluster->shard_addresses, options_.shares_memory);
+    joined_ = true;
     weights_ = std::make_unique<WeightSource>(*channels_, kTransferDeadline, tracer_);
+    {
+      absl::MutexLock lock(&mutex_);
+      pulling_ = weights_.get();
+      if (pool_.cancelled()) pulling_->Cancel();
+    }
     ways_told_ = false;
     cluster_ = *std::move(cluster);
     options_.log->info("joined generation={} shards={} job={} arithmetic={} threads={}",
@@ -176,6 +210,8 @@ absl::Status Worker::Run() {
       return absl::AbortedError(absl::StrCat("the training failed: ", lease->message));
     }
     if (lease->kind == Lease::Kind::kWait) continue;
+    if (stopped_) break;
+    options_.log->debug("lease taken step={} slot={}", lease->step, lease->slot);
     if (lease->generation != cluster_.generation) status = Enter();
     if (!status.ok()) break;
     LeaseResult result;
@@ -191,7 +227,7 @@ absl::Status Worker::Run() {
   // What came with the last answer is handed back, so that nobody has to wait for its deadline.
   if (lease.ok() && (lease->kind == Lease::Kind::kTrain || lease->kind == Lease::Kind::kEvaluate)) {
     at_fault_ = false;
-    Report(*lease, absl::CancelledError("the worker leaves"), LeaseResult()).IgnoreError();
+    Report(*lease, Leaving(), LeaseResult()).IgnoreError();
   }
   return absl::OkStatus();
 }
@@ -199,6 +235,13 @@ absl::Status Worker::Run() {
 absl::StatusOr<Lease> Worker::NextLease() {
   const TraceSpan span(tracer_, "acquire lease", {});
   return coordinator_->AcquireLease({options_.name, model_->arithmetic()}, kLongestWait);
+}
+
+absl::StatusOr<Lease> Worker::Complete(LeaseResult result) {
+  result.leaving = stopped_;
+  if (!pool_.cancelled()) return results_->CompleteLease(result);
+  // Its own calls are cancelled; nobody has to wait for the lease's deadline if this one succeeds.
+  return MakeCoordinatorStub(options_.coordinator, kLeavingDeadline)->CompleteLease(result);
 }
 
 absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& status,
@@ -221,7 +264,7 @@ absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& sta
     if (absl::IsUnavailable(status)) channels_->ConnectAgain();
   }
   const TraceSpan span(tracer_, "complete lease", {.step = lease.step, .slot = lease.slot});
-  absl::StatusOr<Lease> next = coordinator_->CompleteLease(result);
+  absl::StatusOr<Lease> next = Complete(std::move(result));
   // Of another generation by now: the lease is void, and so is its result.
   if (!next.ok() && absl::IsFailedPrecondition(next.status())) return Lease{};
   return next;
@@ -251,7 +294,7 @@ void Worker::PauseAfterFailure() {
   const absl::Duration pause =
       std::min(kFirstPause * std::exp2(std::min(failures_, 16)), kLongestPause);
   ++failures_;
-  absl::SleepFor(pause * std::uniform_real_distribution<double>(0.5, 1)(random));
+  pause_.Take(pause * std::uniform_real_distribution<double>(0.5, 1)(random));
 }
 
 std::shared_ptr<TensorValues> Worker::TakeGradient() {
@@ -296,13 +339,21 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
   const std::shared_ptr<TensorValues> gradient = TakeGradient();
   GradientPush push(*channels_, {lease.step, lease.slot, lease.checkpoint}, TransferDeadline(lease),
                     gradient, tracer_);
+  const absl::Cleanup pushed = [this] {
+    absl::MutexLock lock(&mutex_);
+    pushing_ = nullptr;
+  };
+  {
+    absl::MutexLock lock(&mutex_);
+    pushing_ = &push;
+  }
   LayerTrace layers(tracer_, job.model, subject);
   absl::Status pulled;
   TensorHooks hooks;
   hooks.await_weights = [&](int tensor) {
     layers.Await(tensor);
     const absl::Duration before = clock.Now();
-    pulled = weights_->Await(tensor);
+    pulled = pool_.cancelled() ? Leaving() : weights_->Await(tensor);
     result.pull += clock.Now() - before;
     renewer_.Progress();
     if (tensor == 0) options_.faults.Pass("pull");
@@ -310,6 +361,7 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
     return pulled;
   };
   hooks.gradient_ready = [&](int tensor) {
+    if (pool_.cancelled()) return;  // it may not have been computed
     push.Ready(tensor);
     renewer_.Progress();
     if (tensor == 0) options_.faults.Pass("push");
@@ -319,6 +371,7 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
   };
   const absl::StatusOr<BatchResult> batch =
       model_->Gradient(weights_->weights(), batch_, hooks, *gradient);
+  if (pool_.cancelled()) return Leaving();
   if (!batch.ok()) return Computed(batch.status(), pulled);
   const absl::Duration computed = clock.Now();
   result.compute = computed - begin - result.pull;
@@ -333,7 +386,7 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
   if (lease.step + 1 < job.max_steps) Gather(BatchOf(job, lease.step + 1, lease.slot));
   const TraceSpan waiting(tracer_, "await push", subject);
   absl::Status status = push.Finish();
-  if (!status.ok() && !IsFinite(*gradient)) {
+  if (!status.ok() && !pool_.cancelled() && !IsFinite(*gradient)) {
     at_fault_ = true;
     return absl::InvalidArgumentError(absl::StrCat("the gradient of step ", lease.step,
                                                    " is not finite: the training diverges; take a "
@@ -367,10 +420,11 @@ absl::Status Worker::Evaluate(const Lease& lease, LeaseResult& result) {
   TensorHooks hooks;
   hooks.await_weights = [&](int tensor) {
     renewer_.Progress();
-    pulled = weights_->Await(tensor);
+    pulled = pool_.cancelled() ? Leaving() : weights_->Await(tensor);
     return pulled;
   };
   const absl::StatusOr<BatchResult> batch = model_->Evaluate(weights_->weights(), batch_, hooks);
+  if (pool_.cancelled()) return Leaving();
   if (!batch.ok()) return Computed(batch.status(), pulled);
   result.compute = clock.Now() - begin;
   result.loss_sum = batch->loss_sum;

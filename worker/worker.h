@@ -10,13 +10,17 @@
 #include <optional>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "client/coordinator_stub.h"
+#include "client/push.h"
 #include "client/shard_channels.h"
 #include "common/fault_point.h"
 #include "common/log.h"
+#include "common/pause.h"
 #include "common/thread_pool.h"
 #include "common/trace.h"
 #include "worker/data/batches.h"
@@ -64,8 +68,12 @@ class Worker {
   //   kUnavailable         the cluster, or a part of it, was out of reach for too long
   absl::Status Run();
 
-  // Makes Run return after the lease in hand.
-  void Stop() { stopped_ = true; }
+  // Makes Run return after the lease in hand, within a second if there is none.
+  void Stop();
+
+  // Makes Run return soon, also in the middle of a long computation or call: the lease in hand is
+  // given back, and another worker gets it.
+  void Abandon();
 
  private:
   // The cluster's present generation, as far as the worker needs it.
@@ -84,6 +92,7 @@ class Worker {
   absl::Status Train(const Lease& lease, LeaseResult& result);
   absl::Status Evaluate(const Lease& lease, LeaseResult& result);
   absl::StatusOr<Lease> NextLease();
+  absl::StatusOr<Lease> Complete(LeaseResult result);
   absl::StatusOr<Lease> Report(const Lease& lease, const absl::Status& status, LeaseResult result);
 
   // Takes note of what came of a lease. kUnavailable: for too long now, servers were out of reach.
@@ -97,8 +106,11 @@ class Worker {
   const Options options_;
   const Tracer tracer_;
   std::atomic<bool> stopped_{false};
-  ThreadPool pool_;
-  std::unique_ptr<CoordinatorStub> coordinator_;
+  std::atomic<bool> joined_{false};               // asks for leases
+  ThreadPool pool_;                               // cancelled by Abandon
+  Pause pause_;                                   // cut by Stop
+  std::unique_ptr<CoordinatorStub> coordinator_;  // for the job and leases; cancelled by Abandon
+  std::unique_ptr<CoordinatorStub> results_;      // for what came of them; cancelled by Abandon
   LeaseRenewer renewer_;
 
   // Of the job, once it is known.
@@ -108,6 +120,11 @@ class Worker {
   std::unique_ptr<ShardChannels> channels_;
   std::unique_ptr<WeightSource> weights_;
   bool ways_told_ = false;
+
+  // What Abandon has to end.
+  absl::Mutex mutex_;
+  WeightSource* pulling_ ABSL_GUARDED_BY(mutex_) = nullptr;  // weights_
+  GradientPush* pushing_ ABSL_GUARDED_BY(mutex_) = nullptr;  // of the lease in hand
 
   // Of the lease in hand; kept for their memory.
   std::vector<std::shared_ptr<TensorValues>> gradients_;

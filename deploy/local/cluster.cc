@@ -48,9 +48,8 @@ LocalCluster::~LocalCluster() {
   std::vector<std::unique_ptr<RunningWorker>> workers;
   {
     absl::MutexLock lock(&mutex_);
-    for (const auto& running : workers_) running->worker->Stop();
+    for (const auto& running : workers_) running->worker->Abandon();
   }
-  // Ends the waiting calls of workers, who then see that they are to stop.
   for (Server& server : servers_) server.Shutdown();
   {
     absl::MutexLock lock(&mutex_);

@@ -3,10 +3,13 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,8 +23,11 @@
 #include "common/command_line.h"
 #include "common/job_codec.h"
 #include "common/job_validation.h"
+#include "common/limits.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/program.h"
+#include "common/stop_signals.h"
 #include "deploy/local/cluster.h"
 #include "deploy/local/progress_display.h"
 #include "deploy/local/report.h"
@@ -53,10 +59,13 @@ namespace {
 constexpr absl::Duration kRefresh = absl::Milliseconds(200);
 constexpr absl::Duration kPlainInterval = absl::Seconds(10);
 
-int Fail(const absl::Status& status, int code) {
-  std::cerr << "pd-local: " << status.message() << "\n";
-  return code;
-}
+constexpr char kProgram[] = "pd-local";
+
+// A cluster stops within a second; who does not is held up by its standard output.
+constexpr absl::Duration kStopPatience = absl::Seconds(5);
+
+// Of gRPC, of the log, of signals, beats and memory.
+constexpr int kOtherThreads = 24;
 
 absl::StatusOr<Job> JobFromFlags() {
   absl::StatusOr<Job> job = LoadJob(absl::GetFlag(FLAGS_job));
@@ -70,22 +79,23 @@ absl::StatusOr<Job> JobFromFlags() {
 }
 
 absl::Status CheckFlags() {
-  const struct {
-    const char* name;
-    int64_t value;
-    int64_t least;
-  } numbers[] = {{"shards", absl::GetFlag(FLAGS_shards), 1},
-                 {"workers", absl::GetFlag(FLAGS_workers), 1},
-                 {"threads", absl::GetFlag(FLAGS_threads), 0}};
-  for (const auto& [name, value, least] : numbers) {
-    if (value >= least) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("--", name, ": expected at least ", least, ", got ", value));
-  }
+  absl::Status range;
+  range.Update(CheckRange("--shards", absl::GetFlag(FLAGS_shards), 1, kMaxLocalShards));
+  range.Update(CheckRange("--workers", absl::GetFlag(FLAGS_workers), 1, kMaxLocalWorkers));
+  range.Update(CheckRange("--threads", absl::GetFlag(FLAGS_threads), 0, kMaxThreads));
+  range.Update(CheckRange("--steps", absl::GetFlag(FLAGS_steps), 0, kMaxHistory));
+  if (!range.ok()) return range;
   const absl::StatusOr<const Kernels*> kernels = SelectKernels(absl::GetFlag(FLAGS_isa));
   return kernels.ok()
              ? absl::OkStatus()
              : absl::InvalidArgumentError(absl::StrCat("--isa: ", kernels.status().message()));
+}
+
+int ThreadsNeeded() {
+  const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  const int threads = std::max(1, absl::GetFlag(FLAGS_threads));
+  return absl::GetFlag(FLAGS_shards) * (cores + 1) + absl::GetFlag(FLAGS_workers) * (threads + 2) +
+         kOtherThreads;
 }
 
 absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
@@ -122,16 +132,17 @@ int TerminalWidth() {
   return size.ws_col;
 }
 
-// Shows the progress until the workers have left.
-absl::Status Watch(LocalCluster& cluster, const Cluster& client) {
+// Shows the progress until the workers have left, or until `stopped`.
+absl::Status Watch(LocalCluster& cluster, const Cluster& client, const std::atomic<int>& stopped) {
   ProgressDisplay display(std::cout, TerminalWidth(), kPlainInterval);
   bool left = false;
-  while (!left) {
+  while (!left && stopped == 0) {
     left = cluster.AwaitWorkersFor(kRefresh);
     const absl::StatusOr<Progress> progress = client.GetProgress();
     if (progress.ok()) display.Update(*progress, absl::Now());
   }
   display.Finish();
+  if (stopped != 0) return absl::CancelledError("stopped before the end of the training");
   return cluster.AwaitWorkers();
 }
 
@@ -167,59 +178,76 @@ absl::Status Conclude(const Cluster& client, const std::string& command) {
   return absl::OkStatus();
 }
 
-int Run(const std::string& command) {
-  const MemoryTrimmer trimmer;
-  absl::StatusOr<Job> job = JobFromFlags();
-  if (!job.ok()) return Fail(job.status(), kExitUsage);
-  for (const std::string& warning : JobWarnings(*job)) {
-    std::cerr << "pd-local: warning: " << warning << "\n";
-  }
-  if (absl::Status status = CheckFlags(); !status.ok()) return Fail(status, kExitUsage);
-  if (const std::string report = absl::GetFlag(FLAGS_report); !report.empty()) {
-    if (absl::Status status = PrepareReport(report); !status.ok()) {
-      return Fail(status, kExitFailure);
-    }
-  }
-  absl::StatusOr<LocalCluster::Options> options = OptionsFromFlags(*std::move(job));
-  if (!options.ok()) return Fail(options.status(), kExitFailure);
-  const std::shared_ptr<Trace> trace = options->trace;
-  absl::StatusOr<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(*std::move(options));
-  if (!cluster.ok()) return Fail(cluster.status(), kExitFailure);
+// The training itself. `stopped` becomes the number of the signal that ends it early.
+absl::Status Train(LocalCluster::Options options, const std::string& command,
+                   const std::atomic<int>& stopped) {
+  absl::StatusOr<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(std::move(options));
+  if (!cluster.ok()) return cluster.status();
   Cluster::Options client_options;
   client_options.coordinator = (*cluster)->coordinator();
   client_options.deadline = absl::Minutes(1);
   const Cluster client(client_options);
   std::cout << "coordinator " << client_options.coordinator
             << " (pdctl --server=" << client_options.coordinator << " status)" << std::endl;
-  if (absl::Status status = Watch(**cluster, client); !status.ok()) {
-    return Fail(status, kExitFailure);
-  }
-  if (absl::Status status = Conclude(client, command); !status.ok()) {
-    return Fail(status, kExitFailure);
-  }
+  if (absl::Status status = Watch(**cluster, client, stopped); !status.ok()) return status;
+  return Conclude(client, command);
+}
+
+absl::Status TrainAndClose(LocalCluster::Options options, const std::string& command,
+                           StopSignals& signals) {
+  std::atomic<int> stopped{0};
+  signals.Handle([&stopped](int signal) { stopped = signal; }, kStopPatience, EndBySignal);
+  const std::shared_ptr<Trace> trace = options.trace;
+  const Logger log = options.log;
+  absl::Status status = Train(std::move(options), command, stopped);
   if (trace != nullptr) {
-    if (absl::Status status = trace->Close(); !status.ok()) return Fail(status, kExitFailure);
-    std::cout << "trace " << absl::GetFlag(FLAGS_trace) << std::endl;
+    const absl::Status closed = trace->Close();
+    status.Update(closed);
+    if (closed.ok()) std::cout << "trace " << absl::GetFlag(FLAGS_trace) << std::endl;
   }
-  if (!std::cout.flush()) {
-    return Fail(absl::UnavailableError("cannot write to standard output"), kExitFailure);
+  status.Update(FlushOutput());
+  if (log != nullptr) log->flush();
+  if (stopped != 0) {
+    PrintError(kProgram, status.message());
+    EndBySignal(stopped);
   }
-  return 0;
+  signals.End();
+  return status;
+}
+
+int Run(const std::string& command) {
+  KeepFreedMemory();
+  StopSignals signals;
+  if (absl::Status status = CheckFlags(); !status.ok()) return Fail(kProgram, status, kExitUsage);
+  absl::StatusOr<Job> job = JobFromFlags();
+  if (!job.ok()) return Fail(kProgram, job.status(), kExitUsage);
+  for (const std::string& warning : JobWarnings(*job)) {
+    PrintError(kProgram, absl::StrCat("warning: ", warning));
+  }
+  if (absl::Status status = CheckThreads(ThreadsNeeded()); !status.ok()) {
+    return Fail(kProgram, status);
+  }
+  const MemoryTrimmer trimmer;
+  if (const std::string report = absl::GetFlag(FLAGS_report); !report.empty()) {
+    if (absl::Status status = PrepareReport(report); !status.ok()) return Fail(kProgram, status);
+  }
+  absl::StatusOr<LocalCluster::Options> options = OptionsFromFlags(*std::move(job));
+  if (!options.ok()) return Fail(kProgram, options.status());
+  const absl::Status status = TrainAndClose(*std::move(options), command, signals);
+  return status.ok() ? 0 : Fail(kProgram, status);
 }
 
 }  // namespace
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
-  percentdelta::KeepFreedMemory();
   const std::string command = absl::StrJoin(std::vector<std::string>(argv, argv + argc), " ");
-  const std::vector<std::string> rest = percentdelta::ParseCommandLine(
+  return percentdelta::RunProgram(
       argc, argv,
-      "Trains in one process: servers and workers over loopback ports.\n"
-      "  pd-local --shards=2 --workers=2 --steps=200 --data=data/mnist --report=report");
-  if (!rest.empty()) {
-    std::cerr << "pd-local: unexpected argument " << rest[0] << " (see pd-local --help)\n";
-    return percentdelta::kExitUsage;
-  }
-  return percentdelta::Run(command);
+      {percentdelta::kProgram,
+       "Trains in one process: servers and workers over loopback ports.\n"
+       "  pd-local --shards=2 --workers=2 --steps=200 --data=data/mnist --report=report",
+       /*takes_words=*/false, [&command](const std::vector<std::string>& /*words*/) {
+         return percentdelta::Run(command);
+       }});
 }

@@ -18,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/cluster.h"
+#include "client/coordinator_stub.h"
 #include "common/job_codec.h"
 #include "common/safetensors.h"
 #include "deploy/local/cluster.h"
@@ -34,6 +35,7 @@ using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsSupersetOf;
 using ::testing::MatchesRegex;
+using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
@@ -73,6 +75,10 @@ Result Shell(const std::string& command) {
   return result;
 }
 
+absl::StatusOr<Lease> Acquire(CoordinatorStub& stub, const std::string& worker) {
+  return stub.AcquireLease({worker, "a"}, absl::Seconds(1));
+}
+
 Result Pdctl(const std::string& arguments) { return Shell(absl::StrCat("pdctl ", arguments)); }
 
 TEST(PdctlUsageTest, SenselessCommandLinesSayWhatIsWrong) {
@@ -90,6 +96,12 @@ TEST(PdctlUsageTest, SenselessCommandLinesSayWhatIsWrong) {
       {"stats --last=0", "--last: expected at least 1, got 0"},
       {"stats --last=-3", "--last: expected at least 1, got -3"},
       {"status --watch", "status takes no --watch"},
+      {"status --nowatch", "status takes no --watch"},
+      {"status --last=1", "status takes no --last"},
+      {"status --last=2", "status takes no --last"},
+      {"checksum --format=table", "checksum takes no --format"},
+      {"job --layer=", "job takes no --layer"},
+      {"health --connect_to=", "health takes no --connect_to"},
       {"checksum --layer=conv1", "checksum takes no --layer"},
       {"export", "export: expected FILE.safetensors after it"},
       {"export a b", "export: unexpected argument \"b\""},
@@ -373,6 +385,58 @@ TEST_F(PdctlTest, AClosedPipeIsNoError) {
       Shell(absl::StrCat("pdctl stats --last=99 --server=", cluster_->coordinator(), " | true"));
   EXPECT_EQ(result.code, 0);
   EXPECT_EQ(result.err, "");
+}
+
+// No step comes for as long as the test runs.
+TEST(PdctlWatchTest, EndsWhenItsReaderHasGone) {
+  ServersOnly servers(MadeUpJob(100), 1);
+  servers.TrainStep();
+  const Result result =
+      Shell(absl::StrCat("{ pdctl stats --watch --last=1 --server=", servers.coordinator(),
+                         "; echo code $? >&2; } | head -1"));
+  EXPECT_EQ(result.code, 0);
+  EXPECT_THAT(Lines(result.out), SizeIs(1));
+  EXPECT_EQ(result.err, "code 0\n");
+}
+
+TEST(PdctlUsageTest, OutputThatCannotBeWritten) {
+  for (const char* arguments : {"--help", "--version", "help"}) {
+    const Result result = Shell(absl::StrCat("pdctl ", arguments, " > /dev/full"));
+    EXPECT_EQ(result.code, 1) << arguments;
+    EXPECT_EQ(result.err, "pdctl: cannot write to standard output\n");
+  }
+}
+
+// What a worker says gets no further than its row, whatever it is.
+TEST(PdctlUntrustedTest, TextOfOthersIsEscaped) {
+  ServersOnly servers(MadeUpJob(100), 1);
+  const auto stub = MakeCoordinatorStub(servers.coordinator(), absl::Seconds(10));
+  const Cluster client({servers.coordinator()});
+  for (int i = 0; client.GetProgress()->state != TrainingState::kFailed; ++i) {
+    ASSERT_LT(i, 100);
+    const std::string worker = absl::StrCat("w", i % 2);
+    const absl::StatusOr<Lease> lease = Acquire(*stub, worker);
+    ASSERT_TRUE(lease.ok()) << lease.status();
+    LeaseResult result;
+    result.generation = lease->generation;
+    result.lease_id = lease->id;
+    result.worker = worker;
+    result.leaving = true;  // no other lease, please
+    result.failure = "bad\nforged          row\x1b[31m";
+    EXPECT_TRUE(stub->CompleteLease(result).ok());
+  }
+  const Result status = Pdctl(absl::StrCat("status --server=", servers.coordinator()));
+  EXPECT_THAT(status.out, HasSubstr("bad\\nforged          row\\x1b[31m"));
+  EXPECT_THAT(Lines(status.out), Not(Contains(StartsWith("forged"))));
+
+  // A training that has failed: nothing is to be had here any more.
+  const absl::Time give_up = absl::Now() + absl::Seconds(60);
+  Result health;
+  do {
+    health = Pdctl(absl::StrCat("health --server=", servers.coordinator()));
+  } while (health.code == 0 && absl::Now() < give_up);
+  EXPECT_EQ(health.code, 1);
+  EXPECT_THAT(health.err, HasSubstr("NOT_SERVING"));
 }
 
 TEST_F(PdctlTest, AFullDiskIsAnError) {

@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -125,6 +126,22 @@ TEST_F(RetryingStubTest, AnotherServerThanTheCoordinatorIsNamed) {
   script_.answers = {absl::UnimplementedError("")};
   EXPECT_THAT(std::string(Make()->GetJob().status().message()),
               AllOf(HasSubstr("host:1"), HasSubstr("shard 0")));
+}
+
+// Cancelled in the middle of a pause that is as good as endless.
+TEST_F(RetryingStubTest, CancelEndsAPauseAndLaterCalls) {
+  script_.answers.assign(1000, absl::UnavailableError("nobody there"));
+  RetryPolicy policy;
+  policy.first_pause = absl::Hours(1);
+  policy.longest_pause = absl::Hours(1);
+  const auto stub = MakeRetryingStub(std::make_unique<ScriptedStub>(script_), "host:1", policy,
+                                     MakeSilentLogger());
+  std::thread cancel([&] { stub->Cancel(); });
+  EXPECT_EQ(stub->GetJob().status().code(), absl::StatusCode::kCancelled);
+  cancel.join();
+  const size_t calls = script_.calls.size();
+  EXPECT_EQ(stub->CompleteLease({}).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(script_.calls, SizeIs(calls));
 }
 
 }  // namespace

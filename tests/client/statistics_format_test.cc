@@ -154,6 +154,19 @@ TEST(FormatCsvTest, NamesWithCommasAreQuoted) {
 }
 
 // Where the decimal sign is a comma; a machine without the locale tests less.
+// A server may name its tensors what it likes.
+TEST(FormatTest, NamesCannotForgeRowsOrReachTheTerminal) {
+  for (const std::string& name :
+       {std::string("a\nb"), std::string("a\r\nb"), std::string("\x1b[31m"),
+        std::string("\xc2\x9b"), std::string("nul\0x", 5), std::string("\xff")}) {
+    const std::vector<StepStatistics> steps = {{7, {Update(7, name, name)}}};
+    for (const std::string& text : {FormatTable(steps), FormatCsv(steps)}) {
+      EXPECT_EQ(Lines(text).size(), 2U) << text;
+      EXPECT_EQ(text.find_first_of(std::string("\x1b\r\0\xc2\xff", 5)), std::string::npos) << text;
+    }
+  }
+}
+
 TEST(FormatTest, LocaleDoesNotMatter) {
   const std::vector<StepStatistics> steps = TwoSteps();
   const std::vector<std::string> before = {FormatTable(steps), FormatJson(steps), FormatCsv(steps)};

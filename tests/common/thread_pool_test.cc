@@ -113,6 +113,29 @@ TEST_P(ThreadPoolTest, LetsGoOfTasks) {
   EXPECT_EQ(held.use_count(), 1);
 }
 
+// Tiles that have been begun end; no other begins, in this loop or a later one.
+TEST_P(ThreadPoolTest, CancelledLoopsReturnWithoutTheirOtherTiles) {
+  ThreadPool pool(GetParam());
+  std::atomic<int> runs{0};
+  EXPECT_FALSE(pool.cancelled());
+  pool.ParallelFor(1000, [&](int64_t) {
+    ++runs;
+    pool.Cancel();
+  });
+  EXPECT_TRUE(pool.cancelled());
+  EXPECT_GE(runs, 1);
+  EXPECT_LE(runs, GetParam());
+  pool.ParallelFor(1000, [](int64_t) { ADD_FAILURE(); });
+}
+
+TEST_P(ThreadPoolTest, TasksAreRunThoughCancelled) {
+  ThreadPool pool(GetParam());
+  pool.Cancel();
+  absl::Notification ran;
+  pool.Schedule([&] { ran.Notify(); });
+  ran.WaitForNotification();
+}
+
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolTest, testing::Values(1, 2, 3, 8));
 
 TEST(OneThreadTest, RunsTasksInTheOrderOfScheduling) {

@@ -2,11 +2,13 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "client/coordinator_stub.h"
 #include "common/job_codec.h"
@@ -229,7 +231,7 @@ TEST_F(ProcessesTest, FlagsOutOfRange) {
            {{PD_SERVER, "--shards=0"}, "shards: expected at least 1, got 0"},
            {{PD_SERVER, "--shards=2", "--shard=2"}, "shard: expected 0..1 of 2, got 2"},
            {{PD_SERVER, "--threads=-1"}, "threads: expected at least 0, got -1"},
-           {{PD_SERVER, "--history=0"}, "history: expected at least 1 step, got 0"},
+           {{PD_SERVER, "--history=0"}, "--history: expected at least 1, got 0"},
            {{PD_SERVER, "--listen=127.0.0.1:99999"}, "listen: expected HOST:PORT"},
            {{PD_SERVER, "--listen=127.0.0.1:0", "--advertise=foo"},
             "advertise: expected HOST:PORT"},
@@ -237,10 +239,41 @@ TEST_F(ProcessesTest, FlagsOutOfRange) {
            {{PD_WORKER, "--isa=foo"}, "--isa: "},
            {{PD_WORKER, "--threads=-1"}, "--threads: expected at least 0, got -1"},
            {{PD_LOCAL, "--shards=0"}, "--shards: expected at least 1, got 0"},
-           {{PD_LOCAL, "--isa=foo"}, "--isa: "}}) {
+           {{PD_LOCAL, "--isa=foo"}, "--isa: "},
+           {{PD_SERVER, "--threads=100000"}, "--threads: expected at most 1024, got 100000"},
+           {{PD_SERVER, "--threads=99999999999"}, "--threads: no value for it"},
+           {{PD_SERVER, "--shards=2000000000"}, "--shards: expected at most 1024"},
+           {{PD_SERVER, "--history=9000000000000000000"}, "--history: expected at most 10000000"},
+           {{PD_SERVER, "--lease_deadline=-1s"}, "--lease_deadline: expected at least 0, got -1s"},
+           {{PD_SERVER, "--lease_deadline=inf"}, "--lease_deadline: expected at most 8760h"},
+           {{PD_SERVER, "--lease_deadline=1e30h"}, "--lease_deadline: "},
+           {{PD_SERVER, "--lease_deadline=nan"}, "--lease_deadline: no value for it"},
+           {{PD_SERVER, "--drain=-5s"}, "--drain: expected at least 0, got -5s"},
+           {{PD_SERVER, "--drain=inf"}, "--drain: expected at most 8760h"},
+           {{PD_SERVER, "--listen=127.0.0.1:-1"}, "listen: expected HOST:PORT"},
+           {{PD_WORKER, "--threads=100000"}, "--threads: expected at most 1024, got 100000"},
+           {{PD_WORKER, "--give_up_after=-1s"}, "--give_up_after: expected at least 0"},
+           {{PD_WORKER, "--drain=inf"}, "--drain: expected at most 8760h"},
+           {{PD_WORKER, "--name=" + std::string(129, 'x')}, "--name: expected at most 128 bytes"},
+           {{PD_WORKER, "--name=a\nb"}, "--name: expected printable UTF-8"},
+           {{PD_LOCAL, "--shards=100000"}, "--shards: expected at most 64, got 100000"},
+           {{PD_LOCAL, "--workers=100000"}, "--workers: expected at most 256, got 100000"},
+           {{PD_LOCAL, "--threads=100000"}, "--threads: expected at most 1024, got 100000"},
+           {{PD_LOCAL, "--steps=-1"}, "--steps: expected at least 0, got -1"},
+           {{PD_LOCAL, "--steps=9000000000000000000"}, "--steps: expected at most 10000000"},
+           {{PD_LOCAL, "--gradients_per_step=-1"}, "gradients_per_step: expected"},
+           {{PD_PDCTL, "stats", "--last=99999999999"}, "--last: no value for it"},
+           {{PD_PDCTL, "stats", "--layer=" + std::string(2000, 'x')},
+            "--layer: bytes: expected at most 1000, got 2000"},
+           {{PD_PDCTL, "status", "--deadline=inf"}, "--deadline: expected at most 1h, got inf"},
+           {{PD_PDCTL, "status", "--deadline=-1s"}, "--deadline: expected a positive time"},
+           {{PD_PDCTL, "status", "--server=:1"}, "--server: expected HOST:PORT"}}) {
+    SCOPED_TRACE(absl::StrJoin(command, " "));
     Process process(command);
     EXPECT_EQ(process.Wait(), 2) << process.output();
-    EXPECT_THAT(process.output(), HasSubstr(message));
+    const std::string output = process.output();
+    EXPECT_THAT(output, HasSubstr(message));
+    EXPECT_EQ(std::count(output.begin(), output.end(), '\n'), 1) << output;
   }
 }
 

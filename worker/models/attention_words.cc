@@ -37,8 +37,8 @@ std::vector<NamedShape> AttentionTensors(const AttentionSizes& sizes) {
           {"output/biases", {kClasses}}};
 }
 
-AttentionWords::AttentionWords(const AttentionSizes& sizes)
-    : sizes_(sizes), tensors_(AttentionTensors(sizes)) {}
+AttentionWords::AttentionWords(const AttentionSizes& sizes, const ThreadPool* pool)
+    : sizes_(sizes), pool_(pool), tensors_(AttentionTensors(sizes)) {}
 
 absl::Status AttentionWords::ReadWords(const Batch& batch) {
   if (batch.count > 0 && (batch.rows != 1 || batch.columns < 2 || batch.columns % 2 != 0)) {
@@ -49,7 +49,7 @@ absl::Status AttentionWords::ReadWords(const Batch& batch) {
   if (absl::Status status = CheckBatch(batch, kClasses); !status.ok()) return status;
   words_.clear();
   ends_.assign(1, 0);
-  for (int64_t n = 0; n < batch.count; ++n) {
+  for (int64_t n = 0; n < batch.count && !cancelled(); ++n) {
     for (int64_t i = 0; i < batch.columns / 2; ++i) {
       const int32_t word = WordAt(batch, n, i);
       if (word == 0) continue;
@@ -115,7 +115,7 @@ absl::StatusOr<BatchResult> AttentionWords::Forward(const TensorValues& weights,
   }
   alphas_.resize(words_.size());
   pooled_.resize(batch.count * sizes_.dimension);
-  for (int64_t n = 0; n < batch.count; ++n) Attend(weights, n);
+  for (int64_t n = 0; n < batch.count && !cancelled(); ++n) Attend(weights, n);
 
   for (const int tensor : {kOutputWeights, kOutputBiases}) {
     if (absl::Status s = AwaitWeights(tensors_, tensor, weights, hooks); !s.ok()) return s;
@@ -123,7 +123,7 @@ absl::StatusOr<BatchResult> AttentionWords::Forward(const TensorValues& weights,
   if (gradient) logits_gradient_.resize(batch.count * kClasses);
   std::vector<float> logits(kClasses);
   BatchResult result;
-  for (int64_t n = 0; n < batch.count; ++n) {
+  for (int64_t n = 0; n < batch.count && !cancelled(); ++n) {
     Classify(weights, n, logits);
     absl::Span<float> logits_gradient;
     if (gradient) {
@@ -140,13 +140,13 @@ absl::StatusOr<BatchResult> AttentionWords::Forward(const TensorValues& weights,
 void AttentionWords::OutputGradient(std::vector<float>& weights_gradient,
                                     std::vector<float>& biases_gradient) {
   sums_.assign(kClasses, 0);
-  for (int64_t n = 0; n < documents(); ++n) {
+  for (int64_t n = 0; n < documents() && !cancelled(); ++n) {
     for (int64_t c = 0; c < kClasses; ++c) sums_[c] += logits_gradient_[n * kClasses + c];
   }
   RoundTo(sums_, biases_gradient);
 
   sums_.assign(sizes_.dimension * kClasses, 0);
-  for (int64_t n = 0; n < documents(); ++n) {
+  for (int64_t n = 0; n < documents() && !cancelled(); ++n) {
     for (int64_t d = 0; d < sizes_.dimension; ++d) {
       const double x = pooled_[n * sizes_.dimension + d];
       for (int64_t c = 0; c < kClasses; ++c) {
@@ -164,7 +164,7 @@ void AttentionWords::AttentionGradient(const TensorValues& weights, std::vector<
   pooled_gradient_.resize(documents() * dimension);
   scores_gradient_.resize(words_.size());
   sums_.assign(dimension, 0);
-  for (int64_t n = 0; n < documents(); ++n) {
+  for (int64_t n = 0; n < documents() && !cancelled(); ++n) {
     double* g = pooled_gradient_.data() + n * dimension;
     double g_x = 0;
     for (int64_t d = 0; d < dimension; ++d) {
@@ -191,7 +191,7 @@ void AttentionWords::EmbeddingGradient(const TensorValues& weights, std::vector<
   const int64_t dimension = sizes_.dimension;
   const float* attention = weights[kAttention].data();
   sums_.assign(gradient.size(), 0);
-  for (int64_t n = 0; n < documents(); ++n) {
+  for (int64_t n = 0; n < documents() && !cancelled(); ++n) {
     const double* g = pooled_gradient_.data() + n * dimension;
     for (int64_t i = ends_[n]; i < ends_[n + 1]; ++i) {
       double* sums = sums_.data() + words_[i] * dimension;

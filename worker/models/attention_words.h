@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/job.h"
+#include "common/thread_pool.h"
 #include "worker/data/dataset.h"
 #include "worker/models/model.h"
 #include "worker/models/model_inputs.h"
@@ -42,7 +43,8 @@ std::vector<NamedShape> AttentionTensors(const AttentionSizes& sizes);
 // processor could make different. `gradient_ready` is called from the last tensor to the first.
 class AttentionWords : public Model {
  public:
-  explicit AttentionWords(const AttentionSizes& sizes);
+  // Ends early when `pool`, which may be null, is cancelled.
+  explicit AttentionWords(const AttentionSizes& sizes, const ThreadPool* pool = nullptr);
 
   // Besides the hooks' errors, for a batch without documents or not of their form, a document
   // without words, a word outside of the vocabulary, and weights of other sizes: kInvalidArgument.
@@ -69,7 +71,10 @@ class AttentionWords : public Model {
 
   int64_t documents() const { return static_cast<int64_t>(ends_.size()) - 1; }
 
+  bool cancelled() const { return pool_ != nullptr && pool_->cancelled(); }
+
   const AttentionSizes sizes_;
+  const ThreadPool* const pool_;
   const std::vector<NamedShape> tensors_;
 
   // Of the batch in hand, word after word: those of document n are ends_[n] ... ends_[n + 1] - 1.

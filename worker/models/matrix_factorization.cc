@@ -46,8 +46,8 @@ std::vector<NamedShape> FactorizationTensors(const FactorizationSizes& sizes) {
           {"global/bias", {}}};
 }
 
-MatrixFactorization::MatrixFactorization(const FactorizationSizes& sizes)
-    : sizes_(sizes), tensors_(FactorizationTensors(sizes)) {}
+MatrixFactorization::MatrixFactorization(const FactorizationSizes& sizes, const ThreadPool* pool)
+    : sizes_(sizes), pool_(pool), tensors_(FactorizationTensors(sizes)) {}
 
 absl::Status MatrixFactorization::ReadIds(const Batch& batch) {
   if (batch.count > 0 && (batch.rows != 1 || batch.columns != 4)) {
@@ -57,7 +57,7 @@ absl::Status MatrixFactorization::ReadIds(const Batch& batch) {
   if (absl::Status status = CheckBatch(batch, kLabels); !status.ok()) return status;
   users_.resize(batch.count);
   items_.resize(batch.count);
-  for (int64_t n = 0; n < batch.count; ++n) {
+  for (int64_t n = 0; n < batch.count && !cancelled(); ++n) {
     users_[n] = WordAt(batch, n, 0);
     items_[n] = WordAt(batch, n, 1);
     if (users_[n] >= sizes_.users) {
@@ -83,7 +83,7 @@ absl::StatusOr<BatchResult> MatrixFactorization::Forward(const TensorValues& wei
   }
   errors_.resize(batch.count);
   BatchResult result;
-  for (int64_t n = 0; n < batch.count; ++n) {
+  for (int64_t n = 0; n < batch.count && !cancelled(); ++n) {
     const float* user = weights[kUserFactors].data() + users_[n] * sizes_.rank;
     const float* item = weights[kItemFactors].data() + items_[n] * sizes_.rank;
     double stars = weights[kGlobalBias][0];
@@ -109,7 +109,7 @@ void MatrixFactorization::FactorsGradient(const Ids& ids, const Ids& other_ids,
                                           const std::vector<float>& other_factors,
                                           std::vector<float>& gradient) {
   sums_.assign(gradient.size(), 0);
-  for (size_t n = 0; n < ids.size(); ++n) {
+  for (size_t n = 0; n < ids.size() && !cancelled(); ++n) {
     const float* other = other_factors.data() + other_ids[n] * sizes_.rank;
     double* sums = sums_.data() + ids[n] * sizes_.rank;
     for (int64_t k = 0; k < sizes_.rank; ++k) sums[k] += errors_[n] * other[k];

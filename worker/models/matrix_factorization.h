@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/job.h"
+#include "common/thread_pool.h"
 #include "worker/data/dataset.h"
 #include "worker/models/model.h"
 #include "worker/models/model_inputs.h"
@@ -41,7 +42,8 @@ std::vector<NamedShape> FactorizationTensors(const FactorizationSizes& sizes);
 // processor could make different. `gradient_ready` is called from the last tensor to the first.
 class MatrixFactorization : public Model {
  public:
-  explicit MatrixFactorization(const FactorizationSizes& sizes);
+  // Ends early when `pool`, which may be null, is cancelled.
+  explicit MatrixFactorization(const FactorizationSizes& sizes, const ThreadPool* pool = nullptr);
 
   // Besides the hooks' errors, for a batch without ratings or not of their form, an id that no user
   // or item has, and weights of other sizes: kInvalidArgument.
@@ -67,7 +69,10 @@ class MatrixFactorization : public Model {
   void FactorsGradient(const Ids& ids, const Ids& other_ids,
                        const std::vector<float>& other_factors, std::vector<float>& gradient);
 
+  bool cancelled() const { return pool_ != nullptr && pool_->cancelled(); }
+
   const FactorizationSizes sizes_;
+  const ThreadPool* const pool_;
   const std::vector<NamedShape> tensors_;
 
   // Of the batch in hand, rating after rating.

@@ -41,13 +41,13 @@ const Architecture kArchitectures[] = {
      }},
     {"matrix_factorization",
      [](const ModelSpec& spec) { return FactorizationTensors(FactorizationSizesOf(spec)); }, false,
-     [](const ModelSpec& spec, const Kernels&, ThreadPool&) -> std::unique_ptr<Model> {
-       return std::make_unique<MatrixFactorization>(FactorizationSizesOf(spec));
+     [](const ModelSpec& spec, const Kernels&, ThreadPool& pool) -> std::unique_ptr<Model> {
+       return std::make_unique<MatrixFactorization>(FactorizationSizesOf(spec), &pool);
      }},
     {"attention_words",
      [](const ModelSpec& spec) { return AttentionTensors(AttentionSizesOf(spec)); }, false,
-     [](const ModelSpec& spec, const Kernels&, ThreadPool&) -> std::unique_ptr<Model> {
-       return std::make_unique<AttentionWords>(AttentionSizesOf(spec));
+     [](const ModelSpec& spec, const Kernels&, ThreadPool& pool) -> std::unique_ptr<Model> {
+       return std::make_unique<AttentionWords>(AttentionSizesOf(spec), &pool);
      }},
 };
 
