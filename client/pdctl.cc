@@ -21,6 +21,7 @@
 #include "client/commands.h"
 #include "common/address.h"
 #include "common/command_line.h"
+#include "common/descriptors.h"
 
 ABSL_FLAG(std::string, server, "127.0.0.1:5000", "host:port of the coordinator, shard 0");
 ABSL_FLAG(std::string, layer, "", "stats: this layer only, as in conv1");
@@ -209,6 +210,7 @@ int Main(const std::vector<std::string>& words) {
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
+  percentdelta::RaiseDescriptorLimit();
   // A reader that has had enough (pdctl ... | head) is no error.
   signal(SIGPIPE, SIG_DFL);
   return percentdelta::Main(percentdelta::ParseCommandLine(argc, argv, percentdelta::kUsage));

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <random>
 #include <utility>
 
@@ -5,6 +6,7 @@
 #include "absl/time/clock.h"
 #include "client/coordinator_stub.h"
 #include "common/clock.h"
+#include "common/transience.h"
 
 namespace percentdelta {
 namespace {
@@ -49,7 +51,8 @@ class RetryingStub : public CoordinatorStub {
     bool said = false;
     while (true) {
       auto answer = call();
-      if (answer.ok() || !IsPassing(answer.status())) {
+      if (answer.ok()) has_answered_ = true;
+      if (answer.ok() || !Passes(answer.status())) {
         if (said) log_->info("coordinator answers again address={}", address_);
         if (absl::IsUnimplemented(answer.status())) {
           return absl::UnimplementedError(absl::StrCat(
@@ -75,20 +78,19 @@ class RetryingStub : public CoordinatorStub {
     }
   }
 
+  bool Passes(const absl::Status& status) const {
+    return IsTransient(status) || (has_answered_ && IsForeign(status));
+  }
+
   const std::unique_ptr<CoordinatorStub> stub_;
   const std::string address_;
   const RetryPolicy policy_;
   const Logger log_;
   const SteadyClock clock_;
+  std::atomic<bool> has_answered_{false};  // the coordinator is known to be there
 };
 
 }  // namespace
-
-bool IsPassing(const absl::Status& status) {
-  // A server that shuts down may end a call that has just come with CANCELLED (grpc issue 41785).
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         absl::IsCancelled(status);
-}
 
 std::unique_ptr<CoordinatorStub> MakeRetryingStub(std::unique_ptr<CoordinatorStub> stub,
                                                   const std::string& address, RetryPolicy policy,

@@ -14,7 +14,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/address.h"
 #include "common/command_line.h"
+#include "common/descriptors.h"
 #include "common/job_codec.h"
 #include "common/log.h"
 #include "common/memory.h"
@@ -51,13 +53,11 @@ namespace {
 
 std::string AdvertisedAddress() {
   std::string advertise = absl::GetFlag(FLAGS_advertise);
-  const std::string listen = absl::GetFlag(FLAGS_listen);
-  const size_t colon = listen.rfind(':');
-  const std::string host = listen.substr(0, colon);
-  if (!advertise.empty() || colon == std::string::npos) return advertise;
+  if (!advertise.empty()) return advertise;
+  const absl::StatusOr<HostPort> listen = ParseHostPort("", absl::GetFlag(FLAGS_listen), 0);
   // Everywhere is not an address that one can connect to.
-  if (host != "0.0.0.0" && host != "[::]") return "";
-  return absl::StrCat("127.0.0.1", listen.substr(colon));
+  if (!listen.ok() || !IsWildcard(listen->host)) return "";
+  return ToString({"127.0.0.1", listen->port});
 }
 
 Server::Options OptionsFromFlags(Job job) {
@@ -128,6 +128,7 @@ int Run() {
 
 int main(int argc, char** argv) {
   percentdelta::KeepFreedMemory();
+  percentdelta::RaiseDescriptorLimit();
   const std::vector<std::string> rest = percentdelta::ParseCommandLine(
       argc, argv,
       "Parameter server: owns a shard of the model and applies its update rule.\n"

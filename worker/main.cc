@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "common/address.h"
 #include "common/command_line.h"
+#include "common/descriptors.h"
 #include "common/log.h"
 #include "common/memory.h"
 #include "worker/data/idx.h"
@@ -123,6 +124,7 @@ int Run() {
 
 int main(int argc, char** argv) {
   percentdelta::KeepFreedMemory();
+  percentdelta::RaiseDescriptorLimit();
   const std::vector<std::string> rest = percentdelta::ParseCommandLine(
       argc, argv,
       "Worker: computes gradients for a cluster until the training is finished.\n"

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "client/push.h"
 #include "common/clock.h"
+#include "common/transience.h"
 
 namespace percentdelta {
 namespace {
@@ -27,7 +28,7 @@ constexpr size_t kGradientsKept = 3;
 // Whose fault an error is: the work's own (a loss that is not finite, data that do not fit), or
 // the world's (weights gone, a connection lost, another generation).
 bool IsOfTheWorld(const absl::Status& status) {
-  return IsPassing(status) || absl::IsFailedPrecondition(status) || absl::IsCancelled(status) ||
+  return IsTransient(status) || absl::IsFailedPrecondition(status) || absl::IsCancelled(status) ||
          absl::IsResourceExhausted(status);
 }
 
@@ -224,7 +225,7 @@ absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& sta
 }
 
 absl::Status Worker::CheckReach(const absl::Status& performed) {
-  if (!IsPassing(performed)) {
+  if (!IsTransient(performed)) {
     unreached_since_.reset();
     return absl::OkStatus();
   }

@@ -18,6 +18,7 @@
 #include "client/cluster.h"
 #include "client/statistics_format.h"
 #include "common/command_line.h"
+#include "common/descriptors.h"
 #include "common/job_codec.h"
 #include "common/job_validation.h"
 #include "common/log.h"
@@ -206,6 +207,7 @@ int Run(const std::string& command) {
 
 int main(int argc, char** argv) {
   percentdelta::KeepFreedMemory();
+  percentdelta::RaiseDescriptorLimit();
   const std::string command = absl::StrJoin(std::vector<std::string>(argv, argv + argc), " ");
   const std::vector<std::string> rest = percentdelta::ParseCommandLine(
       argc, argv,
