@@ -18,6 +18,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "common/grpc_status.h"
 
 namespace percentdelta {
 namespace {
@@ -89,6 +90,14 @@ TEST(ChannelTest, WhatIsNotHostAndPortLeadsNowhere) {
         absl::StrCat("dns:///127.0.0.1:", tcp.port)}) {
     EXPECT_EQ(CodeOf(address), grpc::StatusCode::UNAVAILABLE) << address;
   }
+}
+
+// With characters that take three bytes each on the wire.
+TEST(ChannelTest, ALongErrorFitsIntoMetadata) {
+  const grpc::Status sent = ToGrpc(absl::NotFoundError(std::string(1'000'000, '\n')));
+  EXPECT_LT(3 * sent.error_message().size() + 4096, static_cast<size_t>(kMaxMetadataBytes));
+  EXPECT_EQ(sent.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(ToGrpc(absl::NotFoundError("short")).error_message(), "short");
 }
 
 }  // namespace
