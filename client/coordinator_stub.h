@@ -78,11 +78,10 @@ struct RetryPolicy {
   std::function<bool()> stopped;
 };
 
-// Whether an error is of the kind that passes: nobody there, no answer in time.
-bool IsPassing(const absl::Status& status);
-
-// Repeats the calls of `stub` while they fail with errors that pass. One line tells of the first
-// failure and one of the recovery, whatever the number of attempts in between.
+// Repeats the calls of `stub` while they fail with errors that pass (common/transience.h): those
+// that do anyway, and, once the coordinator has answered, those of something else that has its port
+// for a while. One line tells of the first failure and one of the recovery, whatever the number of
+// attempts in between.
 std::unique_ptr<CoordinatorStub> MakeRetryingStub(std::unique_ptr<CoordinatorStub> stub,
                                                   const std::string& address, RetryPolicy policy,
                                                   Logger log);

@@ -6,6 +6,7 @@
 #include "client/coordinator_stub.h"
 #include "common/clock.h"
 #include "common/pause.h"
+#include "common/transience.h"
 
 namespace percentdelta {
 namespace {
@@ -60,7 +61,8 @@ class RetryingStub : public CoordinatorStub {
     if (cancelled_) return absl::CancelledError("stopped");
     while (true) {
       auto answer = call();
-      if (answer.ok() || !IsPassing(answer.status())) {
+      if (answer.ok()) has_answered_ = true;
+      if (answer.ok() || !Passes(answer.status())) {
         if (said) log_->info("coordinator answers again address={}", address_);
         if (absl::IsUnimplemented(answer.status())) {
           return absl::UnimplementedError(absl::StrCat(
@@ -88,6 +90,10 @@ class RetryingStub : public CoordinatorStub {
     }
   }
 
+  bool Passes(const absl::Status& status) const {
+    return IsTransient(status) || (has_answered_ && IsForeign(status));
+  }
+
   const std::unique_ptr<CoordinatorStub> stub_;
   const std::string address_;
   const RetryPolicy policy_;
@@ -96,15 +102,10 @@ class RetryingStub : public CoordinatorStub {
   std::atomic<bool> no_retries_{false};
   std::atomic<bool> cancelled_{false};
   Pause pause_;  // between the attempts of a call; two at the same time may cut each other's short
+  std::atomic<bool> has_answered_{false};  // the coordinator is known to be there
 };
 
 }  // namespace
-
-bool IsPassing(const absl::Status& status) {
-  // A server that shuts down may end a call that has just come with CANCELLED (grpc issue 41785).
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         absl::IsCancelled(status);
-}
 
 std::unique_ptr<CoordinatorStub> MakeRetryingStub(std::unique_ptr<CoordinatorStub> stub,
                                                   const std::string& address, RetryPolicy policy,

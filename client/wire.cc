@@ -1,8 +1,10 @@
 #include "client/wire.h"
 
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "common/address.h"
 #include "common/job_codec.h"
 
 namespace percentdelta {
@@ -71,6 +73,10 @@ absl::StatusOr<ClusterJob> FromProto(const v1::GetJobResponse& proto) {
   if (proto.generation() != 0 && proto.shard_addresses().empty()) {
     return absl::DataLossError(
         "the coordinator's answer: expected the shards' addresses, got none");
+  }
+  for (const std::string& address : proto.shard_addresses()) {
+    const absl::Status status = CheckHostAndPort("the coordinator's answer", address);
+    if (!status.ok()) return absl::DataLossError(status.message());
   }
   return ClusterJob{*std::move(job),
                     proto.job_hash(),

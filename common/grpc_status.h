@@ -5,9 +5,15 @@
 
 #include <grpcpp/support/status.h>
 
+#include <cstddef>
+
 #include "absl/status/status.h"
 
 namespace percentdelta {
+
+// A longer message is cut: it is sent as metadata, which is limited (kMaxMetadataBytes in
+// common/channel.h), and what is beyond the limit would replace the status by another one.
+inline constexpr size_t kMaxStatusMessage = 4096;
 
 grpc::Status ToGrpc(const absl::Status& status);
 absl::Status FromGrpc(const grpc::Status& status);

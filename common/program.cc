@@ -19,6 +19,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "common/descriptors.h"
 #include "common/limits.h"
 #include "common/text.h"
 #include "common/version.h"
@@ -114,6 +115,7 @@ void PrintException() noexcept {
 void PrepareProcess(const char* name) {
   Keep(program_name, name);
   OpenStandardDescriptors();
+  RaiseDescriptorLimit();
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
   std::set_terminate(OnTerminate);

@@ -1,11 +1,27 @@
 #include "server/cluster_link.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 
 namespace percentdelta {
+namespace {
+
+// Between a process's first beats: it is called back meanwhile, and the next beat learns of it.
+constexpr absl::Duration kFirstPause = absl::Milliseconds(5);
+
+// What Membership refuses. Something else that answers at the coordinator's address does not get
+// here with these codes (server/rpc/remote_coordinator.h).
+bool IsRefusal(const absl::Status& status) {
+  return absl::IsFailedPrecondition(status) || absl::IsAlreadyExists(status) ||
+         absl::IsInvalidArgument(status);
+}
+
+}  // namespace
 
 ClusterLink::ClusterLink(Options options) : options_(std::move(options)) {}
 
@@ -37,8 +53,11 @@ void ClusterLink::Stop() {
 
 void ClusterLink::Run() {
   uint64_t generation = 0;
+  absl::Duration first_pause = kFirstPause;
   while (BeatOnce(generation)) {
-    pause_.Take(generation == 0 ? options_.interval / 10 : options_.interval);
+    const absl::Duration gathering = std::min(first_pause, options_.interval / 10);
+    first_pause *= 2;
+    pause_.Take(generation == 0 ? gathering : options_.interval);
     absl::MutexLock lock(&mutex_);
     if (stopping_) return;
   }
@@ -47,15 +66,17 @@ void ClusterLink::Run() {
 bool ClusterLink::BeatOnce(uint64_t& generation) {
   ShardBeat beat = options_.self;
   beat.generation = generation;
-  beat.trouble = trouble_;
   if (options_.describe) options_.describe(beat);
+  beat.trouble = trouble_.empty() && options_.trouble ? options_.trouble() : trouble_;
   if (options_.parts) beat.parts = options_.parts();
   const absl::StatusOr<Coordinator::View> view = options_.beat(beat);
   if (!view.ok()) {
-    // Membership's refusals are for good. Whatever else it is, such as a connection that breaks
-    // while the coordinator restarts, may pass.
-    if (!absl::IsFailedPrecondition(view.status()) && !absl::IsAlreadyExists(view.status())) {
-      Say(absl::StrCat("waiting for coordinator address=", options_.coordinator));
+    // Whatever is not a refusal, such as a connection that breaks while the coordinator restarts,
+    // or another service that has its port for a while, passes.
+    if (!IsRefusal(view.status())) {
+      Say(absl::StrCat("waiting for coordinator address=", options_.coordinator, " error=\"",
+                       absl::CHexEscape(absl::string_view(view.status().message()).substr(0, 200)),
+                       "\""));
       return true;
     }
     options_.log->error("refused by coordinator error=\"{}\"", view.status().message());
@@ -65,9 +86,7 @@ bool ClusterLink::BeatOnce(uint64_t& generation) {
   }
   if (!beat.parts.empty()) options_.heard(beat.parts.size());
   if (view->generation == 0) {
-    Say(view->missing.empty()
-            ? "waiting for the coordinator to read a checkpoint"
-            : absl::StrCat("waiting for shards missing=", absl::StrJoin(view->missing, ",")));
+    SayWhatIsAwaited(*view);
     return true;
   }
   if (view->generation != generation) {
@@ -82,6 +101,16 @@ bool ClusterLink::BeatOnce(uint64_t& generation) {
     return BeatOnce(generation);
   }
   return true;
+}
+
+void ClusterLink::SayWhatIsAwaited(const Coordinator::View& view) {
+  if (!view.message.empty()) {
+    Say(absl::StrCat("not in the cluster yet error=\"", absl::CHexEscape(view.message), "\""));
+  } else if (view.missing.empty()) {
+    Say("waiting for the coordinator to read a checkpoint");
+  } else if (view.missing.size() > 1 || view.missing.front() != options_.self.shard) {
+    Say(absl::StrCat("waiting for shards missing=", absl::StrJoin(view.missing, ",")));
+  }  // else it is being called back, which takes a moment
 }
 
 void ClusterLink::Say(const std::string& event) {

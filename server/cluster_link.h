@@ -30,8 +30,8 @@ class ClusterLink {
   struct Options {
     ShardBeat self;
 
-    // How to reach the coordinator; blocks. kUnavailable and kDeadlineExceeded are passing, any
-    // other error is for good.
+    // How to reach the coordinator; blocks. kFailedPrecondition, kAlreadyExists and
+    // kInvalidArgument are the coordinator's refusals, for good; any other error passes.
     std::function<absl::StatusOr<Coordinator::View>(const ShardBeat& beat)> beat;
 
     // Called for each new generation, before the next beat. An error is told to the coordinator,
@@ -40,6 +40,9 @@ class ClusterLink {
 
     // Fills in what the shard has gathered of `beat.generation`. May be empty.
     std::function<void(ShardBeat& beat)> describe;
+    // Why another shard cannot be reached, for the coordinator; empty: all can. May be empty
+    // itself.
+    std::function<std::string()> trouble;
 
     // What the beats are to tell of checkpoints, and how much of it has been heard. May be empty.
     std::function<std::vector<CheckpointPart>()> parts;
@@ -71,6 +74,7 @@ class ClusterLink {
   // One beat, and a second one to say so when it has led into a new generation. False: there is no
   // going on.
   bool BeatOnce(uint64_t& generation);
+  void SayWhatIsAwaited(const Coordinator::View& view);
   void Say(const std::string& event);
 
   const Options options_;

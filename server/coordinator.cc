@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
@@ -54,26 +55,59 @@ Coordinator::View Coordinator::ViewNow() const {
 absl::StatusOr<Coordinator::View> Coordinator::Heartbeat(const ShardBeat& beat) {
   Answers answers;
   absl::StatusOr<View> view;
+  std::optional<Newcomer> newcomer;
   {
     absl::MutexLock lock(&mutex_);
     if (closed_) return Closing();
     const absl::Duration now = options_.clock->Now();
-    const absl::StatusOr<bool> due = membership_.Beat(beat, now);
+    absl::StatusOr<bool> due = membership_.Beat(beat, now);
     if (!due.ok()) {
       options_.log->error("shard refused error=\"{}\"", due.status().message());
       return due.status();
     }
+    if (!membership_.IsMember(beat)) newcomer = membership_.newcomer(beat.shard);
+    if (newcomer && options_.call_back == nullptr) due = membership_.Admit(*newcomer);
     if (*due && !NeedsDisk()) OpenGeneration(0, std::nullopt, answers);
-    TakeParts(beat);
-    if (leases_ && beat.generation == membership_.generation()) {
+    const bool is_member = membership_.IsMember(beat);
+    if (is_member) TakeParts(beat);
+    if (is_member && leases_ && beat.generation == membership_.generation()) {
       TakeGathered(beat.shard, beat.gathered_steps, now);
       TakeMissing(beat, now);
     }
     ServeWaiting(now, answers);
-    view = ViewNow();
+    view = ViewOf(beat);
   }
   for (auto& [done, lease] : answers) done(std::move(lease));
+  if (newcomer && options_.call_back != nullptr) options_.call_back(*newcomer);
   return view;
+}
+
+// What is open is not for a process that is not registered.
+Coordinator::View Coordinator::ViewOf(const ShardBeat& beat) const {
+  if (membership_.IsMember(beat)) return ViewNow();
+  View view;
+  view.missing = membership_.missing();
+  if (!absl::c_linear_search(view.missing, beat.shard)) view.missing.push_back(beat.shard);
+  view.message = membership_.rejection(beat.shard);
+  return view;
+}
+
+void Coordinator::Called(const Newcomer& newcomer, const absl::Status& status) {
+  Answers answers;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (closed_) return;
+    const bool is_forgiven = newcomer.shard == 0 && !absl::IsFailedPrecondition(status);
+    if (!status.ok()) {
+      if (membership_.Reject(newcomer, std::string(status.message()))) {
+        options_.log->warn("shard not reached error=\"{}\"", status.message());
+      }
+      if (!is_forgiven) return;
+    }
+    if (membership_.Admit(newcomer) && !NeedsDisk()) OpenGeneration(0, std::nullopt, answers);
+    ServeWaiting(options_.clock->Now(), answers);
+  }
+  for (auto& [done, lease] : answers) done(std::move(lease));
 }
 
 TrainingState Coordinator::State() const {
@@ -335,6 +369,7 @@ absl::Status Coordinator::ReportStatistics(uint64_t generation,
 }
 
 std::string Coordinator::HeldUpBecause(absl::Duration now) const {
+  if (std::string why = membership_.rejections(); !why.empty()) return why;
   if (std::string trouble = membership_.trouble(); !trouble.empty()) return trouble;
   if (const auto silent = membership_.FindSilent(now, kSilence)) {
     return absl::StrCat("shard ", silent->shard, " at ", silent->address, " has been silent for ",
@@ -353,7 +388,8 @@ Progress Coordinator::GetProgress(int64_t from_step) const {
   progress.state = State();
   if (progress.state == TrainingState::kGathering) {
     progress.message =
-        !opening_error_.empty() ? opening_error_
+        !opening_error_.empty()             ? opening_error_
+        : !membership_.rejections().empty() ? membership_.rejections()
         : membership_.missing().empty()
             ? "reading the newest checkpoint"
             : absl::StrCat("waiting for shard ", absl::StrJoin(membership_.missing(), ", "));

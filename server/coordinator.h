@@ -54,6 +54,11 @@ class Coordinator {
     // How many steps' statistics and points are retained.
     int64_t history_steps = 10000;
 
+    // Finds out whether a process that is new answers at its address, and tells it by Called(); a
+    // beat of it may ask again. Must not block, nor call back at once. Null: it is taken at its
+    // word.
+    std::function<void(const Newcomer& newcomer)> call_back = nullptr;
+
     const Clock* clock = nullptr;  // outlives the coordinator
     Logger log;
   };
@@ -73,12 +78,20 @@ class Coordinator {
     // What the generation begins with: a checkpoint, or (empty) the job's initial weights.
     std::string checkpoint;
     int64_t step = 0;
+
+    // Why the shard that beats is not registered yet (generation 0). Empty: no reason is known.
+    std::string message = {};
   };
   View view() const;
 
   // A shard's sign of life (membership.h). All shards there, one of them new: opens a generation;
   // at once if nothing has to be looked up on disk, else WorkOnCheckpoints() does.
   absl::StatusOr<View> Heartbeat(const ShardBeat& beat);
+
+  // What came of Options::call_back. kOk: it answered. kFailedPrecondition: something else
+  // answered. Any other error: nothing did, which shard 0 is forgiven, for not every network leads
+  // back to where one is. The message is a sentence.
+  void Called(const Newcomer& newcomer, const absl::Status& status);
 
   // Calls back with a lease: at once if there is work or the training has ended, else when there
   // is, or with kWait after `max_wait` (at most 30 s). The result names the call for CancelWait.
@@ -144,6 +157,7 @@ class Coordinator {
   TrainingState State() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool NeedsDisk() const { return options_.store != nullptr || !options_.restore.empty(); }
   View ViewNow() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  View ViewOf(const ShardBeat& beat) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   bool Keeps(int64_t step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeParts(const ShardBeat& beat) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::optional<Checkpoint>> FindBegin() const;

@@ -14,6 +14,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/address.h"
 #include "common/command_line.h"
 #include "common/job_codec.h"
 #include "common/limits.h"
@@ -46,10 +47,9 @@ ABSL_FLAG(
     "stops it");
 ABSL_FLAG(std::string, trace, "",
           "file for a timeline in the Chrome trace format (ui.perfetto.dev); empty: none");
-ABSL_FLAG(
-    absl::Duration, drain, absl::Seconds(5),
-    "how long calls under way may take to end after SIGTERM, SIGINT or SIGHUP; a later one "
-    "ends the server at once");
+ABSL_FLAG(absl::Duration, drain, absl::Seconds(5),
+          "how long calls under way may take to end after SIGTERM, SIGINT or SIGHUP; a later one "
+          "ends the server at once");
 
 namespace percentdelta {
 namespace {
@@ -79,13 +79,11 @@ int ThreadsNeeded() {
 
 std::string AdvertisedAddress() {
   std::string advertise = absl::GetFlag(FLAGS_advertise);
-  const std::string listen = absl::GetFlag(FLAGS_listen);
-  const size_t colon = listen.rfind(':');
-  const std::string host = listen.substr(0, colon);
-  if (!advertise.empty() || colon == std::string::npos) return advertise;
+  if (!advertise.empty()) return advertise;
+  const absl::StatusOr<HostPort> listen = ParseHostPort("", absl::GetFlag(FLAGS_listen), 0);
   // Everywhere is not an address that one can connect to.
-  if (host != "0.0.0.0" && host != "[::]") return "";
-  return absl::StrCat("127.0.0.1", listen.substr(colon));
+  if (!listen.ok() || !IsWildcard(listen->host)) return "";
+  return ToString({"127.0.0.1", listen->port});
 }
 
 Server::Options OptionsFor(Job job) {

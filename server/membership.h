@@ -22,13 +22,23 @@ struct ShardBeat {
   int32_t shard = 0;
   int32_t shard_count = 0;
   std::string job_hash;
-  std::string address;                      // where the others reach it
-  uint64_t incarnation = 0;                 // drawn anew by every process, not 0
-  uint64_t generation = 0;                  // what it has open; 0: nothing
-  std::vector<CheckpointPart> parts = {};   // of checkpoints, that it has written
-  std::string trouble = {};                 // why it cannot enter the generation; empty: it can
+  std::string address;                     // where the others reach it
+  uint64_t incarnation = 0;                // drawn anew by every process, not 0
+  uint64_t generation = 0;                 // what it has open; 0: nothing
+  std::vector<CheckpointPart> parts = {};  // of checkpoints, that it has written
+  // Why it cannot enter the generation, or which shard it cannot reach. Empty: neither.
+  std::string trouble = {};
   int64_t gathered_steps = 0;               // it has all gradients of the steps below
   std::vector<int32_t> missing_slots = {};  // of step `gathered_steps`, that it lacks
+};
+
+// A process that says it is a shard, and has not been called back yet at the address it advertises.
+struct Newcomer {
+  int32_t shard = 0;
+  std::string address;
+  uint64_t incarnation = 0;
+
+  friend bool operator==(const Newcomer&, const Newcomer&) = default;
 };
 
 // Not thread-safe.
@@ -37,11 +47,34 @@ class Membership {
   // The first generation to be opened is `first_generation`.
   Membership(int shard_count, std::string job_hash, uint64_t first_generation);
 
-  // Takes a beat. Returns whether a new generation is to be opened: all shards are there, and one
-  // of them is new since the last one was.
-  //   kFailedPrecondition  another job or number of shards than ours, no such index, no incarnation
+  // Takes a beat. A process that is new, or has moved, becomes the shard's newcomer; the one before
+  // it keeps its place until Admit(). Returns whether a new generation is to be opened: all shards
+  // are there, and one of them is new since the last one was.
+  //   kInvalidArgument     an address that is not HOST:PORT or that nobody can connect to
+  //   kFailedPrecondition  another job or number of shards than ours, no such index, no
+  //   incarnation;
+  //                        the address of another shard, which was admitted there and still beats
   //   kAlreadyExists       a newer process has taken this shard's place: leave
   absl::StatusOr<bool> Beat(const ShardBeat& beat, absl::Duration now);
+
+  // The process that is to be called back for `shard`; none if it is in its place.
+  std::optional<Newcomer> newcomer(int shard) const;
+
+  // It answered at its address: it takes its shard's place, and a shard that was there before is
+  // missing. Nothing changes if another newcomer has come since. Returns as Beat does.
+  bool Admit(const Newcomer& newcomer);
+
+  // It did not, for this reason, which is a sentence. Nothing changes if another has come since.
+  // Returns whether the reason is news.
+  bool Reject(const Newcomer& newcomer, std::string reason);
+
+  // Why newcomers are not in their places, one sentence each shard; empty: there are none, or they
+  // have not been called back yet.
+  std::string rejections() const;
+  const std::string& rejection(int shard) const { return members_[shard].rejection; }
+
+  // Whether the beat is of a process in its place.
+  bool IsMember(const ShardBeat& beat) const;
 
   bool needs_generation() const { return changed_ && missing().empty(); }
 
@@ -57,7 +90,8 @@ class Membership {
   // is handed out would find closed doors.
   bool entered() const;
 
-  // What the first shard that cannot enter the present generation says; empty: there is none.
+  // What the first shard says that cannot enter the present generation, or reach another shard;
+  // empty: there is none.
   std::string trouble() const;
 
   // By index; of the present generation.
@@ -81,7 +115,14 @@ class Membership {
     absl::Duration last_beat;
     std::string trouble;
     std::set<uint64_t> replaced;  // incarnations that lost their place
+    std::optional<Newcomer> newcomer;
+    absl::Duration newcomer_since;
+    absl::Duration newcomer_beat;  // its last
+    std::string rejection;         // of the newcomer
   };
+
+  absl::Status CheckBeat(const ShardBeat& beat) const;
+  absl::Status CheckAddress(const ShardBeat& beat) const;
 
   const std::string job_hash_;
   std::vector<Member> members_;

@@ -1,9 +1,5 @@
 #include "server/server.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -15,8 +11,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/address.h"
-#include "common/channel.h"
-#include "common/grpc_status.h"
 #include "common/job_codec.h"
 #include "common/job_validation.h"
 #include "common/thread_pool.h"
@@ -27,23 +21,22 @@
 #include "server/checkpoint/slice_file.h"
 #include "server/cluster_link.h"
 #include "server/coordinator.h"
+#include "server/rpc/grpc_server.h"
+#include "server/rpc/identity.h"
 #include "server/rpc/peers.h"
+#include "server/rpc/remote_coordinator.h"
 #include "server/rpc/services.h"
+#include "server/rpc/shard_caller.h"
 #include "server/shard.h"
 #include "server/update/optimizer.h"
-#include "server/wire.h"
 
 namespace percentdelta {
 namespace {
 
-constexpr auto kBeatDeadline = std::chrono::seconds(2);
 constexpr absl::Duration kTick = absl::Milliseconds(50);
 constexpr absl::Duration kCheckpointTick = absl::Milliseconds(10);
 constexpr char kCoordinatorService[] = "percentdelta.v1.Coordinator";
 constexpr char kParameterService[] = "percentdelta.v1.ParameterServer";
-constexpr int kMaxStreams = 4096;
-constexpr int kMaxMetadataBytes = 16 << 10;
-constexpr int kHandshakeTimeoutMs = 10'000;
 
 const SteadyClock& TheSteadyClock() {
   static const SteadyClock kClock;
@@ -53,6 +46,10 @@ const SteadyClock& TheSteadyClock() {
 uint64_t DrawIncarnation() {
   std::random_device device;  // not of the training: two processes must differ
   return (static_cast<uint64_t>(device()) << 32 | device()) | 1;
+}
+
+const std::string& Advertised(const Server::Options& options) {
+  return options.advertise.empty() ? options.listen : options.advertise;
 }
 
 absl::Status CheckOptions(const Server::Options& options) {
@@ -82,6 +79,9 @@ absl::Status CheckOptions(const Server::Options& options) {
       return status;
     }
   }
+  if (absl::Status status = CheckAdvertised("advertise", Advertised(options), 0); !status.ok()) {
+    return status;
+  }
   if (options.threads < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("threads: expected at least 0, got ", options.threads));
@@ -91,13 +91,6 @@ absl::Status CheckOptions(const Server::Options& options) {
         absl::StrCat("history: expected at least 1 step, got ", options.history_steps));
   }
   return ValidateJob(options.job);
-}
-
-// "host:0" with the port that was taken.
-std::string WithPort(const std::string& address, int port) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return absl::StrCat(address, ":", port);
-  return address.substr(colon) == ":0" ? absl::StrCat(address.substr(0, colon + 1), port) : address;
 }
 
 }  // namespace
@@ -110,7 +103,8 @@ class Server::Impl {
         tracer_(options_.trace, absl::StrCat("shard ", options_.shard)),
         pool_(options_.threads > 0 ? options_.threads
                                    : std::max(1U, std::thread::hardware_concurrency())),
-        parameter_service_(shard_) {
+        identity_{options_.shard, job_hash_, DrawIncarnation()},
+        parameter_service_(shard_, identity_) {
     if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
     if (options_.shard != 0) return;
     for (const std::string& warning : JobWarnings(options_.job)) {
@@ -124,6 +118,10 @@ class Server::Impl {
     coordinator.restore = options_.restore;
     coordinator.lease_deadline = options_.lease_deadline;
     coordinator.history_steps = options_.history_steps;
+    caller_.emplace(job_hash_, [this](const Newcomer& newcomer, const absl::Status& status) {
+      coordinator_->Called(newcomer, status);
+    });
+    coordinator.call_back = [this](const Newcomer& newcomer) { caller_->Call(newcomer); };
     coordinator.clock = options_.clock;
     coordinator.log = options_.log;
     coordinator_.emplace(std::move(coordinator));
@@ -142,7 +140,7 @@ class Server::Impl {
   const std::string& address() const { return address_; }
 
  private:
-  absl::StatusOr<Coordinator::View> BeatRemote(const ShardBeat& beat) const;
+  void WarnOfLoopback() const;
   absl::Status Enter(const Coordinator::View& view);
   absl::StatusOr<ShardContent> ReadBegin(const Coordinator::View& view) const;
   void SetHealth(bool serving);
@@ -152,14 +150,15 @@ class Server::Impl {
   const Tracer tracer_;
   Shard shard_;
   std::optional<Coordinator> coordinator_;
+  std::optional<ShardCaller> caller_;  // of the coordinator
   std::optional<CheckpointWriter> writer_;
   ThreadPool pool_;  // destroyed before the shard and the coordinator, when its tasks have run
+  const ShardIdentity identity_;
   ParameterServerService parameter_service_;
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
-  std::unique_ptr<grpc::Server> server_;
-  std::shared_ptr<grpc::Channel> coordinator_channel_;
-  std::unique_ptr<v1::Coordinator::Stub> remote_coordinator_;
+  std::unique_ptr<GrpcServer> server_;
+  std::optional<RemoteCoordinator> remote_coordinator_;
   std::shared_ptr<Peers> peers_;  // of the present generation; the link's thread alone
   bool healthy_ = true;           // as the health service says; of the ticker's thread alone
   std::optional<Ticker> ticker_;
@@ -170,35 +169,19 @@ class Server::Impl {
 };
 
 absl::Status Server::Impl::Listen() {
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  grpc::ServerBuilder builder;
-  builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port_);
-  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  builder.SetMaxSendMessageSize(kMaxMessageBytes);
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
-  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
-  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kClientKeepaliveMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             kServerKeepaliveMinMs);
-  builder.RegisterService(&parameter_service_);
-  if (coordinator_service_) builder.RegisterService(&*coordinator_service_);
-  if (statistics_service_) builder.RegisterService(&*statistics_service_);
-  server_ = builder.BuildAndStart();
-  if (server_ == nullptr || port_ == 0) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", options_.listen,
-                     ": is the port in use, the address another machine's? Give another with"
-                     " --listen=HOST:PORT"));
-  }
-  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
-  health->SetServingStatus(kParameterService, true);
-  if (coordinator_) health->SetServingStatus(kCoordinatorService, true);
-  address_ = WithPort(options_.advertise.empty() ? options_.listen : options_.advertise, port_);
+  const absl::StatusOr<HostPort> listen = ParseHostPort("listen", options_.listen, 0);
+  if (!listen.ok()) return listen.status();
+  std::vector<grpc::Service*> services = {&parameter_service_};
+  if (coordinator_service_) services.push_back(&*coordinator_service_);
+  if (statistics_service_) services.push_back(&*statistics_service_);
+  absl::StatusOr<std::unique_ptr<GrpcServer>> server =
+      GrpcServer::Start(*listen, services, options_.log);
+  if (!server.ok()) return server.status();
+  server_ = *std::move(server);
+  server_->SetServing(kParameterService, true);
+  if (coordinator_) server_->SetServing(kCoordinatorService, true);
+  port_ = server_->port();
+  address_ = WithPort(Advertised(options_), port_);
   options_.log->info("listening address={} advertise={} shard={} shards={} job={} job_hash={}",
                      WithPort(options_.listen, port_), address_, options_.shard, options_.shards,
                      options_.job.name, job_hash_.substr(0, 12));
@@ -207,7 +190,7 @@ absl::Status Server::Impl::Listen() {
 
 void Server::Impl::Join() {
   ClusterLink::Options link;
-  link.self = {options_.shard, options_.shards, job_hash_, address_, DrawIncarnation()};
+  link.self = {options_.shard, options_.shards, job_hash_, address_, identity_.incarnation};
   if (coordinator_) {
     ticker_.emplace(kTick, [this] {
       coordinator_->Tick();
@@ -217,10 +200,11 @@ void Server::Impl::Join() {
     checkpoint_ticker_.emplace(kCheckpointTick, [this] { coordinator_->WorkOnCheckpoints(); });
     link.beat = [this](const ShardBeat& beat) { return coordinator_->Heartbeat(beat); };
   } else {
-    coordinator_channel_ = MakeChannel(options_.coordinator);
-    remote_coordinator_ = v1::Coordinator::NewStub(coordinator_channel_);
-    link.beat = [this](const ShardBeat& beat) { return BeatRemote(beat); };
+    remote_coordinator_.emplace(options_.coordinator, options_.shards);
+    link.beat = [this](const ShardBeat& beat) { return remote_coordinator_->Beat(beat); };
+    WarnOfLoopback();
   }
+  link.trouble = [this] { return peers_ == nullptr ? "" : peers_->trouble(); };
   link.enter = [this](const Coordinator::View& view) { return Enter(view); };
   link.describe = [this](ShardBeat& beat) {
     const absl::StatusOr<std::shared_ptr<ShardState>> state = shard_.At(beat.generation);
@@ -245,31 +229,19 @@ void Server::Impl::Join() {
 // Of the server as a whole and of the coordinator: after a training that has failed there is
 // nothing to be had from them but the reason. The shard's weights can still be pulled.
 void Server::Impl::SetHealth(bool serving) {
-  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
-  for (const char* service : {"", kCoordinatorService}) health->SetServingStatus(service, serving);
+  for (const char* service : {"", kCoordinatorService}) server_->SetServing(service, serving);
 }
 
-absl::StatusOr<Coordinator::View> Server::Impl::BeatRemote(const ShardBeat& beat) const {
-  v1::HeartbeatRequest request;
-  ToProto(beat, request);
-  v1::HeartbeatResponse response;
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kBeatDeadline);
-  const grpc::Status status = remote_coordinator_->Heartbeat(&context, request, &response);
-  if (!status.ok()) {
-    absl::Status failure = FromGrpc(status);
-    if (absl::IsUnavailable(failure)) ConnectAgain(*coordinator_channel_);
-    return failure;
-  }
-  if (response.generation() != 0 && response.shard_addresses_size() != options_.shards) {
-    return absl::DataLossError(absl::StrCat("the coordinator's answer: expected ", options_.shards,
-                                            " shards, got ", response.shard_addresses_size()));
-  }
-  return Coordinator::View{response.generation(),
-                           {response.shard_addresses().begin(), response.shard_addresses().end()},
-                           {response.missing_shards().begin(), response.missing_shards().end()},
-                           response.checkpoint_directory(),
-                           response.checkpoint_step()};
+// An address that leads to this machine only from this machine.
+void Server::Impl::WarnOfLoopback() const {
+  const absl::StatusOr<HostPort> self = ParseHostPort("", address_);
+  const absl::StatusOr<HostPort> coordinator = ParseHostPort("", options_.coordinator);
+  if (!self.ok() || !coordinator.ok()) return;
+  if (!IsLoopback(self->host) || IsLoopback(coordinator->host)) return;
+  options_.log->warn(
+      "this shard advertises {}, which no other machine can reach; with the coordinator at {} on"
+      " another machine, give --advertise=HOST:PORT",
+      address_, options_.coordinator);
 }
 
 absl::StatusOr<ShardContent> Server::Impl::ReadBegin(const Coordinator::View& view) const {
@@ -302,8 +274,8 @@ absl::Status Server::Impl::Enter(const Coordinator::View& view) {
   absl::StatusOr<ShardContent> begin = ReadBegin(view);
   if (!begin.ok()) return begin.status();
   if (writer_) writer_->Enter(view.generation, view.step);
-  auto peers =
-      std::make_shared<Peers>(view.generation, view.addresses, options_.job.model, options_.log);
+  auto peers = std::make_shared<Peers>(view.generation, view.addresses, options_.job.model,
+                                       identity_, options_.log);
   ShardState::Options state;
   state.job = options_.job;
   state.shard = options_.shard;
@@ -337,18 +309,21 @@ absl::Status Server::Impl::Enter(const Coordinator::View& view) {
   };
   shard_.Open(std::make_shared<ShardState>(std::move(state)));
   peers_.swap(peers);
+  peers_->Greet();
   if (peers != nullptr) peers->Close();
   return absl::OkStatus();
 }
 
 void Server::Impl::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
+  if (remote_coordinator_) remote_coordinator_->Cancel();
   if (link_) link_->Stop();
+  if (caller_) caller_->Close();
   if (writer_) writer_->Stop();
   // What waits for other people's work must not use up the grace of what is under way.
   if (coordinator_) coordinator_->Close();
   shard_.Close();
-  server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(grace));
+  server_->Shutdown(grace);
   ticker_.reset();
   checkpoint_ticker_.reset();
   if (peers_ != nullptr) peers_->Close();

@@ -36,8 +36,9 @@ class Server {
     // Where to listen; port 0 takes a free one.
     std::string listen = "127.0.0.1:0";
 
-    // Where the others reach this server. Empty: the listening host and port. A port of 0 is
-    // replaced by the one that was taken.
+    // Where the others reach this server, which must be a host that one can connect to (not
+    // 0.0.0.0). Empty: the listening host and port. A port of 0 is replaced by the one that was
+    // taken.
     std::string advertise;
 
     // "host:port" of shard 0. Ignored by shard 0 itself.

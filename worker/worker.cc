@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/push.h"
 #include "common/clock.h"
+#include "common/transience.h"
 
 namespace percentdelta {
 namespace {
@@ -25,6 +26,16 @@ constexpr absl::Duration kLongestPause = absl::Seconds(2);
 constexpr absl::Duration kTransferDeadline = absl::Minutes(10);
 constexpr size_t kGradientsKept = 3;
 
+<<<<<<< HEAD
+=======
+// Whose fault an error is: the work's own (a loss that is not finite, data that do not fit), or
+// the world's (weights gone, a connection lost, another generation).
+bool IsOfTheWorld(const absl::Status& status) {
+  return IsTransient(status) || absl::IsFailedPrecondition(status) || absl::IsCancelled(status) ||
+         absl::IsResourceExhausted(status);
+}
+
+>>>>>>> net
 // Not the lease's: work that comes late counts, and tells the coordinator how long work takes. Were
 // it ended instead, a worker slower than the deadline would begin again for ever. A peer that has
 // died is found by keepalive.
@@ -271,8 +282,12 @@ absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& sta
 }
 
 absl::Status Worker::CheckReach(const absl::Status& performed) {
+<<<<<<< HEAD
   // Weights that are gone are the sign of a cluster that has gone on.
   if (performed.ok() || at_fault_ || absl::IsFailedPrecondition(performed)) {
+=======
+  if (!IsTransient(performed)) {
+>>>>>>> net
     unreached_since_.reset();
     return absl::OkStatus();
   }

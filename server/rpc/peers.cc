@@ -6,8 +6,11 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/channel.h"
+#include "common/clock.h"
 #include "common/grpc_status.h"
+#include "common/transience.h"
 #include "server/wire.h"
 
 namespace percentdelta {
@@ -15,17 +18,16 @@ namespace {
 
 constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
 constexpr auto kDeadline = std::chrono::seconds(30);
+constexpr auto kGreetingDeadline = std::chrono::seconds(3);
 
 // A report names at most so many updates, and so many are kept for a coordinator that is away.
 constexpr size_t kReportBatch = 256;
 constexpr size_t kReportsKept = 65536;
 
-// Whether to ask again: nobody else would, and the step would never end. What the other side has
-// refused on purpose stays refused.
-bool IsPassing(const absl::Status& status) {
-  return !status.ok() && !absl::IsFailedPrecondition(status) && !absl::IsInvalidArgument(status) &&
-         !absl::IsNotFound(status);
-}
+// A peer that cannot be reached is trouble after this time: it may just be starting.
+constexpr absl::Duration kPatience = absl::Seconds(5);
+
+absl::Duration Now() { return SteadyClock().Now(); }
 
 }  // namespace
 
@@ -37,6 +39,14 @@ struct Peers::NormsCall {
   std::unique_ptr<grpc::ClientContext> context;  // of the present attempt; guarded by mutex_
 };
 
+// Until the peer has answered that it is the shard that it should be.
+struct Peers::Greeting {
+  int shard = 0;
+  v1::IdentifyRequest request;
+  v1::IdentifyResponse response;
+  std::unique_ptr<grpc::ClientContext> context;  // of the present attempt; guarded by mutex_
+};
+
 struct Peers::ReportCall {
   v1::ReportStatisticsRequest request;
   v1::ReportStatisticsResponse response;
@@ -44,8 +54,13 @@ struct Peers::ReportCall {
 };
 
 Peers::Peers(uint64_t generation, const std::vector<std::string>& addresses, const ModelSpec& model,
-             Logger log)
-    : generation_(generation), model_(model), log_(std::move(log)) {
+             ShardIdentity self, Logger log)
+    : generation_(generation),
+      addresses_(addresses),
+      model_(model),
+      self_(std::move(self)),
+      log_(std::move(log)),
+      begin_(Now()) {
   for (const std::string& address : addresses) {
     channels_.push_back(MakeChannel(address));
     shards_.push_back(v1::ParameterServer::NewStub(channels_.back()));
@@ -59,12 +74,13 @@ Peers::~Peers() = default;
 
 void Peers::Close() {
   const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return calls_.empty() && report_ == nullptr;
+    return calls_.empty() && greetings_.empty() && report_ == nullptr;
   };
   {
     absl::MutexLock lock(&mutex_);
     closed_ = true;
     for (const auto& call : calls_) call->context->TryCancel();
+    for (const auto& greeting : greetings_) greeting->context->TryCancel();
     if (report_ != nullptr) report_->context.TryCancel();
   }
   Repeat();  // ends them
@@ -77,20 +93,74 @@ void Peers::Close() {
 
 void Peers::Repeat() {
   std::vector<std::shared_ptr<NormsCall>> calls;
+  std::vector<std::shared_ptr<Greeting>> greetings;
   bool report = false;
   {
     absl::MutexLock lock(&mutex_);
     calls.swap(waiting_calls_);
+    greetings.swap(waiting_greetings_);
     report = std::exchange(report_waits_, false);
   }
   for (const auto& call : calls) {
     ConnectAgain(*channels_[call->home]);
     Send(call);
   }
+  for (const auto& greeting : greetings) {
+    ConnectAgain(*channels_[greeting->shard]);
+    SendGreeting(greeting);
+  }
   if (report) {
     ConnectAgain(*coordinator_channel_);
     SendReports();
   }
+}
+
+void Peers::Greet() {
+  for (int shard = 0; shard < static_cast<int>(shards_.size()); ++shard) {
+    if (shard == self_.shard) continue;
+    auto greeting = std::make_shared<Greeting>();
+    greeting->shard = shard;
+    SendGreeting(greeting);
+  }
+}
+
+void Peers::SendGreeting(const std::shared_ptr<Greeting>& greeting) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (closed_) {
+      greetings_.erase(greeting);
+      return;
+    }
+    greeting->context = std::make_unique<grpc::ClientContext>();
+    greeting->context->set_deadline(std::chrono::system_clock::now() + kGreetingDeadline);
+    greetings_.insert(greeting);
+  }
+  shards_[greeting->shard]->async()->Identify(
+      greeting->context.get(), &greeting->request, &greeting->response,
+      [self = shared_from_this(), greeting](const grpc::Status& status) {
+        self->EndGreeting(greeting, FromGrpc(status));
+      });
+}
+
+void Peers::EndGreeting(const std::shared_ptr<Greeting>& greeting, const absl::Status& status) {
+  const absl::Status identity =
+      CheckIdentity({greeting->shard, self_.job_hash, 0}, addresses_[greeting->shard],
+                    absl::StrCat("shard ", self_.shard), status, greeting->response);
+  absl::MutexLock lock(&mutex_);
+  if (identity.ok() || closed_) {
+    greetings_.erase(greeting);
+    trouble_.erase(greeting->shard);
+    return;
+  }
+  waiting_greetings_.push_back(greeting);
+  if (absl::IsFailedPrecondition(identity) || Now() - begin_ > kPatience) {
+    trouble_[greeting->shard] = std::string(identity.message());
+  }
+}
+
+std::string Peers::trouble() const {
+  absl::MutexLock lock(&mutex_);
+  return trouble_.empty() ? "" : trouble_.begin()->second;
 }
 
 void Peers::ReduceNorms(int home, const BlockSums& sums, NormsCallback done) {
@@ -145,7 +215,7 @@ void Peers::Send(const std::shared_ptr<NormsCall>& call) {
                            call->request.tensor(), call->request.step());
           return self->End(call, status);
         }
-        if (!IsPassing(status)) {
+        if (!ShouldRetryPeerCall(status)) {
           self->log_->error("sums refused tensor={} step={} home={} error=\"{}\"",
                             call->request.tensor(), call->request.step(), call->home,
                             status.message());
@@ -190,7 +260,7 @@ void Peers::SendReports() {
       &call->context, &call->request, &call->response,
       [self = shared_from_this(), call](const grpc::Status& grpc_status) {
         const absl::Status status = FromGrpc(grpc_status);
-        if (IsPassing(status)) {
+        if (ShouldRetryPeerCall(status)) {
           absl::MutexLock lock(&self->mutex_);
           if (self->closed_) {
             self->report_ = nullptr;

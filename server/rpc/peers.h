@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -25,6 +26,7 @@
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "server/delta_collector.h"
 #include "server/norm_reducer.h"
+#include "server/rpc/identity.h"
 
 namespace percentdelta {
 
@@ -34,8 +36,16 @@ class Peers : public std::enable_shared_from_this<Peers> {
  public:
   // `addresses`: of the generation's shards by index; the first is the coordinator's.
   Peers(uint64_t generation, const std::vector<std::string>& addresses, const ModelSpec& model,
-        Logger log);
+        ShardIdentity self, Logger log);
   ~Peers();
+
+  // Begins to ask the other shards whether they are there, each until it says so. To be called
+  // once.
+  void Greet();
+
+  // Why another shard has not been reached yet, as one sentence: something else answers at its
+  // address, or nothing has for some seconds. Empty: none of that.
+  std::string trouble() const;
 
   uint64_t generation() const { return generation_; }
 
@@ -56,7 +66,11 @@ class Peers : public std::enable_shared_from_this<Peers> {
 
  private:
   struct NormsCall;
+  struct Greeting;
   struct ReportCall;
+
+  void SendGreeting(const std::shared_ptr<Greeting>& greeting);
+  void EndGreeting(const std::shared_ptr<Greeting>& greeting, const absl::Status& status);
 
   void Send(const std::shared_ptr<NormsCall>& call);
   void End(const std::shared_ptr<NormsCall>& call, absl::StatusOr<NormSums> norms);
@@ -66,22 +80,28 @@ class Peers : public std::enable_shared_from_this<Peers> {
   void Repeat();
 
   const uint64_t generation_;
+  const std::vector<std::string> addresses_;
   const ModelSpec model_;
+  const ShardIdentity self_;
   const Logger log_;
+  const absl::Duration begin_;                            // by the steady clock
   std::vector<std::shared_ptr<grpc::Channel>> channels_;  // to the shards
   std::vector<std::unique_ptr<v1::ParameterServer::Stub>> shards_;
   std::shared_ptr<grpc::Channel> coordinator_channel_;
   std::unique_ptr<v1::Coordinator::Stub> coordinator_;
 
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  std::set<std::shared_ptr<NormsCall>> calls_ ABSL_GUARDED_BY(mutex_);  // under way
-  std::shared_ptr<ReportCall> report_ ABSL_GUARDED_BY(mutex_);          // under way
-  std::deque<TensorUpdate> reports_ ABSL_GUARDED_BY(mutex_);            // not yet acknowledged
+  std::set<std::shared_ptr<NormsCall>> calls_ ABSL_GUARDED_BY(mutex_);     // under way
+  std::set<std::shared_ptr<Greeting>> greetings_ ABSL_GUARDED_BY(mutex_);  // not answered yet
+  std::map<int, std::string> trouble_ ABSL_GUARDED_BY(mutex_);             // by shard
+  std::shared_ptr<ReportCall> report_ ABSL_GUARDED_BY(mutex_);             // under way
+  std::deque<TensorUpdate> reports_ ABSL_GUARDED_BY(mutex_);               // not yet acknowledged
 
   // Of `calls_` and `report_`, those that wait to be repeated. (Not a grpc::Alarm: its timer waits
   // for a moment of the wall clock.)
   std::vector<std::shared_ptr<NormsCall>> waiting_calls_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<Greeting>> waiting_greetings_ ABSL_GUARDED_BY(mutex_);
   bool report_waits_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::optional<Ticker> ticker_;  // until Close()

@@ -13,6 +13,7 @@
 #include "server/rpc/pull.h"
 #include "server/rpc/push.h"
 #include "server/rpc/reduce_norms.h"
+#include "server/rpc/remote_coordinator.h"
 #include "server/rpc/watch_update_statistics.h"
 #include "server/wire.h"
 
@@ -82,6 +83,15 @@ grpc::ServerUnaryReactor* ParameterServerService::ReduceNorms(
   return StartReduceNorms(shard_, *request, response);
 }
 
+grpc::ServerUnaryReactor* ParameterServerService::Identify(grpc::CallbackServerContext* context,
+                                                           const v1::IdentifyRequest* /*request*/,
+                                                           v1::IdentifyResponse* response) {
+  response->set_shard(identity_.shard);
+  response->set_job_hash(identity_.job_hash);
+  response->set_incarnation(identity_.incarnation);
+  return Answer(context, absl::OkStatus());
+}
+
 grpc::ServerUnaryReactor* CoordinatorService::GetJob(grpc::CallbackServerContext* context,
                                                      const v1::GetJobRequest* /*request*/,
                                                      v1::GetJobResponse* response) {
@@ -135,12 +145,16 @@ grpc::ServerUnaryReactor* CoordinatorService::Heartbeat(grpc::CallbackServerCont
                                                         const v1::HeartbeatRequest* request,
                                                         v1::HeartbeatResponse* response) {
   const absl::StatusOr<Coordinator::View> view = coordinator_.Heartbeat(FromProto(*request));
-  if (!view.ok()) return Answer(context, view.status());
+  if (!view.ok()) {
+    if (!absl::IsUnavailable(view.status())) context->AddTrailingMetadata(kRefusedKey, "1");
+    return Answer(context, view.status());
+  }
   response->set_generation(view->generation);
   for (const std::string& address : view->addresses) response->add_shard_addresses(address);
   for (const int32_t shard : view->missing) response->add_missing_shards(shard);
   response->set_checkpoint_directory(view->checkpoint);
   response->set_checkpoint_step(view->step);
+  response->set_message(view->message);
   return Answer(context, absl::OkStatus());
 }
 

@@ -5,24 +5,28 @@
 #define PERCENTDELTA_SERVER_RPC_SERVICES_H_
 
 #include <atomic>
+#include <utility>
 
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "percentdelta/v1/statistics.grpc.pb.h"
 #include "server/coordinator.h"
+#include "server/rpc/identity.h"
 #include "server/shard.h"
 
 namespace percentdelta {
 
-// Pull and Push see the bytes of their messages (common/chunk_codec.h), ReduceNorms the message.
+// Pull and Push see the bytes of their messages (common/chunk_codec.h), the others the message.
 using RawParameterServer =
     v1::ParameterServer::WithRawCallbackMethod_Pull<v1::ParameterServer::WithRawCallbackMethod_Push<
-        v1::ParameterServer::WithCallbackMethod_ReduceNorms<v1::ParameterServer::Service>>>;
+        v1::ParameterServer::WithCallbackMethod_ReduceNorms<
+            v1::ParameterServer::WithCallbackMethod_Identify<v1::ParameterServer::Service>>>>;
 
 // Thread-safe. `shard` must outlive the service.
 class ParameterServerService : public RawParameterServer {
  public:
-  explicit ParameterServerService(const Shard& shard) : shard_(shard) {}
+  ParameterServerService(const Shard& shard, ShardIdentity identity)
+      : shard_(shard), identity_(std::move(identity)) {}
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Pull(grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request) override;
@@ -31,9 +35,13 @@ class ParameterServerService : public RawParameterServer {
   grpc::ServerUnaryReactor* ReduceNorms(grpc::CallbackServerContext* context,
                                         const v1::ReduceNormsRequest* request,
                                         v1::ReduceNormsResponse* response) override;
+  grpc::ServerUnaryReactor* Identify(grpc::CallbackServerContext* context,
+                                     const v1::IdentifyRequest* request,
+                                     v1::IdentifyResponse* response) override;
 
  private:
   const Shard& shard_;
+  const ShardIdentity identity_;
   std::atomic<int> pushes_{0};
 };
 

@@ -73,7 +73,7 @@ class Cluster:
     def __init__(self, grpc, stubs, address):
         self._grpc = grpc
         self._stubs = stubs
-        channel = grpc.insecure_channel(address)
+        channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
         self._statistics = stubs["statistics_pb2_grpc"].StatisticsStub(channel)
         self._coordinator = stubs["coordinator_pb2_grpc"].CoordinatorStub(channel)
 

@@ -16,7 +16,8 @@ def raw(message):
 
 
 def main():
-    with grpc.insecure_channel(sys.argv[1]) as channel:
+    with grpc.insecure_channel(
+            sys.argv[1], options=[("grpc.enable_http_proxy", 0)]) as channel:
         reflect = channel.stream_stream(
             "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", raw, raw)
         for answer in reflect(iter([LIST_SERVICES]), timeout=10):

@@ -103,6 +103,24 @@ TEST_F(RetryingStubTest, WhatDoesNotPassIsNot) {
   }
 }
 
+// Another service has the coordinator's port for a while.
+TEST_F(RetryingStubTest, WhatSomethingElseAnswersPassesOnceTheCoordinatorIsKnown) {
+  const std::vector<absl::Status> answers = {
+      absl::UnimplementedError(""),    absl::InternalError(""),
+      absl::DataLossError(""),         absl::UnknownError(""),
+      absl::PermissionDeniedError(""), absl::UnauthenticatedError(""),
+      absl::ResourceExhaustedError("")};
+  for (const absl::Status& answer : answers) {
+    script_ = {{answer}, {}};
+    EXPECT_FALSE(Make()->GetJob().ok()) << answer;
+    script_ = {{absl::OkStatus(), answer}, {}};
+    const std::unique_ptr<CoordinatorStub> stub = Make();
+    EXPECT_TRUE(stub->GetJob().ok()) << answer;
+    EXPECT_TRUE(stub->GetJob().ok()) << answer;
+    EXPECT_THAT(script_.calls, SizeIs(3)) << answer;
+  }
+}
+
 TEST_F(RetryingStubTest, GivesUpInTheEnd) {
   script_.answers.assign(1000, absl::UnavailableError("no route"));
   RetryPolicy policy;

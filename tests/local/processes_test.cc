@@ -96,6 +96,34 @@ TEST_F(ProcessesTest, PortInUse) {
               AllOf(HasSubstr("cannot listen on " + address), HasSubstr("--listen=")));
 }
 
+// Each with a flag that is not HOST:PORT, or not one that others can connect to.
+TEST_F(ProcessesTest, AddressesThatAreNone) {
+  const std::vector<std::vector<std::string>> rows = {
+      {PD_SERVER, "--listen=unix:/tmp/socket"},
+      {PD_SERVER, "--listen=*:5000"},
+      {PD_SERVER, "--listen=127.0.0.1:0", "--advertise=0.0.0.0:5000"},
+      {PD_SERVER, "--listen=127.0.0.1:0", "--advertise=0:5000"},
+      {PD_SERVER, "--listen=127.0.0.1:0", "--advertise=*:5000"},
+      {PD_SERVER, "--listen=127.0.0.1:0", "--advertise=[::]:5000"},
+      {PD_SERVER, "--shards=2", "--shard=1", "--coordinator=xds:///host"},
+      {PD_WORKER, "--coordinator=fd:3"},
+  };
+  for (const std::vector<std::string>& row : rows) {
+    Process process(row);
+    EXPECT_EQ(process.Wait(), 2) << row.back();
+    EXPECT_THAT(process.output(), HasSubstr("expected")) << row.back();
+  }
+}
+
+TEST_F(ProcessesTest, AShardWithTheAddressOfAnother) {
+  Process first({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2"});
+  const std::string coordinator = AddressOf(first);
+  Process second({PD_SERVER, "--listen=127.0.0.1:0", "--advertise=" + coordinator, "--shards=2",
+                  "--shard=1", "--coordinator=" + coordinator});
+  EXPECT_EQ(second.Wait(), 1);
+  EXPECT_THAT(second.output(), AllOf(HasSubstr("where shard 0 answers"), HasSubstr("--advertise")));
+}
+
 TEST_F(ProcessesTest, ShardsThatDisagreeOnTheJob) {
   Process first({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2"});
   Process second({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", "--shard=1",

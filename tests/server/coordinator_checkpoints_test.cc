@@ -66,7 +66,7 @@ class CoordinatorCheckpointsTest : public testing::Test {
   Coordinator::View Beat(int32_t shard, uint64_t incarnation, uint64_t generation,
                          std::vector<CheckpointPart> parts = {}, const std::string& trouble = "") {
     const ShardBeat beat = {
-        shard,       2,          coordinator_->job_hash(), absl::StrCat("h", shard),
+        shard,       2,          coordinator_->job_hash(), absl::StrCat("h", shard, ":1"),
         incarnation, generation, std::move(parts),         trouble};
     const absl::StatusOr<Coordinator::View> view = coordinator_->Heartbeat(beat);
     EXPECT_TRUE(view.ok()) << view.status();

@@ -37,7 +37,7 @@ class CoordinatorTest : public testing::Test {
 
   absl::Status Beat(int32_t shard, uint64_t incarnation, uint64_t generation) {
     const ShardBeat beat = {
-        shard, 2, coordinator_.job_hash(), absl::StrCat("host", shard), incarnation, generation};
+        shard, 2, coordinator_.job_hash(), absl::StrCat("host", shard, ":1"), incarnation, generation};
     return coordinator_.Heartbeat(beat).status();
   }
 

@@ -172,7 +172,7 @@ TEST_F(CoordinatorTest, ResultsOfOtherGenerationsAreRefused) {
 
 // As lease_table_test and membership_test have them in full.
 TEST_F(CoordinatorTest, BadResultsAndBeatsAreRefused) {
-  const ShardBeat beat = {0, 2, "another job", "host0", 1, 0};
+  const ShardBeat beat = {0, 2, "another job", "host0:1", 1, 0};
   EXPECT_EQ(coordinator_.Heartbeat(beat).status().code(), absl::StatusCode::kFailedPrecondition);
   Open();
   LeaseResult result = ResultOf(AcquireNow());
@@ -217,7 +217,7 @@ TEST_F(CoordinatorTest, ProgressNamesASilentShard) {
   EXPECT_EQ(coordinator_.GetProgress(0).message, "");
   EXPECT_TRUE(Beat(0, 100, 5).ok());
   clock_.Advance(absl::Milliseconds(2500));
-  EXPECT_EQ(coordinator_.GetProgress(0).message, "shard 1 at host1 has been silent for 7s");
+  EXPECT_EQ(coordinator_.GetProgress(0).message, "shard 1 at host1:1 has been silent for 7s");
   EXPECT_TRUE(Beat(1, 100, 5).ok());
   EXPECT_EQ(coordinator_.GetProgress(0).message, "");
 }

@@ -32,7 +32,7 @@ class CoordinatorWorkersTest : public CoordinatorTest {
 
   // A beat of a shard that has the gradients of `steps` steps and lacks `missing` of the next.
   void Hold(int32_t shard, int64_t steps, const std::vector<int32_t>& missing) {
-    ShardBeat beat = {shard, 2, coordinator_.job_hash(), absl::StrCat("host", shard), 100, 5};
+    ShardBeat beat = {shard, 2, coordinator_.job_hash(), absl::StrCat("host", shard, ":1"), 100, 5};
     beat.gathered_steps = steps;
     beat.missing_slots = missing;
     EXPECT_TRUE(coordinator_.Heartbeat(beat).ok());

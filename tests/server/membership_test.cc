@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,22 +13,28 @@
 namespace percentdelta {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 constexpr absl::Duration kNow = absl::Hours(1);
 
 ShardBeat BeatOf(int32_t shard, uint64_t incarnation, uint64_t generation = 0) {
-  return {shard, 2, "hash", absl::StrCat("host", shard, ":", incarnation), incarnation, generation};
+  return {shard,       2,         "hash", absl::StrCat("host", shard, ":", 100 + incarnation),
+          incarnation, generation};
 }
 
 class MembershipTest : public testing::Test {
  protected:
-  // Whether the beat opened a generation.
+  // Whether the beat opened a generation. A process that is new answers when it is called back.
   bool Beat(const ShardBeat& beat, absl::Duration now = kNow) {
-    const absl::StatusOr<bool> opened = membership_.Beat(beat, now);
+    absl::StatusOr<bool> opened = membership_.Beat(beat, now);
     EXPECT_TRUE(opened.ok()) << opened.status();
+    if (const auto newcomer = membership_.newcomer(beat.shard)) {
+      opened = membership_.Admit(*newcomer);
+    }
     if (opened.value_or(false)) membership_.Open(0);
     return opened.value_or(false);
   }
@@ -46,7 +53,7 @@ TEST_F(MembershipTest, OpensItsFirstGenerationWhenAllAreThere) {
   EXPECT_TRUE(Beat(BeatOf(0, 10)));
   EXPECT_EQ(membership_.generation(), 7U);
   EXPECT_THAT(membership_.missing(), IsEmpty());
-  EXPECT_THAT(membership_.addresses(), ElementsAre("host0:10", "host1:11"));
+  EXPECT_THAT(membership_.addresses(), ElementsAre("host0:110", "host1:111"));
 }
 
 TEST_F(MembershipTest, FurtherBeatsOpenNothing) {
@@ -78,17 +85,17 @@ TEST_F(MembershipTest, ANewProcessOpensAGeneration) {
   EXPECT_TRUE(Beat(BeatOf(1, 12)));
   EXPECT_EQ(membership_.generation(), 8U);
   EXPECT_FALSE(membership_.entered());
-  EXPECT_THAT(membership_.addresses(), ElementsAre("host0:10", "host1:12"));
+  EXPECT_THAT(membership_.addresses(), ElementsAre("host0:110", "host1:112"));
 }
 
 TEST_F(MembershipTest, AMovedProcessOpensAGeneration) {
   Beat(BeatOf(0, 10));
   Beat(BeatOf(1, 11));
   ShardBeat moved = BeatOf(1, 11);
-  moved.address = "elsewhere";
+  moved.address = "elsewhere:1";
   EXPECT_TRUE(Beat(moved));
   EXPECT_EQ(membership_.generation(), 8U);
-  EXPECT_THAT(membership_.addresses(), ElementsAre("host0:10", "elsewhere"));
+  EXPECT_THAT(membership_.addresses(), ElementsAre("host0:110", "elsewhere:1"));
   EXPECT_FALSE(Beat(moved));
 }
 
@@ -99,9 +106,9 @@ TEST_F(MembershipTest, AReplacedProcessIsSentAway) {
   const absl::Status status = membership_.Beat(BeatOf(1, 11), kNow).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
   EXPECT_THAT(std::string(status.message()), HasSubstr("shard 1"));
-  EXPECT_THAT(std::string(status.message()), HasSubstr("host1:12"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("host1:112"));
   EXPECT_EQ(membership_.generation(), 8U);
-  EXPECT_THAT(membership_.addresses(), ElementsAre("host0:10", "host1:12"));
+  EXPECT_THAT(membership_.addresses(), ElementsAre("host0:110", "host1:112"));
   // Of any age; and the same number is another process on another shard.
   Beat(BeatOf(1, 13));
   EXPECT_FALSE(membership_.Beat(BeatOf(1, 11), kNow).ok());
@@ -149,6 +156,74 @@ TEST_F(MembershipTest, StrangersAreRefusedAndLeaveNoTrace) {
   }
 }
 
+TEST_F(MembershipTest, AddressesThatNobodyCanConnectToAreRefused) {
+  for (const std::string address : {"", "*:5000", "0:5000", "0.0.0.0:5000", "[::]:5000", "host",
+                                    "host:0", "unix:/tmp/socket", "xds:///a", "fd:3", "a\nb:1"}) {
+    ShardBeat beat = BeatOf(0, 10);
+    beat.address = address;
+    const absl::Status status = membership_.Beat(beat, kNow).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << address;
+    EXPECT_THAT(std::string(status.message()), Not(HasSubstr("\n"))) << address;
+    EXPECT_FALSE(membership_.newcomer(0).has_value()) << address;
+  }
+}
+
+// Until it has answered at its address, and for as long as something else does.
+TEST_F(MembershipTest, ANewcomerLeavesThePlaceToTheOneBefore) {
+  Beat(BeatOf(0, 10));
+  Beat(BeatOf(1, 11));
+  EXPECT_FALSE(*membership_.Beat(BeatOf(1, 12), kNow));
+  const std::optional<Newcomer> newcomer = membership_.newcomer(1);
+  ASSERT_TRUE(newcomer.has_value());
+  EXPECT_FALSE(membership_.IsMember(BeatOf(1, 12)));
+  EXPECT_TRUE(membership_.IsMember(BeatOf(1, 11)));
+  EXPECT_TRUE(membership_.Reject(*newcomer, "no answer"));
+  EXPECT_FALSE(membership_.Reject(*newcomer, "no answer"));  // no news
+  EXPECT_EQ(membership_.rejections(), "no answer");
+  EXPECT_FALSE(*membership_.Beat(BeatOf(1, 11), kNow));
+  EXPECT_FALSE(*membership_.Beat(BeatOf(1, 12), kNow));
+  EXPECT_EQ(membership_.generation(), 7U);
+  EXPECT_TRUE(membership_.Admit(*newcomer));
+  EXPECT_EQ(membership_.rejections(), "");
+  EXPECT_EQ(membership_.Beat(BeatOf(1, 11), kNow).status().code(),
+            absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(MembershipTest, TheAnswerOfAnEarlierNewcomerChangesNothing) {
+  EXPECT_FALSE(*membership_.Beat(BeatOf(1, 11), kNow));
+  const std::optional<Newcomer> earlier = membership_.newcomer(1);
+  EXPECT_FALSE(*membership_.Beat(BeatOf(1, 12), kNow));
+  membership_.Admit(*earlier);
+  EXPECT_FALSE(membership_.Reject(*earlier, "no answer"));
+  EXPECT_THAT(membership_.missing(), ElementsAre(0, 1));
+  EXPECT_EQ(membership_.rejections(), "");
+}
+
+TEST_F(MembershipTest, TheAddressOfAnotherShardThatLivesIsRefused) {
+  Beat(BeatOf(0, 10));
+  ShardBeat same = BeatOf(1, 11);
+  same.address = BeatOf(0, 10).address;
+  EXPECT_TRUE(membership_.Beat(same, kNow).ok());
+  EXPECT_TRUE(membership_.Beat(same, kNow + absl::Seconds(1)).ok());  // the other may be dead
+  Beat(BeatOf(0, 10), kNow + absl::Seconds(1));
+  const absl::Status status = membership_.Beat(same, kNow + absl::Seconds(1)).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("shard 1"), HasSubstr("shard 0"), HasSubstr("--advertise")));
+  EXPECT_TRUE(Beat(BeatOf(1, 12)));  // another process, with an address of its own
+}
+
+TEST_F(MembershipTest, TheAddressOfAShardThatIsDeadIsTaken) {
+  Beat(BeatOf(0, 10));
+  Beat(BeatOf(1, 11));
+  ShardBeat taken = BeatOf(1, 12);
+  taken.address = BeatOf(0, 10).address;
+  EXPECT_FALSE(Beat(taken));  // it answers there, so shard 0 is gone
+  EXPECT_THAT(membership_.missing(), ElementsAre(0));
+  EXPECT_TRUE(Beat(BeatOf(0, 20)));
+  EXPECT_THAT(membership_.addresses(), ElementsAre("host0:120", "host0:110"));
+}
+
 TEST_F(MembershipTest, FindsTheShardThatHasBeenSilentLongest) {
   constexpr absl::Duration kLimit = absl::Seconds(5);
   EXPECT_FALSE(membership_.FindSilent(kNow, kLimit).has_value());  // nobody was there yet
@@ -158,7 +233,7 @@ TEST_F(MembershipTest, FindsTheShardThatHasBeenSilentLongest) {
   auto silent = membership_.FindSilent(kNow + absl::Seconds(8), kLimit);
   ASSERT_TRUE(silent.has_value());
   EXPECT_EQ(silent->shard, 0);
-  EXPECT_EQ(silent->address, "host0:10");
+  EXPECT_EQ(silent->address, "host0:110");
   EXPECT_EQ(silent->since, absl::Seconds(8));
   Beat(BeatOf(0, 10), kNow + absl::Seconds(8));
   silent = membership_.FindSilent(kNow + absl::Seconds(9), kLimit);

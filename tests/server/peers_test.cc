@@ -13,6 +13,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -96,7 +97,7 @@ class PeersTest : public ::testing::Test {
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
     peers_ = std::make_shared<Peers>(1, std::vector<std::string>{absl::StrCat("127.0.0.1:", port)},
-                                     SmallJob().model,
+                                     SmallJob().model, ShardIdentity{1, "hash", 1},
                                      std::make_shared<spdlog::logger>("server-1", sink_));
   }
 
@@ -138,6 +139,16 @@ TEST_F(PeersTest, StatisticsAreRepeatedUntilTheCoordinatorIsThere) {
   Start({grpc::Status(grpc::StatusCode::UNAVAILABLE, "away")});
   Report(7);
   EXPECT_THAT(coordinator_->AwaitSteps(2), ElementsAre(7, 7));
+}
+
+// The coordinator above is no shard: what answers at shard 0's address is something else.
+TEST_F(PeersTest, ShardsThatAreNotWhereTheyShouldBeAreTrouble) {
+  Start({});
+  EXPECT_EQ(peers_->trouble(), "");
+  peers_->Greet();
+  while (peers_->trouble().empty()) std::this_thread::yield();
+  EXPECT_THAT(peers_->trouble(),
+              AllOf(HasSubstr("shard 0 advertises"), HasSubstr("UNIMPLEMENTED")));
 }
 
 }  // namespace

@@ -1,0 +1,83 @@
+#include "server/rpc/remote_coordinator.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace percentdelta {
+namespace {
+
+// Answers as it was told to.
+class FakeCoordinator : public v1::Coordinator::Service {
+ public:
+  grpc::Status Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* /*request*/,
+                         v1::HeartbeatResponse* response) override {
+    if (is_ours) context->AddTrailingMetadata(kRefusedKey, "1");
+    *response = answer;
+    return status;
+  }
+
+  bool is_ours = false;
+  grpc::Status status;
+  v1::HeartbeatResponse answer;
+};
+
+class RemoteCoordinatorTest : public testing::Test {
+ protected:
+  RemoteCoordinatorTest() {
+    int port = 0;
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&fake_);
+    server_ = builder.BuildAndStart();
+    remote_ = std::make_unique<RemoteCoordinator>(absl::StrCat("127.0.0.1:", port), 2);
+  }
+  ~RemoteCoordinatorTest() override { server_->Shutdown(); }
+
+  absl::StatusCode Beat() { return remote_->Beat({1, 2, "hash", "host:1", 1}).status().code(); }
+
+  FakeCoordinator fake_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<RemoteCoordinator> remote_;
+};
+
+// A shard leaves for good at its coordinator's word alone.
+TEST_F(RemoteCoordinatorTest, RefusalsAreTheCoordinatorsOwn) {
+  for (const grpc::StatusCode code :
+       {grpc::StatusCode::FAILED_PRECONDITION, grpc::StatusCode::ALREADY_EXISTS,
+        grpc::StatusCode::INVALID_ARGUMENT}) {
+    fake_.status = grpc::Status(code, "x");
+    fake_.is_ours = true;
+    EXPECT_EQ(Beat(), static_cast<absl::StatusCode>(code));
+    fake_.is_ours = false;
+    EXPECT_EQ(Beat(), absl::StatusCode::kUnavailable) << code;
+  }
+}
+
+TEST_F(RemoteCoordinatorTest, AnswersThatMakeNoSense) {
+  fake_.answer.set_generation(3);
+  EXPECT_EQ(Beat(), absl::StatusCode::kDataLoss);  // no addresses
+  for (const char* address : {"", "unix:/tmp/socket", "host", "xds:///x:1", "fd:3", "host:1\nx"}) {
+    fake_.answer.clear_shard_addresses();
+    fake_.answer.add_shard_addresses("host:1");
+    fake_.answer.add_shard_addresses(address);
+    EXPECT_EQ(Beat(), absl::StatusCode::kDataLoss) << address;
+  }
+  fake_.answer.set_shard_addresses(1, "host:2");
+  EXPECT_EQ(Beat(), absl::StatusCode::kOk);
+}
+
+TEST_F(RemoteCoordinatorTest, NothingIsSentAfterCancel) {
+  remote_->Cancel();
+  EXPECT_EQ(Beat(), absl::StatusCode::kCancelled);
+}
+
+}  // namespace
+}  // namespace percentdelta
