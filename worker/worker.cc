@@ -76,10 +76,12 @@ class LayerTrace {
   absl::string_view layer_;  // that is being computed forward; empty: none
 };
 
-absl::Status CheckCount(absl::string_view what, int64_t expected, int64_t got) {
-  if (expected == got) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("data: expected ", expected, " ", what, " examples as the job says, got ", got));
+// Of one of the job's two sets. The model's message, with the name of the set.
+absl::Status CheckDataset(const Model& model, absl::string_view what, const Dataset& dataset) {
+  absl::Status status = model.CheckDataset(dataset);
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat("data: the ", what,
+                                                  " set does not fit the job: ", status.message()));
 }
 
 }  // namespace
@@ -102,13 +104,22 @@ Worker::Worker(Options options)
 
 Worker::~Worker() = default;
 
-absl::Status Worker::CheckData(const Job& job) const {
-  absl::Status status =
-      CheckCount("training", job.data.training_examples, options_.training_set->count);
-  if (status.ok() && job.evaluation) {
-    status = CheckCount("test", job.data.test_examples, options_.test_set->count);
+absl::Status Worker::Prepare(const ClusterJob& cluster) {
+  const Job& job = cluster.job;
+  absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(job.model, {&pool_, options_.isa});
+  if (!model.ok()) return model.status();
+  absl::StatusOr<DataSets> data = options_.load_data(job, [this] { return stopped_.load(); });
+  if (!data.ok()) return data.status();
+  absl::Status status = CheckDataset(**model, "training", *data->training);
+  if (status.ok() && data->test != nullptr) {
+    status = CheckDataset(**model, "test", *data->test);
   }
-  return status;
+  if (!status.ok()) return status;
+  data_ = *std::move(data);
+  data_fingerprint_ = data_.fingerprint;
+  model_ = *std::move(model);
+  batches_ = std::make_unique<BatchSource>(job.seed, job.data.training_examples);
+  return absl::OkStatus();
 }
 
 absl::Status Worker::Enter() {
@@ -118,6 +129,16 @@ absl::Status Worker::Enter() {
   while (!stopped_) {
     absl::StatusOr<ClusterJob> cluster = coordinator_->GetJob();
     if (!cluster.ok()) return cluster.status();
+    if (model_ == nullptr) {
+      if (absl::Status status = Prepare(*cluster); !status.ok()) return status;
+      cluster_ = *std::move(cluster);
+      continue;  // meanwhile, the cluster may have gone on
+    }
+    if (cluster->job_hash != cluster_.job_hash) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "the cluster has begun another job: expected ", cluster_.job_hash.substr(0, 12), ", got ",
+          cluster->job_hash.substr(0, 12), "; start the worker anew"));
+    }
     if (cluster->generation == 0) {
       if (!said) options_.log->info("waiting for shards");
       said = true;
@@ -130,19 +151,7 @@ absl::Status Worker::Enter() {
       absl::SleepFor(kGatheringPause);
       continue;
     }
-    if (model_ != nullptr && cluster->job_hash != cluster_.job_hash) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "the cluster has begun another job: expected ", cluster_.job_hash.substr(0, 12), ", got ",
-          cluster->job_hash.substr(0, 12), "; start the worker anew"));
-    }
     const Job& job = cluster->job;
-    if (model_ == nullptr) {
-      if (absl::Status status = CheckData(job); !status.ok()) return status;
-      absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(job.model, {&pool_, options_.isa});
-      if (!model.ok()) return model.status();
-      model_ = *std::move(model);
-      batches_ = std::make_unique<BatchSource>(job.seed, job.data.training_examples);
-    }
     weights_.reset();  // before the channels it pulls from
     channels_ = std::make_unique<ShardChannels>(job.model, cluster->generation,
                                                 cluster->shard_addresses, options_.shares_memory);
@@ -269,7 +278,7 @@ void Worker::Gather(const BatchId& batch) {
   const TraceSpan span(tracer_, "gather batch", {});
   const absl::Span<const int64_t> examples =
       batches_->Examples(batch.epoch, batch.batch_index, cluster_.job.batch_size);
-  GatherBatch(*options_.training_set, examples, batch_);
+  GatherBatch(*data_.training, examples, batch_);
   gathered_ = batch;
 }
 
@@ -330,11 +339,12 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
 }
 
 absl::Status Worker::Evaluate(const Lease& lease, LeaseResult& result) {
+  const int64_t count = data_.test == nullptr ? 0 : data_.test->count;
   if (lease.first_example < 0 || lease.example_count < 1 ||
-      lease.example_count > options_.test_set->count - lease.first_example) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("evaluation: expected test examples within 0..", options_.test_set->count - 1,
-                     ", got ", lease.example_count, " from ", lease.first_example));
+      lease.example_count > count - lease.first_example) {
+    return absl::InvalidArgumentError(absl::StrCat("evaluation: expected test examples within 0..",
+                                                   count - 1, ", got ", lease.example_count,
+                                                   " from ", lease.first_example));
   }
   const TraceSpan span(tracer_, "evaluate", {.step = lease.step});
   const SteadyClock clock;
@@ -343,7 +353,7 @@ absl::Status Worker::Evaluate(const Lease& lease, LeaseResult& result) {
   gathered_.reset();
   std::vector<int64_t> examples(lease.example_count);
   std::iota(examples.begin(), examples.end(), lease.first_example);
-  GatherBatch(*options_.test_set, examples, batch_);
+  GatherBatch(*data_.test, examples, batch_);
   TensorHooks hooks;
   hooks.await_weights = [&](int tensor) {
     renewer_.Progress();
