@@ -107,7 +107,7 @@ TEST_F(IdxTest, HasAsManyExamplesAsTheJobSays) {
   ExpectTheTwoImages(ReadDataset(Write("i", kImages), Write("l", kLabels), options));
   options.examples = 60000;
   ExpectInvalid(ReadDataset(Path("i"), Path("l"), options).status(), Path("i"),
-                "expected images of 60000 examples as the job says, got 2");
+                "expected 60000 images as the job says, got 2");
 }
 
 TEST_F(IdxTest, IsCancelled) {

@@ -144,8 +144,8 @@ absl::StatusOr<IdxFile> ReadOpened(const std::string& path, DataFile& file, IdxK
   absl::StatusOr<Header> header = ParseHeader(path, absl::MakeSpan(start).first(*got), kind);
   if (!header.ok()) return header.status();
   if (options.examples > 0 && header->dimensions[0] != options.examples) {
-    return Invalid(path, absl::StrCat("expected ", NameOf(kind), " of ", options.examples,
-                                      " examples as the job says, got ", header->dimensions[0]));
+    return Invalid(path, absl::StrCat("expected ", options.examples, " ", NameOf(kind),
+                                      " as the job says, got ", header->dimensions[0]));
   }
   if (absl::Status status = CheckSize(path, file, *header); !status.ok()) return status;
   absl::StatusOr<Bytes> entries = ReadEntries(path, file, *header);
