@@ -1,5 +1,7 @@
 #include "common/job_codec.h"
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -238,11 +240,12 @@ absl::StatusOr<Job> ParseJob(absl::string_view text, absl::string_view source) {
 
 absl::StatusOr<Job> LoadJob(const std::string& path) {
   if (path.empty()) return ParseJob(DefaultJobText(), "the built-in job");
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   if (!file || !(text << file.rdbuf())) {
-    return absl::NotFoundError(absl::StrCat("cannot read the job file ", path,
-                                            ": is the path right, the file not empty?"));
+    const std::string reason = errno == 0 ? "the file is empty" : std::strerror(errno);
+    return absl::NotFoundError(absl::StrCat("cannot read the job file \"", path, "\": ", reason));
   }
   return ParseJob(text.str(), path);
 }

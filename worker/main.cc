@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -12,6 +13,7 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "client/coordinator_stub.h"
 #include "common/address.h"
 #include "common/command_line.h"
 #include "common/limits.h"
@@ -20,12 +22,13 @@
 #include "common/program.h"
 #include "common/stop_signals.h"
 #include "common/text.h"
-#include "worker/data/idx.h"
+#include "worker/data/data_folder.h"
+#include "worker/data/data_sets.h"
 #include "worker/kernels/select.h"
 #include "worker/worker.h"
 
 ABSL_FLAG(std::string, coordinator, "127.0.0.1:5000", "host:port of shard 0");
-ABSL_FLAG(std::string, data, "data/mnist", "directory with the four IDX files, plain or gzipped");
+ABSL_FLAG(std::string, data, "data/mnist", "directory with the IDX files, plain or gzipped");
 ABSL_FLAG(std::string, name, "", "in logs; empty: host name and process id");
 ABSL_FLAG(int, threads, 0, "threads that compute gradients; 0: one a core");
 ABSL_FLAG(bool, shared_memory, true,
@@ -54,6 +57,9 @@ constexpr char kProgram[] = "pd-worker";
 
 // Of gRPC, of the log, of signals, of the lease's renewal and of memory.
 constexpr int kOtherThreads = 20;
+
+// To name the command that gets the job's data.
+constexpr absl::Duration kQuestionDeadline = absl::Seconds(2);
 
 std::string DefaultName() {
   char host[256] = "worker";
@@ -88,6 +94,27 @@ int ThreadsNeeded() {
   return (threads > 0 ? threads : cores) + kOtherThreads;
 }
 
+// Reads the data that the job needs from the folder of --data, and logs which files it took.
+absl::StatusOr<DataSets> LoadData(const Job& job, const std::function<bool()>& cancelled,
+                                  const Logger& log) {
+  ReadOptions options;
+  options.cancelled = cancelled;
+  options.note = [&log](const std::string& line) { log->info("data {}", line); };
+  return LoadDataSets(absl::GetFlag(FLAGS_data), job, options);
+}
+
+// A folder that cannot be one of data is told at once, whether the cluster is there or not; if it
+// is, with the command that gets its job's data.
+absl::Status CheckData() {
+  const absl::Status status = CheckDataFolder(absl::GetFlag(FLAGS_data));
+  if (status.ok()) return status;
+  const auto coordinator = MakeCoordinatorStub(absl::GetFlag(FLAGS_coordinator), kQuestionDeadline);
+  const absl::StatusOr<ClusterJob> cluster = coordinator->GetJob();
+  return absl::Status(
+      status.code(), absl::StrCat(status.message(), ": ",
+                                  DataAdvice(cluster.ok() ? cluster->job.model.architecture : "")));
+}
+
 int Run() {
   KeepFreedMemory();
   StopSignals signals;
@@ -96,16 +123,11 @@ int Run() {
     return Fail(kProgram, status);
   }
   const MemoryTrimmer trimmer;
-  absl::StatusOr<Dataset> training_set = ReadTrainingSet(absl::GetFlag(FLAGS_data));
-  if (!training_set.ok()) return Fail(kProgram, training_set.status());
-  absl::StatusOr<Dataset> test_set = ReadTestSet(absl::GetFlag(FLAGS_data));
-  if (!test_set.ok()) return Fail(kProgram, test_set.status());
+  if (absl::Status status = CheckData(); !status.ok()) return Fail(kProgram, status);
 
   Worker::Options options;
   options.name = absl::GetFlag(FLAGS_name).empty() ? DefaultName() : absl::GetFlag(FLAGS_name);
   options.coordinator = absl::GetFlag(FLAGS_coordinator);
-  options.training_set = std::make_shared<const Dataset>(*std::move(training_set));
-  options.test_set = std::make_shared<const Dataset>(*std::move(test_set));
   options.shares_memory = absl::GetFlag(FLAGS_shared_memory);
   options.threads = absl::GetFlag(FLAGS_threads);
   options.isa = absl::GetFlag(FLAGS_isa);
@@ -119,6 +141,9 @@ int Run() {
   }
   const std::shared_ptr<Trace> trace = options.trace;
   const Logger log = options.log;
+  options.load_data = [log](const Job& job, const std::function<bool()>& cancelled) {
+    return LoadData(job, cancelled, log);
+  };
 
   Worker worker(std::move(options));
   signals.Handle(

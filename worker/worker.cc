@@ -12,7 +12,6 @@
 #include "absl/strings/str_cat.h"
 #include "client/push.h"
 #include "common/clock.h"
-#include "common/transience.h"
 
 namespace percentdelta {
 namespace {
@@ -26,16 +25,6 @@ constexpr absl::Duration kLongestPause = absl::Seconds(2);
 constexpr absl::Duration kTransferDeadline = absl::Minutes(10);
 constexpr size_t kGradientsKept = 3;
 
-<<<<<<< HEAD
-=======
-// Whose fault an error is: the work's own (a loss that is not finite, data that do not fit), or
-// the world's (weights gone, a connection lost, another generation).
-bool IsOfTheWorld(const absl::Status& status) {
-  return IsTransient(status) || absl::IsFailedPrecondition(status) || absl::IsCancelled(status) ||
-         absl::IsResourceExhausted(status);
-}
-
->>>>>>> net
 // Not the lease's: work that comes late counts, and tells the coordinator how long work takes. Were
 // it ended instead, a worker slower than the deadline would begin again for ever. A peer that has
 // died is found by keepalive.
@@ -89,12 +78,15 @@ bool IsFinite(const TensorValues& gradient) {
   }
   return true;
 }
+
 absl::Status Leaving() { return absl::CancelledError("the worker leaves"); }
 
-absl::Status CheckCount(absl::string_view what, int64_t expected, int64_t got) {
-  if (expected == got) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("data: expected ", expected, " ", what, " examples as the job says, got ", got));
+// Of one of the job's two sets. The model's message, with the name of the set.
+absl::Status CheckDataset(const Model& model, absl::string_view what, const Dataset& dataset) {
+  absl::Status status = model.CheckDataset(dataset);
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat("data: the ", what,
+                                                  " set does not fit the job: ", status.message()));
 }
 
 }  // namespace
@@ -139,13 +131,22 @@ void Worker::Abandon() {
   if (pushing_ != nullptr) pushing_->Cancel();
 }
 
-absl::Status Worker::CheckData(const Job& job) const {
-  absl::Status status =
-      CheckCount("training", job.data.training_examples, options_.training_set->count);
-  if (status.ok() && job.evaluation) {
-    status = CheckCount("test", job.data.test_examples, options_.test_set->count);
+absl::Status Worker::Prepare(const ClusterJob& cluster) {
+  const Job& job = cluster.job;
+  absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(job.model, {&pool_, options_.isa});
+  if (!model.ok()) return model.status();
+  absl::StatusOr<DataSets> data = options_.load_data(job, [this] { return stopped_.load(); });
+  if (!data.ok()) return data.status();
+  absl::Status status = CheckDataset(**model, "training", *data->training);
+  if (status.ok() && data->test != nullptr) {
+    status = CheckDataset(**model, "test", *data->test);
   }
-  return status;
+  if (!status.ok()) return status;
+  data_ = *std::move(data);
+  data_fingerprint_ = data_.fingerprint;
+  model_ = *std::move(model);
+  batches_ = std::make_unique<BatchSource>(job.seed, job.data.training_examples);
+  return absl::OkStatus();
 }
 
 absl::Status Worker::Enter() {
@@ -155,6 +156,16 @@ absl::Status Worker::Enter() {
   while (!stopped_) {
     absl::StatusOr<ClusterJob> cluster = coordinator_->GetJob();
     if (!cluster.ok()) return cluster.status();
+    if (model_ == nullptr) {
+      if (absl::Status status = Prepare(*cluster); !status.ok()) return status;
+      cluster_ = *std::move(cluster);
+      continue;  // meanwhile, the cluster may have gone on
+    }
+    if (cluster->job_hash != cluster_.job_hash) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "the cluster has begun another job: expected ", cluster_.job_hash.substr(0, 12), ", got ",
+          cluster->job_hash.substr(0, 12), "; start the worker anew"));
+    }
     if (cluster->generation == 0) {
       if (!said) options_.log->info("waiting for shards");
       said = true;
@@ -167,19 +178,7 @@ absl::Status Worker::Enter() {
       pause_.Take(kGatheringPause);
       continue;
     }
-    if (model_ != nullptr && cluster->job_hash != cluster_.job_hash) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "the cluster has begun another job: expected ", cluster_.job_hash.substr(0, 12), ", got ",
-          cluster->job_hash.substr(0, 12), "; start the worker anew"));
-    }
     const Job& job = cluster->job;
-    if (model_ == nullptr) {
-      if (absl::Status status = CheckData(job); !status.ok()) return status;
-      absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(job.model, {&pool_, options_.isa});
-      if (!model.ok()) return model.status();
-      model_ = *std::move(model);
-      batches_ = std::make_unique<BatchSource>(job.seed, job.data.training_examples);
-    }
     {
       absl::MutexLock lock(&mutex_);
       pulling_ = nullptr;
@@ -245,7 +244,8 @@ absl::Status Worker::Run() {
 
 absl::StatusOr<Lease> Worker::NextLease() {
   const TraceSpan span(tracer_, "acquire lease", {});
-  return coordinator_->AcquireLease({options_.name, model_->arithmetic()}, kLongestWait);
+  return coordinator_->AcquireLease({options_.name, model_->arithmetic(), data_fingerprint_},
+                                    kLongestWait);
 }
 
 absl::StatusOr<Lease> Worker::Complete(LeaseResult result) {
@@ -282,12 +282,8 @@ absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& sta
 }
 
 absl::Status Worker::CheckReach(const absl::Status& performed) {
-<<<<<<< HEAD
   // Weights that are gone are the sign of a cluster that has gone on.
   if (performed.ok() || at_fault_ || absl::IsFailedPrecondition(performed)) {
-=======
-  if (!IsTransient(performed)) {
->>>>>>> net
     unreached_since_.reset();
     return absl::OkStatus();
   }
@@ -337,7 +333,7 @@ void Worker::Gather(const BatchId& batch) {
   const TraceSpan span(tracer_, "gather batch", {});
   const absl::Span<const int64_t> examples =
       batches_->Examples(batch.epoch, batch.batch_index, cluster_.job.batch_size);
-  GatherBatch(*options_.training_set, examples, batch_);
+  GatherBatch(*data_.training, examples, batch_);
   gathered_ = batch;
 }
 
@@ -416,12 +412,13 @@ absl::Status Worker::Train(const Lease& lease, LeaseResult& result) {
 }
 
 absl::Status Worker::Evaluate(const Lease& lease, LeaseResult& result) {
+  const int64_t count = data_.test == nullptr ? 0 : data_.test->count;
   if (lease.first_example < 0 || lease.example_count < 1 ||
-      lease.example_count > options_.test_set->count - lease.first_example) {
+      lease.example_count > count - lease.first_example) {
     at_fault_ = true;
-    return absl::InvalidArgumentError(
-        absl::StrCat("evaluation: expected test examples within 0..", options_.test_set->count - 1,
-                     ", got ", lease.example_count, " from ", lease.first_example));
+    return absl::InvalidArgumentError(absl::StrCat("evaluation: expected test examples within 0..",
+                                                   count - 1, ", got ", lease.example_count,
+                                                   " from ", lease.first_example));
   }
   const TraceSpan span(tracer_, "evaluate", {.step = lease.step});
   const SteadyClock clock;
@@ -430,7 +427,7 @@ absl::Status Worker::Evaluate(const Lease& lease, LeaseResult& result) {
   gathered_.reset();
   std::vector<int64_t> examples(lease.example_count);
   std::iota(examples.begin(), examples.end(), lease.first_example);
-  GatherBatch(*options_.test_set, examples, batch_);
+  GatherBatch(*data_.test, examples, batch_);
   absl::Status pulled;
   TensorHooks hooks;
   hooks.await_weights = [&](int tensor) {

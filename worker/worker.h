@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,9 +39,10 @@ class Worker {
     std::string name;         // in logs and in the coordinator's count of workers
     std::string coordinator;  // "host:port" of shard 0
 
-    // Shared with other workers of the process; not null.
-    std::shared_ptr<const Dataset> training_set;
-    std::shared_ptr<const Dataset> test_set;
+    // Gives the data that the job needs (data_sets.h); called once, when the job is known, before
+    // the first lease. `cancelled` returns true as soon as the worker is to stop. Not empty.
+    std::function<absl::StatusOr<DataSets>(const Job& job, const std::function<bool()>& cancelled)>
+        load_data;
 
     // Exchanges weights and gradients with servers on this machine by shared memory.
     bool shares_memory = true;
@@ -68,7 +70,8 @@ class Worker {
   //   kUnavailable         the cluster, or a part of it, was out of reach for too long
   absl::Status Run();
 
-  // Makes Run return after the lease in hand, within a second if there is none.
+  // Makes Run return after the lease in hand, within a second if there is none, or while data are
+  // loaded.
   void Stop();
 
   // Makes Run return soon, also in the middle of a long computation or call: the lease in hand is
@@ -78,7 +81,10 @@ class Worker {
  private:
   // The cluster's present generation, as far as the worker needs it.
   absl::Status Enter();
-  absl::Status CheckData(const Job& job) const;
+
+  // Makes model_, batches_ and data_, of the job in `cluster`. An error: the worker cannot do the
+  // job, and must not take a lease.
+  absl::Status Prepare(const ClusterJob& cluster);
 
   // Makes `batch_` the examples of a slot, if it is not.
   void Gather(const BatchId& batch);
@@ -113,7 +119,9 @@ class Worker {
   std::unique_ptr<CoordinatorStub> results_;      // for what came of them; cancelled by Abandon
   LeaseRenewer renewer_;
 
-  // Of the job, once it is known.
+  // Of the job, once it is known; data_fingerprint_ tells whether workers compute from the same.
+  DataSets data_;
+  std::string data_fingerprint_;
   ClusterJob cluster_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<BatchSource> batches_;

@@ -1,13 +1,17 @@
 #include "deploy/local/cluster.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "worker/data/data_sets.h"
 
 namespace percentdelta {
 
-LocalCluster::LocalCluster(Options options) : options_(std::move(options)) {}
+LocalCluster::LocalCluster(Options options)
+    : options_(std::move(options)),
+      data_(MakeDataSets(options_.job, options_.training_set, options_.test_set)) {}
 
 absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(Options options) {
   if (options.shards < 1 || options.workers < 0) {
@@ -66,8 +70,7 @@ int LocalCluster::AddWorker() {
   Worker::Options worker;
   worker.name = absl::StrCat(index);
   worker.coordinator = coordinator();
-  worker.training_set = options_.training_set;
-  worker.test_set = options_.test_set;
+  worker.load_data = [this](const Job&, const std::function<bool()>&) { return data_; };
   worker.threads = options_.worker_threads;
   if (worker.threads == 0) {
     const int at_once = std::min(options_.workers, options_.job.gradients_per_step);

@@ -39,6 +39,8 @@ class LocalCluster {
     std::string isa;            // of the workers; see ModelOptions
     bool shares_memory = true;  // of the workers; see Worker::Options
 
+    // All workers share them. Without an evaluation in the job the test set is not looked at, and
+    // may be null.
     std::shared_ptr<const Dataset> training_set;
     std::shared_ptr<const Dataset> test_set;
 
@@ -87,7 +89,8 @@ class LocalCluster {
   bool AllLeft() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
-  std::vector<Server> servers_;  // constant after Start
+  const absl::StatusOr<DataSets> data_;  // what every worker loads
+  std::vector<Server> servers_;          // constant after Start
 
   mutable absl::Mutex mutex_;
   std::vector<std::unique_ptr<RunningWorker>> workers_ ABSL_GUARDED_BY(mutex_);

@@ -31,7 +31,7 @@
 #include "deploy/local/cluster.h"
 #include "deploy/local/progress_display.h"
 #include "deploy/local/report.h"
-#include "worker/data/idx.h"
+#include "worker/data/data_sets.h"
 #include "worker/kernels/select.h"
 
 ABSL_FLAG(int, shards, 1, "parameter servers");
@@ -40,7 +40,7 @@ ABSL_FLAG(int, threads, 0,
           "of each worker; 0: the cores shared out among the workers that compute at a time");
 ABSL_FLAG(int64_t, steps, 0, "train for so many steps; 0: as the job says");
 ABSL_FLAG(int, gradients_per_step, 0, "slots of a step; 0: as the job says");
-ABSL_FLAG(std::string, data, "data/mnist", "directory with the four IDX files, plain or gzipped");
+ABSL_FLAG(std::string, data, "data/mnist", "directory with the IDX files, plain or gzipped");
 ABSL_FLAG(std::string, job, "", "text-format job file; empty: the paper's MNIST job");
 ABSL_FLAG(std::string, isa, "", "of the workers' arithmetic; empty: the best of this processor");
 ABSL_FLAG(std::string, report, "",
@@ -99,18 +99,16 @@ int ThreadsNeeded() {
 }
 
 absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
-  absl::StatusOr<Dataset> training_set = ReadTrainingSet(absl::GetFlag(FLAGS_data));
-  if (!training_set.ok()) return training_set.status();
-  absl::StatusOr<Dataset> test_set = ReadTestSet(absl::GetFlag(FLAGS_data));
-  if (!test_set.ok()) return test_set.status();
+  absl::StatusOr<DataSets> data = LoadDataSets(absl::GetFlag(FLAGS_data), job, {});
+  if (!data.ok()) return data.status();
   LocalCluster::Options options;
   options.job = std::move(job);
   options.shards = absl::GetFlag(FLAGS_shards);
   options.workers = absl::GetFlag(FLAGS_workers);
   options.worker_threads = absl::GetFlag(FLAGS_threads);
   options.isa = absl::GetFlag(FLAGS_isa);
-  options.training_set = std::make_shared<const Dataset>(*std::move(training_set));
-  options.test_set = std::make_shared<const Dataset>(*std::move(test_set));
+  options.training_set = data->training;
+  options.test_set = data->test;
   options.history_steps = options.job.max_steps + 1;
   options.restore = absl::GetFlag(FLAGS_restore);
   options.no_restore = absl::GetFlag(FLAGS_no_restore);

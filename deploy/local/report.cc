@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
 #include "client/statistics_format.h"
 #include "common/job_codec.h"
 #include "common/output_path.h"
@@ -94,6 +95,12 @@ Json Figure(const ReportData& data) {
   return figure;
 }
 
+absl::string_view NameOf(const PercentDeltaRule&) { return "PercentDelta"; }
+absl::string_view NameOf(const SgdRule&) { return "SGD"; }
+absl::string_view NameOf(const AdaGradRule&) { return "AdaGrad"; }
+absl::string_view NameOf(const AdamRule&) { return "Adam"; }
+absl::string_view NameOf(const LarsRule&) { return "LARS"; }
+
 Json PageData(const ReportData& data) {
   Json last = Json::array();
   if (!data.statistics.empty()) {
@@ -102,9 +109,10 @@ Json PageData(const ReportData& data) {
     }
   }
   const Progress& progress = data.progress;
-  const bool percent_delta = std::holds_alternative<PercentDeltaRule>(data.job.optimizer.rule);
+  const absl::string_view rule =
+      std::visit([](const auto& the_rule) { return NameOf(the_rule); }, data.job.optimizer.rule);
   return {{"name", data.job.name},
-          {"rule", percent_delta ? "PercentDelta" : "SGD"},
+          {"rule", std::string(rule)},
           {"state", std::string(ToString(progress.state))},
           {"message", progress.message},
           {"step", progress.step},

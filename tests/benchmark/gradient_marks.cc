@@ -22,8 +22,8 @@
 #include "common/memory.h"
 #include "nlohmann/json.hpp"
 #include "worker/data/batches.h"
+#include "worker/data/data_sets.h"
 #include "worker/data/dataset.h"
-#include "worker/data/idx.h"
 #include "worker/models/model.h"
 
 ABSL_FLAG(std::string, data, "data/mnist", "directory with the four IDX files");

@@ -18,8 +18,9 @@ namespace percentdelta {
 //   limit_best, limit_median of the limit, in milliseconds
 //   ratio, ratio_best        median / median, best / best
 //
-// A limit that returns a number has timed itself: the number is its milliseconds, or negative if it
-// could not be run.
+// A work or limit that returns a number has timed itself: the number is its milliseconds, or
+// negative if it could not be run. A round in which one of the two was not run does not count; if
+// none counts, the benchmark ends with an error instead of counters.
 template <typename Work, typename Settle, typename Limit>
 void MeasureAgainst(benchmark::State& state, Work work, Settle settle, Limit limit) {
   using Clock = std::chrono::steady_clock;
@@ -38,12 +39,16 @@ void MeasureAgainst(benchmark::State& state, Work work, Settle settle, Limit lim
   settle();
   if (milliseconds(limit) < 0) return state.SkipWithError("the other program does not run");
   for (auto _ : state) {
-    works.push_back(milliseconds(work));
+    const double of_work = milliseconds(work);
     settle();
-    limits.push_back(milliseconds(limit));
-    state.SetIterationTime(works.back() / 1e3);
+    const double of_limit = milliseconds(limit);
+    state.SetIterationTime(std::max(0.0, of_work) / 1e3);
+    if (of_work < 0 || of_limit < 0) continue;
+    works.push_back(of_work);
+    limits.push_back(of_limit);
   }
-  if (works.empty()) return;  // skipped with an error
+  if (state.error_occurred()) return;
+  if (works.empty()) return state.SkipWithError("no round was run within its time");
   std::sort(works.begin(), works.end());
   std::sort(limits.begin(), limits.end());
   const double median = works[works.size() / 2];

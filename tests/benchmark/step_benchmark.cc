@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <thread>
@@ -47,7 +48,9 @@ Job BenchmarkJob(const std::string& checkpoints = "") {
   return job;
 }
 
+// NaN, which the table shows as a dash, if there are none.
 double Median(std::vector<double> values) {
+  if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }

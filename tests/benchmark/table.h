@@ -5,6 +5,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <string>
 #include <vector>
 
 namespace percentdelta {
@@ -16,6 +17,10 @@ class Table : public benchmark::BenchmarkReporter {
  public:
   bool ReportContext(const Context& context) override;
   void ReportRuns(const std::vector<Run>& runs) override;
+
+  // The lines of one result. A figure that is absent, not finite or below zero is a dash: it was
+  // not measured.
+  static std::string Format(const Run& run);
 };
 
 }  // namespace percentdelta

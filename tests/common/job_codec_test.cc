@@ -347,10 +347,18 @@ TEST(LoadJobTest, ReadsFiles) {
 
 TEST(LoadJobTest, UnreadableFilesAreNamed) {
   const std::string directory = testing::TempDir();
-  for (const std::string& path : {std::string("/nowhere/job.textproto"), directory}) {
+  const std::string empty = directory + "/empty.textproto";
+  std::ofstream(empty).close();
+  const std::pair<std::string, std::string> paths[] = {
+      {"/nowhere/job.textproto", "No such file or directory"},
+      {directory, "Is a directory"},
+      {empty + "/x", "Not a directory"},
+      {directory + "/" + std::string(300, 'x'), "File name too long"},
+      {empty, "the file is empty"}};
+  for (const auto& [path, reason] : paths) {
     const absl::Status status = LoadJob(path).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << path;
-    EXPECT_THAT(std::string(status.message()), HasSubstr(path));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("\"" + path + "\": " + reason));
   }
 }
 

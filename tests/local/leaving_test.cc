@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -15,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "tests/local/small_cluster.h"
 #include "worker/weight_source.h"
+#include "worker/data/data_sets.h"
 #include "worker/worker.h"
 
 namespace percentdelta {
@@ -38,8 +40,10 @@ class LeavingTest : public testing::Test {
     Worker::Options options;
     options.name = "leaving";
     options.coordinator = cluster_->coordinator();
-    options.training_set = SyntheticDataset(images, 1);
-    options.test_set = SyntheticDataset(kTestImages, 2);
+    options.load_data = [images](const Job& job, const std::function<bool()>& cancelled) {
+      return MakeDataSets(job, SyntheticDataset(images, 1), SyntheticDataset(kTestImages, 2),
+                          cancelled);
+    };
     options.log = std::move(log);
     return std::make_unique<Worker>(std::move(options));
   }

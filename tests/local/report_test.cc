@@ -9,6 +9,8 @@
 #include <limits>
 #include <sstream>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_split.h"
@@ -92,6 +94,22 @@ TEST(ReportTest, ThePageHasThePapersFigure) {
     const std::string svg = "http://www.w3.org/2000/svg";
     while (page.find(svg) != std::string::npos) page.erase(page.find(svg), svg.size());
     EXPECT_THAT(page, Not(HasSubstr(outside)));
+  }
+}
+
+TEST(ReportTest, TheHeadingNamesTheRule) {
+  const std::vector<std::pair<UpdateRule, std::string>> rules = {
+      {PercentDeltaRule{1e-4}, "PercentDelta"},
+      {SgdRule{}, "SGD"},
+      {AdaGradRule{0.1, 1e-8}, "AdaGrad"},
+      {AdamRule{}, "Adam"},
+      {LarsRule{}, "LARS"}};
+  ASSERT_EQ(rules.size(), std::variant_size_v<UpdateRule>);
+  for (size_t i = 0; i < rules.size(); ++i) {
+    ASSERT_EQ(rules[i].first.index(), i);
+    ReportData data = SomeData(3);
+    data.job.optimizer.rule = rules[i].first;
+    EXPECT_EQ(PageData(ReportHtml(data))["rule"], rules[i].second);
   }
 }
 

@@ -2,19 +2,18 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
-#include <zlib.h>
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <initializer_list>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "tests/temporary_directory.h"
+#include "tests/worker/idx_files.h"
 
 namespace percentdelta {
 namespace {
@@ -23,44 +22,12 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// An IDX file of these dimensions, followed by `content`.
-std::string Idx(std::initializer_list<uint32_t> dimensions, const std::string& content) {
-  std::string file = {0, 0, 8, static_cast<char>(dimensions.size())};
-  for (const uint32_t dimension : dimensions) {
-    for (int shift = 24; shift >= 0; shift -= 8) file += static_cast<char>(dimension >> shift);
-  }
-  return file + content;
-}
-
-std::string Gzip(const std::string& content) {
-  z_stream stream = {};
-  EXPECT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-  std::string input = content;
-  std::string output(deflateBound(&stream, input.size()), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(input.data());
-  stream.avail_in = static_cast<uInt>(input.size());
-  stream.next_out = reinterpret_cast<Bytef*>(output.data());
-  stream.avail_out = static_cast<uInt>(output.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  output.resize(stream.total_out);
-  deflateEnd(&stream);
-  return output;
-}
-
 class IdxTest : public testing::Test {
  protected:
-  IdxTest()
-      : directory_(std::filesystem::path(testing::TempDir()) /
-                   absl::StrCat("idx_test.", getpid(), ".",
-                                testing::UnitTest::GetInstance()->current_test_info()->name())) {
-    std::filesystem::create_directories(directory_);
-  }
-  ~IdxTest() override { std::filesystem::remove_all(directory_); }
-
-  std::string Path(const std::string& name) const { return (directory_ / name).string(); }
+  std::string Path(const std::string& name) const { return directory_.path() + "/" + name; }
 
   std::string Write(const std::string& name, const std::string& content) const {
-    std::ofstream(directory_ / name, std::ios::binary) << content;
+    WriteBytes(Path(name), content);
     return Path(name);
   }
 
@@ -75,7 +42,7 @@ class IdxTest : public testing::Test {
   const std::string kImages = Idx({2, 2, 3}, "abcdefABCDE\xff");
   const std::string kLabels = Idx({2}, std::string("\x09\x00", 2));
 
-  const std::filesystem::path directory_;
+  const TemporaryDirectory directory_;
 };
 
 void ExpectTheTwoImages(const absl::StatusOr<Dataset>& dataset) {
@@ -116,53 +83,43 @@ TEST_F(IdxTest, ReadsFilesOfManyChunks) {
   EXPECT_EQ(plain->pixels, compressed->pixels);
 }
 
-TEST_F(IdxTest, KnowsTheUsualNames) {
-  for (const std::string separator : {"-", "."}) {
-    for (const bool gzip : {false, true}) {
-      const auto write = [&](const std::string& stem, const std::string& type,
-                             const std::string& content) {
-        Write(absl::StrCat(stem, separator, type, gzip ? ".gz" : ""),
-              gzip ? Gzip(content) : content);
-      };
-      write("train-images", "idx3-ubyte", kImages);
-      write("train-labels", "idx1-ubyte", kLabels);
-      ExpectTheTwoImages(ReadTrainingSet(directory_.string()));
-      EXPECT_EQ(ReadTestSet(directory_.string()).status().code(), absl::StatusCode::kNotFound);
-      write("t10k-images", "idx3-ubyte", kImages);
-      write("t10k-labels", "idx1-ubyte", kLabels);
-      ExpectTheTwoImages(ReadTestSet(directory_.string()));
-      for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
-        std::filesystem::remove(entry.path());
-      }
-    }
+TEST_F(IdxTest, ReadsFilesOfSeveralGzipMembers) {
+  for (size_t cut = 0; cut <= kImages.size(); ++cut) {
+    const std::string images = Gzip(kImages.substr(0, cut)) + GzipWithFullHeader("") +
+                               Gzip(kImages.substr(cut)) + std::string(cut, '\0');
+    ExpectTheTwoImages(ReadDataset(Write("i", images), Write("l", kLabels)));
   }
 }
 
-TEST_F(IdxTest, SaysWhatToDoWithoutFiles) {
-  const absl::Status no_directory = ReadTrainingSet(Path("nowhere")).status();
-  EXPECT_EQ(no_directory.code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(no_directory.message()),
-              AllOf(HasSubstr(Path("nowhere")), HasSubstr("train-images-idx3-ubyte.gz"),
-                    HasSubstr("deploy/quickstart"), HasSubstr("--data")));
-
-  Write("train-images-idx3-ubyte", kImages);
-  const absl::Status no_labels = ReadTrainingSet(directory_.string()).status();
-  EXPECT_EQ(no_labels.code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(no_labels.message()), HasSubstr("train-labels-idx1-ubyte"));
-
-  const absl::Status no_file = ReadDataset(Path("gone"), Path("gone too")).status();
-  EXPECT_EQ(no_file.code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(no_file.message()),
-              AllOf(HasSubstr(Path("gone")), HasSubstr("deploy/quickstart")));
+TEST_F(IdxTest, TellsOfEachFileItRead) {
+  std::vector<std::string> lines;
+  ReadOptions options;
+  options.note = [&lines](const std::string& line) { lines.push_back(line); };
+  ExpectTheTwoImages(ReadDataset(Write("i", Gzip(kImages)), Write("l", kLabels), options));
+  EXPECT_THAT(lines,
+              ElementsAre(absl::StrCat("read \"", Path("i"), "\": images of 2 x 2 x 3, gzip"),
+                          absl::StrCat("read \"", Path("l"), "\": labels of 2")));
 }
 
-TEST_F(IdxTest, RefusesADirectory) {
-  ExpectInvalid(ReadDataset(directory_.string(), Write("labels", kLabels)).status(),
-                directory_.string(), "is a directory");
+TEST_F(IdxTest, HasAsManyExamplesAsTheJobSays) {
+  ReadOptions options;
+  options.examples = 2;
+  ExpectTheTwoImages(ReadDataset(Write("i", kImages), Write("l", kLabels), options));
+  options.examples = 60000;
+  ExpectInvalid(ReadDataset(Path("i"), Path("l"), options).status(), Path("i"),
+                "expected 60000 images as the job says, got 2");
+}
+
+TEST_F(IdxTest, IsCancelled) {
+  ReadOptions options;
+  options.cancelled = [] { return true; };
+  EXPECT_TRUE(
+      absl::IsCancelled(ReadDataset(Write("i", kImages), Write("l", kLabels), options).status()));
 }
 
 TEST_F(IdxTest, RefusesEmptyAndShortFiles) {
-  ExpectInvalid(ReadImages(""), "images", "header of an IDX file of images has 16 bytes");
+  ExpectInvalid(ReadImages(""), "images", "the file is empty");
+  ExpectInvalid(ReadImages(Gzip("")), "images", "header of an IDX file of images has 16 bytes");
   ExpectInvalid(ReadImages(kImages.substr(0, 15)), "images", "the file 15");
   ExpectInvalid(ReadLabels(kLabels.substr(0, 7)), "labels", "has 8 bytes, the file 7");
   ExpectInvalid(ReadImages(kImages.substr(0, 27)), "images",
@@ -173,12 +130,19 @@ TEST_F(IdxTest, RefusesEmptyAndShortFiles) {
 TEST_F(IdxTest, RefusesTrailingBytes) {
   ExpectInvalid(ReadImages(kImages + "!"), "images", "trailing bytes: expected 28 bytes");
   ExpectInvalid(ReadImages(Gzip(kImages + "!!")), "images", "trailing bytes: expected 28 bytes");
-  ExpectInvalid(ReadImages(Gzip(kImages) + "!!"), "images", "2 trailing bytes behind the gzip");
+  ExpectInvalid(ReadImages(Gzip(kImages) + "!!"), "images",
+                "2 trailing bytes after the end of the gzip");
 }
 
 TEST_F(IdxTest, RefusesOtherFormats) {
-  ExpectInvalid(ReadImages("<!DOCTYPE html><html>Not found</html>"), "images",
-                "expected it to begin with 00000803, got 3c21444f");
+  ExpectInvalid(ReadImages("<!DOCTYPE html><html>Not found</html>"), "images", "an HTML page");
+  ExpectInvalid(ReadImages("something else altogether"), "images",
+                "expected it to begin with 00000803, got 736f6d65");
+  ExpectInvalid(ReadImages("\xfd"
+                           "7zXZ"),
+                "images", "xz -d");
+  ExpectInvalid(ReadImages(Gzip(Gzip(kImages))), "images",
+                "not an IDX file of images: a gzip file");
   ExpectInvalid(ReadImages(kLabels + std::string(10, 'x')), "images", "got 00000801");
   ExpectInvalid(ReadLabels(kImages), "labels", "begin with 00000801, got 00000803");
   std::string floats = kImages;
@@ -195,6 +159,35 @@ TEST_F(IdxTest, RefusesAbsurdDimensionsWithoutTakingMemoryForThem) {
   ExpectInvalid(ReadImages(Idx({0xffffffff, 0xffffffff, 0xffffffff}, "x")), "images", "4 GiB");
   ExpectInvalid(ReadLabels(Idx({0xffffffff}, "x")), "labels", "expected 4294967303 bytes");
   ExpectInvalid(ReadLabels(Gzip(Idx({0xffffffff}, "x"))), "labels", "expected 4294967303 bytes");
+}
+
+// Files of the size of a disk, which a file system may hold in a few blocks.
+TEST_F(IdxTest, ComparesTheSizeOfSparseFilesBeforeTakingMemory) {
+  constexpr int64_t kHuge = int64_t{12} << 30;
+  const struct {
+    std::string begin;
+    const char* message;
+  } files[] = {
+      {"", "expected it to begin with 00000803, got 00000000"},
+      {kImages, "trailing bytes: expected 28 bytes"},
+      {Idx({60000, 28, 28}, ""), "trailing bytes: expected 47040016 bytes"},
+      {Gzip(kImages), "trailing bytes: expected 28 bytes"},
+      {"\x1f\x8b\x08\x08" + std::string(6, '\0') + std::string(1 << 16, 'x'), "damaged gzip file"}};
+  for (const auto& [begin, message] : files) {
+    const std::string path = Write("sparse", begin);
+    std::error_code error;
+    std::filesystem::resize_file(path, kHuge, error);
+    if (error) GTEST_SKIP() << "no file of that size: " << error.message();
+    ExpectInvalid(ReadDataset(path, Write("labels", kLabels)).status(), "sparse", message);
+  }
+}
+
+TEST_F(IdxTest, AGzipFileCannotAnnounceMoreThanItsSizeAllows) {
+  const std::string images = Gzip(Idx({60000, 28, 28}, std::string(1000, '\0')));
+  ExpectInvalid(ReadImages(images), "images", "which cannot hold as many");
+  // All that deflate can: it is read and found to be cut.
+  ExpectInvalid(ReadImages(Gzip(Idx({4, 500, 500}, std::string(999999, '\0')))), "images",
+                "truncated: expected 1000016 bytes");
 }
 
 TEST_F(IdxTest, RefusesDifferentCounts) {

@@ -4,6 +4,9 @@
 #define PERCENTDELTA_WORKER_DATA_DATASET_H_
 
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -19,6 +22,22 @@ struct Dataset {
   std::vector<uint8_t> labels;  // count, each below `classes`
   int32_t classes = 10;
 };
+
+// What a job trains on and is evaluated on, shared by all workers of a process.
+struct DataSets {
+  std::shared_ptr<const Dataset> training;  // not null
+  std::shared_ptr<const Dataset> test;      // null if the job has no evaluation
+  std::string fingerprint;                  // DataFingerprint of the two
+};
+
+// SHA-256, as 64 lower-case hexadecimal digits, of the data that a training computes from: equal
+// for equal data, whatever files they came from. Hashed are, of the training set and then of the
+// test set if there is one,
+//   count, rows, columns, classes   as 64-bit little-endian numbers
+//   pixels, labels                  as they are in memory
+// `cancelled` is called now and then; if it returns true, so does this function, with "".
+std::string DataFingerprint(const Dataset& training, const Dataset* test,
+                            const std::function<bool()>& cancelled = nullptr);
 
 // Images ready for a model: float pixels 0..1 (byte / 255), row-major, image after image.
 struct Batch {
@@ -39,6 +58,9 @@ void GatherBatch(const Dataset& dataset, absl::Span<const int64_t> examples, Bat
 // Of images whose bytes are no pixels but codes: the 16-bit number, high byte first, in the bytes
 // 2 * index and 2 * index + 1 of an example that GatherBatch has gathered.
 int32_t WordAt(const Batch& batch, int64_t example, int64_t index);
+
+// The same number of an example of the data set.
+int32_t WordAt(const Dataset& dataset, int64_t example, int64_t index);
 
 }  // namespace percentdelta
 

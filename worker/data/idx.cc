@@ -1,17 +1,11 @@
 #include "worker/data/idx.h"
 
-#include <zlib.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
-#include <filesystem>
 #include <memory>
+#include <new>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -21,6 +15,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "worker/data/data_file.h"
 #include "worker/data/dataset.h"
 
 namespace percentdelta {
@@ -32,85 +28,21 @@ constexpr int32_t kClasses = 10;
 constexpr uint8_t kUnsignedBytes = 0x08;
 constexpr uint64_t kMaxBytes = uint64_t{1} << 32;  // of a file's content: far above any data set
 constexpr uint32_t kMaxSide = 1 << 15;             // of an image, in pixels
-constexpr size_t kChunk = 1 << 16;
 
-constexpr char kAdvice[] =
-    "run deploy/quickstart, which fetches MNIST, or give the directory of its files with --data";
+// Deflate makes at most this many bytes of one, and next to none fewer than there were; what more
+// there may be is headers and padding.
+constexpr uint64_t kMaxRatio = 1032;
+constexpr uint64_t kMaxOverhead = 1 << 26;
+
+// Memory for decompressed content grows from here, as it comes.
+constexpr uint64_t kFirstPiece = 1 << 20;
 
 absl::Status Invalid(const std::string& path, absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("\"", path, "\": ", what));
 }
 
-absl::StatusOr<Bytes> ReadFile(const std::string& path) {
-  std::error_code error;
-  const std::filesystem::file_status status = std::filesystem::status(path, error);
-  if (status.type() == std::filesystem::file_type::not_found) {
-    return absl::NotFoundError(absl::StrCat("no file \"", path, "\": ", kAdvice));
-  }
-  if (std::filesystem::is_directory(status)) return Invalid(path, "is a directory, not a file");
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                             std::fclose);
-  if (file == nullptr) {
-    return absl::UnavailableError(absl::StrCat("\"", path, "\": ", std::strerror(errno)));
-  }
-  Bytes bytes;
-  size_t got = 0;
-  do {
-    const size_t size = bytes.size();
-    bytes.resize(std::max(2 * size, kChunk));
-    got = std::fread(bytes.data() + size, 1, bytes.size() - size, file.get());
-    bytes.resize(size + got);
-    if (bytes.size() > kMaxBytes) return Invalid(path, "more than 4 GiB");
-  } while (got > 0);
-  if (std::ferror(file.get()) != 0) {
-    return absl::UnavailableError(absl::StrCat("\"", path, "\": read error"));
-  }
-  return bytes;
-}
-
-bool IsGzip(const Bytes& bytes) {
-  return bytes.size() >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b;
-}
-
-// The first `limit` bytes of what was compressed, or all if there are fewer. Memory grows with what
-// comes out. A stream that goes on behind the limit is not looked at any further.
-absl::StatusOr<Bytes> Gunzip(const std::string& path, Bytes& compressed, uint64_t limit) {
-  z_stream stream = {};
-  if (inflateInit2(&stream, 15 + 16) != Z_OK) {  // the largest window; gzip's header and checksum
-    return absl::ResourceExhaustedError(absl::StrCat("\"", path, "\": no memory to decompress"));
-  }
-  const std::unique_ptr<z_stream, int (*)(z_stream*)> end(&stream, inflateEnd);
-  Bytes bytes;
-  size_t read = 0;
-  int result = Z_OK;
-  while (result == Z_OK && bytes.size() < limit) {
-    if (stream.avail_in == 0) {
-      stream.next_in = compressed.data() + read;
-      stream.avail_in = static_cast<uInt>(std::min(compressed.size() - read, kChunk));
-      read += stream.avail_in;
-    }
-    const size_t size = bytes.size();
-    bytes.resize(size + std::min<uint64_t>(kChunk, limit - size));
-    stream.next_out = bytes.data() + size;
-    stream.avail_out = static_cast<uInt>(bytes.size() - size);
-    result = inflate(&stream, Z_NO_FLUSH);
-    bytes.resize(bytes.size() - stream.avail_out);
-  }
-  if (result == Z_BUF_ERROR) {
-    return Invalid(path, absl::StrCat("truncated gzip file: it ends after ", bytes.size(),
-                                      " bytes of content"));
-  }
-  if (result != Z_OK && result != Z_STREAM_END) {
-    return Invalid(path,
-                   absl::StrCat("damaged gzip file, after ", bytes.size(), " bytes of content: ",
-                                stream.msg == nullptr ? "zlib gives no reason" : stream.msg));
-  }
-  const size_t trailing = compressed.size() - read + stream.avail_in;
-  if (result == Z_STREAM_END && trailing > 0) {
-    return Invalid(path, absl::StrCat(trailing, " trailing bytes behind the gzip stream"));
-  }
-  return bytes;
-}
+absl::string_view NameOf(IdxKind kind) { return kind == IdxKind::kImages ? "images" : "labels"; }
+uint8_t DimensionsOf(IdxKind kind) { return kind == IdxKind::kImages ? 3 : 1; }
 
 struct Header {
   std::vector<uint32_t> dimensions;
@@ -118,20 +50,25 @@ struct Header {
   uint64_t entries;  // the product of the dimensions
 };
 
-absl::StatusOr<Header> ParseHeader(const std::string& path, const Bytes& bytes, uint8_t dimensions,
-                                   absl::string_view kind) {
+// From as many bytes as the header has, or fewer if the file ends before.
+absl::StatusOr<Header> ParseHeader(const std::string& path, absl::Span<const uint8_t> bytes,
+                                   IdxKind kind) {
+  const uint8_t dimensions = DimensionsOf(kind);
   Header header = {.dimensions = {}, .size = 4 + uint64_t{4} * dimensions, .entries = 1};
+  if (const std::string format = ForeignFormat(bytes); !format.empty()) {
+    return Invalid(path, absl::StrCat("not an IDX file of ", NameOf(kind), ": ", format));
+  }
   if (bytes.size() < header.size) {
-    return Invalid(path, absl::StrCat("truncated: the header of an IDX file of ", kind, " has ",
-                                      header.size, " bytes, the file ", bytes.size()));
+    return Invalid(path, absl::StrCat("truncated: the header of an IDX file of ", NameOf(kind),
+                                      " has ", header.size, " bytes, the file ", bytes.size()));
   }
   const uint8_t expected[4] = {0, 0, kUnsignedBytes, dimensions};
   if (!std::equal(expected, expected + 4, bytes.begin())) {
     return Invalid(path, absl::StrFormat("not an IDX file of %s (unsigned bytes, %d dimensions): "
                                          "expected it to begin with 0000%02x%02x, got "
                                          "%02x%02x%02x%02x",
-                                         kind, dimensions, kUnsignedBytes, dimensions, bytes[0],
-                                         bytes[1], bytes[2], bytes[3]));
+                                         NameOf(kind), dimensions, kUnsignedBytes, dimensions,
+                                         bytes[0], bytes[1], bytes[2], bytes[3]));
   }
   for (int d = 0; d < dimensions; ++d) {
     const uint8_t* at = bytes.data() + 4 + ptrdiff_t{4} * d;
@@ -149,99 +86,120 @@ absl::StatusOr<Header> ParseHeader(const std::string& path, const Bytes& bytes, 
   return header;
 }
 
-struct IdxFile {
-  std::vector<uint32_t> dimensions;
-  Bytes entries;
-};
-
-absl::StatusOr<IdxFile> ReadIdx(const std::string& path, uint8_t dimensions,
-                                absl::string_view kind) {
-  absl::StatusOr<Bytes> file = ReadFile(path);
-  if (!file.ok()) return file.status();
-  const bool gzip = IsGzip(*file);
-  absl::StatusOr<Bytes> start = Bytes();
-  if (gzip) {
-    start = Gunzip(path, *file, 4 + uint64_t{4} * dimensions);
-    if (!start.ok()) return start.status();
-  }
-  absl::StatusOr<Header> header = ParseHeader(path, gzip ? *start : *file, dimensions, kind);
-  if (!header.ok()) return header.status();
-
-  const uint64_t expected = header->size + header->entries;
-  if (gzip) {  // one byte more than expected, to see whether there is one and to reach the checksum
-    file = Gunzip(path, *file, expected + 1);
-    if (!file.ok()) return file.status();
-  }
-  if (file->size() != expected) {
-    const bool cut = gzip && file->size() > expected;
-    return Invalid(path, absl::StrCat(file->size() < expected ? "truncated" : "trailing bytes",
-                                      ": expected ", expected, " bytes, as the dimensions ",
-                                      absl::StrJoin(header->dimensions, " x "), " say, got ",
-                                      cut ? "at least " : "", file->size()));
-  }
-  file->erase(file->begin(), file->begin() + static_cast<int64_t>(header->size));
-  return IdxFile{std::move(header->dimensions), *std::move(file)};
+absl::Status WrongSize(const std::string& path, const Header& header, absl::string_view what,
+                       absl::string_view got) {
+  return Invalid(path, absl::StrCat(what, ": expected ", header.size + header.entries,
+                                    " bytes, as the dimensions ",
+                                    absl::StrJoin(header.dimensions, " x "), " say, got ", got));
 }
 
-// The first of the names that exists in the directory; kNotFound if none does.
-absl::StatusOr<std::string> FindFile(const std::string& directory, absl::string_view stem,
-                                     absl::string_view type) {
-  std::vector<std::string> names;
-  for (const absl::string_view separator : {"-", "."}) {
-    for (const absl::string_view suffix : {"", ".gz"}) {
-      names.push_back(absl::StrCat(stem, separator, type, suffix));
-      const std::string path = (std::filesystem::path(directory) / names.back()).string();
-      std::error_code error;
-      if (std::filesystem::exists(path, error)) return path;
+// Whether the file can hold what its header says, as far as its size tells.
+absl::Status CheckSize(const std::string& path, const DataFile& file, const Header& header) {
+  const uint64_t expected = header.size + header.entries;
+  if (!file.compressed()) {
+    if (file.size() == expected) return absl::OkStatus();
+    return WrongSize(path, header, file.size() < expected ? "truncated" : "trailing bytes",
+                     absl::StrCat(file.size()));
+  }
+  if (expected / kMaxRatio > file.size()) {
+    return WrongSize(path, header, "truncated",
+                     absl::StrCat("a gzip file of ", file.size(), ", which cannot hold as many"));
+  }
+  if (file.size() > 2 * expected + kMaxOverhead) {
+    return WrongSize(path, header, "trailing bytes", absl::StrCat("a gzip file of ", file.size()));
+  }
+  return absl::OkStatus();
+}
+
+// The entries behind the header; with them, the file must end.
+absl::StatusOr<Bytes> ReadEntries(const std::string& path, DataFile& file, const Header& header) {
+  Bytes entries;
+  while (entries.size() < header.entries) {
+    const size_t begin = entries.size();
+    const uint64_t piece =
+        file.compressed() ? std::max<uint64_t>(kFirstPiece, begin) : header.entries;
+    entries.reserve(std::min(header.entries, begin + piece));
+    entries.resize(std::min(header.entries, begin + piece));
+    const absl::StatusOr<size_t> got = file.Read(absl::MakeSpan(entries).subspan(begin));
+    if (!got.ok()) return got.status();
+    if (*got < entries.size() - begin) {
+      return WrongSize(path, header, "truncated", absl::StrCat(header.size + begin + *got));
     }
   }
-  return absl::NotFoundError(
-      absl::StrCat("none of ", absl::StrJoin(names, ", "), " in \"", directory, "\": ", kAdvice));
+  uint8_t more = 0;
+  const absl::StatusOr<size_t> trailing = file.Read({&more, 1});
+  if (!trailing.ok()) return trailing.status();
+  if (*trailing > 0) {
+    return WrongSize(path, header, "trailing bytes",
+                     absl::StrCat("at least ", header.size + header.entries + 1));
+  }
+  return entries;
 }
 
-absl::StatusOr<Dataset> ReadSet(const std::string& directory, absl::string_view set) {
-  const absl::StatusOr<std::string> images =
-      FindFile(directory, absl::StrCat(set, "-images"), "idx3-ubyte");
-  if (!images.ok()) return images.status();
-  const absl::StatusOr<std::string> labels =
-      FindFile(directory, absl::StrCat(set, "-labels"), "idx1-ubyte");
-  if (!labels.ok()) return labels.status();
-  return ReadDataset(*images, *labels);
+absl::StatusOr<IdxFile> ReadOpened(const std::string& path, DataFile& file, IdxKind kind,
+                                   const ReadOptions& options) {
+  Bytes start(4 + size_t{4} * DimensionsOf(kind));
+  const absl::StatusOr<size_t> got = file.Read(absl::MakeSpan(start));
+  if (!got.ok()) return got.status();
+  absl::StatusOr<Header> header = ParseHeader(path, absl::MakeSpan(start).first(*got), kind);
+  if (!header.ok()) return header.status();
+  if (options.examples > 0 && header->dimensions[0] != options.examples) {
+    return Invalid(path, absl::StrCat("expected ", options.examples, " ", NameOf(kind),
+                                      " as the job says, got ", header->dimensions[0]));
+  }
+  if (absl::Status status = CheckSize(path, file, *header); !status.ok()) return status;
+  absl::StatusOr<Bytes> entries = ReadEntries(path, file, *header);
+  if (!entries.ok()) return entries.status();
+  if (options.note) {
+    options.note(absl::StrCat("read \"", path, "\": ", NameOf(kind), " of ",
+                              absl::StrJoin(header->dimensions, " x "),
+                              file.compressed() ? ", gzip" : ""));
+  }
+  return IdxFile{std::move(header->dimensions), *std::move(entries)};
 }
 
 }  // namespace
 
-absl::StatusOr<Dataset> ReadDataset(const std::string& images_path,
-                                    const std::string& labels_path) {
-  absl::StatusOr<IdxFile> images = ReadIdx(images_path, 3, "images");
-  if (!images.ok()) return images.status();
-  absl::StatusOr<IdxFile> labels = ReadIdx(labels_path, 1, "labels");
-  if (!labels.ok()) return labels.status();
-  if (images->dimensions[0] != labels->dimensions[0]) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "\"", images_path, "\" has ", images->dimensions[0], " images, \"", labels_path, "\" ",
-        labels->dimensions[0], " labels: expected as many of both"));
-  }
-  for (size_t i = 0; i < labels->entries.size(); ++i) {
-    if (labels->entries[i] >= kClasses) {
-      return Invalid(labels_path, absl::StrCat("label ", i, " is ", labels->entries[i],
-                                               ": expected 0 to ", kClasses - 1));
+absl::StatusOr<IdxFile> ReadIdx(const std::string& path, IdxKind kind, const ReadOptions& options) {
+  try {
+    const absl::StatusOr<std::unique_ptr<DataFile>> file = DataFile::Open(path, options.cancelled);
+    if (!file.ok()) return file.status();
+    absl::StatusOr<IdxFile> idx = ReadOpened(path, **file, kind, options);
+    if (!idx.ok() || kind == IdxKind::kImages) return idx;
+    for (size_t i = 0; i < idx->entries.size(); ++i) {
+      if (idx->entries[i] < kClasses) continue;
+      return Invalid(path, absl::StrCat("label ", i, " is ", idx->entries[i], ": expected 0 to ",
+                                        kClasses - 1));
     }
+    return idx;
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("\"", path, "\": not enough memory for its content"));
   }
-  return Dataset{.count = images->dimensions[0],
-                 .rows = static_cast<int32_t>(images->dimensions[1]),
-                 .columns = static_cast<int32_t>(images->dimensions[2]),
-                 .pixels = std::move(images->entries),
-                 .labels = std::move(labels->entries),
+}
+
+absl::StatusOr<Dataset> MakeDataset(IdxFile images, absl::string_view images_path, IdxFile labels,
+                                    absl::string_view labels_path) {
+  if (images.dimensions[0] != labels.dimensions[0]) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", images_path, "\" has ", images.dimensions[0], " images, \"", labels_path,
+                     "\" ", labels.dimensions[0], " labels: expected as many"));
+  }
+  return Dataset{.count = images.dimensions[0],
+                 .rows = static_cast<int32_t>(images.dimensions[1]),
+                 .columns = static_cast<int32_t>(images.dimensions[2]),
+                 .pixels = std::move(images.entries),
+                 .labels = std::move(labels.entries),
                  .classes = kClasses};
 }
 
-absl::StatusOr<Dataset> ReadTrainingSet(const std::string& directory) {
-  return ReadSet(directory, "train");
-}
-
-absl::StatusOr<Dataset> ReadTestSet(const std::string& directory) {
-  return ReadSet(directory, "t10k");
+absl::StatusOr<Dataset> ReadDataset(const std::string& images_path, const std::string& labels_path,
+                                    const ReadOptions& options) {
+  absl::StatusOr<IdxFile> images = ReadIdx(images_path, IdxKind::kImages, options);
+  if (!images.ok()) return images.status();
+  absl::StatusOr<IdxFile> labels = ReadIdx(labels_path, IdxKind::kLabels, options);
+  if (!labels.ok()) return labels.status();
+  return MakeDataset(*std::move(images), images_path, *std::move(labels), labels_path);
 }
 
 }  // namespace percentdelta

@@ -7,28 +7,57 @@
 #ifndef PERCENTDELTA_WORKER_DATA_IDX_H_
 #define PERCENTDELTA_WORKER_DATA_IDX_H_
 
+#include <cstdint>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "worker/data/dataset.h"
 
 namespace percentdelta {
 
-// The images and their labels, which must be in 0..9. Whether a file is compressed is told by its
-// first bytes, not by its name.
-//   kNotFound         no such file
-//   kInvalidArgument  not an IDX file of the kind expected, shorter or longer than its header says,
-//                     damaged compression, or files that do not belong together
-//   kUnavailable      the system cannot read it
-// The message names the file, what was expected and what it has. A header is not believed: memory
-// is taken for what the file really holds.
-absl::StatusOr<Dataset> ReadDataset(const std::string& images_path, const std::string& labels_path);
+struct ReadOptions {
+  // Number of examples that the set must have, as the job says. 0: any number.
+  int64_t examples = 0;
 
-// MNIST's training (or test) set in that directory, under its usual names: those of
-// "train-images-idx3-ubyte" and "train-labels-idx1-ubyte" ("t10k-..."), with a dot in place of the
-// last "-idx", and with ".gz" behind. kNotFound if there is none, with what to do about it.
-absl::StatusOr<Dataset> ReadTrainingSet(const std::string& directory);
-absl::StatusOr<Dataset> ReadTestSet(const std::string& directory);
+  // Called before each piece of a file is read; true ends the reading with kCancelled. Empty:
+  // never.
+  std::function<bool()> cancelled;
+
+  // Called with a line of text for each file that was read, and for each that was passed over in
+  // favour of a good one, with the reason. Empty: not interested.
+  std::function<void(const std::string& line)> note;
+};
+
+enum class IdxKind { kImages, kLabels };
+
+struct IdxFile {
+  std::vector<uint32_t> dimensions;  // three of images, one of labels
+  std::vector<uint8_t> entries;
+};
+
+// One file. Whether it is compressed is told by its first bytes, not by its name.
+//   kNotFound, kPermissionDenied, kFailedPrecondition  the system cannot read it; the message is
+//                                                      errno's
+//   kInvalidArgument   not a regular file, not an IDX file of the kind expected, shorter or longer
+//                      than its header says, of another number of examples, damaged compression, a
+//                      label that is not in 0..9
+//   kResourceExhausted not enough memory
+//   kCancelled         `cancelled` returned true
+// The message names the file, what was expected and what it has. The size of the file is compared
+// with what its header says before memory is taken.
+absl::StatusOr<IdxFile> ReadIdx(const std::string& path, IdxKind kind, const ReadOptions& options);
+
+// The two as a data set. kInvalidArgument, naming the two files, if they do not have as many
+// examples.
+absl::StatusOr<Dataset> MakeDataset(IdxFile images, absl::string_view images_path, IdxFile labels,
+                                    absl::string_view labels_path);
+
+// Reads both and makes a data set of them.
+absl::StatusOr<Dataset> ReadDataset(const std::string& images_path, const std::string& labels_path,
+                                    const ReadOptions& options = {});
 
 }  // namespace percentdelta
 

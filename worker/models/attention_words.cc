@@ -23,6 +23,10 @@ enum Tensor { kEmbedding, kAttention, kOutputWeights, kOutputBiases };
 
 constexpr int64_t kClasses = 10;
 
+absl::Status NoWords(int64_t document) {
+  return absl::InvalidArgumentError(absl::StrCat("document ", document, " has no words"));
+}
+
 }  // namespace
 
 AttentionSizes AttentionSizesOf(const ModelSpec& spec) {
@@ -40,11 +44,38 @@ std::vector<NamedShape> AttentionTensors(const AttentionSizes& sizes) {
 AttentionWords::AttentionWords(const AttentionSizes& sizes, const ThreadPool* pool)
     : sizes_(sizes), pool_(pool), tensors_(AttentionTensors(sizes)) {}
 
+absl::Status AttentionWords::CheckForm(int64_t rows, int64_t columns) {
+  if (rows == 1 && columns >= 2 && columns % 2 == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("images of ", rows, " x ", columns,
+                   " bytes; the model takes documents, of 1 x 2 for each word"));
+}
+
+absl::Status AttentionWords::CheckWord(int32_t word, int64_t index, int64_t document) const {
+  if (word < sizes_.vocabulary) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("word ", word, " at ", index, " of document ",
+                                                 document, "; the model has the words 1 to ",
+                                                 sizes_.vocabulary - 1, ", and 0 for none"));
+}
+
+absl::Status AttentionWords::CheckDataset(const Dataset& dataset) const {
+  if (absl::Status s = CheckForm(dataset.rows, dataset.columns); !s.ok()) return s;
+  if (absl::Status s = CheckExamples(dataset, kClasses); !s.ok()) return s;
+  for (int64_t n = 0; n < dataset.count; ++n) {
+    bool any = false;
+    for (int64_t i = 0; i < dataset.columns / 2; ++i) {
+      const int32_t word = WordAt(dataset, n, i);
+      if (absl::Status s = CheckWord(word, i, n); !s.ok()) return s;
+      any = any || word != 0;
+    }
+    if (!any) return NoWords(n);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status AttentionWords::ReadWords(const Batch& batch) {
-  if (batch.count > 0 && (batch.rows != 1 || batch.columns < 2 || batch.columns % 2 != 0)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("images of ", batch.rows, " x ", batch.columns,
-                     " bytes; the model takes documents, of 1 x 2 for each word"));
+  if (batch.count > 0) {
+    if (absl::Status s = CheckForm(batch.rows, batch.columns); !s.ok()) return s;
   }
   if (absl::Status status = CheckBatch(batch, kClasses); !status.ok()) return status;
   words_.clear();
@@ -53,17 +84,11 @@ absl::Status AttentionWords::ReadWords(const Batch& batch) {
     for (int64_t i = 0; i < batch.columns / 2; ++i) {
       const int32_t word = WordAt(batch, n, i);
       if (word == 0) continue;
-      if (word >= sizes_.vocabulary) {
-        return absl::InvalidArgumentError(absl::StrCat("word ", word, " at ", i, " of document ", n,
-                                                       "; the model has the words 1 to ",
-                                                       sizes_.vocabulary - 1, ", and 0 for none"));
-      }
+      if (absl::Status s = CheckWord(word, i, n); !s.ok()) return s;
       words_.push_back(word);
     }
     const auto end = static_cast<int64_t>(words_.size());
-    if (end == ends_.back()) {
-      return absl::InvalidArgumentError(absl::StrCat("document ", n, " has no words"));
-    }
+    if (end == ends_.back()) return NoWords(n);
     ends_.push_back(end);
   }
   return absl::OkStatus();

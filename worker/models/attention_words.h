@@ -53,9 +53,13 @@ class AttentionWords : public Model {
   absl::StatusOr<BatchResult> Evaluate(const TensorValues& weights, const Batch& batch,
                                        const TensorHooks& hooks) override;
 
+  absl::Status CheckDataset(const Dataset& dataset) const override;
+
   std::string arithmetic() const override { return "double"; }
 
  private:
+  static absl::Status CheckForm(int64_t rows, int64_t columns);
+  absl::Status CheckWord(int32_t word, int64_t index, int64_t document) const;
   absl::Status ReadWords(const Batch& batch);
 
   // The forward pass; leaves the logits' gradient in logits_gradient_ if `gradient`.

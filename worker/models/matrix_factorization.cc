@@ -49,10 +49,37 @@ std::vector<NamedShape> FactorizationTensors(const FactorizationSizes& sizes) {
 MatrixFactorization::MatrixFactorization(const FactorizationSizes& sizes, const ThreadPool* pool)
     : sizes_(sizes), pool_(pool), tensors_(FactorizationTensors(sizes)) {}
 
+absl::Status MatrixFactorization::CheckForm(int64_t rows, int64_t columns) {
+  if (rows == 1 && columns == 4) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("images of ", rows, " x ", columns,
+                                                 " bytes; the model takes ratings, of 1 x 4"));
+}
+
+absl::Status MatrixFactorization::CheckIds(int32_t user, int32_t item, int64_t rating) const {
+  if (user >= sizes_.users) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "user ", user, " of rating ", rating, "; the model has the users 0 to ", sizes_.users - 1));
+  }
+  if (item >= sizes_.items) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "item ", item, " of rating ", rating, "; the model has the items 0 to ", sizes_.items - 1));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MatrixFactorization::CheckDataset(const Dataset& dataset) const {
+  if (absl::Status s = CheckForm(dataset.rows, dataset.columns); !s.ok()) return s;
+  if (absl::Status s = CheckExamples(dataset, kLabels); !s.ok()) return s;
+  for (int64_t n = 0; n < dataset.count; ++n) {
+    absl::Status s = CheckIds(WordAt(dataset, n, 0), WordAt(dataset, n, 1), n);
+    if (!s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status MatrixFactorization::ReadIds(const Batch& batch) {
-  if (batch.count > 0 && (batch.rows != 1 || batch.columns != 4)) {
-    return absl::InvalidArgumentError(absl::StrCat("images of ", batch.rows, " x ", batch.columns,
-                                                   " bytes; the model takes ratings, of 1 x 4"));
+  if (batch.count > 0) {
+    if (absl::Status s = CheckForm(batch.rows, batch.columns); !s.ok()) return s;
   }
   if (absl::Status status = CheckBatch(batch, kLabels); !status.ok()) return status;
   users_.resize(batch.count);
@@ -60,16 +87,7 @@ absl::Status MatrixFactorization::ReadIds(const Batch& batch) {
   for (int64_t n = 0; n < batch.count && !cancelled(); ++n) {
     users_[n] = WordAt(batch, n, 0);
     items_[n] = WordAt(batch, n, 1);
-    if (users_[n] >= sizes_.users) {
-      return absl::InvalidArgumentError(absl::StrCat("user ", users_[n], " of rating ", n,
-                                                     "; the model has the users 0 to ",
-                                                     sizes_.users - 1));
-    }
-    if (items_[n] >= sizes_.items) {
-      return absl::InvalidArgumentError(absl::StrCat("item ", items_[n], " of rating ", n,
-                                                     "; the model has the items 0 to ",
-                                                     sizes_.items - 1));
-    }
+    if (absl::Status s = CheckIds(users_[n], items_[n], n); !s.ok()) return s;
   }
   return absl::OkStatus();
 }

@@ -52,12 +52,16 @@ class MatrixFactorization : public Model {
   absl::StatusOr<BatchResult> Evaluate(const TensorValues& weights, const Batch& batch,
                                        const TensorHooks& hooks) override;
 
+  absl::Status CheckDataset(const Dataset& dataset) const override;
+
   std::string arithmetic() const override { return "double"; }
 
  private:
   // Of one side of the ratings, the users or the items.
   using Ids = std::vector<int32_t>;
 
+  static absl::Status CheckForm(int64_t rows, int64_t columns);
+  absl::Status CheckIds(int32_t user, int32_t item, int64_t rating) const;
   absl::Status ReadIds(const Batch& batch);
 
   // Leaves prediction minus rating, in stars, in errors_.

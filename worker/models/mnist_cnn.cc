@@ -79,13 +79,23 @@ MnistCnn::MnistCnn(const CnnGeometry& geometry, const Kernels& kernels, ThreadPo
       conv1_input_(conv1_.MakeInput()),
       conv2_input_(conv2_.MakeInput()) {}
 
+absl::Status MnistCnn::CheckSides(int64_t rows, int64_t columns) const {
+  if (rows == geometry_.height && columns == geometry_.width) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("images of ", rows, " x ", columns,
+                                                 " pixels; the model takes ", geometry_.height,
+                                                 " x ", geometry_.width));
+}
+
 absl::Status MnistCnn::CheckImages(const Batch& batch) const {
-  if (batch.count > 0 && (batch.rows != geometry_.height || batch.columns != geometry_.width)) {
-    return absl::InvalidArgumentError(absl::StrCat("images of ", batch.rows, " x ", batch.columns,
-                                                   " pixels; the model takes ", geometry_.height,
-                                                   " x ", geometry_.width));
+  if (batch.count > 0) {
+    if (absl::Status s = CheckSides(batch.rows, batch.columns); !s.ok()) return s;
   }
   return CheckBatch(batch, geometry_.classes);
+}
+
+absl::Status MnistCnn::CheckDataset(const Dataset& dataset) const {
+  if (absl::Status s = CheckSides(dataset.rows, dataset.columns); !s.ok()) return s;
+  return CheckExamples(dataset, geometry_.classes);
 }
 
 absl::Status MnistCnn::AwaitLayer(int tensor, const TensorValues& weights,

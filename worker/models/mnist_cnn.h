@@ -64,9 +64,12 @@ class MnistCnn : public Model {
   absl::StatusOr<BatchResult> Evaluate(const TensorValues& weights, const Batch& batch,
                                        const TensorHooks& hooks) override;
 
+  absl::Status CheckDataset(const Dataset& dataset) const override;
+
   std::string arithmetic() const override { return kernels_.arithmetic; }
 
  private:
+  absl::Status CheckSides(int64_t rows, int64_t columns) const;
   absl::Status CheckImages(const Batch& batch) const;
 
   // Of the tensor and of the one that follows: a layer's weights and biases.

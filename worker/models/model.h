@@ -59,6 +59,12 @@ class Model {
   virtual absl::StatusOr<BatchResult> Evaluate(const TensorValues& weights, const Batch& batch,
                                                const TensorHooks& hooks) = 0;
 
+  // kInvalidArgument unless every batch of the data set is one that Gradient and Evaluate take: at
+  // least one example, images of the model's form, labels and codes within its ranges. The message
+  // names the first example that does not fit, what was expected and what it has. After kOk,
+  // neither of the two fails because of a batch.
+  virtual absl::Status CheckDataset(const Dataset& dataset) const = 0;
+
   // Names the arithmetic whose bits the results have, as in "fma-2": workers with the same name
   // compute the same bits.
   virtual std::string arithmetic() const = 0;

@@ -24,6 +24,25 @@ std::string ShapeName(const std::vector<int64_t>& shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", ", append_size), "]");
 }
 
+// Of a batch or a data set.
+template <typename Examples>
+absl::Status CheckParts(absl::string_view what, const Examples& examples, int64_t classes) {
+  if (examples.count < 1) return absl::InvalidArgumentError(absl::StrCat(what, " without images"));
+  const int64_t pixels = examples.count * examples.rows * examples.columns;
+  if (examples.pixels.size() != static_cast<size_t>(pixels) ||
+      examples.labels.size() != static_cast<size_t>(examples.count)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, " of ", examples.count, " images with ", examples.pixels.size(),
+                     " pixels (expected ", pixels, ") and ", examples.labels.size(), " labels"));
+  }
+  for (int64_t i = 0; i < examples.count; ++i) {
+    if (examples.labels[i] < classes) continue;
+    return absl::InvalidArgumentError(absl::StrCat("label ", examples.labels[i], " of image ", i,
+                                                   "; the model has ", classes, " classes"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 int64_t NamedShape::size() const {
@@ -76,20 +95,11 @@ absl::Status AwaitWeights(absl::Span<const NamedShape> tensors, int tensor,
 }
 
 absl::Status CheckBatch(const Batch& batch, int64_t classes) {
-  if (batch.count < 1) return absl::InvalidArgumentError("a batch without images");
-  const int64_t pixels = batch.count * batch.rows * batch.columns;
-  if (batch.pixels.size() != static_cast<size_t>(pixels) ||
-      batch.labels.size() != static_cast<size_t>(batch.count)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a batch of ", batch.count, " images with ", batch.pixels.size(),
-                     " pixels (expected ", pixels, ") and ", batch.labels.size(), " labels"));
-  }
-  for (int64_t i = 0; i < batch.count; ++i) {
-    if (batch.labels[i] < classes) continue;
-    return absl::InvalidArgumentError(absl::StrCat("label ", batch.labels[i], " of image ", i,
-                                                   "; the model has ", classes, " classes"));
-  }
-  return absl::OkStatus();
+  return CheckParts("a batch", batch, classes);
+}
+
+absl::Status CheckExamples(const Dataset& dataset, int64_t classes) {
+  return CheckParts("a data set", dataset, classes);
 }
 
 void RoundTo(absl::Span<const double> sums, std::vector<float>& gradient) {

@@ -47,6 +47,9 @@ absl::Status AwaitWeights(absl::Span<const NamedShape> tensors, int tensor,
 // that is not below `classes`.
 absl::Status CheckBatch(const Batch& batch, int64_t classes);
 
+// The same of a whole data set.
+absl::Status CheckExamples(const Dataset& dataset, int64_t classes);
+
 // Sums that were taken in double, as the floats of a tensor's gradient, which has as many entries.
 void RoundTo(absl::Span<const double> sums, std::vector<float>& gradient);
 
