@@ -104,7 +104,7 @@ std::vector<double> ReferenceTensor::Delta(const ReferenceRule& rule, int64_t t,
       }
       break;
     case ReferenceRule::kLars:  // Equation 5; You et al., 2017, Algorithm 1
-      if (L2Norm(g) == 0) break;
+      if (L2Norm(g) + rule.lars_decay * L2Norm(weights_) == 0) break;
       multiplier_ =
           rule.trust * L2Norm(weights_) / (L2Norm(g) + rule.lars_decay * L2Norm(weights_));
       for (size_t i = 0; i < g.size(); ++i) {

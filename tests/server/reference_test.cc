@@ -227,6 +227,9 @@ TEST(ReferenceTest, Lars) {
   rule.trust = 0.5;
   EXPECT_THAT(After(rule, {3.0, 4.0}, {10.0, 0.0}),
               Pointwise(DoubleNear(kTiny), {3 - 0.2 * 11.5, 4 - 0.2 * 2}));
+  // Without a gradient 0.5 * 5 / (0.5 * 5) = 1: W / 2.
+  EXPECT_THAT(After(rule, {3.0, 4.0}, {0.0, 0.0}), ElementsAre(1.5, 2.0));
+  EXPECT_THAT(After(rule, {0.0, 0.0}, {0.0, 0.0}), ElementsAre(0.0, 0.0));
 }
 
 }  // namespace
