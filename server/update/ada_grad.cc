@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "server/update/stored.h"
 #include "server/update/vector_clones.h"
 
 namespace percentdelta {
@@ -18,7 +19,7 @@ PD_VECTOR_CLONES void Update(const Factors& factors, const float* __restrict gra
   for (size_t i = 0; i < count; ++i) {
     const double g = gradient_scale * gradient[i];
     const double sum = accumulator[i] + g * g;
-    accumulator[i] = static_cast<float>(sum);
+    accumulator[i] = Stored(sum);
     const double divisor = std::sqrt(initial + sum) + epsilon;
     delta[i] = rate * g / (divisor > 0 ? divisor : 1);
   }

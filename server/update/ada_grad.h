@@ -15,6 +15,10 @@ namespace percentdelta {
 // begins with the rule's initial accumulator. An entry whose divisor is 0 has never had a gradient,
 // and stays.
 //
+// S is stored as float, and ends at FLT_MAX: from there a gradient moves its entry by
+// eta * gamma(t) * g / 1.8e19, and a larger one than that by up to eta * gamma(t). The square of a
+// gradient below 2^-75 (2.6e-23) is stored as 0: each such gradient counts as if it were the first.
+//
 // State: "accumulator", S without what it began with.
 class AdaGrad : public Optimizer {
  public:

@@ -1,14 +1,19 @@
 #include "server/update/adam.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 
 #include "server/update/schedule.h"
+#include "server/update/stored.h"
 #include "server/update/vector_clones.h"
 
 namespace percentdelta {
 namespace {
+
+// Of the clipped gradient. Its square is still a float, and so are the moments: they are means.
+constexpr double kLargestGradient = 0x1p63;
 
 struct Factors {
   double beta1, beta2, gradient_scale;
@@ -21,8 +26,9 @@ PD_VECTOR_CLONES void Update(const Factors& factors, const float* __restrict gra
                              float* __restrict first, float* __restrict second,
                              double* __restrict delta) {
   const auto [beta1, beta2, gradient_scale, rate, correction, epsilon] = factors;
+  const float bound = Stored(kLargestGradient / gradient_scale);
   for (size_t i = 0; i < count; ++i) {
-    const double g = gradient_scale * gradient[i];
+    const double g = gradient_scale * std::min(std::max(gradient[i], -bound), bound);
     const double m = beta1 * first[i] + (1 - beta1) * g;
     const double v = beta2 * second[i] + (1 - beta2) * (g * g);
     first[i] = static_cast<float>(m);

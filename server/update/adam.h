@@ -14,6 +14,10 @@ namespace percentdelta {
 //   m = beta1 * m + (1 - beta1) * g        v = beta2 * v + (1 - beta2) * g^2
 //   M = m / (1 - beta1^t)                  V = v / (1 - beta2^t)
 //   delta = eta * gamma * M / (sqrt(V) + epsilon)
+// An entry of g beyond +-2^63 (9.2e18) counts as +-2^63: V can hold its square, and the change is
+// what it is for any gradient that outweighs the moments. Where (1 - beta2) * g^2 is below the
+// smallest float (g below 8e-22 under the default beta2) v is stored as 0, and epsilon alone
+// divides what m still holds.
 //
 // State: "first_moment", m, and "second_moment", v.
 class Adam : public Optimizer {

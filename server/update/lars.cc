@@ -21,8 +21,8 @@ PD_VECTOR_CLONES void ScaleSum(double gradient_factor, double weight_factor,
 double Lars::Multiplier(const TensorContext& context) const {
   const double gradient = std::sqrt(context.norms.gradient_l2_squared);
   const double weight = std::sqrt(context.norms.weight_l2_squared);
-  if (!(gradient > 0)) return 0;
-  return rule_.trust_coefficient * weight / (gradient + rule_.weight_decay * weight);
+  const double divisor = gradient + rule_.weight_decay * weight;
+  return divisor > 0 ? rule_.trust_coefficient * weight / divisor : 0;
 }
 
 void Lars::Delta(const TensorContext& context, absl::Span<const float> gradient,

@@ -10,8 +10,9 @@ namespace percentdelta {
 
 // delta = eta * gamma(t) * multiplier * (g + weight_decay * W), with the local rate of You et al.
 //   multiplier = trust_coefficient * ||W||_2 / (||g||_2 + weight_decay * ||W||_2).
-// With the coefficient 1 and no decay this is Equation 5. A tensor or a gradient of zeros has the
-// multiplier 0: nothing changes.
+// With the coefficient 1 and no decay this is Equation 5. A gradient of zeros is the limit of tiny
+// ones: with decay, W shrinks by eta * gamma(t) * trust_coefficient of itself. Where the divisor is
+// 0 (no decay, or a tensor of zeros) the multiplier is 0: nothing changes.
 class Lars : public Optimizer {
  public:
   explicit Lars(const LarsRule& rule) : rule_(rule) {}

@@ -9,6 +9,14 @@
 //   W     = W - v
 // in double. What an entry keeps from step to step beside its weight is stored as float, in arrays
 // that have a name each (StateNames).
+//
+// At the ends of the range of float: gradients, weights and state are finite floats, denormal ones
+// among them, and the job's numbers are of float's range, too (ValidateJob). With those
+// nothing here overflows or underflows in double, where norms, multipliers and delta are computed:
+// all are finite, and only the rounding to float at the end of a step can lose anything. What is
+// stored ends at +-FLT_MAX (stored.h), so that no weight and no state is ever infinite or NaN. A
+// training that diverges shows as weights there, of which workers compute losses that are not
+// finite.
 
 #ifndef PERCENTDELTA_SERVER_UPDATE_OPTIMIZER_H_
 #define PERCENTDELTA_SERVER_UPDATE_OPTIMIZER_H_

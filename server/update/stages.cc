@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "server/update/stored.h"
 #include "server/update/vector_clones.h"
 
 namespace percentdelta {
@@ -12,7 +13,7 @@ PD_VECTOR_CLONES void Accumulate(double keep, double take, float* __restrict vel
                                  double* __restrict delta) {
   for (size_t i = 0; i < count; ++i) {
     const double v = keep * velocity[i] + take * delta[i];
-    velocity[i] = static_cast<float>(v);
+    velocity[i] = Stored(v);
     delta[i] = v;
   }
 }
@@ -22,7 +23,7 @@ PD_VECTOR_CLONES void AccumulateAhead(double keep, double take, float* __restric
   for (size_t i = 0; i < count; ++i) {
     const double taken = take * delta[i];
     const double v = keep * velocity[i] + taken;
-    velocity[i] = static_cast<float>(v);
+    velocity[i] = Stored(v);
     delta[i] = keep * v + taken;
   }
 }
@@ -34,7 +35,7 @@ PD_VECTOR_CLONES void AddScaled(double factor, const float* __restrict weights, 
 
 PD_VECTOR_CLONES void Subtract(const double* __restrict delta, size_t count,
                                const float* __restrict weights, float* __restrict next) {
-  for (size_t i = 0; i < count; ++i) next[i] = static_cast<float>(weights[i] - delta[i]);
+  for (size_t i = 0; i < count; ++i) next[i] = Stored(weights[i] - delta[i]);
 }
 
 PD_VECTOR_CLONES void AccumulateAndSubtract(double keep, double take,
@@ -43,8 +44,8 @@ PD_VECTOR_CLONES void AccumulateAndSubtract(double keep, double take,
                                             float* __restrict velocity, float* __restrict next) {
   for (size_t i = 0; i < count; ++i) {
     const double v = keep * velocity[i] + take * delta[i];
-    velocity[i] = static_cast<float>(v);
-    next[i] = static_cast<float>(weights[i] - v);
+    velocity[i] = Stored(v);
+    next[i] = Stored(weights[i] - v);
   }
 }
 

@@ -1,6 +1,6 @@
 // What can stand around an update rule, each in its place: the gradient is clipped, the rule makes
 // delta of it, momentum is applied, decoupled weight decay added, and the weights move. Pure
-// arithmetic, in double; spans are of one size.
+// arithmetic, in double; velocity and weights are stored as in stored.h. Spans are of one size.
 
 #ifndef PERCENTDELTA_SERVER_UPDATE_STAGES_H_
 #define PERCENTDELTA_SERVER_UPDATE_STAGES_H_

@@ -1,5 +1,4 @@
-// One suite for every update rule and every stage around it, alone and together: a new one is one
-// more line in Rules() or Stages(), and one more case of the reference.
+// One suite for every update rule and every stage around it, alone and together (update_cases.cc).
 
 #include "server/update/optimizer.h"
 
@@ -16,11 +15,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/initial_weights.h"
-#include "common/job_validation.h"
 #include "common/partition.h"
 #include "tests/server/reference.h"
 #include "tests/server/test_jobs.h"
+#include "tests/server/update_cases.h"
 
 namespace percentdelta {
 namespace {
@@ -29,128 +27,23 @@ constexpr uint64_t kSeed = 20170814;
 constexpr int64_t kSteps = 50;
 constexpr double kTolerance = 1e-5;  // of what: see RelativeError
 
-struct Case {
-  std::string name;
-  Job job;
-};
-
-// How the case shows when it fails.
-void PrintTo(const Case& test_case, std::ostream* out) { *out << test_case.name; }
-
-struct NamedRule {
-  std::string name;
-  UpdateRule rule;
-};
-
-std::vector<NamedRule> Rules() {
-  return {{"PercentDelta", PercentDeltaRule{1e-3}},
-          {"Sgd", SgdRule{}},
-          {"AdaGrad", AdaGradRule{}},
-          {"AdaGradFromATenth", AdaGradRule{0.1, 1e-7}},
-          {"Adam", AdamRule{}},
-          {"AdamOfShortMemory", AdamRule{0.5, 0.75, 1e-3}},
-          {"Lars", LarsRule{}},
-          {"LarsWithDecay", LarsRule{0.5, 0.01}}};
-}
-
-struct NamedStages {
-  std::string name;
-  MomentumSpec momentum;
-  double clipping_norm = 0;  // 0: none
-  double decay_rate = 0;     // 0: none
-  ScheduleSpec schedule;
-};
-
-// Gradients of the large tensor are some 100 long, of the small ones some 1: a norm of 3 clips
-// some.
-std::vector<NamedStages> Stages() {
-  return {{"Plain", {}, 0, 0, {}},
-          {"Damped", {0.9, 0.9}, 0, 0, {LinearDecay{0.03, 0}}},
-          {"Undamped", {0.5, 0}, 0, 0, {LinearDecay{0.05, 0.3}}},
-          {"DampenedOnly", {0, 0.5}, 0, 0, {StepDecay{7, 0.5}}},
-          {"Nesterov", {0.9, 0.9, true}, 0, 0, {CosineDecay{40, 0.1}}},
-          {"Clipped", {}, 3, 0, {ConstantRate{}, 10}},
-          {"Decayed", {}, 0, 0.1, {LinearDecay{0.03, 0}}},
-          {"ClippedAndDecayed", {}, 3, 0.1, {CosineDecay{60, 0}, 5}},
-          {"Together", {0.9, 0.8}, 3, 0.1, {StepDecay{10, 0.3}, 5}},
-          {"TogetherNesterov", {0.5, 0.25, true}, 3, 0.1, {LinearDecay{0.01, 0.2}, 3}}};
-}
-
-// Those that a job may have.
-std::vector<Case> Cases() {
-  std::vector<Case> cases;
-  for (const NamedRule& rule : Rules()) {
-    for (const NamedStages& stages : Stages()) {
-      Job job = SmallJob();
-      job.gradients_per_step = 1;
-      job.optimizer.rule = rule.rule;
-      job.momentum = stages.momentum;
-      job.schedule = stages.schedule;
-      if (stages.clipping_norm > 0) job.gradient_clipping = {stages.clipping_norm};
-      if (stages.decay_rate > 0) job.weight_decay = {stages.decay_rate};
-      if (!ValidateJob(job).ok()) continue;
-      cases.push_back({absl::StrCat(rule.name, stages.name), job});
-    }
-  }
-  return cases;
-}
-
-// One tensor in one piece, as a shard keeps it.
-struct Tensor {
-  Tensor(const Job& job, const TensorSpec& spec)
-      : weights(spec.size()),
-        state(StateNames(job).size(), std::vector<float>(spec.size())),
-        next(spec.size()) {
-    DrawInitialWeights(spec, job.seed, 0, absl::MakeSpan(weights));
-  }
-
-  // Updates the entries from `begin` on; returns the sum of |delta|.
-  double Update(const Job& job, const Optimizer& optimizer, const std::vector<float>& gradient,
-                int64_t begin, int64_t count) {
-    return UpdateEntries(optimizer, job, context,
-                         absl::MakeConstSpan(gradient).subspan(begin, count),
-                         absl::MakeConstSpan(weights).subspan(begin, count),
-                         StateRange(absl::MakeSpan(state), begin, count),
-                         absl::MakeSpan(next).subspan(begin, count));
-  }
-
-  // Takes the norms of the gradient and the weights into `context`.
-  void Reduce(const Job& job, const Optimizer& optimizer, int64_t step,
-              const std::vector<float>& gradient) {
-    std::vector<NormSums> blocks;
-    for (int64_t begin = 0; begin < size(); begin += kBlockEntries) {
-      blocks.push_back(BlockNorms(absl::MakeConstSpan(gradient).subspan(begin, kBlockEntries),
-                                  absl::MakeConstSpan(weights).subspan(begin, kBlockEntries),
-                                  optimizer.epsilon()));
-    }
-    norms = AddBlocks(blocks);
-    context = UpdateContext(job, step, size(), norms);
-  }
-
-  void Step(const Job& job, const Optimizer& optimizer, int64_t step,
-            const std::vector<float>& gradient) {
-    Reduce(job, optimizer, step, gradient);
-    delta_l1 = 0;
-    for (int64_t begin = 0; begin < size(); begin += kBlockEntries) {
-      delta_l1 += Update(job, optimizer, gradient, begin, std::min(kBlockEntries, size() - begin));
-    }
-    weights.swap(next);
-  }
-
-  int64_t size() const { return static_cast<int64_t>(weights.size()); }
-
-  std::vector<float> weights;
-  std::vector<std::vector<float>> state;
-  std::vector<float> next;
-  NormSums norms;
-  TensorContext context;
-  double delta_l1 = 0;
-};
-
-class OptimizerTest : public testing::TestWithParam<Case> {
+class OptimizerTest : public testing::TestWithParam<UpdateCase> {
  protected:
   std::vector<float> GradientOf(int tensor, int64_t step) const {
     return RandomGradient(job_.model, kSeed, step, 0)[tensor];
+  }
+
+  // By LARS for a gradient of zeros: `before` less eta * gamma * trust_coefficient of it, and what
+  // the stages make of that.
+  void ExpectShrunk(const UpdatedTensor& tensor, const std::vector<float>& before) const {
+    const double rate = tensor.context.rate;
+    double share = rate * std::get<LarsRule>(job_.optimizer.rule).trust_coefficient;
+    const double take = 1 - job_.momentum.dampening;
+    share *= job_.momentum.nesterov ? take * (1 + job_.momentum.coefficient) : take;
+    if (job_.weight_decay) share += rate * job_.weight_decay->rate;
+    for (size_t i = 0; i < before.size(); ++i) {
+      ASSERT_FLOAT_EQ(tensor.weights[i], static_cast<float>(before[i] - share * before[i]));
+    }
   }
 
   const testing::ScopedTrace trace_{__FILE__, __LINE__, absl::StrCat("seed ", kSeed)};
@@ -164,7 +57,7 @@ TEST_P(OptimizerTest, AgreesWithTheReference) {
   const ReferenceRule rule = ReferenceRuleOf(job_);
   for (size_t t = 0; t < job_.model.tensors.size(); ++t) {
     SCOPED_TRACE(job_.model.tensors[t].name);
-    Tensor tensor(job_, job_.model.tensors[t]);
+    UpdatedTensor tensor(job_, job_.model.tensors[t]);
     ReferenceTensor reference(AsDoubles(tensor.weights));
     RelativeError error;
     double largest_delta = 0;
@@ -196,8 +89,8 @@ TEST_P(OptimizerTest, AgreesWithTheReference) {
 // Of a slice, of a block, of a few entries: an entry's change does not depend on what is updated
 // together with it.
 TEST_P(OptimizerTest, DoesNotDependOnThePieces) {
-  Tensor whole(job_, job_.model.tensors[kLarge]);
-  Tensor pieces = whole;
+  UpdatedTensor whole(job_, job_.model.tensors[kLarge]);
+  UpdatedTensor pieces = whole;
   for (int64_t step = 0; step < 3; ++step) {
     const std::vector<float> gradient = GradientOf(kLarge, step);
     whole.Step(job_, *optimizer_, step, gradient);
@@ -251,7 +144,7 @@ TEST_P(OptimizerTest, DoesNotDependOnTheShards) {
 TEST_P(OptimizerTest, GoesOnFromARestoredState) {
   const std::vector<std::string> names = StateNames(job_);
   for (size_t t = 0; t < job_.model.tensors.size(); ++t) {
-    Tensor tensor(job_, job_.model.tensors[t]);
+    UpdatedTensor tensor(job_, job_.model.tensors[t]);
     ASSERT_EQ(tensor.state.size(), names.size());
     int64_t step = 0;
     for (; step < 5; ++step) {
@@ -261,7 +154,7 @@ TEST_P(OptimizerTest, GoesOnFromARestoredState) {
     for (size_t i = 0; i < names.size(); ++i) saved[names[i]] = tensor.state[i];
     ASSERT_EQ(saved.size(), names.size());  // the names differ
 
-    Tensor restored(job_, job_.model.tensors[t]);
+    UpdatedTensor restored(job_, job_.model.tensors[t]);
     restored.weights = tensor.weights;
     for (size_t i = 0; i < names.size(); ++i) restored.state[i] = saved[names[i]];
     const auto fresh = MakeOptimizer(job_.optimizer.rule);
@@ -274,12 +167,17 @@ TEST_P(OptimizerTest, GoesOnFromARestoredState) {
   }
 }
 
-// But for the weights' own decay.
+// But for the weights' own decay, of the stage or of LARS.
 TEST_P(OptimizerTest, ZeroGradientAtFirstChangesNothing) {
   for (const TensorSpec& spec : job_.model.tensors) {
-    Tensor tensor(job_, spec);
+    UpdatedTensor tensor(job_, spec);
     std::vector<float> expected = tensor.weights;
     tensor.Step(job_, *optimizer_, 0, std::vector<float>(spec.size()));
+    if (const auto* lars = std::get_if<LarsRule>(&job_.optimizer.rule);
+        lars && lars->weight_decay > 0) {
+      ExpectShrunk(tensor, expected);
+      continue;
+    }
     if (job_.weight_decay) {
       const double factor = tensor.context.rate * job_.weight_decay->rate;
       for (float& w : expected) w = static_cast<float>(w - factor * w);
@@ -296,7 +194,7 @@ TEST_P(OptimizerTest, ZeroGradientAtFirstChangesNothing) {
 
 // A tensor of zeros stays finite, whatever comes, and moves by no more than the rule says.
 TEST_P(OptimizerTest, ZeroTensorsMoveAsTheRuleSays) {
-  Tensor tensor(job_, job_.model.tensors[kZeros]);
+  UpdatedTensor tensor(job_, job_.model.tensors[kZeros]);
   ASSERT_EQ(tensor.weights, std::vector<float>(tensor.size()));
   tensor.Step(job_, *optimizer_, 1, GradientOf(kZeros, 1));
   double sum = 0;
@@ -313,11 +211,11 @@ TEST_P(OptimizerTest, ZeroTensorsMoveAsTheRuleSays) {
 }
 
 TEST_P(OptimizerTest, DeltaIsWhatTheStatisticsSay) {
-  Tensor tensor(job_, job_.model.tensors[kFew]);
+  UpdatedTensor tensor(job_, job_.model.tensors[kFew]);
   const std::vector<float> gradient = {2, -4, 0, 1, 8};
   tensor.Reduce(job_, *optimizer_, 0, gradient);
   std::vector<double> delta(5);
-  Tensor copy = tensor;
+  UpdatedTensor copy = tensor;
   optimizer_->Delta(tensor.context, gradient, tensor.weights,
                     StateRange(absl::MakeSpan(tensor.state), 0, 5), absl::MakeSpan(delta));
   EXPECT_EQ(tensor.context.gradient_scale < 1, job_.gradient_clipping.has_value());
@@ -333,12 +231,12 @@ TEST_P(OptimizerTest, DeltaIsWhatTheStatisticsSay) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Rules, OptimizerTest, testing::ValuesIn(Cases()),
+INSTANTIATE_TEST_SUITE_P(Rules, OptimizerTest, testing::ValuesIn(UpdateCases()),
                          [](const auto& info) { return info.param.name; });
 
 TEST(OptimizerCasesTest, OnlyMomentumIsRefusedAndOnlyWithRulesThatHaveTheirOwnMemory) {
   // Ten stages each, but for the six with momentum with four of the rules.
-  EXPECT_EQ(Cases().size(), 8U * 10 - 4 * 6);
+  EXPECT_EQ(UpdateCases().size(), 8U * 10 - 4 * 6);
 }
 
 // Rules that are told nothing of the gradient's length.
@@ -348,8 +246,8 @@ TEST(ClippingTest, DoesNotChangeRulesThatDivideByTheNorm) {
     job.momentum = {};
     job.optimizer.rule = rule;
     const auto optimizer = MakeOptimizer(rule);
-    Tensor plain(job, job.model.tensors[kFew]);
-    Tensor clipped = plain;
+    UpdatedTensor plain(job, job.model.tensors[kFew]);
+    UpdatedTensor clipped = plain;
     const std::vector<float> gradient = {2, -4, 0, 1, 8};
     plain.Step(job, *optimizer, 0, gradient);
     job.gradient_clipping = GradientClippingSpec{0.5};

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <utility>
 
 namespace percentdelta {
@@ -44,6 +45,16 @@ double L2Norm(const std::vector<double>& values) {
   return std::sqrt(sum);
 }
 
+// A value as it is kept from step to step.
+double Kept(const ReferenceRule& rule, double value) {
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  if (!rule.keeps_floats) return value;
+  return static_cast<double>(static_cast<float>(std::clamp(value, -kLargest, kLargest)));
+}
+
+// Adam takes no entry beyond 2^63, whose square a float can hold.
+double AdamsGradient(double g) { return std::clamp(g, -std::pow(2.0, 63), std::pow(2.0, 63)); }
+
 // Gamma without warm-up.
 double Decay(const ReferenceRule& rule, int64_t t) {
   if (rule.every_steps > 0) {
@@ -73,6 +84,14 @@ ReferenceTensor::ReferenceTensor(std::vector<double> weights)
       m_(weights_.size(), 0.0),
       v_(weights_.size(), 0.0) {}
 
+void ReferenceTensor::SetState(double velocity, double squares, double first_moment,
+                               double second_moment) {
+  std::fill(velocity_.begin(), velocity_.end(), velocity);
+  std::fill(squares_.begin(), squares_.end(), squares);
+  std::fill(m_.begin(), m_.end(), first_moment);
+  std::fill(v_.begin(), v_.end(), second_moment);
+}
+
 // What the rule proposes for the gradient, after clipping. Sets multiplier_ if it multiplies it.
 std::vector<double> ReferenceTensor::Delta(const ReferenceRule& rule, int64_t t,
                                            const std::vector<double>& g) {
@@ -87,24 +106,27 @@ std::vector<double> ReferenceTensor::Delta(const ReferenceRule& rule, int64_t t,
       for (size_t i = 0; i < g.size(); ++i) delta[i] = rate_ * g[i];
       break;
     case ReferenceRule::kAdaGrad:
-      for (size_t i = 0; i < g.size(); ++i) squares_[i] += g[i] * g[i];  // Equation 3
-      for (size_t i = 0; i < g.size(); ++i) {                            // Equation 4
+      for (size_t i = 0; i < g.size(); ++i) {
+        const double sum = squares_[i] + g[i] * g[i];  // Equation 3
+        squares_[i] = Kept(rule, sum);
         if (g[i] == 0) continue;
-        delta[i] =
-            rate_ * g[i] / (std::sqrt(rule.initial_accumulator + squares_[i]) + rule.epsilon);
+        delta[i] = rate_ * g[i] / (std::sqrt(rule.initial_accumulator + sum) + rule.epsilon);  // 4
       }
       break;
     case ReferenceRule::kAdam:  // Kingma and Ba, 2015, Algorithm 1; its t begins with 1
       for (size_t i = 0; i < g.size(); ++i) {
-        m_[i] = rule.beta1 * m_[i] + (1 - rule.beta1) * g[i];
-        v_[i] = rule.beta2 * v_[i] + (1 - rule.beta2) * g[i] * g[i];
-        const double m_hat = m_[i] / (1 - std::pow(rule.beta1, t + 1));
-        const double v_hat = v_[i] / (1 - std::pow(rule.beta2, t + 1));
+        const double gradient = AdamsGradient(g[i]);
+        const double m = rule.beta1 * m_[i] + (1 - rule.beta1) * gradient;
+        const double v = rule.beta2 * v_[i] + (1 - rule.beta2) * gradient * gradient;
+        m_[i] = Kept(rule, m);
+        v_[i] = Kept(rule, v);
+        const double m_hat = m / (1 - std::pow(rule.beta1, t + 1));
+        const double v_hat = v / (1 - std::pow(rule.beta2, t + 1));
         delta[i] = rate_ * m_hat / (std::sqrt(v_hat) + rule.epsilon);
       }
       break;
     case ReferenceRule::kLars:  // Equation 5; You et al., 2017, Algorithm 1
-      if (L2Norm(g) == 0) break;
+      if (L2Norm(g) + rule.lars_decay * L2Norm(weights_) == 0) break;
       multiplier_ =
           rule.trust * L2Norm(weights_) / (L2Norm(g) + rule.lars_decay * L2Norm(weights_));
       for (size_t i = 0; i < g.size(); ++i) {
@@ -149,16 +171,17 @@ void ReferenceTensor::Step(const ReferenceRule& rule, int64_t t,
   // one such step ahead.
   std::vector<double> change(g.size());
   for (size_t i = 0; i < g.size(); ++i) {
-    velocity_[i] = rule.mu * velocity_[i] + (1.0 - rule.dampening) * delta[i];
-    change[i] = velocity_[i];
-    if (rule.nesterov) change[i] = rule.mu * velocity_[i] + (1.0 - rule.dampening) * delta[i];
+    const double velocity = rule.mu * velocity_[i] + (1.0 - rule.dampening) * delta[i];
+    velocity_[i] = Kept(rule, velocity);
+    change[i] = velocity;
+    if (rule.nesterov) change[i] = rule.mu * velocity + (1.0 - rule.dampening) * delta[i];
   }
 
   // Loshchilov and Hutter, 2019, Algorithm 2: beside the rule's change.
   for (size_t i = 0; i < g.size(); ++i) change[i] += rate_ * rule.weight_decay * weights_[i];
 
   // Equation 1's W := W - delta.
-  for (size_t i = 0; i < g.size(); ++i) weights_[i] -= change[i];
+  for (size_t i = 0; i < g.size(); ++i) weights_[i] = Kept(rule, weights_[i] - change[i]);
 }
 
 }  // namespace percentdelta

@@ -36,6 +36,10 @@ struct ReferenceRule {
 
   double clipping_norm = 0;  // 0: no clipping
   double weight_decay = 0;   // decoupled
+
+  // What is kept from step to step (weights, velocity, S, moments) is rounded to float, and ends at
+  // its largest, as servers store it. False: kept in double.
+  bool keeps_floats = false;
 };
 
 // Footnote 2: the sign that epsilon is pushed by. +1 for zero, of either sign: a zero entry has to
@@ -60,6 +64,14 @@ class ReferenceTensor {
 
   // The accumulator of momentum; zeros before the first step.
   const std::vector<double>& velocity() const { return velocity_; }
+
+  // What the rule itself keeps, likewise: AdaGrad's S without what it begins with, Adam's moments.
+  const std::vector<double>& squares() const { return squares_; }
+  const std::vector<double>& first_moment() const { return m_; }
+  const std::vector<double>& second_moment() const { return v_; }
+
+  // Every entry of each of these arrays becomes the value.
+  void SetState(double velocity, double squares, double first_moment, double second_moment);
 
   // Of the last step; 0 before the first.
 

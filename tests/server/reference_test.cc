@@ -227,6 +227,36 @@ TEST(ReferenceTest, Lars) {
   rule.trust = 0.5;
   EXPECT_THAT(After(rule, {3.0, 4.0}, {10.0, 0.0}),
               Pointwise(DoubleNear(kTiny), {3 - 0.2 * 11.5, 4 - 0.2 * 2}));
+  // Without a gradient 0.5 * 5 / (0.5 * 5) = 1: W / 2.
+  EXPECT_THAT(After(rule, {3.0, 4.0}, {0.0, 0.0}), ElementsAre(1.5, 2.0));
+  EXPECT_THAT(After(rule, {0.0, 0.0}, {0.0, 0.0}), ElementsAre(0.0, 0.0));
+}
+
+// Stored as float: 1 + 2^-25 is 1, the change of 1e39 ends at the largest float, and so does its
+// velocity.
+TEST(ReferenceTest, KeepsFloats) {
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  const ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kSgd, .mu = 0.5, .keeps_floats = true};
+  ReferenceTensor tensor({1.0, 1.0, 1.0});
+  tensor.Step(rule, 0, {{std::ldexp(1.0, -25), 1e39, -1e39}});
+  EXPECT_THAT(tensor.weights(), ElementsAre(1.0, -kLargest, kLargest));
+  EXPECT_THAT(tensor.velocity(), ElementsAre(std::ldexp(1.0, -25), kLargest, -kLargest));
+}
+
+// S of 1e40 ends at the largest float; Adam takes 1e30 as 2^63.
+TEST(ReferenceTest, KeepsRulesStateAsFloats) {
+  ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kAdaGrad, .keeps_floats = true};
+  ReferenceTensor ada_grad({0.0});
+  ada_grad.Step(rule, 0, {{1e20}});
+  EXPECT_THAT(ada_grad.squares(), ElementsAre(std::numeric_limits<float>::max()));
+  EXPECT_THAT(ada_grad.weights(), ElementsAre(-1.0));
+
+  rule = {.eta = 1, .kind = ReferenceRule::kAdam, .beta1 = 0.5, .beta2 = 0.5, .keeps_floats = true};
+  ReferenceTensor adam({0.0});
+  adam.Step(rule, 0, {{-1e30}});
+  EXPECT_THAT(adam.first_moment(), ElementsAre(-std::ldexp(1.0, 62)));
+  EXPECT_THAT(adam.second_moment(), ElementsAre(std::ldexp(1.0, 125)));
+  EXPECT_THAT(adam.weights(), ElementsAre(1.0));
 }
 
 }  // namespace
