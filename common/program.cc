@@ -100,9 +100,12 @@ void PrintException() noexcept {
     } catch (const std::exception& error) {
       PrintError(program_name.data(), Describe(error));
     }
+  } catch (const std::bad_alloc&) {  // while describing
+    WriteRaw(program_name.data());
+    WriteRaw(": no more memory, not even to name the limit (ulimit -v, or the container's)\n");
   } catch (...) {
     WriteRaw(program_name.data());
-    WriteRaw(": unexpected exception, or no memory to describe it\n");
+    WriteRaw(": unexpected exception of an unknown type\n");
   }
 }
 

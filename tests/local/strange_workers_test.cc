@@ -7,8 +7,10 @@
 #include <signal.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -155,21 +157,23 @@ TEST(StrangeWorkersTest, AnotherServiceTakesAShardsPort) {
   {
     Process second = start_second("127.0.0.1:0");
     address = address_of(second);
-    ASSERT_TRUE(worker.AwaitOutput("joined")) << worker.output();
+    AwaitGeneration(coordinator);
     second.Signal(SIGKILL);
     second.Wait();
   }
+  std::optional<Process> worker;
   {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::ServerBuilder builder;
     builder.AddListeningPort(address, grpc::InsecureServerCredentials());
     const std::unique_ptr<grpc::Server> stranger = builder.BuildAndStart();
     ASSERT_NE(stranger, nullptr);
-    const int64_t before = failed();
-    while (failed() < before + 5) absl::SleepFor(absl::Milliseconds(10));
+    worker.emplace(std::vector<std::string>{PD_WORKER, "--data=" + directory.path(),
+                                            "--coordinator=" + coordinator, "--threads=1"});
+    while (failed() < 5) absl::SleepFor(absl::Milliseconds(10));
   }
   const Process second = start_second(address);
-  EXPECT_EQ(worker.Wait(), 0) << worker.output();
+  EXPECT_EQ(worker->Wait(), 0) << worker->output();
   EXPECT_EQ(FinalChecksum(coordinator), Undisturbed());
 }
 
