@@ -1,9 +1,9 @@
 #include "common/initial_weights.h"
 
 #include <algorithm>
-#include <cmath>
 #include <variant>
 
+#include "common/portable_math.h"
 #include "common/random.h"
 
 namespace percentdelta {
@@ -15,7 +15,7 @@ constexpr double kTruncation = 2;
 double DrawTruncatedNormal(RandomStream& random) {
   while (true) {
     const double x = kTruncation * (2 * random.Uniform() - 1);
-    if (random.Uniform() < std::exp(-0.5 * x * x)) return x;
+    if (random.Uniform() < PortableExp(-0.5 * x * x)) return x;
   }
 }
 

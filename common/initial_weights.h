@@ -14,8 +14,7 @@ namespace percentdelta {
 // of (seed, tensor name, i) alone: it does not matter who draws it, or in what pieces.
 //
 // Truncated normals are drawn by rejection from the uniform on two standard deviations either
-// side, in arithmetic that is exact but for one exp() compared with 53 random bits: the values are
-// the same on every machine.
+// side, with PortableExp (portable_math.h): the values are the same on every machine.
 void DrawInitialWeights(const TensorSpec& tensor, uint64_t seed, int64_t begin,
                         absl::Span<float> values);
 

@@ -1,16 +1,14 @@
 #include "common/job_codec.h"
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "common/job_text.h"
 #include "common/job_validation.h"
 #include "common/sha256.h"
+#include "common/text.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/tokenizer.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
@@ -19,10 +17,12 @@
 namespace percentdelta {
 namespace {
 
-constexpr int32_t kDefaultKept = 2;
+constexpr char kFormat[] =
+    " (a job is a text-format protobuf; see proto/percentdelta/v1/job.proto)";
+constexpr size_t kMaxErrorBytes = 500;
 
 // Keeps the first error of the text format's parser.
-class FirstError : public google::protobuf::io::ErrorCollector {
+class FirstParseError : public google::protobuf::io::ErrorCollector {
  public:
   void AddError(int line, google::protobuf::io::ColumnNumber column,
                 const std::string& message) override {
@@ -34,8 +34,6 @@ class FirstError : public google::protobuf::io::ErrorCollector {
   std::string text_;
 };
 
-double ValueOr(double value, double absent) { return value == 0 ? absent : value; }
-
 absl::StatusOr<UpdateRule> RuleFromProto(const v1::Optimizer& proto) {
   switch (proto.rule_case()) {
     case v1::Optimizer::kPercentDelta:
@@ -45,14 +43,21 @@ absl::StatusOr<UpdateRule> RuleFromProto(const v1::Optimizer& proto) {
     case v1::Optimizer::kAdaGrad:
       return AdaGradRule{proto.ada_grad().initial_accumulator(), proto.ada_grad().epsilon()};
     case v1::Optimizer::kAdam: {
-      const AdamRule absent;
-      return AdamRule{ValueOr(proto.adam().beta1(), absent.beta1),
-                      ValueOr(proto.adam().beta2(), absent.beta2),
-                      ValueOr(proto.adam().epsilon(), absent.epsilon)};
+      const auto& adam = proto.adam();
+      AdamRule rule;
+      if (adam.has_beta1()) rule.beta1 = adam.beta1();
+      if (adam.has_beta2()) rule.beta2 = adam.beta2();
+      if (adam.has_epsilon()) rule.epsilon = adam.epsilon();
+      return rule;
     }
-    case v1::Optimizer::kLars:
-      return LarsRule{ValueOr(proto.lars().trust_coefficient(), LarsRule().trust_coefficient),
-                      proto.lars().weight_decay()};
+    case v1::Optimizer::kLars: {
+      LarsRule rule;
+      if (proto.lars().has_trust_coefficient()) {
+        rule.trust_coefficient = proto.lars().trust_coefficient();
+      }
+      rule.weight_decay = proto.lars().weight_decay();
+      return rule;
+    }
     case v1::Optimizer::RULE_NOT_SET:
       break;
   }
@@ -141,7 +146,14 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
   for (const v1::Tensor& tensor : proto.model().tensors()) {
     job.model.tensors.push_back(TensorFromProto(tensor));
   }
-  job.model.dropout_keep_probability = proto.model().dropout_keep_probability();
+  if (proto.model().has_dropout_keep_probability()) {
+    job.model.dropout_keep_probability = proto.model().dropout_keep_probability();
+    if (job.model.dropout_keep_probability == 0) {  // which is none in a Job
+      return absl::InvalidArgumentError(
+          "job: model.dropout_keep_probability: expected a number in (0, 1], or no such field for "
+          "no dropout, got 0");
+    }
+  }
   job.optimizer.learning_rate = proto.optimizer().learning_rate();
   absl::StatusOr<UpdateRule> rule = RuleFromProto(proto.optimizer());
   if (!rule.ok()) return rule.status();
@@ -159,10 +171,9 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
   }
   job.data = {proto.data().training_examples(), proto.data().test_examples()};
   if (proto.has_checkpoint()) {
-    const int32_t keep = proto.checkpoint().keep();
-    job.checkpoint =
-        CheckpointSpec{proto.checkpoint().every_steps(), proto.checkpoint().directory(),
-                       keep == 0 ? kDefaultKept : keep};
+    job.checkpoint = CheckpointSpec{.every_steps = proto.checkpoint().every_steps(),
+                                    .directory = proto.checkpoint().directory()};
+    if (proto.checkpoint().has_keep()) job.checkpoint->keep = proto.checkpoint().keep();
   }
   if (proto.has_gradient_clipping()) {
     job.gradient_clipping = GradientClippingSpec{proto.gradient_clipping().norm()};
@@ -189,7 +200,9 @@ v1::Job JobToProto(const Job& job) {
           std::get<ConstantInitializer>(spec.initializer).value);
     }
   }
-  proto.mutable_model()->set_dropout_keep_probability(job.model.dropout_keep_probability);
+  if (job.model.dropout_keep_probability != 0) {
+    proto.mutable_model()->set_dropout_keep_probability(job.model.dropout_keep_probability);
+  }
   v1::Optimizer& optimizer = *proto.mutable_optimizer();
   optimizer.set_learning_rate(job.optimizer.learning_rate);
   std::visit([&](const auto& rule) { ToProto(rule, optimizer); }, job.optimizer.rule);
@@ -222,14 +235,17 @@ v1::Job JobToProto(const Job& job) {
 }
 
 absl::StatusOr<Job> ParseJob(absl::string_view text, absl::string_view source) {
+  absl::StatusOr<std::string> plain = PlainJobText(text);
+  if (!plain.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(source, plain.status().message(), kFormat));
+  }
   v1::Job proto;
-  FirstError error;
+  FirstParseError error;
   google::protobuf::TextFormat::Parser parser;
   parser.RecordErrorsTo(&error);
-  if (!parser.ParseFromString(std::string(text), &proto)) {
-    return absl::InvalidArgumentError(absl::StrCat(source, ":", error.text(),
-                                                   " (a job is a text-format protobuf; see "
-                                                   "proto/percentdelta/v1/job.proto)"));
+  if (!parser.ParseFromString(*plain, &proto)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(source, ":", EscapeForLog(error.text(), kMaxErrorBytes), kFormat));
   }
   absl::StatusOr<Job> job = JobFromProto(proto);
   if (!job.ok()) {
@@ -240,14 +256,8 @@ absl::StatusOr<Job> ParseJob(absl::string_view text, absl::string_view source) {
 
 absl::StatusOr<Job> LoadJob(const std::string& path) {
   if (path.empty()) return ParseJob(DefaultJobText(), "the built-in job");
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) {
-    const std::string reason = errno == 0 ? "the file is empty" : std::strerror(errno);
-    return absl::NotFoundError(absl::StrCat("cannot read the job file \"", path, "\": ", reason));
-  }
-  return ParseJob(text.str(), path);
+  const absl::StatusOr<std::string> text = ReadJobFile(path);
+  return text.ok() ? ParseJob(*text, path) : text.status();
 }
 
 std::string JobToText(const Job& job) {

@@ -21,7 +21,8 @@ absl::string_view DefaultJobText();
 // line, column; or the field), what was expected and what came.
 absl::StatusOr<Job> ParseJob(absl::string_view text, absl::string_view source);
 
-// The job in the file at `path`; the default job when `path` is empty. kNotFound: no such file.
+// The job in the file at `path`, which is read as ReadJobFile (job_text.h) does; the default job
+// when `path` is empty.
 absl::StatusOr<Job> LoadJob(const std::string& path);
 
 absl::StatusOr<Job> JobFromProto(const v1::Job& proto);

@@ -24,6 +24,8 @@ class DifferenceList : public google::protobuf::util::MessageDifferencer::Report
     Add(a, b, path);
   }
   void ReportModified(const Message& a, const Message& b, const Path& path) override {
+    // Of a message, its fields have been reported.
+    if (path.back().field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) return;
     Add(a, b, path);
   }
   const std::string& text() const { return text_; }

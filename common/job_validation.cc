@@ -1,239 +1,199 @@
 #include "common/job_validation.h"
 
+#include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <limits>
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "common/job_checks.h"
+#include "common/text.h"
 
 namespace percentdelta {
 namespace {
 
-constexpr int64_t kMaxEntries = int64_t{1} << 40;
+constexpr int64_t kMaxEntries = int64_t{1} << 35;  // 128 GiB of weights
+constexpr size_t kMaxTensors = 10000;
+constexpr size_t kMaxDimensions = 32;
+constexpr size_t kMaxJobNameBytes = 256;  // of the job, its architecture, its tensors
+constexpr size_t kMaxPathBytes = 4000;    // less than the system's, for the names of files
 constexpr int32_t kMaxGradientsPerStep = 1024;
+constexpr int64_t kMaxSteps = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMaxExamples = int64_t{1} << 40;
+constexpr int64_t kMaxBatch = 1 << 24;
 constexpr int64_t kMaxEvaluationParts = 1 << 20;  // each is a lease
 constexpr int32_t kMaxKept = 1000;
 
-template <typename T>
-absl::Status Invalid(absl::string_view field, absl::string_view expected, const T& got) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("job: ", field, ": expected ", expected, ", got ", got));
+// As it is shown in messages: escaped, cut, in quotes.
+std::string Quoted(absl::string_view text) {
+  constexpr size_t kShown = 80;
+  return absl::StrCat("\"", EscapeForLog(text, kShown), "\"");
 }
 
-bool IsPositive(double value) { return value > 0 && std::isfinite(value); }
-bool IsNotNegative(double value) { return value >= 0 && std::isfinite(value); }
-bool IsInUnitInterval(double value) { return value >= 0 && value <= 1; }
+// A name that fits into a log line.
+absl::Status CheckJobName(absl::string_view field, absl::string_view name) {
+  if (name.empty()) return InvalidField(field, "a name", "none");
+  if (name.size() > kMaxJobNameBytes) {
+    return InvalidField(field, absl::StrCat("at most ", kMaxJobNameBytes, " bytes"),
+                        absl::StrCat(name.size(), " bytes: ", Quoted(name)));
+  }
+  if (EscapeForLog(name, kMaxJobNameBytes) != name) {
+    return InvalidField(field, "printable UTF-8 on one line", Quoted(name));
+  }
+  if (name.find_first_not_of(' ') == absl::string_view::npos) {
+    return InvalidField(field, "a name", "blanks");
+  }
+  return absl::OkStatus();
+}
 
-absl::Status ValidateTensor(const TensorSpec& tensor) {
-  const std::string field = absl::StrCat("model.tensors \"", tensor.name, "\"");
-  for (const char c : tensor.name) {
-    if (c <= ' ' || c == '"' || c == '\\' || c == 0x7f) {
-      return Invalid(field, "a name of printable characters without blanks, quotes, backslashes",
-                     "another");
-    }
+// A name that is also a key: in files, on command lines, in other people's tools.
+absl::Status CheckKey(absl::string_view field, absl::string_view name) {
+  if (absl::Status status = CheckJobName(field, name); !status.ok()) return status;
+  const auto fits = [](char c) { return c > ' ' && c < 0x7f && c != '"' && c != '\\'; };
+  if (std::all_of(name.begin(), name.end(), fits)) return absl::OkStatus();
+  return InvalidField(field, "printable ASCII characters without blanks, quotes, backslashes",
+                      Quoted(name));
+}
+
+absl::Status ValidateShape(const std::string& field, const std::vector<int64_t>& shape) {
+  if (shape.size() > kMaxDimensions) {
+    return InvalidField(field, absl::StrCat("at most ", kMaxDimensions, " dimensions"),
+                        shape.size());
   }
   int64_t entries = 1;
-  for (const int64_t dimension : tensor.shape) {
-    if (dimension < 1) return Invalid(field + " shape", "dimensions of at least 1", dimension);
+  for (const int64_t dimension : shape) {
+    if (dimension < 1) return InvalidField(field, "dimensions of at least 1", dimension);
     if (dimension > kMaxEntries / entries) {
-      return Invalid(field + " shape", absl::StrCat("at most ", kMaxEntries, " entries"), "more");
+      return InvalidField(field, absl::StrCat("at most ", kMaxEntries, " entries"),
+                          absl::StrCat("[", absl::StrJoin(shape, ", "), "]"));
     }
     entries *= dimension;
   }
-  if (const auto* normal = std::get_if<TruncatedNormalInitializer>(&tensor.initializer)) {
-    if (!(normal->stddev > 0) || !std::isfinite(normal->stddev)) {
-      return Invalid(field + " initializer.truncated_normal.stddev", "a positive number",
-                     normal->stddev);
-    }
-  } else if (!std::isfinite(std::get<ConstantInitializer>(tensor.initializer).value)) {
-    return Invalid(field + " initializer.constant.value", "a finite number", "another");
-  }
   return absl::OkStatus();
+}
+
+absl::Status ValidateTensor(const TensorSpec& tensor) {
+  if (absl::Status status = CheckKey("model.tensors name", tensor.name); !status.ok()) {
+    return status;
+  }
+  const std::string field = absl::StrCat("model.tensors \"", tensor.name, "\"");
+  if (absl::Status status = ValidateShape(field + " shape", tensor.shape); !status.ok()) {
+    return status;
+  }
+  if (const auto* normal = std::get_if<TruncatedNormalInitializer>(&tensor.initializer)) {
+    return CheckPositive(field + " initializer.truncated_normal.stddev", normal->stddev);
+  }
+  const double value = std::get<ConstantInitializer>(tensor.initializer).value;
+  if (value == 0 || (std::fabs(value) >= kMinMagnitude && std::fabs(value) <= kMaxMagnitude)) {
+    return absl::OkStatus();
+  }
+  return InvalidField(
+      field + " initializer.constant.value",
+      absl::StrCat("0 or a number of magnitude ", kMinMagnitude, "..", kMaxMagnitude), value);
 }
 
 absl::Status ValidateModel(const ModelSpec& model) {
-  if (model.architecture.empty()) return Invalid("model.architecture", "a name", "none");
-  if (model.tensors.empty()) return Invalid("model.tensors", "at least one tensor", "none");
-  std::set<std::string> names;
+  if (absl::Status status = CheckKey("model.architecture", model.architecture); !status.ok()) {
+    return status;
+  }
+  if (model.tensors.empty()) return InvalidField("model.tensors", "at least one tensor", "none");
+  if (model.tensors.size() > kMaxTensors) {
+    return InvalidField("model.tensors", absl::StrCat("at most ", kMaxTensors, " tensors"),
+                        model.tensors.size());
+  }
+  std::set<absl::string_view> names;
   int64_t entries = 0;
   for (const TensorSpec& tensor : model.tensors) {
-    if (tensor.name.empty()) return Invalid("model.tensors", "tensors with names", "one without");
-    if (!names.insert(tensor.name).second) {
-      return Invalid("model.tensors", "different names", absl::StrCat(tensor.name, " twice"));
-    }
     if (absl::Status status = ValidateTensor(tensor); !status.ok()) return status;
+    if (!names.insert(tensor.name).second) {
+      return InvalidField("model.tensors", "different names", absl::StrCat(tensor.name, " twice"));
+    }
     entries += tensor.size();
     if (entries > kMaxEntries) {
-      return Invalid("model.tensors", absl::StrCat("at most ", kMaxEntries, " entries"), "more");
+      return InvalidField("model.tensors",
+                          absl::StrCat("at most ", kMaxEntries, " entries in the model"),
+                          absl::StrCat(entries, " up to \"", tensor.name, "\""));
     }
   }
-  if (!IsInUnitInterval(model.dropout_keep_probability)) {
-    return Invalid("model.dropout_keep_probability", "a number in 0..1",
-                   model.dropout_keep_probability);
-  }
-  return absl::OkStatus();
+  // 0 here: none.
+  return CheckNotNegative("model.dropout_keep_probability", model.dropout_keep_probability, 1);
 }
 
-absl::Status Validate(const PercentDeltaRule& rule) {
-  if (!IsPositive(rule.epsilon)) {
-    return Invalid("optimizer.percent_delta.epsilon", "a positive number", rule.epsilon);
+// A path that means the same directory to every program: only shells know home directories and
+// variables, and servers on several machines may have several.
+absl::Status ValidateDirectory(const std::string& path) {
+  constexpr char kField[] = "checkpoint.directory";
+  constexpr char kAdvice[] = "give an absolute path";
+  if (path.empty()) return InvalidField(kField, "a path", "none");
+  if (path.size() > kMaxPathBytes) {
+    return InvalidField(kField, absl::StrCat("at most ", kMaxPathBytes, " bytes"),
+                        absl::StrCat(path.size(), " bytes: ", Quoted(path)));
+  }
+  if (EscapeForLog(path, kMaxPathBytes) != path) {
+    return InvalidField(kField, "printable UTF-8 on one line", Quoted(path));
+  }
+  if (path.find_first_not_of(' ') == std::string::npos) {
+    return InvalidField(kField, "a path", "blanks");
+  }
+  if (path[0] == '~') {
+    return InvalidField(kField,
+                        absl::StrCat("a path without \"~\", which is not expanded: ", kAdvice),
+                        Quoted(path));
+  }
+  for (size_t at = path.find('$'); at != std::string::npos; at = path.find('$', at + 1)) {
+    const char next = at + 1 < path.size() ? path[at + 1] : '\0';
+    if (next == '{' || next == '(' || next == '_' ||
+        std::isalpha(static_cast<unsigned char>(next)) != 0) {
+      return InvalidField(
+          kField, absl::StrCat("a path without variables, which are not expanded: ", kAdvice),
+          Quoted(path));
+    }
+  }
+  if (path.find("://") != std::string::npos) {
+    return InvalidField(kField, absl::StrCat("a path in the file system, not a URL: ", kAdvice),
+                        Quoted(path));
   }
   return absl::OkStatus();
-}
-
-absl::Status Validate(const SgdRule& /*rule*/) { return absl::OkStatus(); }
-
-absl::Status Validate(const AdaGradRule& rule) {
-  if (!IsNotNegative(rule.initial_accumulator)) {
-    return Invalid("optimizer.ada_grad.initial_accumulator", "a number of at least 0",
-                   rule.initial_accumulator);
-  }
-  if (!IsNotNegative(rule.epsilon)) {
-    return Invalid("optimizer.ada_grad.epsilon", "a number of at least 0", rule.epsilon);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Validate(const AdamRule& rule) {
-  if (!(rule.beta1 > 0 && rule.beta1 < 1)) {
-    return Invalid("optimizer.adam.beta1", "a number in (0, 1)", rule.beta1);
-  }
-  if (!(rule.beta2 > 0 && rule.beta2 < 1)) {
-    return Invalid("optimizer.adam.beta2", "a number in (0, 1)", rule.beta2);
-  }
-  if (!IsPositive(rule.epsilon)) {
-    return Invalid("optimizer.adam.epsilon", "a positive number", rule.epsilon);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Validate(const LarsRule& rule) {
-  if (!IsPositive(rule.trust_coefficient)) {
-    return Invalid("optimizer.lars.trust_coefficient", "a positive number", rule.trust_coefficient);
-  }
-  if (!IsNotNegative(rule.weight_decay)) {
-    return Invalid("optimizer.lars.weight_decay", "a number of at least 0", rule.weight_decay);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Validate(const ConstantRate& /*decay*/) { return absl::OkStatus(); }
-
-absl::Status Validate(const LinearDecay& decay) {
-  if (!IsNotNegative(decay.slope)) {
-    return Invalid("schedule.linear_decay.slope", "a number of at least 0", decay.slope);
-  }
-  if (!IsInUnitInterval(decay.floor)) {
-    return Invalid("schedule.linear_decay.floor", "a number in 0..1", decay.floor);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Validate(const StepDecay& decay) {
-  if (decay.every_steps < 1) {
-    return Invalid("schedule.step_decay.every_steps", "at least 1", decay.every_steps);
-  }
-  if (!(decay.factor > 0 && decay.factor <= 1)) {
-    return Invalid("schedule.step_decay.factor", "a number in (0, 1]", decay.factor);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Validate(const CosineDecay& decay) {
-  if (decay.steps < 1) return Invalid("schedule.cosine.steps", "at least 1", decay.steps);
-  if (!IsInUnitInterval(decay.floor)) {
-    return Invalid("schedule.cosine.floor", "a number in 0..1", decay.floor);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Validate(const MomentumSpec& momentum, const UpdateRule& rule) {
-  if (!(momentum.coefficient >= 0 && momentum.coefficient < 1)) {
-    return Invalid("momentum.coefficient", "a number in [0, 1)", momentum.coefficient);
-  }
-  if (!(momentum.dampening >= 0 && momentum.dampening < 1)) {
-    return Invalid("momentum.dampening", "a number in [0, 1)", momentum.dampening);
-  }
-  const bool accumulates =
-      std::holds_alternative<AdaGradRule>(rule) || std::holds_alternative<AdamRule>(rule);
-  if (momentum.any() && accumulates) {
-    return Invalid(
-        "momentum", "none with ada_grad and adam, which scale every entry by its own past",
-        absl::StrCat("coefficient ", momentum.coefficient, ", dampening ", momentum.dampening));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ValidateUpdate(const Job& job) {
-  const double rate = job.optimizer.learning_rate;
-  if (!IsPositive(rate)) return Invalid("optimizer.learning_rate", "a positive number", rate);
-  const auto validate = [](const auto& spec) { return Validate(spec); };
-  if (absl::Status status = std::visit(validate, job.optimizer.rule); !status.ok()) return status;
-  if (absl::Status status = std::visit(validate, job.schedule.decay); !status.ok()) return status;
-  if (job.schedule.warmup_steps < 0) {
-    return Invalid("schedule.warmup_steps", "at least 0", job.schedule.warmup_steps);
-  }
-  if (job.gradient_clipping && !IsPositive(job.gradient_clipping->norm)) {
-    return Invalid("gradient_clipping.norm", "a positive number", job.gradient_clipping->norm);
-  }
-  if (job.weight_decay && !IsPositive(job.weight_decay->rate)) {
-    return Invalid("weight_decay.rate", "a positive number", job.weight_decay->rate);
-  }
-  return Validate(job.momentum, job.optimizer.rule);
 }
 
 absl::Status ValidateCheckpoint(const CheckpointSpec& checkpoint) {
-  if (checkpoint.every_steps < 1) {
-    return Invalid("checkpoint.every_steps", "at least 1", checkpoint.every_steps);
+  return FirstError({CheckInteger("checkpoint.every_steps", checkpoint.every_steps, 1, kMaxSteps),
+                     ValidateDirectory(checkpoint.directory),
+                     CheckInteger("checkpoint.keep", checkpoint.keep, 1, kMaxKept)});
+}
+
+absl::Status ValidateEvaluation(const EvaluationSpec& evaluation, int64_t test_examples) {
+  if (absl::Status status =
+          FirstError({CheckInteger("evaluation.every_steps", evaluation.every_steps, 1, kMaxSteps),
+                      CheckInteger("data.test_examples", test_examples, 1, kMaxExamples),
+                      CheckInteger("evaluation.batch_size", evaluation.batch_size, 1,
+                                   std::min(test_examples, kMaxBatch))});
+      !status.ok()) {
+    return status;
   }
-  if (checkpoint.directory.empty()) return Invalid("checkpoint.directory", "a path", "none");
-  if (checkpoint.keep < 1 || checkpoint.keep > kMaxKept) {
-    return Invalid("checkpoint.keep", absl::StrCat("1..", kMaxKept), checkpoint.keep);
-  }
-  return absl::OkStatus();
+  if (test_examples / evaluation.batch_size < kMaxEvaluationParts) return absl::OkStatus();
+  return InvalidField("evaluation.batch_size",
+                      absl::StrCat("at most ", kMaxEvaluationParts, " batches in the test set"),
+                      evaluation.batch_size);
 }
 
 }  // namespace
 
 absl::Status ValidateJob(const Job& job) {
-  if (job.name.empty()) return Invalid("name", "a name", "none");
-  if (absl::Status status = ValidateModel(job.model); !status.ok()) return status;
-  if (absl::Status status = ValidateUpdate(job); !status.ok()) return status;
-  if (job.gradients_per_step < 1 || job.gradients_per_step > kMaxGradientsPerStep) {
-    return Invalid("gradients_per_step", absl::StrCat("1..", kMaxGradientsPerStep),
-                   job.gradients_per_step);
-  }
-  if (job.max_steps < 1 || job.max_steps > std::numeric_limits<int32_t>::max()) {
-    return Invalid("max_steps", "1..2147483647", job.max_steps);
-  }
-  if (job.data.training_examples < 1 || job.data.training_examples > kMaxExamples) {
-    return Invalid("data.training_examples", absl::StrCat("1..", kMaxExamples),
-                   job.data.training_examples);
-  }
-  if (job.batch_size < 1 || job.batch_size > job.data.training_examples) {
-    return Invalid("batch_size", absl::StrCat("1..", job.data.training_examples), job.batch_size);
-  }
-  if (job.evaluation) {
-    if (job.evaluation->every_steps < 1) {
-      return Invalid("evaluation.every_steps", "at least 1", job.evaluation->every_steps);
-    }
-    if (job.data.test_examples < 1 || job.data.test_examples > kMaxExamples) {
-      return Invalid("data.test_examples", absl::StrCat("1..", kMaxExamples),
-                     job.data.test_examples);
-    }
-    if (job.evaluation->batch_size < 1 || job.evaluation->batch_size > job.data.test_examples) {
-      return Invalid("evaluation.batch_size", absl::StrCat("1..", job.data.test_examples),
-                     job.evaluation->batch_size);
-    }
-    if (job.data.test_examples / job.evaluation->batch_size >= kMaxEvaluationParts) {
-      return Invalid("evaluation.batch_size",
-                     absl::StrCat("at most ", kMaxEvaluationParts, " batches in the test set"),
-                     job.evaluation->batch_size);
-    }
-  }
-  return job.checkpoint ? ValidateCheckpoint(*job.checkpoint) : absl::OkStatus();
+  return FirstError(
+      {CheckJobName("name", job.name), ValidateModel(job.model), ValidateUpdate(job),
+       CheckInteger("gradients_per_step", job.gradients_per_step, 1, kMaxGradientsPerStep),
+       CheckInteger("max_steps", job.max_steps, 1, kMaxSteps),
+       CheckInteger("data.training_examples", job.data.training_examples, 1, kMaxExamples),
+       CheckInteger("batch_size", job.batch_size, 1,
+                    std::min(job.data.training_examples, kMaxBatch)),
+       CheckInteger("data.test_examples", job.data.test_examples, 0, kMaxExamples),
+       job.evaluation ? ValidateEvaluation(*job.evaluation, job.data.test_examples)
+                      : absl::OkStatus(),
+       job.checkpoint ? ValidateCheckpoint(*job.checkpoint) : absl::OkStatus()});
 }
 
 std::vector<std::string> JobWarnings(const Job& job) {

@@ -1,5 +1,5 @@
-// Softmax and cross-entropy, in double and with functions of its own: the C library's exp and log
-// differ between versions and processors, these do not.
+// Softmax and cross-entropy, in double and with exp and log that are the same on every machine
+// (common/portable_math.h).
 
 #ifndef PERCENTDELTA_WORKER_MODELS_SOFTMAX_H_
 #define PERCENTDELTA_WORKER_MODELS_SOFTMAX_H_
@@ -7,13 +7,9 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "common/portable_math.h"  // IWYU pragma: export
 
 namespace percentdelta {
-
-// exp(x) for x <= 0 and log(x) for finite x > 0, to a relative error below 1e-15 (absolute, near
-// log's zero), the same bits everywhere. NaN gives NaN.
-double PortableExp(double x);
-double PortableLog(double x);
 
 // Of one example: the loss -log softmax(logits)[label], by way of the largest logit, so that
 // nothing overflows. Writes the loss's gradient divided by `examples` to `gradient` unless it is
