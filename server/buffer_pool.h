@@ -19,7 +19,9 @@ using Buffer = std::shared_ptr<std::vector<float>>;
 // Buffers of one size. Thread-safe; buffers may outlive the pool.
 class BufferPool {
  public:
-  explicit BufferPool(size_t entries) : free_(std::make_shared<FreeList>()), entries_(entries) {}
+  // Keeps up to `max_kept` unused buffers of `entries` floats; frees those beyond.
+  BufferPool(size_t entries, size_t max_kept)
+      : free_(std::make_shared<FreeList>(max_kept)), entries_(entries) {}
 
   // Contents are undefined. The buffer returns to the pool when its last owner lets go of it.
   Buffer Take() {
@@ -30,14 +32,26 @@ class BufferPool {
     });
   }
 
- private:
-  // What is kept for later; beyond it buffers are freed. Three for the steps, two for a
-  // checkpoint's weights and velocity.
-  static constexpr size_t kKept = 5;
+  // Buffers that are taken at present.
+  size_t taken() const {
+    absl::MutexLock lock(&free_->mutex);
+    return free_->taken;
+  }
 
+  // Unused buffers that are kept at present.
+  size_t kept() const {
+    absl::MutexLock lock(&free_->mutex);
+    return free_->buffers.size();
+  }
+
+ private:
   struct FreeList {
+    explicit FreeList(size_t most) : max_kept(most) {}
+
+    // Null: none is kept.
     std::unique_ptr<std::vector<float>> Pop() {
       absl::MutexLock lock(&mutex);
+      ++taken;
       if (buffers.empty()) return nullptr;
       std::unique_ptr<std::vector<float>> buffer = std::move(buffers.back());
       buffers.pop_back();
@@ -45,11 +59,14 @@ class BufferPool {
     }
     void Push(std::unique_ptr<std::vector<float>> buffer) {
       absl::MutexLock lock(&mutex);
-      if (buffers.size() < kKept) buffers.push_back(std::move(buffer));
+      --taken;
+      if (buffers.size() < max_kept) buffers.push_back(std::move(buffer));
     }
 
+    const size_t max_kept;
     absl::Mutex mutex;
     std::vector<std::unique_ptr<std::vector<float>>> buffers ABSL_GUARDED_BY(mutex);
+    size_t taken ABSL_GUARDED_BY(mutex) = 0;
   };
 
   const std::shared_ptr<FreeList> free_;

@@ -21,6 +21,7 @@
 #include "server/checkpoint/slice_file.h"
 #include "server/cluster_link.h"
 #include "server/coordinator.h"
+#include "server/memory_needed.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/identity.h"
 #include "server/rpc/peers.h"
@@ -338,6 +339,11 @@ Server::~Server() = default;
 absl::StatusOr<Server> Server::Start(Options options) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
   if (options.log == nullptr) options.log = MakeSilentLogger();
+  const int64_t entries = Partition(options.job.model, options.shards).load(options.shard);
+  if (absl::Status status = CheckMemory(options.job, entries, FindMemoryLimit(), options.log);
+      !status.ok()) {
+    return status;
+  }
   if (options.shard == 0) {
     absl::StatusOr<std::string> restore = PrepareCheckpoints(
         options.job, {options.restore, options.no_restore}, options.faults, options.log);

@@ -72,6 +72,7 @@ class Server {
 
   // Listens and begins to look for the other shards.
   //   kInvalidArgument  options that do not fit each other
+  //   kResourceExhausted  the shard needs more memory than a known limit allows (memory_needed.h)
   //   kUnavailable      the address can not be listened on, as when the port is in use
   //   kFailedPrecondition, kDataLoss, others  the checkpoint to begin with is another job's, or
   //                     damaged, or its directory is not usable; the message says which

@@ -8,11 +8,25 @@
 #include "server/update/optimizer.h"
 
 namespace percentdelta {
+namespace {
+
+// Buffers that a step frees and the next one takes again; more would only lie there. These are a
+// gradient, the weights of the next step, and one for a gradient that is received meanwhile; with
+// several slots those that wait for their turn, of so many workers as are usual; and, if the job
+// has checkpoints, the weights and the copies of the state that the last one held.
+size_t BuffersToKeep(const Job& job) {
+  constexpr int32_t kWaiting = 4;
+  size_t buffers = 3 + std::min(job.gradients_per_step - 1, kWaiting);
+  if (job.checkpoint) buffers += 1 + StateNames(job).size();
+  return buffers;
+}
+
+}  // namespace
 
 ShardSlice::ShardSlice(const Job& job, const Slice& slice, int64_t step)
     : job_(job),
       slice_(slice),
-      buffers_(slice.size()),
+      buffers_(slice.size(), BuffersToKeep(job)),
       present_{slice, step, nullptr},
       staged_(job.gradients_per_step),
       seen_(job.gradients_per_step) {}
@@ -59,11 +73,28 @@ int64_t ShardSlice::gathered_steps() const {
   return present_.step + (staged_count_ == job_.gradients_per_step ? 1 : 0);
 }
 
-std::vector<Buffer> ShardSlice::TakeStaged() {
+bool ShardSlice::StartAdding() {
   absl::MutexLock lock(&mutex_);
-  std::vector<Buffer> gradients(staged_.size());
-  gradients.swap(staged_);
-  return gradients;
+  if (adding_ || taken_count_ == job_.gradients_per_step || !seen_[taken_count_]) return false;
+  adding_ = true;
+  return true;
+}
+
+ShardSlice::Run ShardSlice::TakeRun() {
+  Run run;
+  absl::MutexLock lock(&mutex_);
+  run.first = taken_count_ == 0;
+  while (taken_count_ < job_.gradients_per_step && seen_[taken_count_]) {
+    run.gradients.push_back(std::move(staged_[taken_count_++]));
+  }
+  run.last = taken_count_ == job_.gradients_per_step;
+  adding_ = !run.gradients.empty();
+  return run;
+}
+
+absl::Span<double> ShardSlice::sum() {
+  sum_.resize(slice_.size());
+  return absl::MakeSpan(sum_);
 }
 
 bool ShardSlice::keeps() const {
@@ -80,6 +111,8 @@ void ShardSlice::Publish(Buffer next) {
     if (job_.EvaluatesAt(present_.step)) evaluated_ = present_;
     std::fill(seen_.begin(), seen_.end(), false);
     staged_count_ = 0;
+    taken_count_ = 0;
+    adding_ = false;
     keeps_ = false;
     published = present_;
     std::erase_if(waiters_, [&](const Waiter& waiter) {

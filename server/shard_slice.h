@@ -38,8 +38,13 @@ class PullSink {
   virtual void End(absl::Status reason) = 0;
 };
 
-// Thread-safe. The life of a step: Stage for each slot, in any order; after the last one exactly
-// one caller is told kComplete and owns the update: TakeStaged, state, Publish.
+// Thread-safe. The life of a step:
+//   Stage for each slot, in any order; exactly one caller is told kComplete.
+//   StartAdding after each Stage; a caller that gets true is the adder: it calls TakeRun and adds
+//   what it gets to sum(), until it gets nothing or the last slot's gradient.
+//   The adder that gets the last slot's gradient owns the update: state, Publish.
+// So gradients are added in slot order while others are still to come, and only those that came
+// before their turn are held.
 class ShardSlice {
  public:
   // At step 0 with the job's initial weights. `job` must outlive the slice.
@@ -69,8 +74,25 @@ class ShardSlice {
   // All gradients of the steps below this one are here.
   int64_t gathered_steps() const;
 
-  // The present step's gradients in slot order, for the update's owner.
-  std::vector<Buffer> TakeStaged();
+  // Whether the next slot's gradient is there and no adder is at work; then the caller is the
+  // adder. There is never more than one.
+  bool StartAdding();
+
+  // The gradients of the next slots without a gap.
+  struct Run {
+    std::vector<Buffer> gradients;  // in slot order
+    bool first = false;             // begins with slot 0
+    bool last = false;              // ends with the step's last slot
+  };
+
+  // Of the adder alone. An empty run: the next slot's gradient has not come, and the caller is the
+  // adder no longer.
+  Run TakeRun();
+
+  // Of the adder alone: the sum of the gradients of the runs before, with one value for each entry
+  // of the slice; undefined before the first run. Jobs of one slot have no use for it: it is
+  // allocated by the first call.
+  absl::Span<double> sum();
 
   // Whether any gradient of the present step came with `keep`, for the update's owner.
   bool keeps() const;
@@ -83,6 +105,8 @@ class ShardSlice {
   void Publish(Buffer next);
 
   Snapshot present() const;
+
+  const BufferPool& buffers() const { return buffers_; }
 
   // Delivers the snapshot of exactly `step`, now or when it is published; a sink that is gone by
   // then is skipped. kFailedPrecondition: the step is past and not retained. Retained are, beside
@@ -107,14 +131,17 @@ class ShardSlice {
   const Slice slice_;
   BufferPool buffers_;                     // self-synchronised
   std::vector<std::vector<float>> state_;  // of the update's owner
+  std::vector<double> sum_;                // of the adder
 
   mutable absl::Mutex mutex_;
   Snapshot present_ ABSL_GUARDED_BY(mutex_);
   Snapshot before_ ABSL_GUARDED_BY(mutex_);             // values may be null
   Snapshot evaluated_ ABSL_GUARDED_BY(mutex_);          // values may be null
-  std::vector<Buffer> staged_ ABSL_GUARDED_BY(mutex_);  // by slot; null: not there yet
+  std::vector<Buffer> staged_ ABSL_GUARDED_BY(mutex_);  // by slot; null: not there, or taken
   std::vector<bool> seen_ ABSL_GUARDED_BY(mutex_);      // by slot; stays set during the update
-  int32_t staged_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  int32_t staged_count_ ABSL_GUARDED_BY(mutex_) = 0;    // of seen_
+  int32_t taken_count_ ABSL_GUARDED_BY(mutex_) = 0;     // slots below it were given to an adder
+  bool adding_ ABSL_GUARDED_BY(mutex_) = false;         // until the step's update has ended
   bool keeps_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<Waiter> waiters_ ABSL_GUARDED_BY(mutex_);
   absl::Status closed_ ABSL_GUARDED_BY(mutex_);

@@ -5,11 +5,17 @@
 //     and right.
 //  2. Stage() files the whole buffer under (step, slot). A gradient that was filed or applied
 //     before is dropped: that, and only that, makes application exactly-once.
-//  3. The caller that files the last slot of a step schedules Reduce() on the pool, and, when it is
-//     the last slice's, tells the coordinator: with that the step is done, whatever workers report.
-//     From here to step 7 the slice belongs to that one task; no lock is held.
-//  4. Reduce() takes the slots' gradients and, block by block on all threads, adds them in slot
-//     order in double, divides, and sums the block's norms (phase 1).
+//  3. The caller that files the next slot in order schedules AddGradients() on the pool, unless
+//  that
+//     is at work already. It takes the gradients that have come without a gap and, block by block
+//     on all threads, adds them in slot order in double; their buffers are free again. A gradient
+//     that comes before its turn waits in its buffer. The caller that files a step's last gradient,
+//     of the last slice, tells the coordinator: with that the step is done, whatever workers
+//     report.
+//  4. Reduce() gets the run that ends with the last slot. From here to step 7 the slice belongs to
+//     that one task; no lock is held. Block by block on all threads it adds that run, divides, and
+//     sums the block's norms (phase 1). Whenever the gradients came, these are the additions of a
+//     plain loop over the slots, so the bits are the same. One slot is its own mean.
 //  5. The norms of a whole tensor are its block sums added in block order. A tensor that is split
 //     sends its slice's block sums to the tensor's home (NormReducer, over ReduceNorms), which adds
 //     those of all slices in that same order: the bits do not depend on the split.
@@ -38,16 +44,20 @@
 namespace percentdelta {
 namespace {
 
-// The slots' mean, in slot order, into `mean`. One slot is its own mean.
-void AverageSlots(const std::vector<Buffer>& slots, int64_t begin, int64_t end,
-                  absl::Span<float> mean) {
-  std::vector<double> sums(end - begin, 0.0);
-  for (const Buffer& slot : slots) {
-    const float* values = slot->data() + begin;
-    for (size_t i = 0; i < sums.size(); ++i) sums[i] += values[i];
+// Adds the gradients' entries from `begin` on to as many of the sum of the slots before, slot by
+// slot. `first`: there are none before.
+void AddSlots(const std::vector<Buffer>& gradients, bool first, int64_t begin,
+              absl::Span<double> sum) {
+  if (first) std::fill(sum.begin(), sum.end(), 0.0);
+  for (const Buffer& gradient : gradients) {
+    const float* values = gradient->data() + begin;
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += values[i];
   }
-  const auto count = static_cast<double>(slots.size());
-  for (size_t i = 0; i < sums.size(); ++i) mean[i] = static_cast<float>(sums[i] / count);
+}
+
+void Divide(absl::Span<const double> sum, int32_t slots, absl::Span<float> mean) {
+  const auto count = static_cast<double>(slots);
+  for (size_t i = 0; i < sum.size(); ++i) mean[i] = static_cast<float>(sum[i] / count);
 }
 
 // What a step did to a tensor, but for what the rule made of the gradient.
@@ -150,9 +160,9 @@ absl::StatusOr<bool> ShardState::Stage(ShardSlice& slice, int64_t step, int32_t 
   absl::StatusOr<ShardSlice::StageResult> result =
       slice.Stage(step, slot, std::move(gradient), keep);
   if (!result.ok()) return result.status();
-  if (*result == ShardSlice::StageResult::kComplete) {
-    TellGathered();
-    options_.pool->Schedule([self = shared_from_this(), &slice] { self->Reduce(slice); });
+  if (*result == ShardSlice::StageResult::kComplete) TellGathered();
+  if (slice.StartAdding()) {
+    options_.pool->Schedule([self = shared_from_this(), &slice] { self->AddGradients(slice); });
   }
   return *result != ShardSlice::StageResult::kDuplicate;
 }
@@ -168,15 +178,34 @@ void ShardState::TellGathered() {
   options_.gathered(steps);
 }
 
-void ShardState::Reduce(ShardSlice& slice) {
+void ShardState::AddGradients(ShardSlice& slice) {
+  const Slice& range = slice.slice();
+  for (ShardSlice::Run run = slice.TakeRun(); !run.gradients.empty(); run = slice.TakeRun()) {
+    if (run.last) {
+      Reduce(slice, std::move(run));
+      return;
+    }
+    const TraceSpan span(
+        tracer(), "add gradients",
+        {.step = slice.present().step, .tensor = job().model.tensors[range.tensor].name});
+    const absl::Span<double> sum = slice.sum();
+    options_.pool->ParallelFor(range.blocks(), [&](int64_t block) {
+      const int64_t begin = block * kBlockEntries;
+      AddSlots(run.gradients, run.first, begin, sum.subspan(begin, kBlockEntries));
+    });
+  }
+}
+
+void ShardState::Reduce(ShardSlice& slice, ShardSlice::Run run) {
   auto update = std::make_shared<Update>();
   update->state = shared_from_this();
   update->slice = &slice;
   update->present = slice.present();
 
-  const std::vector<Buffer> slots = slice.TakeStaged();
   const Slice& range = slice.slice();
-  update->gradient = slots.size() == 1 ? slots.front() : slice.TakeBuffer();
+  const int32_t slots = job().gradients_per_step;
+  const absl::Span<double> sum = slots > 1 ? slice.sum() : absl::Span<double>();
+  update->gradient = run.gradients.back();  // becomes the mean
   BlockSums sums{range.tensor, update->present.step, range.first_block(), {}};
   sums.blocks.resize(range.blocks());
   {
@@ -186,12 +215,16 @@ void ShardState::Reduce(ShardSlice& slice) {
       const int64_t end = std::min(begin + kBlockEntries, range.size());
       const absl::Span<float> gradient =
           absl::MakeSpan(*update->gradient).subspan(begin, end - begin);
-      if (slots.size() > 1) AverageSlots(slots, begin, end, gradient);
+      if (slots > 1) {
+        AddSlots(run.gradients, run.first, begin, sum.subspan(begin, end - begin));
+        Divide(sum.subspan(begin, end - begin), slots, gradient);
+      }
       sums.blocks[block] = BlockNorms(
           gradient, absl::MakeConstSpan(*update->present.values).subspan(begin, end - begin),
           optimizer_->epsilon());
     });
   }
+  run.gradients.clear();
 
   options_.faults.Pass("phase");
   if (partition_.slices_of_tensor(range.tensor).size() == 1) {
@@ -239,6 +272,7 @@ void ShardState::Apply(Update& update) {
     }
   });
   if (keeps) Keep(update, next, std::move(kept));
+  update.gradient = nullptr;  // its buffer is there for the gradients that Publish calls for
   update.slice->Publish(std::move(next));
   if (options_.report) Report(update, std::move(deltas));
 }

@@ -88,9 +88,9 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
   // step in the job.
   absl::Status CheckSlot(int64_t step, int32_t slot) const;
 
-  // Takes a slice's whole gradient (finite, of the slice's size); the last one of a step starts
-  // the update. Returns whether it was new.
-  // `keep`: see ShardSlice::Stage.
+  // Takes a slice's whole gradient (finite, of the slice's size), which is changed from here on;
+  // the last one of a step starts the update. Returns whether it was new. `keep`: see
+  // ShardSlice::Stage.
   absl::StatusOr<bool> Stage(ShardSlice& slice, int64_t step, int32_t slot, Buffer gradient,
                              bool keep = false);
 
@@ -123,7 +123,8 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
   struct Update;  // one slice's step in the making
 
   void TellGathered();
-  void Reduce(ShardSlice& slice);
+  void AddGradients(ShardSlice& slice);
+  void Reduce(ShardSlice& slice, ShardSlice::Run run);
   void Apply(Update& update);
   void Keep(const Update& update, const Buffer& next, std::vector<Buffer> state);
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/memory_needed.h"
 #include "worker/data/data_sets.h"
 
 namespace percentdelta {
@@ -26,6 +27,13 @@ absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(Options option
 }
 
 absl::Status LocalCluster::StartServers() {
+  // Each server checks its own share; here they share one process.
+  const Job& job = options_.job;
+  if (absl::Status status =
+          CheckMemory(job, job.model.size(), FindMemoryLimit(), MakeSilentLogger());
+      !status.ok()) {
+    return status;
+  }
   for (int shard = 0; shard < options_.shards; ++shard) {
     Server::Options server;
     server.job = options_.job;

@@ -3,11 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -39,6 +41,16 @@ Buffer Filled(ShardSlice& slice, float value) {
   Buffer buffer = slice.TakeBuffer();
   buffer->assign(buffer->size(), value);
   return buffer;
+}
+
+// Of a run of gradients that are filled with their slots' numbers.
+std::vector<int> Slots(const ShardSlice::Run& run) {
+  std::vector<int> slots;
+  for (const Buffer& gradient : run.gradients) {
+    slots.push_back(static_cast<int>(gradient->front()));
+    EXPECT_THAT(*gradient, Each(gradient->front()));
+  }
+  return slots;
 }
 
 // Ends the present step with weights of its number.
@@ -77,19 +89,59 @@ TEST(ShardSliceTest, KeepsWhatTheJobsUpdateNames) {
   EXPECT_THAT(ShardSlice(job, kSlice).state(), IsEmpty());
 }
 
-TEST(ShardSliceTest, StagesInAnyOrderAndGivesInSlotOrder) {
+// By the slots staged, one after the other: the run that an adder then gets.
+TEST(ShardSliceTest, GivesRunsInSlotOrder) {
+  const std::vector<std::vector<std::pair<int32_t, std::vector<int>>>> orders = {
+      {{0, {0}}, {1, {1}}, {2, {2}}, {3, {3}}},
+      {{3, {}}, {2, {}}, {1, {}}, {0, {0, 1, 2, 3}}},
+      {{1, {}}, {0, {0, 1}}, {3, {}}, {2, {2, 3}}},
+      {{0, {0}}, {2, {}}, {3, {}}, {1, {1, 2, 3}}},
+  };
+  const Job job = JobOfSlots(4);
+  ShardSlice slice(job, kSlice);
+  for (size_t step = 0; step < orders.size(); ++step) {
+    int next = 0;
+    std::vector<bool> staged(4);
+    for (const auto& [slot, expected] : orders[step]) {
+      SCOPED_TRACE(testing::Message() << "step " << step << " slot " << slot);
+      const bool completes = std::count(staged.begin(), staged.end(), true) == 3;
+      EXPECT_EQ(*slice.Stage(step, slot, Filled(slice, slot)),
+                completes ? Result::kComplete : Result::kStaged);
+      staged[slot] = true;
+      for (int other = 0; other < 4; ++other) EXPECT_EQ(slice.Has(step, other), staged[other]);
+      EXPECT_EQ(slice.StartAdding(), !expected.empty());
+      EXPECT_FALSE(slice.StartAdding());
+      if (expected.empty()) continue;
+      const ShardSlice::Run run = slice.TakeRun();
+      EXPECT_EQ(Slots(run), expected);
+      EXPECT_EQ(run.first, next == 0);
+      next += static_cast<int>(expected.size());
+      EXPECT_EQ(run.last, next == 4);
+      EXPECT_FALSE(slice.StartAdding());
+      if (!run.last) {
+        EXPECT_THAT(slice.TakeRun().gradients, IsEmpty());
+      }
+      EXPECT_EQ(slice.gathered_steps(), static_cast<int64_t>(step) + (completes ? 1 : 0));
+    }
+    PublishNext(slice);
+  }
+}
+
+// The last gradient comes while the adder has others: it finds it when it looks for more.
+TEST(ShardSliceTest, AnAdderFindsWhatCameMeanwhile) {
   const Job job = JobOfSlots(3);
   ShardSlice slice(job, kSlice);
-  EXPECT_EQ(*slice.Stage(0, 2, Filled(slice, 2)), Result::kStaged);
-  EXPECT_EQ(*slice.Stage(0, 0, Filled(slice, 0)), Result::kStaged);
-  EXPECT_TRUE(slice.Has(0, 0));
-  EXPECT_FALSE(slice.Has(0, 1));
-  EXPECT_TRUE(slice.Has(0, 2));
-  EXPECT_FALSE(slice.Has(1, 0));
-  EXPECT_EQ(*slice.Stage(0, 1, Filled(slice, 1)), Result::kComplete);
-  const std::vector<Buffer> staged = slice.TakeStaged();
-  ASSERT_THAT(staged, SizeIs(3));
-  for (int slot = 0; slot < 3; ++slot) EXPECT_THAT(*staged[slot], Each(slot));
+  ASSERT_TRUE(slice.Stage(0, 0, Filled(slice, 0)).ok());
+  ASSERT_TRUE(slice.StartAdding());
+  EXPECT_EQ(Slots(slice.TakeRun()), std::vector<int>({0}));
+  ASSERT_TRUE(slice.Stage(0, 1, Filled(slice, 1)).ok());
+  EXPECT_FALSE(slice.StartAdding());
+  EXPECT_EQ(*slice.Stage(0, 2, Filled(slice, 2)), Result::kComplete);
+  EXPECT_FALSE(slice.StartAdding());
+  const ShardSlice::Run run = slice.TakeRun();
+  EXPECT_EQ(Slots(run), std::vector<int>({1, 2}));
+  EXPECT_TRUE(run.last);
+  EXPECT_FALSE(run.first);
 }
 
 TEST(ShardSliceTest, DropsDuplicates) {
@@ -99,7 +151,8 @@ TEST(ShardSliceTest, DropsDuplicates) {
   EXPECT_EQ(*slice.Stage(0, 1, Filled(slice, 9)), Result::kDuplicate);
   EXPECT_EQ(*slice.Stage(0, 0, Filled(slice, 0)), Result::kComplete);
   EXPECT_EQ(*slice.Stage(0, 0, Filled(slice, 9)), Result::kDuplicate);
-  EXPECT_THAT(*slice.TakeStaged()[1], Each(1));
+  ASSERT_TRUE(slice.StartAdding());
+  EXPECT_EQ(Slots(slice.TakeRun()), std::vector<int>({0, 1}));
   // While the update runs, after the gradients were taken, ...
   EXPECT_EQ(*slice.Stage(0, 0, Filled(slice, 9)), Result::kDuplicate);
   EXPECT_TRUE(slice.Has(0, 0));
@@ -129,21 +182,29 @@ TEST(ShardSliceTest, OneOfManyThreadsCompletesAStep) {
   for (int64_t step = 0; step < 20; ++step) {
     std::atomic<int> complete = 0;
     std::atomic<int> staged = 0;
+    std::vector<int> taken;  // of the one adder: under no lock
     std::vector<std::thread> threads;
     threads.reserve(4);
     for (int thread = 0; thread < 4; ++thread) {
       threads.emplace_back([&, thread] {
         for (int i = 0; i < kSlots; ++i) {  // everybody has every slot
-          const Result result = *slice.Stage(step, (i + 3 * thread) % kSlots, Filled(slice, 1));
+          const int32_t slot = (i + 3 * thread) % kSlots;
+          const Result result = *slice.Stage(step, slot, Filled(slice, static_cast<float>(slot)));
           if (result == Result::kComplete) ++complete;
           if (result == Result::kStaged) ++staged;
+          if (!slice.StartAdding()) continue;
+          for (ShardSlice::Run run = slice.TakeRun(); !run.gradients.empty();
+               run = slice.TakeRun()) {
+            for (const int number : Slots(run)) taken.push_back(number);
+            if (run.last) break;
+          }
         }
       });
     }
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(complete, 1);
     EXPECT_EQ(staged, kSlots - 1);
-    EXPECT_THAT(slice.TakeStaged(), SizeIs(kSlots));
+    EXPECT_THAT(taken, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7));
     PublishNext(slice);
   }
 }

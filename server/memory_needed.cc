@@ -1,0 +1,73 @@
+#include "server/memory_needed.h"
+
+#include "absl/strings/str_cat.h"
+#include "server/update/optimizer.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr int64_t kMegabyte = 1'000'000;
+
+// Measured: a server that waits for workers, without its arrays; and what it grows by while it
+// trains, without its arrays, most of it memory that gRPC's messages freed (KeepFreedMemory).
+constexpr int64_t kProcess = 24 * kMegabyte;
+constexpr int64_t kMessages = 36 * kMegabyte;
+
+// Rounded up.
+int64_t Megabytes(int64_t bytes) { return (bytes + kMegabyte - 1) / kMegabyte; }
+
+}  // namespace
+
+MemoryNeeded NeededMemory(const Job& job, int64_t entries) {
+  const auto state = static_cast<int64_t>(StateNames(job).size());
+  const int64_t begin = 1 + state;  // what a generation begins with, and what a checkpoint keeps
+  int64_t floats = 3 + state;       // an entry; the weights of this step, of the last and the next
+  if (job.evaluation) floats += 1;  // the weights that are evaluated
+  if (job.checkpoint) floats += begin;
+  if (job.gradients_per_step == 1) {
+    floats += 1;  // the gradient
+  } else {
+    floats += 2 + 2;  // the sum, in double; a gradient that is added, and one that is received
+  }
+  const auto array = static_cast<int64_t>(entries * sizeof(float));
+  MemoryNeeded needed;
+  needed.least = kProcess + floats * array;
+  needed.usual = needed.least + kMessages + begin * array;
+  if (job.gradients_per_step > 1) needed.waiting_gradient = array;
+  return needed;
+}
+
+absl::Status CheckMemory(const Job& job, int64_t entries, const std::optional<MemoryLimit>& limit,
+                         const Logger& log) {
+  const MemoryNeeded needed = NeededMemory(job, entries);
+  if (!limit) {
+    log->info("memory needed_mb={} waiting_gradient_mb={} limit_mb=unknown",
+              Megabytes(needed.usual), Megabytes(needed.waiting_gradient));
+    return absl::OkStatus();
+  }
+  const int64_t limit_mb = limit->bytes / kMegabyte;
+  if (needed.least > limit->bytes) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "memory: job ", job.name, " needs at least ", Megabytes(needed.least), " MB here, for ",
+        entries, " of its ", job.model.size(), " weights, and ", limit->name, " allows ", limit_mb,
+        " MB; allow more, or split the model over more servers"));
+  }
+  log->info("memory needed_mb={} waiting_gradient_mb={} limit_mb={} limit=\"{}\"",
+            Megabytes(needed.usual), Megabytes(needed.waiting_gradient), limit_mb, limit->name);
+  if (needed.usual > limit->bytes) {
+    log->warn("memory may not suffice needed_mb={} limit_mb={} limit=\"{}\"",
+              Megabytes(needed.usual), limit_mb, limit->name);
+    return absl::OkStatus();
+  }
+  if (needed.waiting_gradient == 0) return absl::OkStatus();
+  const int64_t room = (limit->bytes - needed.usual) / needed.waiting_gradient;
+  if (room < job.gradients_per_step - 1) {
+    log->warn(
+        "memory suffices for {} gradients that come before their turn, of {} slots; more"
+        " workers than that, or one that is much slower than the others, may need more",
+        room, job.gradients_per_step);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,125 @@
+#include "server/memory_needed.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+
+#include <sstream>
+#include <string>
+
+#include "tests/server/test_jobs.h"
+
+namespace percentdelta {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr int64_t kMb = 1'000'000;
+constexpr int64_t kEntries = 1'000'000;  // 4 MB an array
+
+Job PlainJob(int32_t slots) {
+  Job job = SmallJob();
+  job.gradients_per_step = slots;
+  job.momentum = {};
+  return job;
+}
+
+struct Row {
+  const char* what;
+  int64_t entries;
+  void (*change)(Job&);
+  int64_t least, usual, waiting;  // in MB
+};
+
+TEST(MemoryNeededTest, CountsTheJobsArrays) {
+  const auto nothing = [](Job&) {};
+  const auto slots = [](Job& job) { job.gradients_per_step = 2; };
+  const Row rows[] = {
+      {"an empty shard", 0, nothing, 24, 60, 0},
+      {"one slot", kEntries, nothing, 24 + 16, 60 + 20, 0},
+      {"twice the entries", 2 * kEntries, nothing, 24 + 32, 60 + 40, 0},
+      {"two slots", kEntries, slots, 24 + 28, 60 + 32, 4},
+      {"1024 slots", kEntries, [](Job& job) { job.gradients_per_step = 1024; }, 24 + 28, 60 + 32,
+       4},
+      {"evaluation", kEntries,
+       [](Job& job) {
+         job.evaluation = EvaluationSpec{1, 1};
+       },
+       24 + 20, 60 + 24, 0},
+      {"momentum", kEntries, [](Job& job) { job.momentum.coefficient = 0.9; }, 24 + 20, 60 + 28, 0},
+      {"Adam", kEntries, [](Job& job) { job.optimizer.rule = AdamRule(); }, 24 + 24, 60 + 36, 0},
+      {"checkpoints", kEntries,
+       [](Job& job) {
+         job.checkpoint = CheckpointSpec{1, "x"};
+       },
+       24 + 20, 60 + 24, 0},
+      {"everything", kEntries,
+       [](Job& job) {
+         job.gradients_per_step = 3;
+         job.evaluation = EvaluationSpec{1, 1};
+         job.momentum.coefficient = 0.9;
+         job.optimizer.rule = AdamRule();
+         job.checkpoint = CheckpointSpec{1, "x"};
+       },
+       24 + 60, 60 + 76, 4},
+      {"a huge model", int64_t{1} << 40, nothing, 24 + (int64_t{16} << 40) / kMb,
+       60 + (int64_t{20} << 40) / kMb, 0},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.what);
+    Job job = PlainJob(1);
+    row.change(job);
+    const MemoryNeeded needed = NeededMemory(job, row.entries);
+    EXPECT_EQ(needed.least / kMb, row.least);
+    EXPECT_EQ(needed.usual / kMb, row.usual);
+    EXPECT_EQ(needed.waiting_gradient / kMb, row.waiting);
+  }
+}
+
+// Two slots: at least 52 MB, usually 92, and 4 for each gradient that waits.
+TEST(MemoryNeededTest, SaysWhatFitsAndRefusesWhatCannot) {
+  struct Limited {
+    int32_t slots;
+    int64_t limit;  // in bytes; -1: unknown
+    bool fits;
+    std::string says;      // in the log
+    std::string says_not;  // in it
+  };
+  const Limited rows[] = {
+      {2, -1, true, "memory needed_mb=92 waiting_gradient_mb=4 limit_mb=unknown", "warning"},
+      {2, 1000 * kMb, true,
+       "memory needed_mb=92 waiting_gradient_mb=4 limit_mb=1000 limit=\"a limit\"", "warning"},
+      {2, 96 * kMb, true, "limit_mb=96", "warning"},
+      {2, 96 * kMb - 1, true, "warning: memory suffices for 0 gradients", "may not"},
+      {128, 200 * kMb, true, "warning: memory suffices for 27 gradients", "may not"},
+      {128, 600 * kMb, true, "limit_mb=600", "warning"},
+      {1, 80 * kMb, true, "needed_mb=80", "warning"},
+      {2, 92 * kMb - 1, true, "warning: memory may not suffice needed_mb=92 limit_mb=91", "slots"},
+      {2, 52 * kMb, true, "warning: memory may not suffice", "slots"},
+      {2, 52 * kMb - 1, false, "", "memory"},
+      {2, 1, false, "", "memory"},
+      {2, 0, false, "", "memory"},
+  };
+  for (const Limited& row : rows) {
+    SCOPED_TRACE(testing::Message() << row.slots << " slots, limit " << row.limit);
+    std::ostringstream lines;
+    const auto log = std::make_shared<spdlog::logger>(
+        "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(lines));
+    log->set_pattern("%l: %v");
+    std::optional<MemoryLimit> limit;
+    if (row.limit >= 0) limit = {row.limit, "a limit"};
+    const absl::Status status = CheckMemory(PlainJob(row.slots), kEntries, limit, log);
+    EXPECT_EQ(status.ok(), row.fits) << status;
+    EXPECT_THAT(lines.str(), AllOf(HasSubstr(row.says), Not(HasSubstr(row.says_not))));
+    if (row.fits) continue;
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr("needs at least 52 MB"), HasSubstr("a limit allows"),
+                      HasSubstr("1000000 of its")));
+  }
+}
+
+}  // namespace
+}  // namespace percentdelta
