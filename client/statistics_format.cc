@@ -27,7 +27,7 @@ std::string Name(const std::string& text) { return EscapeForLog(text, kMaxReason
 
 // As RFC 4180 has it. A tensor's name may have commas; a job's check keeps quotes out of it.
 std::string CsvField(const std::string& name) {
-  const std::string text = Name(name);
+  std::string text = Name(name);
   if (!absl::StrContains(text, ',') && !absl::StrContains(text, '"')) return text;
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }

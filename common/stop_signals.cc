@@ -70,7 +70,9 @@ void StopSignals::End() {
     const std::lock_guard<std::mutex> lock(mutex_);
     ending_ = true;
   }
-  pthread_kill(thread_.native_handle(), SIGTERM);  // blocked: it ends the thread's waiting
+  // Blocked there: it does not terminate the thread but ends its waiting.
+  // NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread)
+  pthread_kill(thread_.native_handle(), SIGTERM);
   thread_.join();
 }
 

@@ -133,7 +133,7 @@ absl::Status Serve(Server& server, StopSignals& signals, const Logger& log) {
         notify();
       },
       absl::InfiniteDuration(), EndBySignal);
-  const absl::Status refused = server.Wait();
+  absl::Status refused = server.Wait();
   notify();
   drain.join();
   signals.End();

@@ -106,7 +106,7 @@ absl::StatusOr<DataSets> LoadData(const Job& job, const std::function<bool()>& c
 // A folder that cannot be one of data is told at once, whether the cluster is there or not; if it
 // is, with the command that gets its job's data.
 absl::Status CheckData() {
-  const absl::Status status = CheckDataFolder(absl::GetFlag(FLAGS_data));
+  absl::Status status = CheckDataFolder(absl::GetFlag(FLAGS_data));
   if (status.ok()) return status;
   const auto coordinator = MakeCoordinatorStub(absl::GetFlag(FLAGS_coordinator), kQuestionDeadline);
   const absl::StatusOr<ClusterJob> cluster = coordinator->GetJob();

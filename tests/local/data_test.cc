@@ -107,7 +107,7 @@ TEST_F(DataTest, StopEndsTheLoading) {
     stopped->Stop();
     ReadOptions read_options;
     read_options.cancelled = cancelled;
-    const auto data = LoadDataSets(directory_.path(), job, read_options);
+    absl::StatusOr<DataSets> data = LoadDataSets(directory_.path(), job, read_options);
     EXPECT_TRUE(absl::IsCancelled(data.status())) << data.status();
     return data;
   };

@@ -21,8 +21,12 @@ TEST(StatisticsTest, MoreThanFitsIntoOneAnswer) {
   constexpr int64_t kSteps = 400;
   Job job = MadeUpJob(kSteps);
   job.gradients_per_step = 1;
-  job.model.tensors = {{std::string(4000, 'a') + "/x", {3}, ConstantInitializer{1}},
-                       {std::string(4000, 'b') + "/x", {2}, ConstantInitializer{1}}};
+  constexpr int kTensors = 30;
+  job.model.tensors.clear();
+  for (int i = 0; i < kTensors; ++i) {
+    job.model.tensors.push_back(
+        {absl::StrCat(std::string(240, 'a'), i, "/x"), {2}, ConstantInitializer{1}});
+  }
   ServersOnly servers(job, 1);
   for (int64_t step = 0; step < kSteps; ++step) servers.TrainStep();
   servers.Pull(kSteps);
@@ -46,7 +50,7 @@ TEST(StatisticsTest, MoreThanFitsIntoOneAnswer) {
     ASSERT_THAT(steps, SizeIs(count));
     for (size_t i = 0; i < count; ++i) {
       EXPECT_EQ(steps[i].step, first + static_cast<int64_t>(i));
-      EXPECT_THAT(steps[i].updates, SizeIs(2));
+      EXPECT_THAT(steps[i].updates, SizeIs(kTensors));
     }
   }
 }

@@ -150,6 +150,7 @@ TEST(ListenerTest, IsWellAfterATimeWithoutDescriptors) {
     options.reserve = reserve;
     const auto listener = Listener::Open(std::move(options));
     ASSERT_TRUE(listener.ok()) << listener.status();
+    clients.reserve(kConnections);
     for (int i = 0; i < kConnections; ++i) clients.push_back(Connect((*listener)->port(), false));
     rlimit before = {};
     getrlimit(RLIMIT_NOFILE, &before);

@@ -69,7 +69,7 @@ std::string ForeignFormat(absl::Span<const uint8_t> begin) {
     absl::string_view mark;
     absl::string_view format;
     absl::string_view command;  // empty: the format tells all
-  } formats[] = {
+  } kFormats[] = {
       {"\x1f\x8b", "a gzip file", "gzip -d"},
       {"\x1f\x9d", "a file of compress (.Z)", "gzip -d"},
       {"\xfd"
@@ -90,7 +90,7 @@ std::string ForeignFormat(absl::Span<const uint8_t> begin) {
       {"vers", "text, perhaps a Git LFS pointer (git lfs pull fetches the file)", ""},
   };
   const absl::string_view bytes(reinterpret_cast<const char*>(begin.data()), begin.size());
-  for (const auto& [mark, format, command] : formats) {
+  for (const auto& [mark, format, command] : kFormats) {
     if (bytes.substr(0, mark.size()) != mark) continue;
     return command.empty() ? std::string(format) : absl::StrCat(format, kDecompress, command);
   }

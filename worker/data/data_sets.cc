@@ -36,6 +36,7 @@ absl::Status Annotate(const absl::Status& status, absl::string_view what) {
 // One message of several, without those that say the same; the code is the first one's.
 absl::Status Join(const std::vector<absl::Status>& reasons) {
   std::vector<std::string> messages;
+  messages.reserve(reasons.size());
   for (const absl::Status& reason : reasons) messages.emplace_back(reason.message());
   return absl::Status(reasons.front().code(), absl::StrJoin(messages, "; "));
 }

@@ -323,9 +323,9 @@ TEST_F(CheckpointStartTest, OnlyTheFilesThatWereReportedAreVouchedFor) {
         << i;
     EXPECT_FALSE(fs::exists(step + "/manifest.json")) << i;
     manifest.generation = generation;
-    fs::remove_all(step + "/" + name);
+    fs::remove_all(fs::path(step) / name);
     fs::create_directories(step);
-    std::ofstream(step + "/" + name, std::ios::binary) << whole;
+    std::ofstream(fs::path(step) / name, std::ios::binary) << whole;
   }
   const FileEntry outside = {"../../elsewhere", reported.bytes, reported.sha256};
   EXPECT_FALSE(store_->Complete(manifest, {outside}, History(), 0).ok());
