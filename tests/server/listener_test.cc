@@ -25,8 +25,8 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 // A connection to a loopback port; -1 if it is refused.
-int Connect(int port, bool ipv6) {
-  const int fd = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
+// Connects a socket to this machine; 0 if it could.
+int ConnectSocket(int fd, int port, bool ipv6) {
   sockaddr_in ipv4_address = {};
   ipv4_address.sin_family = AF_INET;
   ipv4_address.sin_port = htons(static_cast<uint16_t>(port));
@@ -35,10 +35,13 @@ int Connect(int port, bool ipv6) {
   ipv6_address.sin6_family = AF_INET6;
   ipv6_address.sin6_port = ipv4_address.sin_port;
   ipv6_address.sin6_addr = in6addr_loopback;
-  const int failed =
-      ipv6 ? connect(fd, reinterpret_cast<const sockaddr*>(&ipv6_address), sizeof(ipv6_address))
-           : connect(fd, reinterpret_cast<const sockaddr*>(&ipv4_address), sizeof(ipv4_address));
-  if (failed == 0) return fd;
+  return ipv6 ? connect(fd, reinterpret_cast<const sockaddr*>(&ipv6_address), sizeof(ipv6_address))
+              : connect(fd, reinterpret_cast<const sockaddr*>(&ipv4_address), sizeof(ipv4_address));
+}
+
+int Connect(int port, bool ipv6) {
+  const int fd = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
+  if (ConnectSocket(fd, port, ipv6) == 0) return fd;
   close(fd);
   return -1;
 }
@@ -177,16 +180,21 @@ TEST(ListenerTest, WhatWaitsIsTakenLater) {
   Taker taker;
   const auto listener = Listener::Open(OptionsOf("127.0.0.1"));
   ASSERT_TRUE(listener.ok()) << listener.status();
-  const int client = Connect((*listener)->port(), false);
+  // The thread runs before descriptors are short: the sanitizers need some when it starts.
+  const int first = Connect((*listener)->port(), false);
+  (*listener)->Accept([&](int fd) { taker.Take(fd); });
+  taker.AwaitCount(1);
+  const int second = socket(AF_INET, SOCK_STREAM, 0);
   rlimit before = {};
   getrlimit(RLIMIT_NOFILE, &before);
   rlimit limit = before;
   limit.rlim_cur = 3;
   setrlimit(RLIMIT_NOFILE, &limit);
-  (*listener)->Accept([&](int fd) { taker.Take(fd); });
+  EXPECT_EQ(ConnectSocket(second, (*listener)->port(), false), 0);
   setrlimit(RLIMIT_NOFILE, &before);
-  taker.AwaitCount(1);
-  close(client);
+  taker.AwaitCount(2);
+  close(first);
+  close(second);
 }
 
 }  // namespace
