@@ -126,7 +126,7 @@ TEST(MemoryLimitTest, IsTheLowestThatIsKnown) {
   for (const Row& row : rows) {
     SCOPED_TRACE(row.what);
     const TemporaryDirectory directory;
-    const std::string root = directory.path();
+    const std::string& root = directory.path();
     for (const auto& [path, contents] : row.files) {
       const fs::path file = fs::path(root) / path;
       fs::create_directories(file.parent_path());

@@ -43,6 +43,7 @@ Gradient TestGradient(int64_t step, int32_t slot) {
 Gradient PlainMean(int64_t step) {
   Gradient mean = TestGradient(step, 0);
   std::vector<Gradient> slots;
+  slots.reserve(kSlots);
   for (int32_t slot = 0; slot < kSlots; ++slot) slots.push_back(TestGradient(step, slot));
   for (size_t t = 0; t < mean.size(); ++t) {
     for (size_t i = 0; i < mean[t].size(); ++i) {
@@ -197,6 +198,7 @@ TEST_F(GradientOrderTest, KeepsUnusedBuffersByTheJob) {
     if (!row.momentum) job.momentum = {};
     ShardSlice slice(job, {kFew, 0, 0, 5});
     std::vector<Buffer> crowd;
+    crowd.reserve(50);
     for (int i = 0; i < 50; ++i) crowd.push_back(slice.TakeBuffer());
     crowd.clear();
     EXPECT_EQ(slice.buffers().kept(), row.kept)
