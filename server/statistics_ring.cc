@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "common/text.h"
 
 namespace percentdelta {
 
@@ -34,8 +35,8 @@ void StatisticsRing::Begin(uint64_t generation, int64_t step,
 absl::Status StatisticsRing::Add(uint64_t generation, const TensorUpdate& update) {
   const int tensor = model_.Find(update.tensor);
   if (tensor < 0) {
-    return absl::NotFoundError(
-        absl::StrCat("statistics: expected a tensor of the job, got \"", update.tensor, "\""));
+    return absl::NotFoundError(absl::StrCat("statistics: expected a tensor of the job, got \"",
+                                            EscapeForLog(update.tensor, kMaxNameBytes), "\""));
   }
   if (update.step < 0 || update.step >= job_.max_steps) {
     return absl::InvalidArgumentError(absl::StrCat("statistics: expected a step in 0..",
@@ -53,6 +54,7 @@ absl::Status StatisticsRing::Add(uint64_t generation, const TensorUpdate& update
     TensorUpdate& place = row.updates[tensor];
     if (!place.tensor.empty()) return absl::OkStatus();
     place = update;
+    place.layer = std::string(model_.tensors[tensor].layer());  // whatever the report says
     const bool whole = ++row.present == row.updates.size();
     // Steps that never became whole take no more room than others.
     rows_.erase(rows_.begin(), rows_.upper_bound(rows_.rbegin()->first - capacity_));

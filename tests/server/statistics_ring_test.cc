@@ -273,5 +273,24 @@ TEST_F(StatisticsRingTest, ManyThreads) {
   EXPECT_EQ(listener->changes, 200);
 }
 
+// What a report calls a layer does not count: the job knows.
+TEST_F(StatisticsRingTest, LayersAreTheJobs) {
+  for (size_t t = 0; t < model_.tensors.size(); ++t) {
+    TensorUpdate update = UpdateOf(0, static_cast<int>(t));
+    update.layer = std::string(1 << 20, '\x1b');
+    ASSERT_TRUE(ring_.Add(kGeneration, update).ok());
+  }
+  const std::vector<StepStatistics> steps = ring_.Range(0, 0, "");
+  ASSERT_THAT(steps, SizeIs(1));
+  for (size_t t = 0; t < model_.tensors.size(); ++t) {
+    EXPECT_EQ(steps[0].updates[t].layer, model_.tensors[t].layer());
+  }
+  TensorUpdate unknown = UpdateOf(0, 0);
+  unknown.tensor = std::string(1 << 20, '\n');
+  const absl::Status refused = ring_.Add(kGeneration, unknown);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kNotFound);
+  EXPECT_LT(refused.message().size(), 300U);
+}
+
 }  // namespace
 }  // namespace percentdelta
