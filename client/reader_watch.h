@@ -1,4 +1,4 @@
-// Notices that whoever reads a program's output has gone, while the program has nothing to write.
+// Notices that the reader of a program's output has gone, while the program has nothing to write.
 
 #ifndef PERCENTDELTA_CLIENT_READER_WATCH_H_
 #define PERCENTDELTA_CLIENT_READER_WATCH_H_

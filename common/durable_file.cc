@@ -74,7 +74,7 @@ absl::Status DurableFile::Write(absl::string_view bytes) {
 absl::Status DurableFile::Commit() {
   options_.faults.Pass("sync");
   if (fsync(file_) != 0) return Failed("write");
-  // Some network file systems tell of a full disk only here.
+  // Some network file systems report a full disk only here.
   const int closed = close(file_);
   file_ = -1;
   if (closed != 0 && errno != EINTR) return Failed("write");

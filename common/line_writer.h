@@ -1,5 +1,5 @@
 // Writes lines to a file descriptor on a thread of its own, so that a reader that is slow, has
-// stopped or is gone never holds up whoever has something to say.
+// stopped or is gone never holds up the callers.
 
 #ifndef PERCENTDELTA_COMMON_LINE_WRITER_H_
 #define PERCENTDELTA_COMMON_LINE_WRITER_H_

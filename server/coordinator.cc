@@ -212,7 +212,7 @@ void Coordinator::ServeWaiting(absl::Duration now, Answers& answers) {
     std::optional<Lease> lease;
     if (more) lease = NextLease(waiting->worker.name, now);
     more = lease.has_value() || (leases_ && leases_->choosy());
-    // Those that have waited long enough are answered whoever stands before them.
+    // Calls that have waited long enough are answered regardless of those before them.
     if (!lease && waiting->until > now) {
       ++waiting;
       continue;

@@ -179,7 +179,7 @@ absl::StatusOr<std::vector<std::string>> FindForeign(const std::string& director
     if (!is_step) continue;
     const absl::StatusOr<std::vector<DirectoryEntry>> files =
         List(absl::StrCat(directory, "/", entry.name), /*follow=*/false);
-    if (!files.ok()) continue;  // whoever reads the checkpoint will say so
+    if (!files.ok()) continue;  // reading the checkpoint will report it
     for (const DirectoryEntry& file : *files) {
       if (file.kind == Kind::kFile && IsStepFileName(file.name)) continue;
       foreign.push_back(absl::StrCat(entry.name, "/", file.name));

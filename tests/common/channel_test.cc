@@ -23,7 +23,7 @@
 namespace percentdelta {
 namespace {
 
-// A server without services: whoever reaches it gets UNIMPLEMENTED.
+// A server without services: calls that reach it get UNIMPLEMENTED.
 struct EmptyServer {
   explicit EmptyServer(const std::string& listen) {
     grpc::ServerBuilder builder;

@@ -33,17 +33,6 @@ const std::string& Undisturbed() {
   return kChecksum;
 }
 
-std::string FinalChecksum(const LocalCluster& cluster) {
-  Cluster::Options options;
-  options.coordinator = cluster.coordinator();
-  const Cluster client(options);
-  const absl::StatusOr<ClusterJob> job = client.GetJob();
-  EXPECT_TRUE(job.ok()) << job.status();
-  const absl::StatusOr<Weights> weights = client.PullWeights(*job, kSteps);
-  EXPECT_TRUE(weights.ok()) << weights.status();
-  return weights.ok() ? ChecksumOf(*weights) : "";
-}
-
 Progress ProgressOf(const LocalCluster& cluster) {
   return *MakeCoordinatorStub(cluster.coordinator(), absl::Seconds(10))->GetProgress(0);
 }
@@ -66,7 +55,7 @@ TEST(FaultsTest, WorkerKilledInTheMiddleOfAPush) {
 
   cluster->AddWorker();
   ASSERT_TRUE(cluster->AwaitWorkers().ok());
-  EXPECT_EQ(FinalChecksum(*cluster), Undisturbed());
+  EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
   const Progress progress = ProgressOf(*cluster);
   EXPECT_GE(progress.expired_leases + progress.speculative_leases, 1);
 }
@@ -94,7 +83,7 @@ TEST(FaultsTest, RealWorkersKilledAtRandomMoments) {
   ASSERT_LT(ProgressOf(*cluster).step, kSteps);
   Process survivor(command);
   EXPECT_EQ(survivor.Wait(), 0) << survivor.output();
-  EXPECT_EQ(FinalChecksum(*cluster), Undisturbed());
+  EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
 }
 
 TEST(FaultsTest, WorkerThatJoinsLate) {
@@ -104,7 +93,7 @@ TEST(FaultsTest, WorkerThatJoinsLate) {
   cluster->AddWorker();
   cluster->AddWorker();
   ASSERT_TRUE(cluster->AwaitWorkers().ok());
-  EXPECT_EQ(FinalChecksum(*cluster), Undisturbed());
+  EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
 }
 
 // Leases expire while every worker is still computing: late work counts, or nothing would ever be
@@ -114,7 +103,7 @@ TEST(FaultsTest, LeasesShorterThanTheWork) {
   cluster->AddWorker();
   cluster->AddWorker();
   ASSERT_TRUE(cluster->AwaitWorkers().ok());
-  EXPECT_EQ(FinalChecksum(*cluster), Undisturbed());
+  EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
   EXPECT_GE(ProgressOf(*cluster).expired_leases, 1);
 }
 
@@ -126,7 +115,7 @@ TEST(FaultsTest, WorkerThatLeavesEarly) {
   EXPECT_LT(ProgressOf(*cluster).step, kSteps);
   cluster->AddWorker();
   ASSERT_TRUE(cluster->AwaitWorkers().ok());
-  EXPECT_EQ(FinalChecksum(*cluster), Undisturbed());
+  EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
 }
 
 // The test holds slot 0 until the lease has expired and a worker has done the same work; then it
@@ -161,7 +150,7 @@ TEST(FaultsTest, TwoHoldersOfTheSameSlot) {
   EXPECT_GE(ProgressOf(*cluster).duplicate_results, 1);
 
   ASSERT_TRUE(cluster->AwaitWorkers().ok());
-  EXPECT_EQ(FinalChecksum(*cluster), Undisturbed());
+  EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
 }
 
 }  // namespace

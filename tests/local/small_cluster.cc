@@ -154,6 +154,18 @@ std::vector<std::vector<float>> RandomGradient(const ModelSpec& model, uint64_t 
   return gradient;
 }
 
+std::string ChecksumAt(const std::string& coordinator, int64_t step) {
+  Cluster::Options options;
+  options.coordinator = coordinator;
+  const Cluster client(options);
+  const absl::StatusOr<ClusterJob> job = client.GetJob();
+  EXPECT_TRUE(job.ok()) << job.status();
+  if (!job.ok()) return "";
+  const absl::StatusOr<Weights> weights = client.PullWeights(*job, step);
+  EXPECT_TRUE(weights.ok()) << weights.status();
+  return weights.ok() ? ChecksumOf(*weights) : "";
+}
+
 std::string TrainAndChecksum(LocalCluster::Options options) {
   const int64_t last = options.job.max_steps;
   absl::StatusOr<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(std::move(options));
@@ -161,14 +173,7 @@ std::string TrainAndChecksum(LocalCluster::Options options) {
   if (!cluster.ok()) return "";
   const absl::Status status = (*cluster)->AwaitWorkers();
   EXPECT_TRUE(status.ok()) << status;
-  Cluster::Options client_options;
-  client_options.coordinator = (*cluster)->coordinator();
-  const Cluster client(client_options);
-  const absl::StatusOr<ClusterJob> job = client.GetJob();
-  EXPECT_TRUE(job.ok()) << job.status();
-  const absl::StatusOr<Weights> weights = client.PullWeights(*job, last);
-  EXPECT_TRUE(weights.ok()) << weights.status();
-  return weights.ok() ? ChecksumOf(*weights) : "";
+  return ChecksumAt((*cluster)->coordinator(), last);
 }
 
 }  // namespace percentdelta

@@ -68,6 +68,10 @@ ClusterJob AwaitGeneration(const std::string& coordinator);
 // Uniform in [-1, 1), of the model's shapes.
 std::vector<std::vector<float>> RandomGradient(const ModelSpec& model, uint64_t seed);
 
+// The fingerprint of the weights of `step`, as a client pulls them; fails the test and returns ""
+// if it cannot.
+std::string ChecksumAt(const std::string& coordinator, int64_t step);
+
 // The fingerprint of the final weights of a training on such a cluster.
 std::string TrainAndChecksum(LocalCluster::Options options);
 

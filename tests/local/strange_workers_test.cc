@@ -14,7 +14,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "client/cluster.h"
 #include "client/coordinator_stub.h"
 #include "common/job_codec.h"
 #include "tests/local/process.h"
@@ -39,18 +38,6 @@ Job TestJob() {
 const std::string& Undisturbed() {
   static const std::string kChecksum = TrainAndChecksum(SmallOptions(TestJob()));
   return kChecksum;
-}
-
-std::string FinalChecksum(const std::string& coordinator) {
-  Cluster::Options options;
-  options.coordinator = coordinator;
-  const Cluster client(options);
-  const absl::StatusOr<ClusterJob> job = client.GetJob();
-  EXPECT_TRUE(job.ok()) << job.status();
-  if (!job.ok()) return "";
-  const absl::StatusOr<Weights> weights = client.PullWeights(*job, kSteps);
-  EXPECT_TRUE(weights.ok()) << weights.status();
-  return weights.ok() ? ChecksumOf(*weights) : "";
 }
 
 // A worker that reports without having done anything: with `failure`, or as if it had pushed.
@@ -126,7 +113,7 @@ TEST(StrangeWorkersTest, Table) {
     EXPECT_THAT(stuck->message, HasSubstr("strange"));
     cluster->AddWorker();
     EXPECT_TRUE(cluster->AwaitWorkers().ok());
-    EXPECT_EQ(FinalChecksum(cluster->coordinator()), Undisturbed());
+    EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
   }
 }
 
@@ -186,7 +173,7 @@ TEST(StrangeWorkersTest, AnotherServiceTakesAShardsPort) {
   }
   const Process second = start_second(address);
   EXPECT_EQ(worker->Wait(), 0) << worker->output();
-  EXPECT_EQ(FinalChecksum(coordinator), Undisturbed());
+  EXPECT_EQ(ChecksumAt(coordinator, kSteps), Undisturbed());
 }
 
 }  // namespace
