@@ -1,0 +1,37 @@
+"""Connections to the shards of one generation, and which of them owns what."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Tuple
+
+from percentdelta import _protocol
+from percentdelta._channel import make_channel
+from percentdelta._wire import Cluster
+from percentdelta.job import Tensor
+from percentdelta.partition import Partition
+
+
+class Shards:
+    """Thread-safe. `connect_to`: where to reach a shard whose own address, the key, means nothing
+    here."""
+
+    def __init__(self, cluster: Cluster, connect_to: Mapping[str, str]) -> None:
+        self.generation = cluster.generation
+        self.tensors: Tuple[Tensor, ...] = cluster.job.model.tensors
+        self.index: Dict[str, int] = {each.name: i for i, each in enumerate(self.tensors)}
+        self.addresses = tuple(connect_to.get(each, each) for each in cluster.addresses)
+        self.partition = Partition([each.size for each in self.tensors], len(self.addresses))
+        self._channels = [make_channel(each) for each in self.addresses]
+        self._stubs = [_protocol.Stub("ParameterServer", each) for each in self._channels]
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def stub(self, shard: int) -> Any:
+        """Its ParameterServer service."""
+        return self._stubs[shard]
+
+    def close(self) -> None:
+        """Ends all calls."""
+        for channel in self._channels:
+            channel.close()
