@@ -71,6 +71,7 @@ class Client:
         self._coordinator = _protocol.Stub("Coordinator", self._channel)
         self._statistics = _protocol.Stub("Statistics", self._channel)
         self._pause = Pause()
+        self._retry = retry
         self._retrier = Retrier("the server", address, retry, self._pause)
 
     def __enter__(self) -> Client:
@@ -193,8 +194,9 @@ class Client:
             raise UnavailableError("the cluster is still gathering its shards: try again")
         shards = Shards(cluster, self._connect_to)
         try:
-            return self._retrier.call(lambda: self._pull_newest(shards) if step is None
-                                      else self._pull(shards, step))
+            retrier = Retrier("a shard of the cluster", self.address, self._retry, self._pause)
+            return retrier.call(lambda: self._pull_newest(shards) if step is None
+                                else self._pull(shards, step))
         finally:
             shards.close()
 

@@ -231,7 +231,8 @@ class Lease:
             return True
         try:
             if isinstance(error, Exception):
-                self.fail(f"{type(error).__name__}: {error}")
+                self._end(LeaseDropped(f"{type(error).__name__}: {error}", at_fault=True),
+                          leaving=True)
             else:  # KeyboardInterrupt and the like
                 self._worker.stop()
                 self.drop("the worker leaves")
@@ -244,14 +245,14 @@ class Lease:
         assert self._dropped is not None
         self._end(self._dropped)
 
-    def _end(self, dropped: LeaseDropped) -> None:
+    def _end(self, dropped: LeaseDropped, leaving: bool = False) -> None:
         self._check_open()
         self.ended = True
         if self._push is not None:
             self._push.cancel()
         self._release()
         self._worker._report(self._fields, _wire.Result(
-            failure=str(dropped) or "dropped", at_fault=dropped.at_fault), dropped)
+            failure=str(dropped) or "dropped", at_fault=dropped.at_fault, leaving=leaving), dropped)
 
     def _release(self) -> None:
         self._worker._note_push(None)

@@ -322,7 +322,7 @@ class Worker:
 
     def _complete(self, fields: _wire.LeaseFields, result: _wire.Result
                   ) -> Optional[_wire.LeaseFields]:
-        result.leaving = self._stopping
+        result.leaving = result.leaving or self._stopping
         request = _wire.complete_request(fields, self.name, result)
         deadline = _LEAVING_DEADLINE if self._abandoned or self._closed else _CALL_DEADLINE
         try:
