@@ -1,5 +1,5 @@
-"""What the tests share: small jobs, gradients that are a function of (weights, step, slot), workers in
-threads."""
+"""What the tests share: small jobs, gradients that are a function of (weights, step, slot), workers
+in threads."""
 
 import contextlib
 import dataclasses
@@ -38,7 +38,8 @@ def small_job(**changes):
 
 
 def gradient_of(weights, job, step, slot):
-    """{name: float32 gradient}: random, and dependent on the weights, with the same bits everywhere."""
+    """{name: float32 gradient}: random, and dependent on the weights, with the same bits
+    everywhere."""
     stream = pd.RandomStream(gradient_key(job.seed, step, slot), 0)
     gradients = {}
     for tensor in job.model.tensors:

@@ -26,7 +26,7 @@ def gradients(lease):
 
 
 @pytest.mark.parametrize("name, values, message", [
-    ("nonsense", np.zeros(3, np.float32), r'expected a tensor of the job, got "nonsense"; there are'),
+    ("nonsense", np.zeros(3, np.float32), r'expected a tensor of the job, got "nonsense"; there'),
     ("out/biases", np.zeros(6, np.float32), r"out/biases: expected shape \[7\], got \[6\]"),
     ("out/biases", np.zeros((7, 1), np.float32), r"expected shape \[7\], got \[7, 1\]"),
     ("scale", np.zeros(1, np.float32), r"scale: expected shape \[\], got \[1\]"),
@@ -174,7 +174,7 @@ def test_evaluations_take_no_gradient(start):
         lease = next(lease for lease in worker if lease.kind == "evaluate" or lease.drop("not it"))
         with pytest.raises(pd.UsageError, match="expected a push for a lease of kind train"):
             lease.push("scale", np.float32(1))
-        with pytest.raises(pd.UsageError, match="expected correct <= examples <= 20, got correct 21"):
+        with pytest.raises(pd.UsageError, match="correct <= examples <= 20, got correct 21"):
             lease.complete(1.0, correct=21)
         lease.complete(1.0, correct=20)
 
