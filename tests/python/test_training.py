@@ -131,6 +131,7 @@ def test_a_second_sigterm_gives_the_lease_back(start):
     with helpers.worker_process(cluster.address, "--hang-at", "3") as leaving:
         helpers.await_line(leaving, "hangs")
         leaving.send_signal(signal.SIGTERM)
+        helpers.await_line(leaving, "SIGTERM")  # or the two would be one
         with cluster.client() as client:
             leaving.send_signal(signal.SIGTERM)
             assert leaving.wait(PATIENCE) == 128 + signal.SIGTERM

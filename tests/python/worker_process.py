@@ -6,6 +6,7 @@
 "hangs" and waits for a line on standard input.
 """
 
+import logging
 import sys
 
 import helpers
@@ -13,6 +14,7 @@ import percentdelta as pd
 
 
 def main():
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     address = sys.argv[1]
     hang_at = int(sys.argv[3]) if sys.argv[2:3] == ["--hang-at"] else None
     with pd.Worker(address, give_up_after=30) as worker:

@@ -178,9 +178,9 @@ class Worker:
         if self._signals > 1:
             self._abandoned = True
             raise SystemExit(128 + number)
-        _log.info("SIGTERM: stopping after the lease in hand")
 
         def end() -> None:
+            _log.info("SIGTERM: stopping after the lease in hand")
             self.stop()
             time.sleep(self._drain)
             if not self._closed:
