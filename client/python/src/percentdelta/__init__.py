@@ -8,6 +8,7 @@
 docs/python.md is the guide.
 """
 
+from percentdelta import _environment  # noqa: F401  before grpc is imported
 from percentdelta._retry import RetryPolicy
 from percentdelta.client import Client, ModelWeights
 from percentdelta.errors import (BinaryNotFoundError, DeadlineExceededError, Error,

@@ -1,15 +1,11 @@
 """gRPC channels as this project uses them: common/channel.cc says why each option is as it is."""
 
-import os
 import re
 from typing import Any
 
-# As getaddrinfo resolves names, unless the user has set another; gRPC reads it at its first use.
-os.environ.setdefault("GRPC_DNS_RESOLVER", "native")
+import grpc
 
-import grpc  # noqa: E402  after the variable
-
-from percentdelta.errors import InvalidArgumentError  # noqa: E402
+from percentdelta.errors import InvalidArgumentError
 
 MAX_MESSAGE_BYTES = 8 << 20
 _KEEPALIVE_MS = 20_000
