@@ -22,6 +22,7 @@ class Puppet:
         self.pull = []
         self.lease = grpc.StatusCode.UNAVAILABLE
         self.reports = []
+        self.offers = []
         self._server = grpc.server(concurrent.futures.ThreadPoolExecutor(8))
         self._server.add_generic_rpc_handlers([
             self._service("Coordinator", GetJob=self._get_job, AcquireLease=self._acquire_lease,
@@ -63,8 +64,11 @@ class Puppet:
         return _protocol.message("Lease")(kind=2)  # FINISHED
 
     def _pull(self, request, context):
+        self.offers.append(request.HasField("memory"))
         for tensor, begin, values in self.pull:
-            yield _protocol.message("PullResponse")(tensor=tensor, begin=begin, values=values)
+            shared = values if isinstance(values, int) else 0
+            yield _protocol.message("PullResponse")(
+                tensor=tensor, begin=begin, values=b"" if shared else values, shared_values=shared)
 
 
 @pytest.fixture(name="puppet")
@@ -94,6 +98,9 @@ def test_weights_in_pieces(puppet):
     ([("w", 0, b"")], "expected values from entry 0 up to 5, got 0 bytes from 0"),
     ([("w", 0, floats(5)), ("w", 0, floats(5))],
      "expected values from entry 5 up to 5, got 20 bytes from 0"),
+    ([("w", 0, 6)], "expected values from entry 0 up to 5, got 6 shared values from 0"),
+    ([("w", 0, -1)], "expected values from entry 0 up to 5, got -1 shared values from 0"),
+    ([("w", 0, 5)], "expected its values, got a word that they are in memory that was not offered"),
 ])
 def test_pulls_that_are_not_the_slices(puppet, chunks, message):
     puppet.pull = chunks
@@ -114,6 +121,22 @@ def test_a_worker_drops_the_lease_of_such_a_pull(puppet):
     report, = puppet.reports
     assert (report.lease_id, report.worker, report.not_at_fault) == (3, "worker", True)
     assert "tensor w: expected values" in report.failure
+    assert puppet.offers == [True]
+
+
+def test_a_server_that_takes_no_memory_is_offered_none_any_more(puppet):
+    puppet.pull = [("w", 0, floats(5))]
+    leases = [_protocol.message("Lease")(kind=5, generation=7, lease_id=step, step=step)
+              for step in range(3)]
+    puppet.lease = leases[0]
+    with pd.Worker(puppet.address) as worker:
+        for step in range(3):
+            puppet.lease = leases[step]
+            lease = next(worker)
+            assert lease.pull()["w"].tolist() == [0, 1, 2, 3, 4]
+            lease.complete(1.0)
+            worker._next = None
+    assert puppet.offers == [True, False, False]
 
 
 def test_a_lease_of_a_kind_to_come_is_waited_out(puppet):

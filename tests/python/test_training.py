@@ -1,6 +1,7 @@
 """Trainings: the rule exactly, and the same bits whatever happens on the way."""
 
 import dataclasses
+import errno
 import signal
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import helpers
 import reference
+from percentdelta import _shared_memory
 
 PATIENCE = 30
 
@@ -47,9 +49,27 @@ def test_checksum_does_not_depend_on_shards_and_workers(job, start, expected, sh
         assert client.checksum() == expected
 
 
-def test_prefetch_changes_nothing(job, start, expected):
+@pytest.mark.parametrize("shared_memory", [False, True])
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_how_values_travel_changes_nothing(job, start, expected, prefetch, shared_memory):
     cluster = start(job, shards=2)
-    helpers.train(cluster.address, prefetch=False)
+    with helpers.pd.Worker(cluster.address, prefetch=prefetch,
+                           shared_memory=shared_memory) as worker:
+        for lease in worker:
+            with lease:
+                helpers.work(lease)
+        assert worker._shards.memory.takers == (2 if shared_memory else 0)
+    with cluster.client() as client:
+        assert client.checksum() == expected
+
+
+def test_a_system_without_shared_memory(job, start, expected, monkeypatch):
+    def refuse(values):
+        raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr(_shared_memory, "SharedMemory", refuse)
+    cluster = start(job, shards=2)
+    helpers.train(cluster.address)
     with cluster.client() as client:
         assert client.checksum() == expected
 

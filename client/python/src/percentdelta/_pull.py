@@ -10,6 +10,7 @@ import numpy as np
 
 from percentdelta import _wire, errors
 from percentdelta._shards import Shards
+from percentdelta._shared_memory import SharedMemory
 from percentdelta._text import quoted
 from percentdelta.errors import Error, ServerError
 
@@ -27,10 +28,13 @@ class Pull:
     """One stream a shard, each read by a thread of its own. Thread-safe.
 
     `arrays`: a flat float32 array a tensor, in the job's order; no other code may touch those that
-    have not been waited for. `deadline`: in seconds, of each stream.
+    have not been waited for. `memory`: what the arrays are in, if shards may write it themselves;
+    after a pull that did not end well it must not be used again. `deadline`: in seconds, of each
+    stream.
     """
 
-    def __init__(self, shards: Shards, step: int, deadline: float, arrays: Sequence[Any]) -> None:
+    def __init__(self, shards: Shards, step: int, deadline: float, arrays: Sequence[Any],
+                 memory: Optional[SharedMemory] = None) -> None:
         self.step = step
         self._shards = shards
         self._arrays = arrays
@@ -38,9 +42,13 @@ class Pull:
         self._missing = [each.size for each in shards.tensors]  # entries, by tensor
         self._error: Optional[Error] = None  # the first of any stream
         self._running = len(shards)
-        request = _wire.pull_request(shards.generation, step)
-        self._calls = [shards.stub(shard).Pull(request, timeout=deadline)
-                       for shard in range(len(shards))]
+        self._offered = [memory is not None and shards.memory.may_take(shard)
+                         for shard in range(len(shards))]
+        self._calls = [
+            shards.stub(shard).Pull(_wire.pull_request(
+                shards.generation, step, memory if self._offered[shard] else None),
+                timeout=deadline)
+            for shard in range(len(shards))]
         for shard, call in enumerate(self._calls):
             threading.Thread(target=self._read, args=(shard, call), daemon=True,
                              name=f"percentdelta-pull-{shard}").start()
@@ -100,17 +108,24 @@ class Pull:
         slices = {each.tensor: each for each in self._shards.partition.of_shard[shard]}
         received = dict.fromkeys(slices, 0)
         for response in call:
-            name, begin, values = _wire.chunk_from(response)
+            name, begin, values, shared = _wire.chunk_from(response)
             tensor = self._shards.index.get(name, -1)
             if tensor not in slices:
                 raise _data_loss(f"expected tensors of the shard, got {quoted(name)}")
             part = slices[tensor]
-            count, rest = divmod(len(values), _ENTRY_BYTES)
+            count, rest = (shared, 0) if shared else divmod(len(values), _ENTRY_BYTES)
             expected = part.begin + received[tensor]
             if begin != expected or rest or not 0 < count <= part.end - expected:
+                got = f"{shared} shared values" if shared else f"{len(values)} bytes"
                 raise _data_loss(f"tensor {name}: expected values from entry {expected} up to "
-                                 f"{part.end}, got {len(values)} bytes from {begin}")
-            self._arrays[tensor][begin:begin + count] = np.frombuffer(values, _WIRE_TYPE)
+                                 f"{part.end}, got {got} from {begin}")
+            if shared and not self._offered[shard]:
+                raise _data_loss(f"tensor {name}: expected its values, got a word that they are in "
+                                 f"memory that was not offered")
+            if not shared:
+                self._arrays[tensor][begin:begin + count] = np.frombuffer(values, _WIRE_TYPE)
+            if self._offered[shard] and received[tensor] == 0:
+                self._shards.memory.note(shard, bool(shared))
             received[tensor] += count
             with self._changed:
                 self._missing[tensor] -= count
@@ -130,6 +145,7 @@ class WeightSource:
     class _Version:
         def __init__(self) -> None:
             self.arrays: List[Any] = []
+            self.memory: Optional[SharedMemory] = None  # that the arrays are in; None: in none
             self.pull: Optional[Pull] = None
 
         def has(self, step: int) -> bool:
@@ -172,6 +188,11 @@ class WeightSource:
     def _pull(self, version: _Version, step: int) -> None:
         if version.pull is not None:
             version.pull.cancel()
+            if version.pull.failed and version.memory is not None:
+                version.arrays = []
         if not version.arrays:
-            version.arrays = [np.empty(each.size, np.float32) for each in self._shards.tensors]
-        version.pull = Pull(self._shards, step, self._deadline, version.arrays)
+            version.memory = self._shards.memory.make()
+            version.arrays = ([np.empty(size, np.float32) for size in self._shards.sizes]
+                              if version.memory is None
+                              else version.memory.arrays(self._shards.sizes))
+        version.pull = Pull(self._shards, step, self._deadline, version.arrays, version.memory)

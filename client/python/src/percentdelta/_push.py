@@ -11,8 +11,9 @@ import numpy as np
 
 from percentdelta import _wire, errors
 from percentdelta._shards import Shards
+from percentdelta._shared_memory import SharedMemory
 from percentdelta.errors import Error
-from percentdelta.partition import CHUNK_ENTRIES, Slice
+from percentdelta.partition import CHUNK_ENTRIES, MAX_CHUNK_ENTRIES, Slice
 
 
 class Push:
@@ -23,7 +24,10 @@ class Push:
         self._changed = threading.Condition()
         self._running = len(shards)
         self._error: Optional[Error] = None  # the first of any stream
-        self._streams = [_Stream(shards, shard, lease) for shard in range(len(shards))]
+        self._memory = shards.memory.take() if shards.memory.takers > 0 else None
+        self._streams = [
+            _Stream(shards, shard, lease, self._memory if shards.memory.takes(shard) else None)
+            for shard in range(len(shards))]
         for stream in self._streams:
             stream.start(deadline, self._done)
 
@@ -51,13 +55,19 @@ class Push:
             if self._error is None:
                 self._error = error
             self._running -= 1
+            if self._running == 0 and self._error is None and self._memory is not None:
+                self._shards.memory.give_back(self._memory)
+                self._memory = None
             self._changed.notify_all()
 
 
 class _Stream:
-    """To one shard: its header, then slices in the order in which they become ready."""
+    """To one shard: its header, then slices in the order in which they become ready; by `memory`,
+    if the shard takes it."""
 
-    def __init__(self, shards: Shards, shard: int, lease: _wire.LeaseFields) -> None:
+    def __init__(self, shards: Shards, shard: int, lease: _wire.LeaseFields,
+                 memory: Optional[SharedMemory]) -> None:
+        self._memory = memory
         self._shards = shards
         self._shard = shard
         self._lease = lease
@@ -87,17 +97,29 @@ class _Stream:
 
     def _requests(self) -> Iterator[Any]:
         """Run by a thread of gRPC, which takes a request when the one before has been written."""
-        yield _wire.push_header(self._shards.generation, self._lease)
+        yield _wire.push_header(self._shards.generation, self._lease, self._memory)
         for _ in range(len(self._slices)):
             entry = self._pending.get()
             if entry is None:
                 return
             part, values = entry
-            name = self._shards.tensors[part.tensor].name
-            for begin in range(part.begin, part.end, CHUNK_ENTRIES):
-                chunk = values[begin:min(begin + CHUNK_ENTRIES, part.end)]
-                yield _wire.push_chunk(name, begin, chunk.astype("<f4", copy=False).tobytes())
+            yield from (self._chunks(part, values) if self._memory is None
+                        else self._shared_chunks(part, values, self._memory))
             del entry, values  # they may be large, and the next may be long in coming
+
+    def _chunks(self, part: Slice, values: Any) -> Iterator[Any]:
+        name = self._shards.tensors[part.tensor].name
+        for begin in range(part.begin, part.end, CHUNK_ENTRIES):
+            chunk = values[begin:min(begin + CHUNK_ENTRIES, part.end)]
+            yield _wire.push_chunk(name, begin, chunk.astype("<f4", copy=False).tobytes())
+
+    def _shared_chunks(self, part: Slice, values: Any, memory: SharedMemory) -> Iterator[Any]:
+        name = self._shards.tensors[part.tensor].name
+        offset = self._shards.offsets[part.tensor]
+        for begin in range(part.begin, part.end, MAX_CHUNK_ENTRIES):
+            end = min(begin + MAX_CHUNK_ENTRIES, part.end)
+            memory.values[offset + begin:offset + end] = values[begin:end]
+            yield _wire.push_shared(name, begin, end - begin)
 
     def _error_of(self, call: Any) -> Optional[Error]:
         prefix = f"push to shard {self._shard} at {self._shards.addresses[self._shard]}: "
@@ -106,7 +128,11 @@ class _Stream:
         except grpc.FutureCancelledError:
             return errors.make("CANCELLED", prefix + "cancelled")
         except grpc.RpcError as error:
-            return errors.from_rpc(error, prefix)
+            failure = errors.from_rpc(error, prefix)
+            if self._memory is not None and failure.code == "FAILED_PRECONDITION":
+                # Perhaps for want of the memory: then it would be again.
+                self._shards.memory.note(self._shard, False)
+            return failure
         return None
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Optional, Tuple
 
 from percentdelta import _job_codec, _protocol
+from percentdelta._shared_memory import SharedMemory
 from percentdelta.job import Job
 from percentdelta.progress import CheckpointStatus, Progress, ProgressPoint, Timings
 from percentdelta.statistics import StepStatistics, TensorStatistics
@@ -161,19 +162,31 @@ def step_from(message: Any) -> StepStatistics:
         for each in message.updates), message.skipped_steps)
 
 
-def pull_request(generation: int, step: int) -> Any:
-    """PullRequest."""
-    return _PullRequest(generation=generation, step=step)
+def _name_memory(memory: SharedMemory, message: Any) -> None:
+    message.process = memory.process
+    message.file_descriptor = memory.descriptor
+    message.key = memory.key
 
 
-def chunk_from(message: Any) -> Tuple[str, int, bytes]:
-    """Of a PullResponse: tensor, offset of the first value in entries, the values' bytes."""
-    return message.tensor, message.begin, message.values
+def pull_request(generation: int, step: int, memory: Optional[SharedMemory]) -> Any:
+    """PullRequest; `memory` is offered."""
+    request = _PullRequest(generation=generation, step=step)
+    if memory is not None:
+        _name_memory(memory, request.memory)
+    return request
 
 
-def push_header(generation: int, lease: LeaseFields) -> Any:
-    """The first PushRequest of a stream."""
+def chunk_from(message: Any) -> Tuple[str, int, bytes, int]:
+    """Of a PullResponse: tensor, offset of the first value in entries, the values' bytes; or their
+    number, if they are in the memory that was offered."""
+    return message.tensor, message.begin, message.values, message.shared_values
+
+
+def push_header(generation: int, lease: LeaseFields, memory: Optional[SharedMemory]) -> Any:
+    """The first PushRequest of a stream; the values of later ones may be in `memory`."""
     request = _PushRequest()
+    if memory is not None:
+        _name_memory(memory, request.header.memory)
     request.header.generation = generation
     request.header.step = lease.step
     request.header.slot = lease.slot
@@ -184,3 +197,8 @@ def push_header(generation: int, lease: LeaseFields) -> Any:
 def push_chunk(tensor: str, begin: int, values: bytes) -> Any:
     """A PushRequest with values."""
     return _PushRequest(tensor=tensor, begin=begin, values=values)
+
+
+def push_shared(tensor: str, begin: int, count: int) -> Any:
+    """A PushRequest whose values are in the memory."""
+    return _PushRequest(tensor=tensor, begin=begin, shared_values=count)

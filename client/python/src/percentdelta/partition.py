@@ -11,8 +11,9 @@ from typing import List, Sequence, Tuple
 
 BLOCK_ENTRIES = 16384
 
-# Values in one message: 1 MiB.
+# Values in one message: 1 MiB by habit, 4 MiB at most, as of one whose values are in shared memory.
 CHUNK_ENTRIES = 16 * BLOCK_ENTRIES
+MAX_CHUNK_ENTRIES = 4 * CHUNK_ENTRIES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -68,6 +68,8 @@ class Worker:
     give_up_after  how long, in seconds, the cluster, or a part of it, may be out of reach
     drain          on SIGTERM: how long, in seconds, the lease in hand may still take
     prefetch       pulls the next step's weights during the push, into a second copy of the model
+    shared_memory  exchanges weights and gradients with servers on this machine by shared memory,
+                   where they can see this process; a third copy of the model
     connect_to     see Client
     handle_sigterm whether `with` turns SIGTERM into stop() (in the main thread only); a second one
                    hands the lease back and ends the process with exit code 143
@@ -86,7 +88,7 @@ class Worker:
 
     def __init__(self, address: str, *, name: Optional[str] = None,
                  arithmetic: Optional[str] = None, data: str = "", give_up_after: float = 600.0,
-                 drain: float = 5.0, prefetch: bool = True,
+                 drain: float = 5.0, prefetch: bool = True, shared_memory: bool = True,
                  connect_to: Optional[Mapping[str, str]] = None,
                  handle_sigterm: bool = True) -> None:
         self.address = check_address("address", address)
@@ -97,6 +99,7 @@ class Worker:
         self._give_up_after = give_up_after
         self._drain = drain
         self._prefetches = prefetch
+        self._shares_memory = shared_memory
         self._connect_to = dict(connect_to or {})
         self._handle_sigterm = handle_sigterm
 
@@ -282,7 +285,7 @@ class Worker:
             self._source.cancel()
         if self._shards is not None:
             self._shards.close()
-        self._shards = Shards(cluster, self._connect_to)
+        self._shards = Shards(cluster, self._connect_to, self._shares_memory)
         self._source = WeightSource(self._shards, TRANSFER_DEADLINE)
         self._indices = self._shards.index
         _log.info("joined generation %d: %d shards, job %s, arithmetic %s", cluster.generation,
