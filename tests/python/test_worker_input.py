@@ -149,9 +149,10 @@ def test_a_lease_that_is_forgotten(cluster):
         with pytest.raises(pd.UsageError, match=r"<train step 0 slot 0>: expected complete\(\)"):
             for _ in worker:
                 pass
+        with next(worker):
+            pass
         with pytest.raises(pd.UsageError, match=r"expected complete\(\), drop\(\) or fail\(\)"):
-            with next(worker):
-                pass
+            next(worker)
     helpers.train(cluster.address)
     with cluster.client() as client:
         assert client.status().expired_leases == 0
@@ -161,6 +162,12 @@ def test_leaving_the_loop_gives_the_lease_back(cluster):
     with pd.Worker(cluster.address) as worker:
         for lease in worker:
             break
+    assert lease.ended
+    with pd.Worker(cluster.address) as worker:
+        for lease in worker:
+            with lease:
+                lease.push("scale", np.float32(1))
+                break
     with pytest.raises(pd.UsageError, match="the lease has ended"):
         lease.push("scale", np.float32(1))
     helpers.train(cluster.address)

@@ -114,6 +114,7 @@ class Lease:
         self._waited = 0.0  # for weights, in seconds
         self._dropped: Optional[LeaseDropped] = None
         self.ended = False
+        self.forgotten = False  # to be completed
 
     @property
     def random_key(self) -> int:
@@ -129,6 +130,7 @@ class Lease:
     def pull(self) -> Weights:
         """Begins to pull the weights, which may be under way already, and returns at once."""
         self._check_open()
+        self._check_stays()
         if self._weights is None:
             pull = self._source.turn(self.step)
             self._weights = Weights(self, pull, self._source.arrays)
@@ -224,8 +226,10 @@ class Lease:
             # complete() has ended it, and then may have failed to reach the coordinator.
             return False
         if error is None and self._dropped is None:
+            # A `break` perhaps; if the loop goes on, complete() was forgotten.
+            self.forgotten = True
             self.drop("the worker did not complete it")
-            raise UsageError(f"{self}: expected complete(), drop() or fail() before its end")
+            return False
         if error is None or isinstance(error, LeaseDropped):
             self._finish_dropped()
             return True
@@ -261,6 +265,10 @@ class Lease:
     def _check_open(self) -> None:
         if self.ended:
             raise UsageError(f"{self}: the lease has ended")
+
+    def _check_stays(self) -> None:
+        if self._worker._abandoned:
+            self._raise_dropped("the worker leaves")
 
     def _raise_dropped(self, reason: str, at_fault: bool = False, code: str = "") -> None:
         self._dropped = LeaseDropped(reason, at_fault, code)

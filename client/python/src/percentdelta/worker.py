@@ -238,12 +238,13 @@ class Worker:
     def _end_last(self) -> None:
         """The lease before must have ended; one that was dropped without `with` is reported now."""
         last, self._lease = self._lease, None
-        if last is None or last.ended:
+        if last is None or (last.ended and not last.forgotten):
             return
-        if last._dropped is not None:
+        if not last.ended and last._dropped is not None:
             last._finish_dropped()
             return
-        last.drop("the worker did not complete it")
+        if not last.ended:
+            last.drop("the worker did not complete it")
         raise errors.UsageError(f"{last}: expected complete(), drop() or fail() before the next "
                                 f"lease")
 
