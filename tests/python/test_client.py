@@ -176,3 +176,11 @@ def test_a_failed_training(start):
             client.wait()
         with pytest.raises(pd.TrainingFailedError, match="for the test"):
             list(client.watch())
+
+
+def test_a_closed_client(job, start):
+    client = start(job).client()
+    client.close()
+    for call in (client.status, client.job, client.weights, lambda: next(client.watch())):
+        with pytest.raises(pd.UsageError, match="the client of .* is closed"):
+            call()

@@ -1,5 +1,6 @@
 """Trainings: the rule exactly, and the same bits whatever happens on the way."""
 
+import concurrent.futures
 import dataclasses
 import errno
 import signal
@@ -186,3 +187,45 @@ def test_batches_are_the_written_down_ones(start):
     assert sorted(seen) == [
         (step, slot, epoch_order(7, step, 100)[30 * slot:30 * slot + 30].tolist())
         for step in range(4) for slot in range(3)]
+
+
+def test_weights_that_are_gone(job, start, expected):
+    cluster = start(job, shards=2)
+    with helpers.pd.Worker(cluster.address) as late, cluster.client() as client:
+        lease = next(late)  # which expires, and is given to the others
+        helpers.train(cluster.address)
+        with lease:
+            lease.pull().wait()
+            raise AssertionError("expected LeaseDropped")
+        assert list(late) == []
+        assert client.checksum() == expected
+
+
+def test_a_gradient_that_comes_late(job, start, expected):
+    cluster = start(job, shards=2)
+    with helpers.pd.Worker(cluster.address) as late, cluster.client() as client:
+        lease = next(late)
+        gradients = helpers.gradient_of(lease.pull(), job, lease.step, lease.slot)
+        helpers.train(cluster.address)
+        lease.push(gradients)
+        lease.complete(1.0)  # a duplicate, which changes nothing
+        assert list(late) == []
+        assert client.checksum() == expected
+
+
+def test_tensor_by_tensor_from_other_threads(job, start, expected):
+    cluster = start(job, shards=3)
+    with helpers.pd.Worker(cluster.address) as worker, cluster.client() as client, \
+            concurrent.futures.ThreadPoolExecutor(4) as threads:
+        for lease in worker:
+            with lease:
+                gradients = helpers.gradient_of(lease.pull(), job, lease.step, lease.slot)
+                pushes = [threads.submit(lease.push, name, gradients[name])
+                          for name in reversed(list(gradients))]
+                pushes[0].result()
+                if lease.step + 1 < job.max_steps:
+                    assert worker._source._next.has(lease.step + 1)  # under way already
+                for push in pushes:
+                    push.result()
+                lease.complete(1.0)
+        assert client.checksum() == expected

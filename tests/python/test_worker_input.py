@@ -254,3 +254,32 @@ def test_an_abandoned_worker_drops_its_lease(cluster):
     helpers.train(cluster.address)
     with cluster.client() as client:
         assert client.status().expired_leases == 0
+
+
+def test_a_closed_worker(cluster):
+    with pd.Worker(cluster.address) as worker:
+        pass
+    assert list(worker) == []
+    with pytest.raises(pd.UsageError, match="the worker is closed"):
+        worker.job
+    with pd.Worker(cluster.address) as worker:
+        assert worker.job == helpers.small_job()
+        lease = next(worker)
+    assert lease.ended
+
+
+def test_a_lease_that_the_caller_drops(cluster):
+    leases = []
+    with pd.Worker(cluster.address) as worker:
+        for lease in worker:
+            with lease:
+                leases.append(lease)
+                if len(leases) == 1:
+                    raise pd.LeaseDropped("no batch")
+                if len(leases) == 2:
+                    lease.drop("no batch either")
+                    continue
+                helpers.work(lease)
+    with cluster.client() as client:
+        assert client.status().state == "finished"
+    assert len(leases) == 8 * 3 + 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Type, TypeVar
 
 import grpc
 import numpy as np
@@ -13,13 +13,15 @@ import numpy as np
 from percentdelta import _protocol, _wire, errors
 from percentdelta._channel import check_address, make_channel
 from percentdelta._pull import Pull
-from percentdelta._retry import Pause, Retrier, RetryPolicy
+from percentdelta._retry import Pause, Retrier, RetryPolicy, Stopped
 from percentdelta._shards import Shards
 from percentdelta.errors import (DeadlineExceededError, Error, FailedPreconditionError, ServerError,
-                                 TrainingFailedError, UnavailableError)
+                                 TrainingFailedError, UnavailableError, UsageError)
 from percentdelta.job import Job
 from percentdelta.progress import Progress, Status
 from percentdelta.statistics import Statistics, StepStatistics
+
+_T = TypeVar("_T")
 
 # A step of a running training may be over before its weights have been pulled.
 _PULL_ATTEMPTS = 5
@@ -72,6 +74,7 @@ class Client:
         self._statistics = _protocol.Stub("Statistics", self._channel)
         self._pause = Pause()
         self._retry = retry
+        self._closed = False
         self._retrier = Retrier("the server", address, retry, self._pause)
 
     def __enter__(self) -> Client:
@@ -82,6 +85,7 @@ class Client:
 
     def close(self) -> None:
         """Ends all calls and connections."""
+        self._closed = True
         self._retrier.stop()
         self._channel.close()
 
@@ -154,7 +158,7 @@ class Client:
         """
         seen = -1
         while True:
-            call, message = self._retrier.call(lambda: self._begin_watch(layer, last))
+            call, message = self._retried(lambda: self._begin_watch(layer, last))
             try:
                 while message is not None:
                     step = _wire.step_from(message)
@@ -256,7 +260,15 @@ class Client:
             except grpc.RpcError as error:
                 raise self._explain(error) from None
 
-        return self._retrier.call(attempt)
+        return self._retried(attempt)
+
+    def _retried(self, attempt: Callable[[], _T]) -> _T:
+        if not self._closed:
+            try:
+                return self._retrier.call(attempt)
+            except Stopped:
+                pass
+        raise UsageError(f"the client of {self.address} is closed")
 
     def _explain(self, error: Any) -> Error:
         """With who cannot be reached in the message."""

@@ -230,6 +230,8 @@ class Lease:
             self.forgotten = True
             self.drop("the worker did not complete it")
             return False
+        if isinstance(error, LeaseDropped):
+            self._dropped = error
         if error is None or isinstance(error, LeaseDropped):
             self._finish_dropped()
             return True

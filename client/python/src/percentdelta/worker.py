@@ -26,7 +26,7 @@ from percentdelta._retry import Pause, Retrier, RetryPolicy, Stopped
 from percentdelta._shards import Shards
 from percentdelta.batches import BatchSource
 from percentdelta.errors import (Error, FailedPreconditionError, LeaseDropped, TrainingFailedError,
-                                 UnavailableError)
+                                 UnavailableError, UsageError)
 from percentdelta.job import Job
 from percentdelta.lease import TRANSFER_DEADLINE, Lease
 
@@ -197,6 +197,8 @@ class Worker:
     def job(self) -> Job:
         """The job of the cluster, which is asked for it at the first time."""
         if self._cluster is None:
+            if self._closed:
+                raise UsageError("the worker is closed")
             try:
                 self._cluster = self._get_cluster()
             except Stopped:
@@ -245,8 +247,8 @@ class Worker:
             return
         if not last.ended:
             last.drop("the worker did not complete it")
-        raise errors.UsageError(f"{last}: expected complete(), drop() or fail() before the next "
-                                f"lease")
+        raise UsageError(f"{last}: expected complete(), drop() or fail() before the next "
+                         f"lease")
 
     def _make_lease(self, fields: _wire.LeaseFields) -> Lease:
         assert self._cluster is not None and self._source is not None
