@@ -57,7 +57,7 @@ class Puppet:
     def _acquire_lease(self, request, context):
         if isinstance(self.lease, grpc.StatusCode):
             context.abort(self.lease, "not now")
-        return self.lease
+        return self.lease.pop(0) if isinstance(self.lease, list) else self.lease
 
     def _complete_lease(self, request, context):
         self.reports.append(request)
@@ -126,16 +126,14 @@ def test_a_worker_drops_the_lease_of_such_a_pull(puppet):
 
 def test_a_server_that_takes_no_memory_is_offered_none_any_more(puppet):
     puppet.pull = [("w", 0, floats(5))]
-    leases = [_protocol.message("Lease")(kind=5, generation=7, lease_id=step, step=step)
-              for step in range(3)]
-    puppet.lease = leases[0]
+    puppet.lease = [_protocol.message("Lease")(kind=5, generation=7, lease_id=step, step=step)
+                    for step in range(3)]
     with pd.Worker(puppet.address) as worker:
-        for step in range(3):
-            puppet.lease = leases[step]
+        for _ in range(3):
             lease = next(worker)
             assert lease.pull()["w"].tolist() == [0, 1, 2, 3, 4]
             lease.complete(1.0)
-            worker._next = None
+            worker._session.next = None
     assert puppet.offers == [True, False, False]
 
 
@@ -178,3 +176,15 @@ def test_another_job_after_a_restart(puppet):
         puppet.lease = _protocol.message("Lease")(kind=4, generation=8)
         with pytest.raises(pd.FailedPreconditionError, match="the cluster has begun another job"):
             next(worker)
+
+
+def test_a_lease_of_the_generation_before_is_void(puppet):
+    puppet.lease = [_protocol.message("Lease")(kind=5, generation=generation, lease_id=generation)
+                    for generation in (6, 7)]
+    puppet.pull = [("w", 0, floats(5))]
+    with pd.Worker(puppet.address) as worker:
+        for lease in worker:
+            with lease:
+                lease.pull().wait()  # at that step the new generation may not arrive without it
+                lease.complete(1.0)
+    assert [report.lease_id for report in puppet.reports] == [7]

@@ -59,7 +59,7 @@ def test_how_values_travel_changes_nothing(job, start, expected, prefetch, share
         for lease in worker:
             with lease:
                 helpers.work(lease)
-        assert worker._shards.memory.takers == (2 if shared_memory else 0)
+        assert worker._session.shards.memory.takers == (2 if shared_memory else 0)
     with cluster.client() as client:
         assert client.checksum() == expected
 
@@ -224,7 +224,7 @@ def test_tensor_by_tensor_from_other_threads(job, start, expected):
                           for name in reversed(list(gradients))]
                 pushes[0].result()
                 if lease.step + 1 < job.max_steps:
-                    assert worker._source._next.has(lease.step + 1)  # under way already
+                    assert worker._session.source._next.has(lease.step + 1)  # under way already
                 for push in pushes:
                     push.result()
                 lease.complete(1.0)

@@ -6,27 +6,21 @@ import logging
 import math
 import threading
 import time
-from typing import (TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Type, Union,
+from typing import (Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Type, Union,
                     overload)
 
 import numpy as np
 
 from percentdelta import _wire
-from percentdelta._pull import Pull, WeightSource
+from percentdelta._pull import Pull
 from percentdelta._push import Push, is_finite
+from percentdelta._session import Session
 from percentdelta._text import quoted
 from percentdelta.batches import gradient_key
 from percentdelta.errors import Error, GradientError, LeaseDropped, UsageError
-from percentdelta.job import Job, Tensor
-
-if TYPE_CHECKING:
-    from percentdelta.worker import Worker
+from percentdelta.job import Tensor
 
 _log = logging.getLogger("percentdelta")
-
-# At least, in seconds. Not the lease's deadline: work that comes late counts, and tells the
-# coordinator how long work takes.
-TRANSFER_DEADLINE = 600.0
 
 
 class Weights(Mapping[str, Any]):
@@ -37,31 +31,32 @@ class Weights(Mapping[str, Any]):
     weights are gone or a server is away.
     """
 
-    def __init__(self, lease: Lease, pull: Pull, arrays: List[Any]) -> None:
-        self._lease = lease
+    def __init__(self, tensors: Tuple[Tensor, ...], index: Mapping[str, int], pull: Pull,
+                 arrays: List[Any], wait: Callable[[Pull, int], None]) -> None:
+        self._tensors = tensors
+        self._index = index
         self._pull = pull
         self._arrays = arrays
+        self._wait = wait  # for one tensor
 
     def wait(self, name: Optional[str] = None) -> None:
         """Returns when the tensor, or all of them, are there. KeyError: no such tensor."""
-        indices = (range(len(self._arrays)) if name is None
-                   else (self._lease._index_of(name),))
-        for index in indices:
-            self._lease._await(self._pull, index)
+        for i in range(len(self._arrays)) if name is None else (self._index[name],):
+            self._wait(self._pull, i)
 
     def is_there(self, name: str) -> bool:
         """Whether wait(name) would return at once."""
-        return self._pull.is_whole(self._lease._index_of(name))
+        return self._pull.is_whole(self._index[name])
 
     def __getitem__(self, name: str) -> Any:
         self.wait(name)
-        index = self._lease._index_of(name)
-        array = self._arrays[index].reshape(self._lease._tensors[index].shape)
+        i = self._index[name]
+        array = self._arrays[i].reshape(self._tensors[i].shape)
         array.flags.writeable = False
         return array
 
     def __iter__(self) -> Iterator[str]:
-        return (tensor.name for tensor in self._lease._tensors)
+        return (tensor.name for tensor in self._tensors)
 
     def __len__(self) -> int:
         return len(self._arrays)
@@ -92,20 +87,18 @@ class Lease:
     one that iterates over the worker.
     """
 
-    def __init__(self, worker: Worker, fields: _wire.LeaseFields, job: Job, source: WeightSource,
-                 examples: Any) -> None:
-        self._worker = worker
+    def __init__(self, session: Session, fields: _wire.LeaseFields) -> None:
+        self._session = session
         self._fields = fields
-        self._source = source
-        self._tensors: tuple[Tensor, ...] = job.model.tensors
-        self._indices = worker._indices
-        self.job = job
+        self._index = session.index
+        self.job = session.job
         self.kind = fields.kind
         self.step = fields.step
         self.slot = fields.slot
         self.epoch = fields.epoch
         self.batch_index = fields.batch_index
-        self.examples = examples
+        self.examples = session.examples_of(fields)
+        self._tensors = self.job.model.tensors
         self._lock = threading.Lock()
         self._push: Optional[Push] = None
         self._pushed: Dict[int, Any] = {}  # flat gradients, by tensor
@@ -114,7 +107,8 @@ class Lease:
         self._waited = 0.0  # for weights, in seconds
         self._dropped: Optional[LeaseDropped] = None
         self.ended = False
-        self.forgotten = False  # to be completed
+        self._forgotten = False  # to be completed
+        session.renewer.begin(fields)
 
     @property
     def random_key(self) -> int:
@@ -132,8 +126,10 @@ class Lease:
         self._check_open()
         self._check_stays()
         if self._weights is None:
-            pull = self._source.turn(self.step)
-            self._weights = Weights(self, pull, self._source.arrays)
+            source = self._session.source
+            assert source is not None
+            pull = source.turn(self.step)
+            self._weights = Weights(self._tensors, self._index, pull, source.arrays, self._await)
         return self._weights
 
     @overload
@@ -157,27 +153,24 @@ class Lease:
             for name, array in gradient.items():
                 self.push(name, array)
             return
-        if gradient not in self._indices:
+        if gradient not in self._index:
             raise GradientError(f"{self}: expected a tensor of the job, got {quoted(gradient)}; "
                                 f"there are {', '.join(self._names())}")
-        index = self._indices[gradient]
+        index = self._index[gradient]
         flat = self._flat(index, values)
         with self._lock:
             if index in self._pushed:
                 raise GradientError(f"{self}: expected each tensor once, got {gradient} again")
             self._pushed[index] = flat
             if self._push is None:
-                self._push = self._worker._begin_push(self._fields)
-                # The next lease is not known yet, but its step is all but certain.
-                if self._worker._prefetches and self.step + 1 < self.job.max_steps:
-                    self._source.prefetch(self.step + 1)
+                self._push = self._session.begin_push(self._fields)
         self._push.ready(index, flat)
         self.progress()
 
     def progress(self) -> None:
         """Says that the work progresses: the lease is renewed only if this, a push or a wait was
         called since the last time. For computations longer than a few seconds."""
-        self._worker._renewer.progress()
+        self._session.renewer.progress()
 
     def complete(self, loss_sum: float, correct: int = 0, examples: Optional[int] = None) -> None:
         """Waits until the servers have taken the gradient, and reports the result.
@@ -205,8 +198,8 @@ class Lease:
             self._finish_push()
             result.push = time.monotonic() - computed
         self.ended = True
-        self._release()
-        self._worker._report(self._fields, result, None)
+        self._pushed.clear()
+        self._session.report(self._fields, result, None)
 
     def drop(self, reason: str) -> None:
         """Hands the lease back, for a cause that is not the work's: another worker gets it."""
@@ -227,49 +220,51 @@ class Lease:
             return False
         if error is None and self._dropped is None:
             # A `break` perhaps; if the loop goes on, complete() was forgotten.
-            self.forgotten = True
+            self._forgotten = True
             self.drop("the worker did not complete it")
             return False
-        if isinstance(error, LeaseDropped):
-            self._dropped = error
-        if error is None or isinstance(error, LeaseDropped):
-            self._finish_dropped()
+        dropped = error if isinstance(error, LeaseDropped) else self._dropped
+        if dropped is not None and (error is None or error is dropped):
+            self._end(dropped)
             return True
         try:
             if isinstance(error, Exception):
                 self._end(LeaseDropped(f"{type(error).__name__}: {error}", at_fault=True),
                           leaving=True)
             else:  # KeyboardInterrupt and the like
-                self._worker.stop()
+                self._session.stop()
                 self.drop("the worker leaves")
         except Error as unreported:  # the lease's deadline does the same
             _log.warning("%r could not be handed back: %s", self, unreported)
         return False
 
-    def _finish_dropped(self) -> None:
-        """Reports that it was dropped, if it was."""
-        assert self._dropped is not None
-        self._end(self._dropped)
+    def settle(self) -> None:
+        """Called when the loop goes on: reports a lease that was dropped outside of `with`. Raises
+        UsageError if the lease was to be completed."""
+        if self.ended and not self._forgotten:
+            return
+        if not self.ended and self._dropped is not None:
+            self._end(self._dropped)
+            return
+        if not self.ended:
+            self.drop("the worker did not complete it")
+        raise UsageError(f"{self}: expected complete(), drop() or fail() before the next lease")
 
     def _end(self, dropped: LeaseDropped, leaving: bool = False) -> None:
         self._check_open()
         self.ended = True
         if self._push is not None:
             self._push.cancel()
-        self._release()
-        self._worker._report(self._fields, _wire.Result(
-            failure=str(dropped) or "dropped", at_fault=dropped.at_fault, leaving=leaving), dropped)
-
-    def _release(self) -> None:
-        self._worker._note_push(None)
         self._pushed.clear()
+        self._session.report(self._fields, _wire.Result(
+            failure=str(dropped) or "dropped", at_fault=dropped.at_fault, leaving=leaving), dropped)
 
     def _check_open(self) -> None:
         if self.ended:
             raise UsageError(f"{self}: the lease has ended")
 
     def _check_stays(self) -> None:
-        if self._worker._abandoned:
+        if self._session.abandoned:
             self._raise_dropped("the worker leaves")
 
     def _raise_dropped(self, reason: str, at_fault: bool = False, code: str = "") -> None:
@@ -278,9 +273,6 @@ class Lease:
 
     def _names(self) -> List[str]:
         return [tensor.name for tensor in self._tensors]
-
-    def _index_of(self, name: str) -> int:
-        return self._indices[name]
 
     def _await(self, pull: Pull, index: int) -> None:
         if pull.is_whole(index):
@@ -309,7 +301,7 @@ class Lease:
             return np.ascontiguousarray(array, np.float32).reshape(-1)
 
     def _finish_push(self) -> None:
-        missing = [name for name in self._names() if self._indices[name] not in self._pushed]
+        missing = [name for name in self._names() if self._index[name] not in self._pushed]
         if missing:
             raise GradientError(f"{self}: expected gradients of all tensors, got none of "
                                 f"{', '.join(missing)}")
