@@ -1,5 +1,5 @@
 """What is written down to the last bit: random numbers, batches, partition. The values are those of
-tests/common/random_test.cc, partition_test.cc and tests/worker/batches_test.cc."""
+tests/common/base/random_test.cc and tests/worker/data/batches_test.cc."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""gRPC channels as this project uses them: common/channel.cc says why each option is as it is."""
+"""gRPC channels as this project uses them; common/transport/channel.cc has the options' reasons."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a job may be: common/job_validation.cc and job_update_validation.cc, with their messages."""
+"""What a job may be: the checks of common/job/job_validation.cc, with their messages."""
 
 import numbers
 import operator

@@ -1,4 +1,4 @@
-"""Keeps the lease of a slow worker alive while its work progresses: worker/lease_renewer.h in
+"""Keeps the lease of a slow worker alive while its work progresses: lease_renewer.h in
 Python. A process that hangs makes no progress, and so loses its lease."""
 
 from __future__ import annotations

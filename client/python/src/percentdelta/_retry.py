@@ -1,4 +1,4 @@
-"""Repeats calls while they fail with errors that pass: client/retrying_stub.cc in Python."""
+"""Repeats calls while they fail with errors that pass: retrying_stub.cc in Python."""
 
 from __future__ import annotations
 

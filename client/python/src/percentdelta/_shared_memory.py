@@ -1,5 +1,5 @@
 """Memory that servers on this machine read and write, so that values need not go through the
-kernel: common/shared_memory.h and client/offered_memory.h in Python."""
+kernel: common/transport/shared_memory.h and offered_memory.h in Python."""
 
 from __future__ import annotations
 

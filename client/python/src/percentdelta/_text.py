@@ -1,4 +1,5 @@
-"""Text that came from elsewhere, made fit for a message on one line: common/text.cc in Python."""
+"""Text that came from elsewhere, made fit for a message on one line, as common/base/text.cc
+does."""
 
 from typing import Union
 

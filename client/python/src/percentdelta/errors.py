@@ -104,7 +104,7 @@ def from_rpc(error: Any, prefix: str = "") -> Error:
     return make(name, prefix + (details or name))
 
 
-# Which errors pass by themselves: common/transience.h says why.
+# Which errors pass by themselves: common/base/transience.h says why.
 _TRANSIENT = frozenset(("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"))
 _FOREIGN = frozenset(("UNIMPLEMENTED", "INTERNAL", "DATA_LOSS", "UNKNOWN", "PERMISSION_DENIED",
                       "UNAUTHENTICATED", "RESOURCE_EXHAUSTED"))

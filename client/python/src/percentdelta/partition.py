@@ -1,4 +1,4 @@
-"""Which shard owns which entries of which tensor: the rule of common/partition.h.
+"""Which shard owns which entries of which tensor: the rule of common/job/partition.h.
 
 A function of the tensors' sizes and the number of shards alone: the tensors, cut into blocks of
 16384 entries, are laid end to end in the job's order and dealt to the shards in equal stretches.

@@ -1,4 +1,4 @@
-"""The project's random numbers, written down to the last bit: common/random.h in Python.
+"""The project's random numbers, written down to the last bit: common/base/random.h in Python.
 
 The same on every platform and in every language: what follows from a seed (the order of the
 examples, what is random in a gradient) follows from here. The generator is SplitMix64 (Steele, Lea,

@@ -1,5 +1,5 @@
 """A worker for gradients of any origin: leases a batch, pulls the weights of its step, pushes the
-gradient, forgets everything. What worker/worker.cc does, with the computation left to the
+gradient, forgets everything. What the C++ worker does, with the computation left to the
 caller."""
 
 from __future__ import annotations
