@@ -78,7 +78,7 @@ def test_where_the_server_is_looked_for(monkeypatch, tmp_path):
 def test_how_to_build_it_where_it_is_missing(monkeypatch, tmp_path):
     monkeypatch.delenv("PERCENTDELTA_SERVER", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(local_cluster, "_IN_CHECKOUT", ("build/none/pd-server",))
+    monkeypatch.setattr(local_cluster, "_IN_CHECKOUT", "build/none/pd-server")
     with pytest.raises(pd.BinaryNotFoundError, match="(?s)no pd-server found.*deploy/build release "
                                                      "pd-server.*set PERCENTDELTA_SERVER"):
         local_cluster.find_server()

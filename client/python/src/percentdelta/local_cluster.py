@@ -20,7 +20,7 @@ from percentdelta.errors import BinaryNotFoundError, Error, UnavailableError
 from percentdelta.job import Job
 
 VARIABLE = "PERCENTDELTA_SERVER"
-_IN_CHECKOUT = ("build/release/server/pd-server", "build/release/bin/pd-server")
+_IN_CHECKOUT = "build/release/server/pd-server"
 _START_SECONDS = 60.0
 _END_SECONDS = 10.0
 _POLL_SECONDS = 0.01
@@ -42,13 +42,12 @@ def find_server() -> pathlib.Path:
         return pathlib.Path(on_path).resolve()
     folders = [*pathlib.Path(__file__).resolve().parents, *(pathlib.Path.cwd() / "_").parents]
     for folder in folders:
-        for place in _IN_CHECKOUT:
-            if os.access(folder / place, os.X_OK):
-                return folder / place
+        if os.access(folder / _IN_CHECKOUT, os.X_OK):
+            return folder / _IN_CHECKOUT
     raise BinaryNotFoundError(
-        f"no pd-server found on PATH, nor as {_IN_CHECKOUT[0]} above {pathlib.Path.cwd()}: build "
+        f"no pd-server found on PATH, nor as {_IN_CHECKOUT} above {pathlib.Path.cwd()}: build "
         f"it in a checkout of the project with\n    deploy/install-packages build && deploy/build "
-        f"release pd-server\nand set {VARIABLE} to the path of build/release/server/pd-server")
+        f"release pd-server\nand set {VARIABLE} to the path of {_IN_CHECKOUT}")
 
 
 class LocalCluster:
