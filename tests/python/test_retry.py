@@ -90,6 +90,16 @@ def test_nothing_is_repeated_with_a_policy_of_zero():
         retrier(Time(), give_up_after=0).call(server)
 
 
+def test_an_outage_is_two_lines_and_a_short_one_none(caplog):
+    caplog.set_level("INFO", "percentdelta")
+    retrier(Time()).call(Server(*["UNAVAILABLE"] * 3))
+    assert caplog.messages == []
+    retrier(Time(), give_up_after=100).call(Server(*["UNAVAILABLE"] * 30))
+    assert len(caplog.messages) == 2
+    assert caplog.messages[0].startswith("waiting for the coordinator at host:1: UNAVAILABLE")
+    assert caplog.messages[1] == "the coordinator at host:1 answers again"
+
+
 def test_stop_ends_it():
     time = Time()
     calls = retrier(time)

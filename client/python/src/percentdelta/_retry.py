@@ -15,6 +15,9 @@ from percentdelta.errors import Error, UnavailableError
 _T = TypeVar("_T")
 _log = logging.getLogger("percentdelta")
 
+# In seconds: an outage that is over sooner, as when a cluster begins, is not worth a warning.
+_SILENCE = 1.0
+
 
 @dataclasses.dataclass(frozen=True)
 class RetryPolicy:
@@ -83,7 +86,7 @@ class Retrier:
                 return answer
             if self._stopped:
                 raise Stopped
-            if not said:
+            if not said and self._clock() - began >= _SILENCE:
                 _log.warning("waiting for %s at %s: %s", self._what, self._address, failure)
                 said = True
             if self._clock() - began > self._policy.give_up_after:
