@@ -2,7 +2,7 @@
 
 import typing
 
-import settings
+from deploy.reproduction import settings
 
 TABLE_STEPS = (20, 40, 100, 200, 500, 1000, 2000, 5000)
 

@@ -2,8 +2,7 @@
 
 import csv
 
-import curves
-import plots
+from deploy.reproduction import curves, plots
 
 STEPS = (0, 15, 30, 45)
 LAYERS = ("conv1", "conv2", "fc1", "fc2")

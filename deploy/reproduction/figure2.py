@@ -2,9 +2,7 @@
 
 import csv
 
-import curves
-import plots
-import settings
+from deploy.reproduction import curves, plots, settings
 
 COLUMNS = ("algorithm", "setting", "best", "seeds", "step", "accuracy", "lowest", "highest",
            "smoothed", "loss")

@@ -1,17 +1,13 @@
 """Job files: a base job of deploy/jobs with another update, seed and length."""
 
 import importlib
-import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from deploy.project import JOBS, ROOT, Failure
 
-
-class Failure(Exception):
-    """What is told to the user, in one message."""
 
 
 def _load():
@@ -40,7 +36,7 @@ class Jobs:
         self._text_format, self._messages = _load()
 
     def _base(self, name):
-        path = ROOT / "deploy/jobs" / f"{name}.textproto"
+        path = JOBS / f"{name}.textproto"
         return self._text_format.Parse(path.read_text(encoding="utf-8"), self._messages.Job())
 
     def text(self, base, setting, seed, steps, every):

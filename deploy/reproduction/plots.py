@@ -3,7 +3,7 @@
 import subprocess
 import tempfile
 
-import jobs
+from deploy.project import Failure
 
 FONT = "DejaVu Sans"
 RED = "#C00000"  # the best of a row; drawn thicker than the others besides
@@ -36,4 +36,4 @@ def draw(script, target, width, height):
             result = subprocess.run(["gnuplot", file.name], check=False, capture_output=True,
                                     text=True)
         if result.returncode != 0:
-            raise jobs.Failure(f"gnuplot: {result.stderr.strip()}")
+            raise Failure(f"gnuplot: {result.stderr.strip()}")

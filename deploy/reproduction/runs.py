@@ -12,10 +12,9 @@ import shutil
 import subprocess
 import typing
 
-import jobs
-import settings
+from deploy.project import Failure
+from deploy.reproduction import settings
 
-PD_LOCAL = jobs.ROOT / "build/release/deploy/local/pd-local"
 CHECKPOINTS = 20  # of a training, so that an interruption costs a twentieth of it at most
 # What workers and servers say of a loss and of a gradient that is not finite. Any other failure is no
 # result.
@@ -77,19 +76,20 @@ class Run(typing.NamedTuple):
             with open(path, encoding="utf-8", newline="") as file:
                 return [convert(row) for row in csv.DictReader(file, strict=True)]
         except (csv.Error, KeyError, TypeError, ValueError) as error:
-            raise jobs.Failure(f"{path} is damaged ({type(error).__name__}: {error}); remove "
+            raise Failure(f"{path} is damaged ({type(error).__name__}: {error}); remove "
                                f"{self.folder} to do this training again") from error
 
 
 class Runs:
     """The trainings of one data set, below one folder."""
 
-    def __init__(self, folder, data_set, data, maker, threads):
+    def __init__(self, folder, data_set, data, maker, threads, local):
         self._folder = folder
         self._data_set = data_set
         self._data = data
         self._jobs = maker
         self._threads = threads
+        self._local = local
 
     def run(self, setting, seed, steps, every):
         """Describes one; nothing is trained."""
@@ -107,7 +107,7 @@ class Runs:
         job.write_text(self._jobs.with_checkpoints(
             run.text, run.folder / "checkpoints", max(50, run.steps // CHECKPOINTS)),
                        encoding="utf-8")
-        command = [str(PD_LOCAL), f"--job={job}", f"--data={self._data}",
+        command = [str(self._local), f"--job={job}", f"--data={self._data}",
                    f"--report={run.folder / 'report'}", f"--threads={self._threads}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True) as process:
@@ -123,7 +123,7 @@ class Runs:
         if code == 0:
             return
         if not any(words in errors for words in _DIVERGED):
-            raise jobs.Failure(f"{' '.join(command)}\nended with exit code {code}:\n{errors.strip()}")
+            raise Failure(f"{' '.join(command)}\nended with exit code {code}:\n{errors.strip()}")
         (run.folder / "failed.txt").write_text(errors.strip().splitlines()[-1] + "\n",
                                                encoding="utf-8")
         shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)

@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 
-import settings
+from deploy.reproduction import settings
 
 _QUIET = 30  # seconds between lines where there is no terminal
 

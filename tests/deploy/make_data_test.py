@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """That deploy/make-data makes what it says, once, and that the jobs train on it."""
 
 import csv
@@ -10,8 +9,8 @@ import sys
 import tempfile
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-JOBS = ROOT / "deploy" / "jobs"
+from deploy.project import JOBS, ROOT
+
 PD_LOCAL = os.environ.get("PD_LOCAL")  # of the build; without it nothing is trained
 
 
@@ -26,7 +25,7 @@ class MakeDataTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.temporary = tempfile.TemporaryDirectory()  # pylint: disable=consider-using-with
+        cls.temporary = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.temporary.cleanup)
         cls.directories = {}
         for name in ("ratings", "documents"):

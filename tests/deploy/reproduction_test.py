@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What deploy/reproduce is made of: settings, jobs, curves, the display, trainings that go on."""
 
 import contextlib
@@ -10,16 +9,9 @@ import sys
 import tempfile
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "deploy/reproduction"))
 
-import curves  # noqa: E402  pylint: disable=wrong-import-position
-import figure1  # noqa: E402  pylint: disable=wrong-import-position
-import figure2  # noqa: E402  pylint: disable=wrong-import-position
-import jobs  # noqa: E402  pylint: disable=wrong-import-position
-import runs  # noqa: E402  pylint: disable=wrong-import-position
-import settings  # noqa: E402  pylint: disable=wrong-import-position
-import sweep  # noqa: E402  pylint: disable=wrong-import-position
+from deploy.project import ROOT, Failure
+from deploy.reproduction import curves, figure1, figure2, jobs, runs, settings, sweep
 
 PD_LOCAL = os.environ.get("PD_LOCAL")  # of the build; without it nothing is trained
 
@@ -145,17 +137,16 @@ class TrainingTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.temporary = tempfile.TemporaryDirectory()  # pylint: disable=consider-using-with
+        cls.temporary = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.temporary.cleanup)
         cls.folder = pathlib.Path(cls.temporary.name)
         subprocess.run([sys.executable, "-B", ROOT / "deploy/make-data", "ratings", cls.folder / "data"],
                        check=True, stdout=subprocess.DEVNULL)
-        runs.PD_LOCAL = pathlib.Path(PD_LOCAL)
         cls.maker = jobs.Jobs()
 
     def runs(self, name):
         return runs.Runs(self.folder / name, settings.DATA_SETS["ratings"], self.folder / "data",
-                         self.maker, 1)
+                         self.maker, 1, PD_LOCAL)
 
     def test_goes_on_where_it_was_and_ends_the_same(self):
         setting = settings.DATA_SETS["ratings"].quick[0]
@@ -195,8 +186,8 @@ class TrainingTest(unittest.TestCase):
         self.assertIn("not finite", run.failure())
         self.assertEqual(figure2.gather([run])[2], [(diverging, "diverged with seed 1")])
         broken = runs.Runs(self.folder / "broken", settings.DATA_SETS["ratings"],
-                           self.folder / "nothing", self.maker, 1)
-        with self.assertRaisesRegex(jobs.Failure, "nothing"):
+                           self.folder / "nothing", self.maker, 1, PD_LOCAL)
+        with self.assertRaisesRegex(Failure, "nothing"):
             broken.train(broken.run(settings.DATA_SETS["ratings"].quick[0], 1, 20, 10),
                          lambda step, accuracy: None)
 
@@ -212,10 +203,10 @@ class TrainingTest(unittest.TestCase):
             if not content:
                 self.assertFalse(run.done())
                 continue
-            with self.assertRaisesRegex(jobs.Failure, "progress.csv is damaged .*; remove .* to do"):
+            with self.assertRaisesRegex(Failure, "progress.csv is damaged .*; remove .* to do"):
                 run.points()
         (report / "progress.csv").write_bytes(b"step,test_loss,test_accuracy\n\xff\xfe,1,1\n")
-        with self.assertRaisesRegex(jobs.Failure, "progress.csv is damaged"):
+        with self.assertRaisesRegex(Failure, "progress.csv is damaged"):
             run.done()
 
 

@@ -1,10 +1,10 @@
 """All faults, dealt in random order, each about as often as the others."""
 
-from disk_faults import disk_faults
-from errors import Failure
-from fault import process_faults
-from network import Namespaces
-from network_faults import network_faults
+from tests.faults.disk_faults import disk_faults
+from tests.faults.fault import process_faults
+from tests.faults.network_faults import network_faults
+from tests.harness.errors import Failure
+from tests.harness.network import Namespaces
 
 TRIES = 3  # in a pass; some faults do not come about every time
 

@@ -2,11 +2,12 @@
 
 import signal
 
-import checkpoint_files
-from cluster import CLOCK_LIBRARY
-from disk import SmallDisk
-from errors import Violation
-from fault import Fault, check_killed
+from tests.faults import checkpoint_files
+from tests.faults.fault import Fault
+from tests.harness.cluster import CLOCK_LIBRARY
+from tests.harness.disk import SmallDisk
+from tests.harness.errors import Violation
+from tests.harness.processes import check_killed
 
 HOUR = 3600
 

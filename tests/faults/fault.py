@@ -2,8 +2,8 @@
 
 import signal
 
-from cluster import Layout
-from errors import Violation
+from tests.harness.cluster import Layout
+from tests.harness.processes import check_killed
 
 
 class Fault:
@@ -110,14 +110,6 @@ class Stop(Fault):
     def heal(self, training):
         for process in self._victims:
             process.resume()
-
-
-def check_killed(process):
-    """Waits for the end of a process that has been killed, or has killed itself."""
-    code = process.wait(10, "SIGKILL")
-    if code != -signal.SIGKILL:
-        raise Violation(f"{process.name}: expected to be ended by SIGKILL, got exit code {code}"
-                        f"\n{process.tail()}")
 
 
 class Point(Fault):

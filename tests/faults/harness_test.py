@@ -1,26 +1,18 @@
-#!/usr/bin/env python3
 """That the harness notices what it is there to notice: its parts against clusters that are made up."""
 
 import dataclasses
 import pathlib
 import random
-import signal
-import sys
 import tempfile
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-
-# pylint: disable=wrong-import-position
-import checkpoint_files  # noqa: E402
-import watch as watches  # noqa: E402
-from cluster import Layout, Status  # noqa: E402
-from deck import Deck, chosen  # noqa: E402
-from errors import Failure, Violation  # noqa: E402
-from fault import Kill, Point, check_killed, process_faults  # noqa: E402
-from network_faults import network_faults  # noqa: E402
-from processes import Process, Sample  # noqa: E402
+from tests.faults import checkpoint_files, watch as watches
+from tests.faults.deck import Deck, chosen
+from tests.faults.fault import Kill, Point, process_faults
+from tests.faults.network_faults import network_faults
+from tests.harness.cluster import Layout, Status
+from tests.harness.errors import Failure, Violation
 
 TRAINING = Status("training", "", 7, 10, 100, 0, 0, 0, "", 1.0, 9)
 
@@ -163,62 +155,6 @@ class WatchTest(unittest.TestCase):
         self.assertIsNotNone(self.watch.reached_at)
 
 
-class ProcessTest(unittest.TestCase):
-    """Real processes."""
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.log = pathlib.Path(folder.name) / "log"
-
-    def process(self, *command):
-        """Started."""
-        process = Process("it", command, self.log)
-        self.addCleanup(process.close)
-        process.start()
-        return process
-
-    def test_kill_and_start_again(self):
-        process = self.process("sleep", "100")
-        process.signal(signal.SIGKILL)
-        check_killed(process)
-        self.assertEqual(process.exit_code, -9)
-        process.start()
-        self.assertTrue(process.runs)
-        self.assertEqual(process.incarnations, 2)
-
-    def test_stop_and_resume(self):
-        process = self.process("sleep", "100")
-        process.stop()
-        self.assertTrue(process.stopped)
-        process.resume()
-        until = time.monotonic() + 5
-        while process.stopped and time.monotonic() < until:
-            time.sleep(0.01)
-        self.assertFalse(process.stopped)
-
-    def test_end_that_was_no_kill(self):
-        process = self.process("sh", "-c", "echo oh dear; exit 3")
-        with self.assertRaisesRegex(Violation, "got exit code 3\n.*oh dear"):
-            check_killed(process)
-
-    def test_end_that_does_not_come(self):
-        with self.assertRaisesRegex(Violation, "has not ended 0.1 s after being asked"):
-            self.process("sleep", "100").wait(0.1, "being asked")
-
-    def test_sample(self):
-        process = self.process("sleep", "100")
-        # A process that has hardly begun has no memory yet.
-        until = time.monotonic() + 5
-        held = Sample(process.pid)
-        while held.rss < 100000 and time.monotonic() < until:
-            time.sleep(0.01)
-            held = Sample(process.pid)
-        self.assertEqual(held.threads, 1)
-        self.assertGreater(held.rss, 100000)
-        self.assertGreaterEqual(held.descriptors, 3)
-
-
 class CheckpointFilesTest(unittest.TestCase):
     """Damage does what it says, and to one checkpoint only."""
 
@@ -311,9 +247,9 @@ class DeckTest(unittest.TestCase):
         deck = Deck([Kill("worker")], random.Random(1))
         deck.struck(deck.next, False)
         deck.struck(deck.next, False)
-        self.assertEqual(len(deck._waiting), 1)  # pylint: disable=protected-access
+        self.assertEqual(len(deck._waiting), 1)
         deck.struck(deck.next, False)
-        self.assertEqual(len(deck._waiting), 0)  # pylint: disable=protected-access
+        self.assertEqual(len(deck._waiting), 0)
 
     def test_fitting(self):
         deck = Deck(network_faults(), random.Random(1))

@@ -1,7 +1,7 @@
 """Faults of what lies between the processes."""
 
-from fault import Fault
-from network import Namespaces
+from tests.faults.fault import Fault
+from tests.harness.network import Namespaces
 
 MEGABYTE = 1 << 20
 

@@ -1,19 +1,13 @@
-#!/usr/bin/env python3
 """What the harness makes of what it has seen: the report of faults, that of a soak; and the job."""
 
 import pathlib
 import random
-import sys
 import tempfile
 import types
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-
-# pylint: disable=wrong-import-position
-import report  # noqa: E402
-import soak  # noqa: E402
-from job import job_text  # noqa: E402
+from tests.faults import report, soak
+from tests.harness.job import job_text
 
 
 class ReportTest(unittest.TestCase):

@@ -4,11 +4,11 @@ import dataclasses
 import shutil
 import time
 
-import checkpoint_files
-from cluster import Cluster, Layout, random_layout, seeded
-from errors import Failure, Violation
-from job import write_data
-from training import Over, Training
+from tests.faults import checkpoint_files
+from tests.faults.training import Over, Training
+from tests.harness.cluster import Cluster, Layout, random_layout, seeded
+from tests.harness.errors import Failure, Violation
+from tests.harness.job import write_data
 
 MAX_STEPS = 120
 FOREIGN_STEPS = 10

@@ -9,13 +9,13 @@ import statistics
 import threading
 import time
 
-import checkpoint_files
-from cluster import Layout, seeded
-from deck import Deck
-from errors import Violation
-from processes import sample
-from report import machine
-from training import Training
+from tests.faults import checkpoint_files
+from tests.faults.deck import Deck
+from tests.faults.report import machine
+from tests.faults.training import Training
+from tests.harness.cluster import Layout, seeded
+from tests.harness.errors import Violation
+from tests.harness.processes import sample
 
 PERIOD_SECONDS = 5
 SAMPLE_SECONDS = 1

@@ -3,9 +3,9 @@
 import dataclasses
 import time
 
-from checkpoint_files import temporary_files
-from errors import Violation
-from watch import Watch
+from tests.faults.checkpoint_files import temporary_files
+from tests.faults.watch import Watch
+from tests.harness.errors import Violation
 
 FIRST_STEP_SECONDS = 60
 PROGRESS_SECONDS = 60  # the longest limit of a fault

@@ -5,8 +5,8 @@ newest checkpoint or later."""
 import re
 import time
 
-from errors import Violation
-from processes import POLL_SECONDS
+from tests.harness.errors import Violation
+from tests.harness.processes import POLL_SECONDS
 
 STATUS_SECONDS = 0.1  # from one look at the status to the next
 LOG_SECONDS = 2  # in which a log tells what the status does

@@ -3,7 +3,7 @@
 import json
 import pathlib
 
-from model import BYTES_PER_ENTRY, Call, Costs
+from tests.benchmark.scaling.model import BYTES_PER_ENTRY, Call, Costs
 
 MEASUREMENTS = pathlib.Path(__file__).with_name("measurements.json")
 MS = 1e-3

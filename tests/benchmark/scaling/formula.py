@@ -6,7 +6,8 @@ there to be compared with the simulator, which knows more.
 
 import math
 
-from model import BLOCK_ENTRIES, BUFFERS_KEPT, BYTES_KEPT, BYTES_PER_ENTRY, partition
+from tests.benchmark.scaling.model import (
+    BLOCK_ENTRIES, BUFFERS_KEPT, BYTES_KEPT, BYTES_PER_ENTRY, partition)
 
 
 def chains(costs, shape):

@@ -14,8 +14,9 @@ import statistics
 import subprocess
 import tempfile
 
-from costs import MEASUREMENTS
-from processes import BUILD, Cluster, Failure, job_text, tiny_job_text
+from tests.benchmark.scaling.costs import MEASUREMENTS
+from tests.benchmark.scaling.processes import BINARIES, Cluster, job_text, tiny_job_text
+from tests.harness.errors import Failure
 
 BUSY = 2  # null workers at a time that make a machine of two cores busy
 FRESH_SLOTS = 15  # that each of them pushes into memory fresh from the kernel
@@ -49,7 +50,7 @@ def _layers():
 
 
 def _program(name, *arguments):
-    result = subprocess.run([BUILD / "tests/benchmark" / name, *arguments], check=False,
+    result = subprocess.run([BINARIES.benchmark(name), *arguments], check=False,
                             capture_output=True, text=True)
     if result.returncode != 0:
         raise Failure(f"{name}: {result.stderr.strip()}")

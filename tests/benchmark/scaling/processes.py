@@ -8,19 +8,17 @@ import subprocess
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-BUILD = ROOT / "build/release"
+from deploy.project import JOBS, RELEASE, Binaries
+from tests.harness.errors import Failure
+
+BINARIES = Binaries(RELEASE)
 PATIENCE_SECONDS = 300
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-class Failure(Exception):
-    """What is told to the user, in one message."""
-
-
 def job_text(gradients_per_step=1, max_steps=1 << 30):
     """The built-in job without evaluation."""
-    text = (ROOT / "deploy/jobs/mnist.textproto").read_text()
+    text = (JOBS / "mnist.textproto").read_text()
     text = re.sub(r"(?m)^gradients_per_step:.*", f"gradients_per_step: {gradients_per_step}", text)
     text = re.sub(r"(?m)^max_steps:.*", f"max_steps: {max_steps}", text)
     return re.sub(r"(?m)^evaluation .*", "", text)
@@ -50,7 +48,7 @@ class Cluster:
         self.servers = []
         self.coordinator = ""
         for shard in range(shards):
-            command = [BUILD / "server/pd-server", "--listen=127.0.0.1:0", f"--shards={shards}",
+            command = [BINARIES.server, "--listen=127.0.0.1:0", f"--shards={shards}",
                        f"--shard={shard}", f"--job={path}", f"--threads={threads}"]
             if shard > 0:
                 command.append(f"--coordinator={self.coordinator}")
@@ -85,18 +83,18 @@ class Cluster:
 
     def start_worker(self, threads, data):
         """A real worker."""
-        return self.start([BUILD / "worker/pd-worker", f"--coordinator={self.coordinator}",
+        return self.start([BINARIES.worker, f"--coordinator={self.coordinator}",
                            "--shared_memory=false",  # the model is of machines with a network between
                            f"--data={data}", f"--threads={threads}"])
 
     def start_null_worker(self):
         """A worker whose gradients cost nothing."""
-        return self.start([BUILD / "tests/benchmark/null_worker", "--work=train",
+        return self.start([BINARIES.benchmark("null_worker"), "--work=train",
                            f"--coordinator={self.coordinator}"])
 
     def do(self, work, count=1, workers=1):
         """Has null workers do the work at the same time: the JSON of each."""
-        command = [BUILD / "tests/benchmark/null_worker", f"--coordinator={self.coordinator}",
+        command = [BINARIES.benchmark("null_worker"), f"--coordinator={self.coordinator}",
                    f"--work={work}", f"--count={count}"]
         processes = [subprocess.Popen(command + [f"--slot={count * worker}"], text=True,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -118,7 +116,7 @@ class Cluster:
     def point(self):
         """The newest finished step and the seconds since the training began: (step, seconds)."""
         result = subprocess.run(
-            [BUILD / "client/pdctl", f"--server={self.coordinator}", "status", "--format=json"],
+            [BINARIES.pdctl, f"--server={self.coordinator}", "status", "--format=json"],
             check=False, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
         if result.returncode != 0:
             return None

@@ -4,7 +4,7 @@ import collections
 import heapq
 import math
 
-from model import BLOCK_ENTRIES
+from tests.benchmark.scaling.model import BLOCK_ENTRIES
 
 
 class Slice:

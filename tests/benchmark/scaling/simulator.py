@@ -8,10 +8,10 @@ stream is there by itself; what is sent at a time is a layer's slice, or a chunk
 
 import math
 
-from events import Clock, FairShare
-from model import partition
-from server import Coordinator, Shard
-from worker import Worker
+from tests.benchmark.scaling.events import Clock, FairShare
+from tests.benchmark.scaling.model import partition
+from tests.benchmark.scaling.server import Coordinator, Shard
+from tests.benchmark.scaling.worker import Worker
 
 
 class Host:

@@ -1,15 +1,19 @@
-#!/usr/bin/env python3
 """Cases whose result can be worked out by hand."""
 
 import dataclasses
 import math
+import pathlib
+import sys
 import unittest
 
-import costs as measured_costs
-import formula
-from events import Clock, FairShare
-from model import BLOCK_ENTRIES, BYTES_PER_ENTRY, PAUSE_AFTER_FAILURE, Call, Costs, Shape, partition
-from simulator import seconds_per_step
+# CMake starts this file by its path.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3]))
+
+from tests.benchmark.scaling import costs as measured_costs, formula
+from tests.benchmark.scaling.events import Clock, FairShare
+from tests.benchmark.scaling.model import (
+    BLOCK_ENTRIES, BYTES_PER_ENTRY, Call, Costs, PAUSE_AFTER_FAILURE, Shape, partition)
+from tests.benchmark.scaling.simulator import seconds_per_step
 
 BLOCK_BYTES = BLOCK_ENTRIES * BYTES_PER_ENTRY
 

@@ -4,10 +4,9 @@ import csv
 import gc
 import multiprocessing
 
-import costs
-import formula
-from model import Shape
-from simulator import seconds_per_step
+from tests.benchmark.scaling import costs, formula
+from tests.benchmark.scaling.model import Shape
+from tests.benchmark.scaling.simulator import seconds_per_step
 
 WORKERS = [2 ** power for power in range(11)]
 SHARDS = [2 ** power for power in range(7)]

@@ -2,8 +2,8 @@
 
 import collections
 
-from model import (BUFFERS_KEPT, BYTES_KEPT, BYTES_PER_ENTRY, CHUNK_ENTRIES, PAUSE_AFTER_FAILURE,
-                   Call)
+from tests.benchmark.scaling.model import (
+    BUFFERS_KEPT, BYTES_KEPT, BYTES_PER_ENTRY, CHUNK_ENTRIES, Call, PAUSE_AFTER_FAILURE)
 
 
 class Weights:

@@ -6,9 +6,9 @@ import pathlib
 import shutil
 import subprocess
 
-from errors import Failure
-from ports import HOST, free_ports
-from proxy_client import Proxy
+from tests.harness.errors import Failure
+from tests.harness.ports import HOST, free_ports
+from tests.harness.proxy_client import Proxy
 
 NAMESPACE_PREFIX = "pdfaults"
 SUBNET = "10.231.7"

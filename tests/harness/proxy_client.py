@@ -1,14 +1,14 @@
 """The proxy's process, and its commands as calls."""
 
 import json
-import pathlib
 import select
 import subprocess
 import sys
 
-from errors import Failure
+from deploy.project import ROOT
+from tests.harness.errors import Failure
 
-PROGRAM = pathlib.Path(__file__).with_name("proxy.py")
+PROGRAM = "tests.harness.proxy"
 PATIENCE_SECONDS = 20
 
 
@@ -18,7 +18,7 @@ class Proxy:
     def __init__(self, pairs):
         words = [f"{listen}:{target}" for listen, target in pairs]
         self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", sys.executable, "-B", PROGRAM, *words],
+            ["setpriv", "--pdeathsig", "KILL", sys.executable, "-B", "-m", PROGRAM, *words], cwd=ROOT,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
         self._answer()
 

@@ -5,7 +5,7 @@ import os
 import pathlib
 import subprocess
 
-from errors import Failure
+from tests.harness.errors import Failure
 
 SMALL_BYTES = 256 << 20  # some checkpoints of 26 MB
 

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """A TCP proxy that disturbs what goes through it, as a process of its own.
 
-usage: proxy.py LISTEN_PORT:TARGET_PORT...      each such pair, on 127.0.0.1, is a link
+usage: python3 -m tests.harness.proxy LISTEN_PORT:TARGET_PORT...      each such pair, on 127.0.0.1, is a link
 
 Commands are lines of JSON on the standard input, each with the link's listening port, and each is
 answered by one line of JSON on the standard output:
@@ -34,7 +33,7 @@ import signal
 import sys
 import time
 
-from proxy_link import Link
+from tests.harness.proxy_link import Link
 
 COMMANDS = 0  # the standard input's descriptor
 

@@ -1,17 +1,12 @@
-#!/usr/bin/env python3
 """The proxy against a server that answers with what it gets."""
 
-import pathlib
 import socket
-import sys
 import threading
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-
-from ports import HOST, free_ports  # noqa: E402  pylint: disable=wrong-import-position
-from proxy_client import Proxy  # noqa: E402  pylint: disable=wrong-import-position
+from tests.harness.ports import HOST, free_ports
+from tests.harness.proxy_client import Proxy
 
 
 class Echo:

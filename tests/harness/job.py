@@ -1,11 +1,11 @@
 """The job that is trained, and its data: the paper's network on few and random images."""
 
-import pathlib
 import random
 import re
 import struct
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from deploy.project import JOBS
+
 TRAINING_EXAMPLES = 1000
 TEST_EXAMPLES = 100
 BATCH = 20
@@ -17,7 +17,7 @@ LABELS = 10
 def job_text(max_steps, checkpoints=None, every_steps=10, keep=2, seed=1):
     """The built-in job, small: two gradients of 20 images a step, an evaluation now and then. With
     a directory for `checkpoints` they are written."""
-    text = (ROOT / "deploy/jobs/mnist.textproto").read_text()
+    text = (JOBS / "mnist.textproto").read_text()
     for field, value in (("gradients_per_step", SLOTS), ("batch_size", BATCH), ("seed", seed),
                          ("max_steps", max_steps)):
         text = re.sub(rf"(?m)^{field}:.*", f"{field}: {value}", text)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from errors import Failure, Violation
+from tests.harness.errors import Failure, Violation
 
 POLL_SECONDS = 0.005
 LOG_TAIL_LINES = 12
@@ -118,6 +118,14 @@ class Process:
         """Its last lines, for a report."""
         lines = self.log_since(max(0, self.log_size() - 20000)).splitlines()[-LOG_TAIL_LINES:]
         return "\n".join(f"    {self.name}: {line}" for line in lines)
+
+
+def check_killed(process):
+    """Waits for the end of a process that has been killed, or has killed itself."""
+    code = process.wait(10, "SIGKILL")
+    if code != -signal.SIGKILL:
+        raise Violation(f"{process.name}: expected to be ended by SIGKILL, got exit code {code}"
+                        f"\n{process.tail()}")
 
 
 class Sample:

@@ -9,11 +9,11 @@ import re
 import subprocess
 import time
 
-from disk import Disk, SmallDisk
-from errors import Failure, Violation
-from job import job_text
-from network import Loopback, Namespaces
-from processes import Process
+from tests.harness.disk import Disk, SmallDisk
+from tests.harness.errors import Violation
+from tests.harness.job import job_text
+from tests.harness.network import Loopback, Namespaces
+from tests.harness.processes import Process
 
 LEASE_SECONDS = 1
 STATUS_SECONDS = 1  # how long pdctl waits for an answer
@@ -35,24 +35,6 @@ class Layout:
         clock = ", a wall clock that jumps" if self.fake_clock else ""
         return (f"{self.shards} shards, {self.workers} workers, {self.network}, checkpoints on "
                 f"{self.disk}{clock}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Binaries:
-    """The programs under test."""
-    server: pathlib.Path
-    worker: pathlib.Path
-    pdctl: pathlib.Path
-
-    @classmethod
-    def of_build(cls, folder):
-        """Those of a build; Failure if one is missing."""
-        found = cls(folder / "server/pd-server", folder / "worker/pd-worker",
-                    folder / "client/pdctl")
-        for path in (found.server, found.worker, found.pdctl):
-            if not path.exists():
-                raise Failure(f"no {path}: deploy/build release builds it")
-        return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,205 @@
+"""Reproduces the paper's experiments on a cluster in one process.
+
+  figure1  by how much every layer changes: PercentDelta beside SGD at steps 0, 15, 30, 45
+  figure2  test accuracy over steps: PercentDelta, AdaGrad, Adam, LARS, SGD, and the best of each
+  sweep    PercentDelta around its default job: eta, eps, momentum, dampening, m
+  all      figure1 and figure2
+
+Installs packages, fetches data and builds as far as that has not been done yet. Trainings go to
+DIR/<data set>/runs; one that was interrupted goes on where it was, one that is done is not done again.
+Tables are printed; pictures (SVG, PNG), their data (CSV) and a page with all of it (index.html) are in
+DIR/<data set>/<budget>. A budget:
+
+  quick  200 steps, test accuracy at every 20th; three seeds of the best settings. Less than
+         twenty minutes on two cores
+  full   the paper's 5000 steps, test accuracy at every 5th, learning rates over a decade either side
+         of the best: twenty minutes a training, half a day in all
+"""
+
+import argparse
+import pathlib
+import signal
+import subprocess
+import sys
+
+from deploy.project import RELEASE, ROOT, Binaries, Failure
+from deploy.reproduction import (
+    curves, figure1, figure2, jobs, page, runs as trainings, settings, sweep)
+
+
+def command_line():
+    """The flags, checked."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     prog="deploy/reproduce")
+    parser.add_argument("what", choices=("figure1", "figure2", "sweep", "all"))
+    parser.add_argument("--budget", choices=tuple(settings.BUDGETS), default="quick")
+    parser.add_argument("--dataset", choices=tuple(settings.DATA_SETS), default="mnist",
+                        help="default: %(default)s; figure1 and sweep are of images")
+    parser.add_argument("--steps", type=int, help="of each training; default: the budget's")
+    parser.add_argument("--every", type=int,
+                        help="steps between evaluations of the test set; default: the budget's")
+    parser.add_argument("--seeds", type=int, help="of the best settings; default: the budget's")
+    parser.add_argument("--only", metavar="TEXT", action="append", default=[],
+                        help="figure2 and sweep: train only settings that contain TEXT, such as Adam or "
+                        "'PercentDelta, eta 0.06'; may be given again for more of them")
+    parser.add_argument("--threads", type=int, default=0, help="default: one a core")
+    parser.add_argument("--output", metavar="DIR", type=pathlib.Path, default=ROOT / "reproduction",
+                        help="default: reproduction in the project")
+    flags = parser.parse_args()
+    for name in ("steps", "seeds", "every"):
+        value = getattr(flags, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name}: expected at least 1, got {value}")
+    if flags.threads < 0:
+        parser.error(f"--threads: expected at least 0, got {flags.threads}")
+    if flags.dataset in ("ratings", "documents") and flags.what != "figure2":
+        parser.error(f"{flags.what} is of the convolutional network: expected --dataset=mnist or "
+                     f"fashion-mnist, got {flags.dataset}")
+    return flags
+
+
+def prepare(data_set, data):
+    """Packages, data, build. Each says what it does if it takes long."""
+    script = ROOT / "deploy"
+    for command in ([script / "install-packages", "build", "test", "plot"],
+                    [script / data_set.fetch[0], *data_set.fetch[1:], data],
+                    [script / "build", "release", "pd-local"]):
+        if subprocess.run([str(word) for word in command], check=False).returncode != 0:
+            raise Failure(f"{command[0].relative_to(ROOT)} failed")
+
+
+class Reproduction:
+    """What the flags ask for, one data set."""
+
+    def __init__(self, flags):
+        self._flags = flags
+        budget = settings.BUDGETS[flags.budget]
+        self._budget = budget._replace(steps=flags.steps or budget.steps,
+                                       seeds=flags.seeds or budget.seeds,
+                                       every=flags.every or budget.every)
+        self._data_set = settings.DATA_SETS[flags.dataset]
+        data = ROOT / "data" / flags.dataset
+        prepare(self._data_set, data)
+        place = flags.output.resolve() / flags.dataset
+        self._folder = place / flags.budget
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._runs = trainings.Runs(place / "runs", self._data_set, data, jobs.Jobs(), flags.threads,
+                                    Binaries(RELEASE).local)
+        self._figure1, self._figure2, self._sweep = [], [], []
+
+    def plan(self):
+        """All trainings that are known beforehand, so that the display knows of the end."""
+        what, budget = self._flags.what, self._budget
+        more = 0
+        if what in ("figure1", "all"):
+            self._figure1 = figure1.plan(self._runs, settings.FIGURE1, max(3, budget.seeds))
+        if what in ("figure2", "all"):
+            chosen = self.chosen(getattr(self._data_set, self._flags.budget))
+            self._figure2 = figure2.plan(self._runs, budget, chosen)
+            more = (budget.seeds - 1) * len({s.algorithm for s in chosen})
+        if what == "sweep":
+            self._sweep = figure2.plan(self._runs, budget, self.chosen(settings.SWEEP))
+            more = (budget.seeds - 1) * min(settings.SWEEP_TOP, len(self._sweep))
+        known = [*(run for pair in self._figure1 for run in pair), *self._figure2, *self._sweep]
+        total = sum(run.steps for run in known) + more * budget.steps
+        return sweep.Progress(total, len(known) + more)
+
+    def chosen(self, all_settings):
+        """Those that --only asks for; all, without it."""
+        only = self._flags.only
+        found = tuple(s for s in all_settings
+                      if not only or any(text in settings.name(s) for text in only))
+        for text in only:
+            if not any(text in settings.name(s) for s in found):
+                raise Failure(f"--only={text}: there is no such setting. There are:\n  " +
+                                   "\n  ".join(settings.name(s) for s in all_settings))
+        return found
+
+    def do(self):
+        """Trains, prints, draws."""
+        progress = self.plan()
+        sections = []
+        if self._figure1:
+            sweep.train(self._runs, [run for pair in self._figure1 for run in pair], progress)
+            sections.append(self.show_figure1())
+        if self._figure2:
+            sweep.train(self._runs, self._figure2, progress)
+            more = figure2.more_seeds(self._runs, self._budget,
+                                      curves.best(curves.of_runs(self._figure2)))
+            sweep.train(self._runs, more, progress)
+            sections.append(self.show_figure2(self._figure2 + more))
+        if self._sweep:
+            sweep.train(self._runs, self._sweep, progress)
+            more = figure2.more_seeds(self._runs, self._budget,
+                                      curves.top(curves.of_runs(self._sweep), settings.SWEEP_TOP))
+            sweep.train(self._runs, more, progress)
+            sections.append(self.show_sweep(self._sweep + more))
+        intro = (f"{self._flags.dataset}, budget {self._flags.budget}: "
+                 f"deploy/reproduce {' '.join(sys.argv[1:])}")
+        page.write(self._folder / "index.html", "PercentDelta, reproduced", intro, sections)
+        print(f"\n{self._folder}/index.html")
+
+    def show_figure1(self):
+        """Table, CSV, picture."""
+        target = self._folder / "figure1"
+        figure1.write_csv(target.with_suffix(".csv"), self._figure1)
+        figure1.draw(target, self._figure1[0])
+        return self.say("Figure 1", target, figure1.table(self._figure1))
+
+    def show_figure2(self, every_run):
+        """Table, CSV, picture, and what is missing."""
+        target = self._folder / "figure2"
+        found, winners, missing = figure2.gather(every_run)
+        if not found:
+            raise Failure("every training diverged; there is nothing to draw")
+        figure2.write_csv(target.with_suffix(".csv"), found, winners)
+        images = self._data_set.job == "mnist"
+        figure2.draw(target, f"{self._flags.dataset}: test accuracy over steps (red: the best of a row)",
+                     found, winners, 0.5 if images else 0)
+        lines = ["the best of each algorithm:", *curves.table(winners, self._budget.steps), "",
+                 "all:", *curves.table(found, self._budget.steps)]
+        lines += [f"{settings.name(setting)}: {why}" for setting, why in missing]
+        tried = {run.setting for run in every_run}
+        for algorithm in settings.ALGORITHMS:
+            left = [s.label for s in getattr(self._data_set, self._flags.budget)
+                    if s.algorithm == algorithm and s not in tried]
+            lines += [f"{algorithm}, not run: {'; '.join(left)}"] if left else []
+        return self.say("Figure 2", target, lines)
+
+    def show_sweep(self, every_run):
+        """Table and CSV, the best first: by their first seed, which all have."""
+        target = self._folder / "sweep"
+        found, winners, missing = figure2.gather(every_run)
+        order = [c.setting for c in curves.top(curves.of_runs(self._sweep), len(self._sweep))]
+        found.sort(key=lambda c: order.index(c.setting))
+        figure2.write_csv(target.with_suffix(".csv"), found, winners)
+        lines = curves.table(found, self._budget.steps)
+        lines += [f"{settings.name(setting)}: {why}" for setting, why in missing]
+        return self.say("PercentDelta's settings, the best first", target, lines)
+
+    @staticmethod
+    def say(heading, target, lines):
+        """Prints a section; returns it for the page."""
+        print(f"\n{heading}\n\n" + "\n".join(lines), flush=True)
+        return heading, target.with_suffix(".svg"), lines
+
+
+def main():
+    """Exit code 0, 1 for what failed, 130 when interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        Reproduction(command_line()).do()
+    except Failure as failure:
+        print(f"reproduce: {failure}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        # A file that cannot be written to, as on a full disk, is not named.
+        print(f"reproduce: cannot use {error.filename or 'the folder for the results'}: "
+              f"{error.strerror}; --output=DIR chooses another", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nreproduce: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+

@@ -1,0 +1,185 @@
+"""Kills, stops, cuts off and damages whatever a training consists of, and checks that nothing but time
+is lost.
+
+Starts real servers and workers on this machine, small trainings of some seconds each, and has one fault
+after the other strike while they make progress, at random from a seed: see docs/reliability.md for what
+is promised, and for the faults. Exits with 1, and says what was expected and what came, when a promise
+is broken; the logs and checkpoints of that training are kept then.
+
+Some faults take root: tmpfs, network namespaces. What cannot be had here is listed as not run.
+"""
+
+import argparse
+import pathlib
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+from deploy.project import RELEASE, ROOT, Binaries
+from tests.faults import deck as decks, report, soak
+from tests.faults.session import Session
+from tests.harness import cluster as clusters
+from tests.harness.disk import SmallDisk
+from tests.harness.errors import Failure, Violation
+from tests.harness.progress import Progress
+
+DOCS = ROOT / "docs/reliability.md"
+FOREVER = float("inf")
+
+
+def parse_arguments():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     prog="tests/faults/run")
+    parser.add_argument("--seed", type=int, help="of everything that is drawn (default: a new one)")
+    parser.add_argument("--injections", type=int, metavar="N",
+                        help="end after so many faults (default: 200, or what fits into --minutes)")
+    parser.add_argument("--minutes", type=float, metavar="M",
+                        help="end after so long, with the training that is under way; of --soak: "
+                        "how long it takes (default: 30)")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME",
+                        help="only faults whose name begins so; may be repeated")
+    parser.add_argument("--but", action="append", default=[], metavar="NAME",
+                        help="no faults whose name begins so; may be repeated")
+    parser.add_argument("--soak", action="store_true",
+                        help="one long training with a fault every 5 seconds, and look at the "
+                        "memory, threads and descriptors of all processes")
+    parser.add_argument("--list", action="store_true", help="the faults that can be had here; end")
+    parser.add_argument("--build", type=pathlib.Path, metavar="FOLDER",
+                        help="whose binaries, as they are (default: builds build/release)")
+    parser.add_argument("--results", type=pathlib.Path, metavar="FILE",
+                        help="write what was done, as JSON")
+    parser.add_argument("--write-docs", action="store_true",
+                        help="write the table into docs/reliability.md, the rest beside it")
+    parser.add_argument("--keep", action="store_true", help="keep logs and checkpoints of the end")
+    arguments = parser.parse_args()
+    for name in ("injections", "minutes"):
+        value = getattr(arguments, name)
+        if value is not None and value <= 0:
+            parser.error(f"--{name}: expected more than 0, got {value}")
+    if arguments.seed is None:
+        arguments.seed = random.SystemRandom().randrange(1 << 31)
+    return arguments
+
+
+def command_line(arguments):
+    """The command that does the same again."""
+    words = ["tests/faults/run", f"--seed={arguments.seed}"]
+    words += [f"--{name}={getattr(arguments, name):g}" for name in ("injections", "minutes")
+              if getattr(arguments, name) is not None]
+    words += [f"--only={name}" for name in arguments.only]
+    words += [f"--but={name}" for name in arguments.but] + ["--soak"] * arguments.soak
+    return shlex.join(words)
+
+
+def list_faults(faults, reasons):
+    """Prints them."""
+    width = max(len(fault.name) for fault in faults)
+    for fault in faults:
+        print(f"{fault.name.ljust(width)}  {fault.what}")
+    for name, reason in reasons.items():
+        print(f"{name.ljust(width)}  cannot be had here: {reason}")
+
+
+def inject(arguments, session, faults, reasons, progress):
+    """Everything but the soak."""
+    began = time.monotonic()
+    most = arguments.injections or (FOREVER if arguments.minutes else 200)
+    until = began + 60 * arguments.minutes if arguments.minutes else FOREVER
+    progress.expect(most, until)
+    session.run(decks.Deck(faults, clusters.seeded(arguments.seed, "deck")), most, until)
+    progress.end()
+    result = report.summary(session, faults, reasons, command_line(arguments),
+                            time.monotonic() - began)
+    print(report.page(result))
+    if arguments.write_docs:
+        report.write_between(DOCS, "faults", report.page(result))
+        report.write_json(DOCS.with_suffix(".json"), result)
+    return result
+
+
+def run_soak(arguments, session, faults, progress):
+    """The soak."""
+    minutes = arguments.minutes or 30
+    progress.expect(FOREVER, time.monotonic() + 60 * minutes)
+    result = soak.run(session, faults, arguments.seed, 60 * minutes, progress.say)
+    progress.end()
+    result["command"] = command_line(arguments)
+    page = soak.page(result)
+    print(page)
+    if arguments.write_docs:
+        report.write_between(DOCS, "soak", page)
+    if result["violations"]:
+        raise Violation("\n".join(result["violations"]))
+    return result
+
+
+def build():
+    """Installs and builds what is needed; returns the folder."""
+    # Without these some faults cannot be had, and are listed as not run.
+    subprocess.run([ROOT / "deploy/install-packages", "faults"], check=False)
+    for command in (["install-packages", "build"],
+                    ["build", "release", "pd-server", "pd-worker", "pdctl"]):
+        if subprocess.run([ROOT / "deploy" / command[0], *command[1:]], check=False).returncode:
+            raise Failure(f"deploy/{' '.join(command)} failed")
+    return RELEASE
+
+
+def run(arguments, folder):
+    """Everything; Violation when a promise is broken."""
+    binaries = Binaries((arguments.build or build()).resolve())
+    faults, reasons = decks.all_faults(folder)
+    if arguments.list:
+        list_faults(faults, reasons)
+        return
+    faults = decks.chosen(faults, arguments.only, arguments.but)
+    print(f"seed {arguments.seed}, {len(faults)} kinds of faults", flush=True)
+    for name, reason in reasons.items():
+        print(f"cannot be had here: {name}: {reason}", flush=True)
+    progress = Progress()
+    disks = ("disk",) if SmallDisk.unavailable(folder) else ("disk", "tmpfs")
+    session = Session(binaries, folder, arguments.seed, disks, progress.say)
+    try:
+        if arguments.soak:
+            result = run_soak(arguments, session, faults, progress)
+        else:
+            result = inject(arguments, session, faults, reasons, progress)
+    except (Violation, Failure) as error:
+        progress.end()
+        raise type(error)(f"{session.current}\n{error}") from None
+    if arguments.results:
+        report.write_json(arguments.results, result)
+
+
+def main():
+    arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="pd-faults-"))
+    keep = arguments.keep
+    try:
+        run(arguments, folder)
+        return 0
+    except Violation as violation:
+        keep = True
+        print(f"\nFAILED: {violation}\n\nagain: {command_line(arguments)}", file=sys.stderr)
+    except Failure as failure:
+        print(f"\ntests/faults/run: {failure}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+    except Exception:  # a mistake of the harness itself
+        keep = True
+        traceback.print_exc()
+    finally:
+        if keep:
+            print(f"kept: {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 1
+
