@@ -1,8 +1,10 @@
 """Curves of test accuracy: the best setting, several seeds together, smoothing."""
 
 import typing
+from collections.abc import Sequence
 
 from deploy.reproduction import settings
+from deploy.reproduction.runs import Run
 
 TABLE_STEPS = (20, 40, 100, 200, 500, 1000, 2000, 5000)
 
@@ -11,23 +13,23 @@ class Curve(typing.NamedTuple):
     """A setting's accuracy over steps, the mean over its seeds."""
     setting: settings.Setting
     seeds: int
-    steps: typing.List[int]
-    mean: typing.List[float]
-    lowest: typing.List[float]
-    highest: typing.List[float]
-    loss: typing.List[float]  # the mean
+    steps: list[int]
+    mean: list[float]
+    lowest: list[float]
+    highest: list[float]
+    loss: list[float]  # the mean
 
-    def at(self, step):
+    def at(self, step: int) -> tuple[float, float, float]:
         """(mean, lowest, highest) there."""
         i = self.steps.index(step)
         return self.mean[i], self.lowest[i], self.highest[i]
 
-    def score(self):
+    def score(self) -> float:
         """What the best is chosen by: the mean over the whole curve without its beginning. It
         counts how fast the accuracy rises, and how far."""
         return sum(self.mean[1:]) / max(1, len(self.mean) - 1)
 
-    def smoothed(self):
+    def smoothed(self) -> list[float]:
         """Each point's mean with its neighbours: a fortieth of the curve and at least five, of short
         curves three; fewer at the ends."""
         half = max(3, min(5, len(self.mean) // 4), len(self.mean) // 40) // 2
@@ -39,7 +41,7 @@ class Curve(typing.NamedTuple):
         return means
 
 
-def curve(setting, runs):
+def curve(setting: settings.Setting, runs: Sequence[Run]) -> Curve | None:
     """Of a setting's trainings that have come to their end; None if there is none, or one diverged."""
     done = [run for run in runs if run.done()]
     if not done or any(run.failure() for run in done):
@@ -52,18 +54,18 @@ def curve(setting, runs):
                  [sum(point.loss for point in column) / len(column) for column in columns])
 
 
-def of_runs(runs):
+def of_runs(runs: Sequence[Run]) -> list[Curve]:
     """Curves of trainings with a seed each, without what diverged."""
     found = (curve(run.setting, [run]) for run in runs)
     return [c for c in found if c is not None]
 
 
-def top(curves, count):
+def top(curves: Sequence[Curve], count: int) -> list[Curve]:
     """Those that score highest."""
     return sorted(curves, key=lambda c: -c.score())[:count]
 
 
-def best(curves):
+def best(curves: Sequence[Curve | None]) -> list[Curve]:
     """Of each algorithm, in the order of settings.ALGORITHMS, the curve that scores highest."""
     winners = []
     for algorithm in settings.ALGORITHMS:
@@ -73,7 +75,7 @@ def best(curves):
     return winners
 
 
-def table(curves, last_step):
+def table(curves: Sequence[Curve], last_step: int) -> list[str]:
     """Lines of text: accuracy at the steps, with the lowest and highest of several seeds."""
     steps = [s for s in TABLE_STEPS if s <= last_step]
     if last_step not in steps:
@@ -91,7 +93,7 @@ def table(curves, last_step):
     return aligned(rows)
 
 
-def aligned(rows):
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells as lines, the columns below each other."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()

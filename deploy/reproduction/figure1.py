@@ -1,23 +1,27 @@
 """Figure 1: by how much of its own L1 norm each layer changes, PercentDelta beside SGD."""
 
 import csv
+import pathlib
+from collections.abc import Mapping, Sequence
 
 from deploy.reproduction import curves, plots
+from deploy.reproduction.runs import Run, Runs
+from deploy.reproduction.settings import Setting
 
 STEPS = (0, 15, 30, 45)
 LAYERS = ("conv1", "conv2", "fc1", "fc2")
 _COLOURS = ("#0072B2", "#E69F00")
 
 
-def plan(runs, pair, seeds):
+def plan(runs: Runs, pair: Sequence[Setting], seeds: int) -> list[list[Run]]:
     """The trainings it takes: both settings with each seed, to the step after the last shown."""
     return [[runs.run(setting, seed, STEPS[-1] + 1, STEPS[-1] + 1) for setting in pair]
             for seed in range(1, seeds + 1)]
 
 
-def changes(run):
+def changes(run: Run) -> dict[int, dict[str, float]]:
     """{step: {layer: ||delta||_1 / ||W||_1 of its weights}}"""
-    found = {step: {} for step in STEPS}
+    found: dict[int, dict[str, float]] = {step: {} for step in STEPS}
     for change in run.changes():
         layer, _, name = change.tensor.rpartition("/")
         if name == "weights" and change.step in found:
@@ -25,12 +29,12 @@ def changes(run):
     return found
 
 
-def ratio(by_layer):
+def ratio(by_layer: Mapping[str, float]) -> float:
     """Largest to smallest."""
     return max(by_layer.values()) / min(by_layer.values())
 
 
-def table(pairs):
+def table(pairs: Sequence[Sequence[Run]]) -> list[str]:
     """Lines of text: the ratios of every seed, then what the first seed's layers did."""
     head = ["largest / smallest", "seed", *(f"step {step}" for step in STEPS)]
     rows = [head]
@@ -46,7 +50,7 @@ def table(pairs):
     return lines + curves.aligned(rows)
 
 
-def write_csv(path, pairs):
+def write_csv(path: pathlib.Path, pairs: Sequence[Sequence[Run]]) -> None:
     """A row a training, step and layer."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -58,7 +62,7 @@ def write_csv(path, pairs):
                                      f"{layers[layer]:.6g}"])
 
 
-def draw(target, pair):
+def draw(target: pathlib.Path, pair: Sequence[Run]) -> None:
     """The picture of one seed as target.svg and target.png."""
     change = [changes(run) for run in pair]
     script = []

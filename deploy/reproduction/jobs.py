@@ -1,16 +1,18 @@
 """Job files: a base job of deploy/jobs with another update, seed and length."""
 
 import importlib
+import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
-from deploy.project import JOBS, ROOT, Failure
+from deploy.project import Failure, JOBS, ROOT
+from deploy.reproduction.settings import Setting
 
 
-
-def _load():
+def _load() -> tuple[Any, Any]:
     """protobuf's text_format, and job_pb2, which is generated for this run."""
     try:
         text_format = importlib.import_module("google.protobuf.text_format")
@@ -32,14 +34,14 @@ def _load():
 class Jobs:
     """Makes them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._text_format, self._messages = _load()
 
-    def _base(self, name):
+    def _base(self, name: str) -> Any:
         path = JOBS / f"{name}.textproto"
         return self._text_format.Parse(path.read_text(encoding="utf-8"), self._messages.Job())
 
-    def text(self, base, setting, seed, steps, every):
+    def text(self, base: str, setting: Setting, seed: int, steps: int, every: int) -> str:
         """The job without checkpoints: what decides the weights, and how far it goes."""
         job = self._base(base)
         for field in ("optimizer", "schedule", "momentum", "checkpoint"):
@@ -49,12 +51,12 @@ class Jobs:
         job.seed = seed
         job.max_steps = steps
         job.evaluation.every_steps = every
-        return self._text_format.MessageToString(job)
+        return str(self._text_format.MessageToString(job))
 
-    def with_checkpoints(self, text, directory, every):
+    def with_checkpoints(self, text: str, directory: pathlib.Path | str, every: int) -> str:
         """The same, kept on disk."""
         job = self._text_format.Parse(text, self._messages.Job())
         job.checkpoint.every_steps = every
         job.checkpoint.directory = str(directory)
         job.checkpoint.keep = 1
-        return self._text_format.MessageToString(job)
+        return str(self._text_format.MessageToString(job))

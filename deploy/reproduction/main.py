@@ -21,13 +21,14 @@ import pathlib
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 
-from deploy.project import RELEASE, ROOT, Binaries, Failure
+from deploy.project import Binaries, Failure, RELEASE, ROOT
 from deploy.reproduction import (
     curves, figure1, figure2, jobs, page, runs as trainings, settings, sweep)
 
 
-def command_line():
+def command_line() -> argparse.Namespace:
     """The flags, checked."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,20 +60,19 @@ def command_line():
     return flags
 
 
-def prepare(data_set, data):
+def prepare(data_set: settings.DataSet, data: pathlib.Path) -> None:
     """Packages, data, build. Each says what it does if it takes long."""
     script = ROOT / "deploy"
-    for command in ([script / "install-packages", "build", "test", "plot"],
-                    [script / data_set.fetch[0], *data_set.fetch[1:], data],
-                    [script / "build", "release", "pd-local"]):
-        if subprocess.run([str(word) for word in command], check=False).returncode != 0:
-            raise Failure(f"{command[0].relative_to(ROOT)} failed")
+    for command in (["install-packages", "build", "test", "plot"], [*data_set.fetch, str(data)],
+                    ["build", "release", "pd-local"]):
+        if subprocess.run([script / command[0], *command[1:]], check=False).returncode != 0:
+            raise Failure(f"deploy/{command[0]} failed")
 
 
 class Reproduction:
     """What the flags ask for, one data set."""
 
-    def __init__(self, flags):
+    def __init__(self, flags: argparse.Namespace) -> None:
         self._flags = flags
         budget = settings.BUDGETS[flags.budget]
         self._budget = budget._replace(steps=flags.steps or budget.steps,
@@ -86,9 +86,11 @@ class Reproduction:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._runs = trainings.Runs(place / "runs", self._data_set, data, jobs.Jobs(), flags.threads,
                                     Binaries(RELEASE).local)
-        self._figure1, self._figure2, self._sweep = [], [], []
+        self._figure1: list[list[trainings.Run]] = []
+        self._figure2: list[trainings.Run] = []
+        self._sweep: list[trainings.Run] = []
 
-    def plan(self):
+    def plan(self) -> sweep.Progress:
         """All trainings that are known beforehand, so that the display knows of the end."""
         what, budget = self._flags.what, self._budget
         more = 0
@@ -105,21 +107,21 @@ class Reproduction:
         total = sum(run.steps for run in known) + more * budget.steps
         return sweep.Progress(total, len(known) + more)
 
-    def chosen(self, all_settings):
+    def chosen(self, all_settings: Sequence[settings.Setting]) -> tuple[settings.Setting, ...]:
         """Those that --only asks for; all, without it."""
         only = self._flags.only
         found = tuple(s for s in all_settings
                       if not only or any(text in settings.name(s) for text in only))
         for text in only:
             if not any(text in settings.name(s) for s in found):
-                raise Failure(f"--only={text}: there is no such setting. There are:\n  " +
-                                   "\n  ".join(settings.name(s) for s in all_settings))
+                raise Failure(f"--only={text}: no such setting; there are:\n  " +
+                              "\n  ".join(settings.name(s) for s in all_settings))
         return found
 
-    def do(self):
+    def do(self) -> None:
         """Trains, prints, draws."""
         progress = self.plan()
-        sections = []
+        sections: list[page.Section] = []
         if self._figure1:
             sweep.train(self._runs, [run for pair in self._figure1 for run in pair], progress)
             sections.append(self.show_figure1())
@@ -140,14 +142,14 @@ class Reproduction:
         page.write(self._folder / "index.html", "PercentDelta, reproduced", intro, sections)
         print(f"\n{self._folder}/index.html")
 
-    def show_figure1(self):
+    def show_figure1(self) -> page.Section:
         """Table, CSV, picture."""
         target = self._folder / "figure1"
         figure1.write_csv(target.with_suffix(".csv"), self._figure1)
         figure1.draw(target, self._figure1[0])
         return self.say("Figure 1", target, figure1.table(self._figure1))
 
-    def show_figure2(self, every_run):
+    def show_figure2(self, every_run: list[trainings.Run]) -> page.Section:
         """Table, CSV, picture, and what is missing."""
         target = self._folder / "figure2"
         found, winners, missing = figure2.gather(every_run)
@@ -167,7 +169,7 @@ class Reproduction:
             lines += [f"{algorithm}, not run: {'; '.join(left)}"] if left else []
         return self.say("Figure 2", target, lines)
 
-    def show_sweep(self, every_run):
+    def show_sweep(self, every_run: list[trainings.Run]) -> page.Section:
         """Table and CSV, the best first: by their first seed, which all have."""
         target = self._folder / "sweep"
         found, winners, missing = figure2.gather(every_run)
@@ -179,13 +181,13 @@ class Reproduction:
         return self.say("PercentDelta's settings, the best first", target, lines)
 
     @staticmethod
-    def say(heading, target, lines):
+    def say(heading: str, target: pathlib.Path, lines: list[str]) -> page.Section:
         """Prints a section; returns it for the page."""
         print(f"\n{heading}\n\n" + "\n".join(lines), flush=True)
         return heading, target.with_suffix(".svg"), lines
 
 
-def main():
+def main() -> int:
     """Exit code 0, 1 for what failed, 130 when interrupted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -202,4 +204,3 @@ def main():
         print("\nreproduce: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     return 0
-

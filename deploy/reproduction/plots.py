@@ -1,5 +1,6 @@
 """Pictures, by gnuplot: the same script as SVG and as PNG."""
 
+import pathlib
 import subprocess
 import tempfile
 
@@ -19,12 +20,12 @@ set grid ytics linecolor rgb "#d8d8d8" linewidth 0.6 dashtype 1
 """
 
 
-def quoted(text):
+def quoted(text: str) -> str:
     """As a string of gnuplot's."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def draw(script, target, width, height):
+def draw(script: str, target: pathlib.Path, width: int, height: int) -> None:
     """Runs a script; `target` without its ending becomes .svg and .png."""
     for ending, terminal in (
             ("svg", f"svg size {width},{height} font '{FONT},12' background rgb 'white' dashlength 0.7"),

@@ -7,19 +7,25 @@
 """
 
 import csv
+import pathlib
 import re
 import shutil
 import subprocess
 import typing
+from collections.abc import Callable
 
 from deploy.project import Failure
 from deploy.reproduction import settings
+from deploy.reproduction.jobs import Jobs
 
 CHECKPOINTS = 20  # of a training, so that an interruption costs a twentieth of it at most
 # What workers and servers say of a loss and of a gradient that is not finite. Any other failure is no
 # result.
 _DIVERGED = ("diverges", "expected finite values")
 _STEP = re.compile(r"^step (\d+)/\d+(?:.*test accuracy ([0-9.]+) %)?")
+
+
+Row = typing.TypeVar("Row")
 
 
 class Point(typing.NamedTuple):
@@ -38,36 +44,36 @@ class Change(typing.NamedTuple):
 
 class Run(typing.NamedTuple):
     """A setting, trained with a seed up to a step."""
-    folder: typing.Any  # pathlib.Path
+    folder: pathlib.Path
     setting: settings.Setting
     seed: int
     text: str  # of the job
     steps: int
     every: int
 
-    def failure(self):
+    def failure(self) -> str | None:
         """Why it cannot be done; None: it can, or is not done yet."""
         path = self.folder / "failed.txt"
         return path.read_text(encoding="utf-8").strip() if path.exists() else None
 
-    def points(self):
+    def points(self) -> list[Point]:
         """What is there of the test curve up to this run's last step."""
         every = self._read("progress.csv", lambda row: None if row["test_accuracy"] == "" else Point(
             int(row["step"]), float(row["test_loss"]), float(row["test_accuracy"])))
         return [point for point in every if point and point.step <= self.steps
                 and (point.step % self.every == 0 or point.step == self.steps)]
 
-    def done(self):
+    def done(self) -> bool:
         """Whether it has come to its end."""
         points = self.points()
         return self.failure() is not None or (bool(points) and points[-1].step >= self.steps)
 
-    def changes(self):
+    def changes(self) -> list[Change]:
         """What each step did to each tensor."""
         return self._read("statistics.csv", lambda row: Change(
             int(row["step"]), row["tensor"], float(row["relative_delta"])))
 
-    def _read(self, name, convert):
+    def _read(self, name: str, convert: Callable[[dict[str, str]], Row]) -> list[Row]:
         """The converted rows of a file of the report; none where there is no such file."""
         path = self.folder / "report" / name
         if not path.exists():
@@ -77,13 +83,14 @@ class Run(typing.NamedTuple):
                 return [convert(row) for row in csv.DictReader(file, strict=True)]
         except (csv.Error, KeyError, TypeError, ValueError) as error:
             raise Failure(f"{path} is damaged ({type(error).__name__}: {error}); remove "
-                               f"{self.folder} to do this training again") from error
+                          f"{self.folder} to do this training again") from error
 
 
 class Runs:
     """The trainings of one data set, below one folder."""
 
-    def __init__(self, folder, data_set, data, maker, threads, local):
+    def __init__(self, folder: pathlib.Path, data_set: settings.DataSet, data: pathlib.Path,
+                 maker: Jobs, threads: int, local: pathlib.Path) -> None:
         self._folder = folder
         self._data_set = data_set
         self._data = data
@@ -91,27 +98,28 @@ class Runs:
         self._threads = threads
         self._local = local
 
-    def run(self, setting, seed, steps, every):
+    def run(self, setting: settings.Setting, seed: int, steps: int, every: int) -> Run:
         """Describes one; nothing is trained."""
         text = self._jobs.text(self._data_set.job, setting, seed, steps, every)
         words = f"{setting.algorithm} {setting.label} seed {seed} every {every}"
         name = re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")
         return Run(self._folder / name, setting, seed, text, steps, every)
 
-    def train(self, run, progress):
+    def train(self, run: Run, progress: Callable[[int, float | None], None]) -> None:
         """Trains it if that is not done, and calls progress(step, test accuracy in % or None)."""
         if run.done():
             return
         run.folder.mkdir(parents=True, exist_ok=True)
         job = run.folder / "job.textproto"
-        job.write_text(self._jobs.with_checkpoints(
-            run.text, run.folder / "checkpoints", max(50, run.steps // CHECKPOINTS)),
-                       encoding="utf-8")
+        text = self._jobs.with_checkpoints(run.text, run.folder / "checkpoints",
+                                           max(50, run.steps // CHECKPOINTS))
+        job.write_text(text, encoding="utf-8")
         command = [str(self._local), f"--job={job}", f"--data={self._data}",
                    f"--report={run.folder / 'report'}", f"--threads={self._threads}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True) as process:
             try:
+                assert process.stdout is not None and process.stderr is not None
                 for line in process.stdout:
                     match = _STEP.match(line)
                     if match:

@@ -22,17 +22,18 @@ class Setting(typing.NamedTuple):
     update: str  # of the job
 
 
-def name(setting):
+def name(setting: Setting) -> str:
     """As it is told and asked for."""
     return f"{setting.algorithm}, {setting.label}"
 
 
-def decay(slope):
+def decay(slope: float) -> str:
     """Equation 10."""
     return f"schedule {{ linear_decay {{ slope: {slope:g} floor: {FLOOR:g} }} }}"
 
 
-def percent_delta(rate, slope, epsilon=1e-4, momentum=DAMPED, note=""):
+def percent_delta(rate: float, slope: float, epsilon: float = 1e-4, momentum: str = DAMPED,
+                  note: str = "") -> Setting:
     """With what differs from dampened momentum told in `note`."""
     label = f"eta {rate:g}, m {slope:g}, eps {epsilon:g}" + (f", {note}" if note else "")
     return Setting(PERCENT_DELTA, label,
@@ -40,19 +41,19 @@ def percent_delta(rate, slope, epsilon=1e-4, momentum=DAMPED, note=""):
                    f"{decay(slope)} {momentum}".strip())
 
 
-def lars(rate, slope):
+def lars(rate: float, slope: float) -> Setting:
     """As in the paper: with momentum and Equation 10."""
     return Setting(LARS, f"eta {rate:g}, m {slope:g}",
                    f"optimizer {{ learning_rate: {rate:g} lars {{}} }} {decay(slope)} {DAMPED}")
 
 
-def plain(algorithm, rate, rule):
+def plain(algorithm: str, rate: float, rule: str) -> Setting:
     """A constant rate and no momentum."""
     return Setting(algorithm, f"eta {rate:g}",
                    f"optimizer {{ learning_rate: {rate:g} {rule} }}")
 
 
-def adagrad(rate):
+def adagrad(rate: float) -> Setting:
     """With Equation 3 as it stands: the sum begins at (all but) zero."""
     return plain(ADAGRAD, rate, "ada_grad { initial_accumulator: 1e-6 }")
 
@@ -60,12 +61,12 @@ def adagrad(rate):
 class DataSet(typing.NamedTuple):
     """What is trained on, and how."""
     job: str  # its base, in deploy/jobs
-    fetch: typing.Tuple[str, ...]  # makes the data: a script of deploy/ and its argument
-    quick: typing.Tuple[Setting, ...]
-    full: typing.Tuple[Setting, ...]
+    fetch: tuple[str, ...]  # makes the data: a script of deploy/ and its argument
+    quick: tuple[Setting, ...]
+    full: tuple[Setting, ...]
 
 
-def _images(fetch):
+def _images(fetch: tuple[str, ...]) -> DataSet:
     # PercentDelta and LARS have the same rates and slopes, and each what the paper says of it.
     both = ((0.03, 5e-4), (0.06, 5e-4), (0.06, 5e-3), (0.1, 5e-3))
     quick = (

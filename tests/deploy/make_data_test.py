@@ -14,7 +14,7 @@ from deploy.project import JOBS, ROOT
 PD_LOCAL = os.environ.get("PD_LOCAL")  # of the build; without it nothing is trained
 
 
-def make_data(*arguments):
+def make_data(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs it; returns what came of it."""
     return subprocess.run([sys.executable, "-B", ROOT / "deploy" / "make-data", *arguments],
                           capture_output=True, text=True, check=False)
@@ -23,8 +23,11 @@ def make_data(*arguments):
 class MakeDataTest(unittest.TestCase):
     """Each data set is made once for all tests."""
 
+    temporary: tempfile.TemporaryDirectory[str]
+    directories: dict[str, pathlib.Path]
+
     @classmethod
-    def setUpClass(cls):
+    def setUpClass(cls) -> None:
         cls.temporary = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.temporary.cleanup)
         cls.directories = {}
@@ -35,7 +38,7 @@ class MakeDataTest(unittest.TestCase):
                 raise AssertionError(made.stderr)
             cls.directories[name] = directory
 
-    def words(self, name, stem):
+    def words(self, name: str, stem: str) -> tuple[list[tuple[int, ...]], bytes]:
         """The examples as tuples of words, and their labels."""
         images = (self.directories[name] / f"{stem}-images-idx3-ubyte").read_bytes()
         labels = (self.directories[name] / f"{stem}-labels-idx1-ubyte").read_bytes()
@@ -47,7 +50,7 @@ class MakeDataTest(unittest.TestCase):
         self.assertLess(max(labels[8:]), 10)
         return list(struct.iter_unpack(f">{columns // 2}H", images[16:])), labels[8:]
 
-    def test_ratings_are_of_pairs_that_differ(self):
+    def test_ratings_are_of_pairs_that_differ(self) -> None:
         """Every user and item is rated, none of them twice."""
         training, _ = self.words("ratings", "train")
         test, _ = self.words("ratings", "t10k")
@@ -57,7 +60,7 @@ class MakeDataTest(unittest.TestCase):
         self.assertEqual(users, set(range(2000)))
         self.assertEqual(items, set(range(1000)))
 
-    def test_documents_have_words(self):
+    def test_documents_have_words(self) -> None:
         """8 to 32 of the vocabulary's, then none."""
         for stem, count in (("train", 60000), ("t10k", 10000)):
             documents, _ = self.words("documents", stem)
@@ -70,7 +73,7 @@ class MakeDataTest(unittest.TestCase):
                 lengths.add(length)
             self.assertEqual(lengths, set(range(8, 33)))
 
-    def test_again_changes_nothing(self):
+    def test_again_changes_nothing(self) -> None:
         """Files that are right stay."""
         directory = self.directories["ratings"]
         before = {file.name: file.stat().st_mtime_ns for file in directory.iterdir()}
@@ -79,7 +82,7 @@ class MakeDataTest(unittest.TestCase):
         after = {file.name: file.stat().st_mtime_ns for file in directory.iterdir()}
         self.assertEqual(after, before)
 
-    def test_a_wrong_file_is_replaced_and_kept(self):
+    def test_a_wrong_file_is_replaced_and_kept(self) -> None:
         """It may be somebody's."""
         directory = self.directories["ratings"]
         labels = directory / "t10k-labels-idx1-ubyte"
@@ -94,7 +97,7 @@ class MakeDataTest(unittest.TestCase):
         kept.unlink()
         self.assertEqual(len(list(directory.iterdir())), 4)
 
-    def test_bad_arguments_are_refused(self):
+    def test_bad_arguments_are_refused(self) -> None:
         """With 2, and 1 for a folder that cannot be made."""
         self.assertEqual(make_data("mnist").returncode, 2)
         self.assertEqual(make_data().returncode, 2)
@@ -103,11 +106,11 @@ class MakeDataTest(unittest.TestCase):
         self.assertIn("/dev/null", made.stderr)
 
     @unittest.skipUnless(PD_LOCAL, "no PD_LOCAL")
-    def test_the_jobs_train_on_it(self):
+    def test_the_jobs_train_on_it(self) -> None:
         """The first steps of each."""
         for name, directory in self.directories.items():
             report = pathlib.Path(self.temporary.name) / f"{name}-report"
-            subprocess.run([PD_LOCAL, f"--job={JOBS / name}.textproto", f"--data={directory}",
+            subprocess.run([str(PD_LOCAL), f"--job={JOBS / name}.textproto", f"--data={directory}",
                             "--steps=40", "--shards=2", "--workers=2", f"--report={report}"],
                            check=True, stdout=subprocess.DEVNULL)
             with open(report / "progress.csv", encoding="utf-8") as file:

@@ -1,15 +1,18 @@
 """The directory of checkpoints, as files: which are there, and how they are damaged."""
 
 import pathlib
+import random
 import re
 
 MANIFEST = "manifest.json"
 TEMPORARY_MARK = ".tmp-"
 
+Damage = tuple[pathlib.Path, str]  # what was damaged, and how
 
-def whole_checkpoints(directory):
+
+def whole_checkpoints(directory: pathlib.Path) -> dict[int, pathlib.Path]:
     """Those that have a manifest, which is written last: {step: path}, ascending."""
-    found = {}
+    found: dict[int, pathlib.Path] = {}
     for path in pathlib.Path(directory).glob("step-*"):
         step = re.fullmatch(r"step-(\d+)", path.name)
         if step and (path / MANIFEST).exists():
@@ -17,17 +20,17 @@ def whole_checkpoints(directory):
     return dict(sorted(found.items()))
 
 
-def temporary_files(directory):
+def temporary_files(directory: pathlib.Path) -> list[str]:
     """What writers have left."""
     return sorted(str(path) for path in pathlib.Path(directory).rglob(f"*{TEMPORARY_MARK}*"))
 
 
-def files_of(checkpoint):
+def files_of(checkpoint: pathlib.Path) -> list[pathlib.Path]:
     """Of one checkpoint, by name."""
     return sorted(path for path in checkpoint.iterdir() if path.is_file())
 
 
-def truncate(checkpoint, source):
+def truncate(checkpoint: pathlib.Path, source: random.Random) -> Damage:
     """Cuts a file short at any of its bytes."""
     path = source.choice([path for path in files_of(checkpoint) if path.stat().st_size])
     size = path.stat().st_size
@@ -37,7 +40,7 @@ def truncate(checkpoint, source):
     return path, f"{path.name}: {kept} of {size} bytes"
 
 
-def flip(checkpoint, source):
+def flip(checkpoint: pathlib.Path, source: random.Random) -> Damage:
     """Flips a bit of a file."""
     path = source.choice([path for path in files_of(checkpoint) if path.stat().st_size])
     offset, bit = source.randrange(path.stat().st_size), source.randrange(8)
@@ -49,21 +52,21 @@ def flip(checkpoint, source):
     return path, f"{path.name}: bit {bit} of byte {offset}"
 
 
-def empty(checkpoint, source):
+def empty(checkpoint: pathlib.Path, source: random.Random) -> Damage:
     """Leaves nothing in a file."""
     path = source.choice(files_of(checkpoint))
     path.write_bytes(b"")
     return path, path.name
 
 
-def remove(checkpoint, source):
+def remove(checkpoint: pathlib.Path, source: random.Random) -> Damage:
     """Removes a file."""
     path = source.choice(files_of(checkpoint))
     path.unlink()
     return path, path.name
 
 
-def swap(checkpoint, source):
+def swap(checkpoint: pathlib.Path, source: random.Random) -> Damage:
     """Has two shards' files change their names."""
     first, second = source.sample(sorted(checkpoint.glob("shard-*.safetensors")), 2)
     aside = checkpoint / "aside"
@@ -73,7 +76,7 @@ def swap(checkpoint, source):
     return first, f"{first.name} and {second.name}"
 
 
-def leave_over(checkpoint, source):
+def leave_over(checkpoint: pathlib.Path, source: random.Random) -> Damage:
     """Leaves behind what a writer leaves that dies while it writes the next checkpoint."""
     step = int(checkpoint.name.removeprefix("step-"))
     following = checkpoint.with_name(f"step-{step + 1:010d}")

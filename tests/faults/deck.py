@@ -1,8 +1,13 @@
 """All faults, dealt in random order, each about as often as the others."""
 
+import pathlib
+import random
+from collections.abc import Sequence
+
 from tests.faults.disk_faults import disk_faults
-from tests.faults.fault import process_faults
+from tests.faults.fault import Fault, process_faults
 from tests.faults.network_faults import network_faults
+from tests.harness.cluster import Layout
 from tests.harness.errors import Failure
 from tests.harness.network import Namespaces
 
@@ -12,14 +17,14 @@ TRIES = 3  # in a pass; some faults do not come about every time
 class Deck:
     """Faults that this machine can have, shuffled again and again. Same seed, same order."""
 
-    def __init__(self, faults, source):
+    def __init__(self, faults: Sequence[Fault], source: random.Random) -> None:
         self._faults = faults
         self._source = source
-        self._waiting = []
-        self._tries = {}
+        self._waiting: list[Fault] = []
+        self._tries: dict[str, int] = {}
 
     @property
-    def next(self):
+    def next(self) -> Fault:
         """The fault whose turn it is."""
         if not self._waiting:
             self._waiting = list(self._faults)
@@ -27,12 +32,12 @@ class Deck:
             self._source.shuffle(self._waiting)
         return self._waiting[0]
 
-    def fitting(self, layout):
+    def fitting(self, layout: Layout) -> Fault | None:
         """The next fault that can befall such a cluster; None: none that is left of this pass."""
         assert self.next
         return next((fault for fault in self._waiting if fault.fits(layout)), None)
 
-    def struck(self, fault, counted):
+    def struck(self, fault: Fault, counted: bool) -> None:
         """It has had its turn; where it did not count it may have another."""
         self._tries[fault.name] = self._tries.get(fault.name, 0) + 1
         self._waiting.remove(fault)
@@ -40,7 +45,7 @@ class Deck:
             self._waiting.append(fault)
 
 
-def all_faults(folder):
+def all_faults(folder: pathlib.Path) -> tuple[list[Fault], dict[str, str]]:
     """Every kind, and why some cannot be had here: (faults, {name: reason}). `folder`: where a file
     system may be mounted for a moment."""
     faults = process_faults() + network_faults() + disk_faults(folder)
@@ -53,9 +58,9 @@ def all_faults(folder):
     return [fault for fault in faults if fault.name not in reasons], reasons
 
 
-def chosen(faults, only, but):
+def chosen(faults: Sequence[Fault], only: Sequence[str], but: Sequence[str]) -> list[Fault]:
     """The faults of which a name, or its beginning, is among `only` (empty: all) and not in `but`."""
-    def named(fault, words):
+    def named(fault: Fault, words: Sequence[str]) -> bool:
         return any(fault.name.startswith(word) for word in words)
     found = [fault for fault in faults if (not only or named(fault, only)) and not named(fault, but)]
     if not found:

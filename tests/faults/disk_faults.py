@@ -1,13 +1,19 @@
 """Faults of the disk under the checkpoints, of their files, and of the wall clock."""
 
+import pathlib
+import random
 import signal
+from collections.abc import Callable
 
 from tests.faults import checkpoint_files
+from tests.faults.checkpoint_files import Damage
 from tests.faults.fault import Fault
-from tests.harness.cluster import CLOCK_LIBRARY
+from tests.faults.training import Training
+from tests.harness.cluster import CLOCK_LIBRARY, Cluster
 from tests.harness.disk import SmallDisk
 from tests.harness.errors import Violation
 from tests.harness.processes import check_killed
+from tests.harness.status import Status
 
 HOUR = 3600
 
@@ -22,15 +28,15 @@ class DiskFault(Fault):
     patience = 20
     steps_meanwhile = 3
 
-    def strike(self, training):
+    def strike(self, training: Training) -> bool:
         if not self.break_disk(training.cluster):
             training.note("somebody was just writing")
             return False
-        failures, step = training.before.checkpoint_failures, training.before.step
+        failures, step = training.previous.checkpoint_failures, training.previous.step
         try:
             seen = training.watch.until(
                 lambda status: status.finished or (status.checkpoint_failures > failures
-                                                   and status.checkpoint_error
+                                                   and bool(status.checkpoint_error)
                                                    and status.step > step + self.steps_meanwhile),
                 self.patience, f"pdctl status to tell of a checkpoint that failed ({self.what}), "
                 "and the training to go on meanwhile")
@@ -40,21 +46,26 @@ class DiskFault(Fault):
         training.note(seen.checkpoint_error[:200])
         return True
 
-    def heal(self, training):
+    def heal(self, training: Training) -> None:
         self.mend_disk(training.cluster)
 
-    def verify(self, training):
-        healed = training.healed.step
+    def verify(self, training: Training) -> None:
+        healed = training.after.step
         training.watch.until(
             lambda status: status.checkpoint_step > healed or status.finished, self.limit,
             f"a checkpoint of a step after {healed}, when the disk was well again ({self.what})")
 
-    def break_disk(self, cluster):
+    def break_disk(self, cluster: Cluster) -> bool:
         """False if it cannot be done at this moment."""
         raise NotImplementedError
 
-    def mend_disk(self, cluster):
+    def mend_disk(self, cluster: Cluster) -> None:
         """Undoes it."""
+
+
+def _small(cluster: Cluster) -> SmallDisk:
+    assert isinstance(cluster.disk, SmallDisk)
+    return cluster.disk
 
 
 class Full(DiskFault):
@@ -64,12 +75,18 @@ class Full(DiskFault):
     what = "the checkpoints' disk is full"
     fixed = {"disk": "tmpfs"}
 
-    def break_disk(self, cluster):
-        cluster.disk.fill()
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def unavailable(self) -> str:
+        return self._reason
+
+    def break_disk(self, cluster: Cluster) -> bool:
+        _small(cluster).fill()
         return True
 
-    def mend_disk(self, cluster):
-        cluster.disk.free()
+    def mend_disk(self, cluster: Cluster) -> None:
+        _small(cluster).free()
 
 
 class ReadOnly(DiskFault):
@@ -79,11 +96,17 @@ class ReadOnly(DiskFault):
     what = "the checkpoints' disk is read-only"
     fixed = {"disk": "tmpfs"}
 
-    def break_disk(self, cluster):
-        return cluster.disk.make_read_only()
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
 
-    def mend_disk(self, cluster):
-        cluster.disk.make_writable()
+    def unavailable(self) -> str:
+        return self._reason
+
+    def break_disk(self, cluster: Cluster) -> bool:
+        return _small(cluster).make_read_only()
+
+    def mend_disk(self, cluster: Cluster) -> None:
+        _small(cluster).make_writable()
 
 
 class Vanished(DiskFault):
@@ -92,13 +115,13 @@ class Vanished(DiskFault):
     name = "disk-vanished"
     what = "the checkpoints' directory has vanished, a file has its name"
 
-    def break_disk(self, cluster):
+    def break_disk(self, cluster: Cluster) -> bool:
         directory = cluster.checkpoints
         directory.rename(directory.with_name("vanished"))
         directory.write_text("")
         return True
 
-    def mend_disk(self, cluster):
+    def mend_disk(self, cluster: Cluster) -> None:
         directory = cluster.checkpoints
         directory.unlink()
         directory.with_name("vanished").rename(directory)
@@ -111,23 +134,24 @@ class FileFault(Fault):
     group = "files"
     damaging = True
 
-    def __init__(self, name, what, damage):
+    def __init__(self, name: str, what: str,
+                 damage: Callable[[pathlib.Path, random.Random], Damage]) -> None:
         self.name = f"file-{name}"
         self.what = f"all killed, {what}"
         self._damage = damage
-        self._path = None
+        self._path = pathlib.Path()
         self._mark = 0
 
-    def prepare(self, training):
+    def prepare(self, training: Training) -> None:
         # Two, so that there is one before the newest; and none that was damaged by the fault before
         # and has not been written again.
-        def whole(status):
+        def whole(status: Status) -> bool:
             steps = list(checkpoint_files.whole_checkpoints(training.cluster.checkpoints))
             return len(steps) >= 2 and steps[-1] <= status.checkpoint_step
         training.watch.until(lambda status: status.finished or whole(status), 60,
                              "two checkpoints to be whole")
 
-    def strike(self, training):
+    def strike(self, training: Training) -> bool:
         cluster = training.cluster
         for process in cluster.processes:
             process.down = True
@@ -138,7 +162,7 @@ class FileFault(Fault):
         steps = list(whole)
         if not steps:
             raise Violation(f"no whole checkpoint in {cluster.checkpoints} after everything was "
-                            f"killed; pdctl status told of step {training.before.checkpoint_step}")
+                            f"killed; pdctl status told of step {training.previous.checkpoint_step}")
         if self.damaging and len(steps) < 2:
             # No training begins at step 0 because its only checkpoint is damaged.
             training.note("one checkpoint only, left whole")
@@ -150,10 +174,10 @@ class FileFault(Fault):
         training.expect_restore(steps[-2] if self.damaging else steps[-1])
         return True
 
-    def heal(self, training):
+    def heal(self, training: Training) -> None:
         training.cluster.start(order=training.random)
 
-    def verify(self, training):
+    def verify(self, training: Training) -> None:
         text = training.cluster.coordinator.log_since(self._mark)
         lines = [line for line in text.splitlines() if self._path.parent.name in line
                  or self._path.name in line]
@@ -174,24 +198,25 @@ class OtherJob(FileFault):
 
     damaging = False
 
-    def __init__(self):
-        super().__init__("other-job", "the newest checkpoint has another job's manifest", None)
+    def __init__(self) -> None:
+        super().__init__("other-job", "the newest checkpoint has another job's manifest",
+                         self._put_manifest)
+        self._foreign: Callable[[], bytes] = bytes
         self._own = b""
 
-    def prepare(self, training):
-        training.foreign_manifest()  # is made now, if it is the first time
+    def prepare(self, training: Training) -> None:
+        assert training.foreign_manifest is not None
+        self._foreign = training.foreign_manifest
+        self._foreign()  # made now, if it is the first time
         super().prepare(training)
 
-    def strike(self, training):
-        def damage(checkpoint, _):
-            path = checkpoint / checkpoint_files.MANIFEST
-            self._own = path.read_bytes()
-            path.write_bytes(training.foreign_manifest())
-            return path, "refused, then put right"
-        self._damage = damage
-        return super().strike(training)
+    def _put_manifest(self, checkpoint: pathlib.Path, _: random.Random) -> Damage:
+        path = checkpoint / checkpoint_files.MANIFEST
+        self._own = path.read_bytes()
+        path.write_bytes(self._foreign())
+        return path, "refused, then put right"
 
-    def heal(self, training):
+    def heal(self, training: Training) -> None:
         coordinator = training.cluster.coordinator
         coordinator.start()
         coordinator.down = True
@@ -205,7 +230,7 @@ class OtherJob(FileFault):
         training.expect_restore(newest)
         super().heal(training)
 
-    def verify(self, training):
+    def verify(self, training: Training) -> None:
         pass  # done in heal()
 
 
@@ -217,16 +242,16 @@ class Clock(Fault):
     fixed = {"fake_clock": True}
     hold = (1.0, 4.0)
 
-    def __init__(self, name, seconds):
+    def __init__(self, name: str, seconds: int) -> None:
         self.name = f"clock-{name}"
         self.what = f"the wall clock of all jumps by {seconds // HOUR:+d} h" + (
             ", and the coordinator is killed" if seconds < 0 else "")
         self._seconds = seconds
 
-    def unavailable(self):
+    def unavailable(self) -> str:
         return "" if CLOCK_LIBRARY else "libfaketime is not installed"
 
-    def strike(self, training):
+    def strike(self, training: Training) -> bool:
         training.cluster.clock.write_text(f"{self._seconds:+d}\n")
         if self._seconds < 0:
             coordinator = training.cluster.coordinator
@@ -234,18 +259,16 @@ class Clock(Fault):
             coordinator.start()
         return True
 
-    def heal(self, training):
+    def heal(self, training: Training) -> None:
         training.cluster.clock.write_text("+0\n")
 
 
-def disk_faults(folder):
+def disk_faults(folder: pathlib.Path) -> list[Fault]:
     """All of this module. `folder`: where a small disk may be tried."""
     reason = SmallDisk.unavailable(folder)
-    faults = [Full(), ReadOnly()]
-    for fault in faults:
-        fault.unavailable = lambda: reason
+    small: list[Fault] = [Full(reason), ReadOnly(reason)]
     files = checkpoint_files
-    return faults + [
+    return small + [
         Vanished(),
         FileFault("truncated", "a file of the newest checkpoint is cut short", files.truncate),
         FileFault("flipped", "a bit of the newest checkpoint is flipped", files.flip),

@@ -1,9 +1,11 @@
 """What a fault is, and those that befall processes: killed, or stopped for a while."""
 
 import signal
+from typing import Any, ClassVar
 
+from tests.faults.training import Training
 from tests.harness.cluster import Layout
-from tests.harness.processes import check_killed
+from tests.harness.processes import Process, check_killed
 
 
 class Fault:
@@ -18,35 +20,34 @@ class Fault:
     name = ""
     what = ""  # for the table
     group = ""
-    fixed = {}  # what a Layout must be like
+    fixed: ClassVar[dict[str, Any]] = {}  # what a Layout must be like
     hold = (0.0, 0.0)  # seconds between strike and heal, at random between the two
     sudden = True  # strike() does not wait for what comes of it
     limit = 20  # seconds from the heal to the first new step
 
-    def unavailable(self):
+    def unavailable(self) -> str:
         """Why it cannot be had on this machine; empty if it can."""
         return ""
 
-    def fits(self, layout):
+    def fits(self, layout: Layout) -> bool:
         """Whether it can befall a cluster of this layout."""
-        fields = vars(layout) if isinstance(layout, Layout) else layout
-        return all(fields[name] == value for name, value in self.fixed.items())
+        return all(getattr(layout, name) == value for name, value in self.fixed.items())
 
-    def prepare(self, training):
+    def prepare(self, training: Training) -> None:
         """Before the strike, while the training still goes well."""
 
-    def strike(self, training):
+    def strike(self, training: Training) -> bool:
         """Brings it about. Returns false if it did not come to it: then it does not count."""
         raise NotImplementedError
 
-    def heal(self, training):
+    def heal(self, training: Training) -> None:
         """Ends it."""
 
-    def verify(self, training):
+    def verify(self, training: Training) -> None:
         """After the training has gone on: what else must have happened. Raises Violation."""
 
 
-def victim_of(training, kind):
+def victim_of(training: Training, kind: str) -> list[Process]:
     """The processes that a fault befalls: of a kind, at random."""
     cluster = training.cluster
     if kind == "worker":
@@ -64,15 +65,15 @@ class Kill(Fault):
     group = "processes"
     hold = (0.0, 1.0)
 
-    def __init__(self, kind):
+    def __init__(self, kind: str) -> None:
         self.kind = kind
         self.name = f"{kind}-kill"
         self.what = {"all": "everything at once: SIGKILL",
                      "coordinator": "the coordinator (shard 0): SIGKILL"}.get(
                          kind, f"a {kind}: SIGKILL")
-        self._victims = []
+        self._victims: list[Process] = []
 
-    def strike(self, training):
+    def strike(self, training: Training) -> bool:
         self._victims = victim_of(training, self.kind)
         for process in self._victims:
             process.down = True
@@ -82,7 +83,7 @@ class Kill(Fault):
         training.note(", ".join(process.name for process in self._victims))
         return True
 
-    def heal(self, training):
+    def heal(self, training: Training) -> None:
         training.cluster.start(order=training.random)
 
 
@@ -92,22 +93,22 @@ class Stop(Fault):
     group = "processes"
     hold = (0.3, 4.0)
 
-    def __init__(self, kind):
+    def __init__(self, kind: str) -> None:
         self.kind = kind
         self.name = f"{kind}-stop"
         self.what = {"all": "everything at once: SIGSTOP, SIGCONT",
                      "coordinator": "the coordinator: SIGSTOP, SIGCONT"}.get(
                          kind, f"a {kind}: SIGSTOP, SIGCONT")
-        self._victims = []
+        self._victims: list[Process] = []
 
-    def strike(self, training):
+    def strike(self, training: Training) -> bool:
         self._victims = victim_of(training, self.kind)
         for process in self._victims:
             process.stop()
         training.note(", ".join(process.name for process in self._victims))
         return True
 
-    def heal(self, training):
+    def heal(self, training: Training) -> None:
         for process in self._victims:
             process.resume()
 
@@ -119,7 +120,8 @@ class Point(Fault):
     group = "points"
     patience = 20  # seconds in which it has to come there
 
-    def __init__(self, kind, point, counts, stop, at_start=False):
+    def __init__(self, kind: str, point: str, counts: tuple[int, int], stop: bool,
+                 at_start: bool = False) -> None:
         self.kind = kind
         self.point = point
         self.hold = (0.3, 3.0) if stop else (0.0, 0.5)
@@ -129,15 +131,15 @@ class Point(Fault):
         self._counts = counts
         self._stops = stop
         self._at_start = at_start  # the point is on the way in: no step is made before
-        self._victim = None
+        self._armed: Process | None = None
 
-    def _choose(self, training):
+    def _choose(self, training: Training) -> Process:
         kind = self.kind
         if kind == "server":
             return training.random.choice(training.cluster.servers)
         return victim_of(training, kind)[0]
 
-    def _arm(self, training):
+    def _arm(self, training: Training) -> None:
         count = training.random.randint(*self._counts)
         if self.kind == "server" and self._victim is training.cluster.coordinator:
             count += self._at_coordinator
@@ -149,29 +151,34 @@ class Point(Fault):
 
     # Writing the generation passes the points of a durable file, too, before there is a step.
     @property
-    def _at_coordinator(self):
+    def _at_coordinator(self) -> int:
         return 1 if self.point in ("write", "sync", "rename") else 0
 
-    def prepare(self, training):
-        self._victim = self._choose(training)
+    def prepare(self, training: Training) -> None:
+        self._armed = self._choose(training)
         if not self._at_start:
             self._arm(training)
 
-    def _struck(self):
+    @property
+    def _victim(self) -> Process:
+        assert self._armed is not None
+        return self._armed
+
+    def _struck(self) -> bool:
         return self._victim.stopped or not self._victim.runs
 
-    def strike(self, training):
+    def strike(self, training: Training) -> bool:
         watch = training.watch
         if self._at_start:
             self._arm(training)
         else:
             # What counts is a step that was made with it.
-            goal = watch.status.step + 1
-            watch.until(lambda status: status.step > goal or status.finished, self.patience,
-                        at_once=self._struck)
+            goal = watch.now.step + 1
+            watch.wait_for(lambda status: status.step > goal or status.finished, self.patience,
+                           self._struck)
             if self._struck() or watch.finished:
                 return self._in_vain(training, "was reached before there was a step")
-        watch.until(lambda status: status.finished, self.patience, at_once=self._struck)
+        watch.wait_for(lambda status: status.finished, self.patience, self._struck)
         if not self._struck() or (self._victim.exit_code == 0 and self.kind == "worker"):
             return self._in_vain(training, "was not reached")  # by the end of the training, too
         if not self._at_start:
@@ -180,12 +187,12 @@ class Point(Fault):
             check_killed(self._victim)
         return True
 
-    def _in_vain(self, training, why):
+    def _in_vain(self, training: Training, why: str) -> bool:
         training.note(why)
         self._victim.kill()
         return False
 
-    def heal(self, training):
+    def heal(self, training: Training) -> None:
         if self._victim.runs:
             self._victim.resume()
             self._victim.down = False
@@ -193,10 +200,10 @@ class Point(Fault):
             self._victim.start()
 
 
-def process_faults():
+def process_faults() -> list[Fault]:
     """All of this module."""
     kinds = ("worker", "shard", "coordinator", "all")
-    faults = [Kill(kind) for kind in kinds] + [Stop(kind) for kind in kinds]
+    faults: list[Fault] = [*map(Kill, kinds), *map(Stop, kinds)]
     for stop in (False, True):
         faults += [Point(kind, point, counts, stop, at_start) for kind, point, counts, at_start in (
             ("worker", "pull", (2, 20), False),

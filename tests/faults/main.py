@@ -20,9 +20,12 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from deploy.project import RELEASE, ROOT, Binaries
+from deploy.project import Binaries, RELEASE, ROOT
 from tests.faults import deck as decks, report, soak
+from tests.faults.fault import Fault
 from tests.faults.session import Session
 from tests.harness import cluster as clusters
 from tests.harness.disk import SmallDisk
@@ -33,7 +36,7 @@ DOCS = ROOT / "docs/reliability.md"
 FOREVER = float("inf")
 
 
-def parse_arguments():
+def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -69,7 +72,7 @@ def parse_arguments():
     return arguments
 
 
-def command_line(arguments):
+def command_line(arguments: argparse.Namespace) -> str:
     """The command that does the same again."""
     words = ["tests/faults/run", f"--seed={arguments.seed}"]
     words += [f"--{name}={getattr(arguments, name):g}" for name in ("injections", "minutes")
@@ -79,7 +82,7 @@ def command_line(arguments):
     return shlex.join(words)
 
 
-def list_faults(faults, reasons):
+def list_faults(faults: Sequence[Fault], reasons: Mapping[str, str]) -> None:
     """Prints them."""
     width = max(len(fault.name) for fault in faults)
     for fault in faults:
@@ -88,7 +91,8 @@ def list_faults(faults, reasons):
         print(f"{name.ljust(width)}  cannot be had here: {reason}")
 
 
-def inject(arguments, session, faults, reasons, progress):
+def inject(arguments: argparse.Namespace, session: Session, faults: list[Fault],
+           reasons: dict[str, str], progress: Progress) -> dict[str, Any]:
     """Everything but the soak."""
     began = time.monotonic()
     most = arguments.injections or (FOREVER if arguments.minutes else 200)
@@ -105,7 +109,8 @@ def inject(arguments, session, faults, reasons, progress):
     return result
 
 
-def run_soak(arguments, session, faults, progress):
+def run_soak(arguments: argparse.Namespace, session: Session, faults: list[Fault],
+             progress: Progress) -> dict[str, Any]:
     """The soak."""
     minutes = arguments.minutes or 30
     progress.expect(FOREVER, time.monotonic() + 60 * minutes)
@@ -121,7 +126,7 @@ def run_soak(arguments, session, faults, progress):
     return result
 
 
-def build():
+def build() -> pathlib.Path:
     """Installs and builds what is needed; returns the folder."""
     # Without these some faults cannot be had, and are listed as not run.
     subprocess.run([ROOT / "deploy/install-packages", "faults"], check=False)
@@ -132,7 +137,7 @@ def build():
     return RELEASE
 
 
-def run(arguments, folder):
+def run(arguments: argparse.Namespace, folder: pathlib.Path) -> None:
     """Everything; Violation when a promise is broken."""
     binaries = Binaries((arguments.build or build()).resolve())
     faults, reasons = decks.all_faults(folder)
@@ -158,7 +163,7 @@ def run(arguments, folder):
         report.write_json(arguments.results, result)
 
 
-def main():
+def main() -> int:
     arguments = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = pathlib.Path(tempfile.mkdtemp(prefix="pd-faults-"))
@@ -182,4 +187,3 @@ def main():
         else:
             shutil.rmtree(folder, ignore_errors=True)
     return 1
-

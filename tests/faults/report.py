@@ -7,17 +7,22 @@ import os
 import pathlib
 import re
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.faults.fault import Fault
+from tests.faults.session import Session
 
 GROUPS = ("processes", "points", "network", "disk", "files", "clock")
 
 
-def percentile(values, share):
+def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least this share of them do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def machine():
+def machine() -> str:
     """What the run was made on, in a few words."""
     text = pathlib.Path("/proc/cpuinfo").read_text()
     found = re.search(r"model name\s*: (.*)", text)
@@ -25,7 +30,8 @@ def machine():
     return f"{processor}, {os.cpu_count()} cores"
 
 
-def summary(session, faults, unavailable, arguments, seconds):
+def summary(session: Session, faults: Sequence[Fault], unavailable: dict[str, str], arguments: str,
+            seconds: float) -> dict[str, Any]:
     """All of a run, fit for JSON."""
     injections = [dataclasses.asdict(made) for made in session.injections]
     paces = session.undisturbed.steps_per_second
@@ -46,7 +52,7 @@ def summary(session, faults, unavailable, arguments, seconds):
     }
 
 
-def _row(name, injections):
+def _row(name: str, injections: Sequence[Mapping[str, Any]]) -> str:
     recoveries = [made["recovery"] for made in injections]
     useful = sum(made["useful"] for made in injections)
     recomputed = sum(made["recomputed"] for made in injections)
@@ -56,7 +62,7 @@ def _row(name, injections):
             f"| {recomputed / len(injections):.1f} | {100 * goodput:.0f} % |")
 
 
-def table(result):
+def table(result: Mapping[str, Any]) -> str:
     """The table of faults, in Markdown."""
     injections = result["injections"]
     lines = ["| fault | injected | weights | recovery p50, s | p99, s | steps done again | goodput |",
@@ -71,7 +77,7 @@ def table(result):
     return "\n".join(lines)
 
 
-def page(result):
+def page(result: Mapping[str, Any]) -> str:
     """What stands between the markers of docs/reliability.md."""
     count = len(result["injections"])
     useful = sum(made["useful"] for made in result["injections"])
@@ -93,7 +99,7 @@ def page(result):
     return "\n".join(lines)
 
 
-def write_between(path, marker, text):
+def write_between(path: pathlib.Path, marker: str, text: str) -> None:
     """Replaces what stands between <!-- marker --> and <!-- end of marker --> in a file."""
     begin, end = f"<!-- {marker} -->\n", f"<!-- end of {marker} -->"
     before, found, rest = path.read_text().partition(begin)
@@ -103,7 +109,7 @@ def write_between(path, marker, text):
     path.write_text(before + begin + text + "\n" + end + after)
 
 
-def write_json(path, result):
+def write_json(path: pathlib.Path, result: Mapping[str, Any]) -> None:
     """The whole result."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")

@@ -1,14 +1,20 @@
 """Trainings, one after the other, until enough faults have been injected."""
 
 import dataclasses
+import pathlib
 import shutil
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from deploy.project import Binaries
 from tests.faults import checkpoint_files
-from tests.faults.training import Over, Training
+from tests.faults.deck import Deck
+from tests.faults.training import Injection, Over, Training
 from tests.harness.cluster import Cluster, Layout, random_layout, seeded
 from tests.harness.errors import Failure, Violation
 from tests.harness.job import write_data
+
 
 MAX_STEPS = 120
 FOREIGN_STEPS = 10
@@ -19,16 +25,18 @@ FOREIGN_SEED = 2
 class Undisturbed:
     """What a training comes to when nothing disturbs it."""
     checksum: str
-    steps_per_second: dict  # by what slows a cluster down: its network and its clock
+    # By what slows a cluster down: its network, and whether its clock jumps.
+    steps_per_second: dict[tuple[str, bool], float]
 
 
 class Session:
     """Injects faults of a deck. `disks`: the kinds that this machine can have (Layout.disk). say()
     gets what may be of interest, in one line."""
 
-    def __init__(self, binaries, folder, seed, disks, say):
-        self.injections = []
-        self.in_vain = {}  # faults that did not come about, by name
+    def __init__(self, binaries: Binaries, folder: pathlib.Path, seed: int, disks: Sequence[str],
+                 say: Callable[[str], None]) -> None:
+        self.injections: list[Injection] = []
+        self.in_vain: dict[str, int] = {}  # faults that did not come about, by name
         self.trainings = 0
         self.undisturbed = Undisturbed("", {})
         self._binaries = binaries
@@ -36,16 +44,17 @@ class Session:
         self._seed = seed
         self._disks = disks
         self._say = say
-        self._foreign = None
+        self._foreign: bytes | None = None
         self.current = ""  # what is being done, for the report of a violation
         write_data(folder / "data")
 
-    def cluster(self, layout, name, max_steps=MAX_STEPS, **more):
+    def cluster(self, layout: Layout, name: str, max_steps: int = MAX_STEPS,
+                **more: Any) -> Cluster:
         """A cluster in a folder of its own."""
         return Cluster(self._binaries, self._folder / name, layout, self._folder / "data",
                        max_steps, **more)
 
-    def measure(self, layout):
+    def measure(self, layout: Layout) -> None:
         """An undisturbed training: its weights are those of all others, and its pace is what
         theirs are compared with."""
         pace = (layout.network, layout.fake_clock)
@@ -57,7 +66,7 @@ class Session:
             training = Training(cluster, self.undisturbed.checksum or None, seeded(self._seed))
             training.start()
             checksum = training.finish()
-            status = training.watch.status
+            status = training.watch.now
         if training.watch.recomputed:
             raise Violation(f"{self.current}: {training.watch.recomputed} steps were done twice")
         self.undisturbed.checksum = checksum
@@ -66,12 +75,12 @@ class Session:
         self._say(f"undisturbed, {layout}: "
                   f"{self.undisturbed.steps_per_second[pace]:.1f} steps/s, {checksum[:12]}")
 
-    def run(self, deck, injections, until):
+    def run(self, deck: Deck, injections: float, until: float) -> None:
         """Until so many faults have been injected, or the time has come (monotonic)."""
         while len(self.injections) < injections and time.monotonic() < until:
             self._train(deck, injections, until)
 
-    def _train(self, deck, injections, until):
+    def _train(self, deck: Deck, injections: float, until: float) -> None:
         number = self.trainings = self.trainings + 1
         source = seeded(self._seed, "training", number)
         fixed = {"disk": source.choice(self._disks), **deck.next.fixed}
@@ -91,7 +100,7 @@ class Session:
             training.finish()
         shutil.rmtree(self._folder / name)  # nothing is to be learned from it any more
 
-    def _inject(self, deck, training, injections, until):
+    def _inject(self, deck: Deck, training: Training, injections: float, until: float) -> None:
         while len(self.injections) < injections and time.monotonic() < until:
             fault = deck.fitting(training.cluster.layout)
             if fault is None:
@@ -105,19 +114,20 @@ class Session:
                 continue
             self.injections.append(made)
             self._say(f"{fault.name}: recovered in {made.recovery:.1f} s at step "
-                      f"{training.watch.status.step} ({made.note})")
+                      f"{training.watch.now.step} ({made.note})")
 
-    def foreign_manifest(self):
+    def foreign_manifest(self) -> bytes:
         """The manifest of a checkpoint of another job, made once."""
-        if self._foreign is None:
-            layout = Layout(shards=2, workers=1)
-            with self.cluster(layout, "foreign", FOREIGN_STEPS, seed=FOREIGN_SEED) as cluster:
-                training = Training(cluster, None, seeded(self._seed))
-                training.start()
-                training.finish()
-                whole = checkpoint_files.whole_checkpoints(cluster.checkpoints)
-                if not whole:
-                    raise Failure("the other job has left no checkpoint")
-                path = list(whole.values())[-1] / checkpoint_files.MANIFEST
-                self._foreign = path.read_bytes()
+        if self._foreign is not None:
+            return self._foreign
+        layout = Layout(shards=2, workers=1)
+        with self.cluster(layout, "foreign", FOREIGN_STEPS, seed=FOREIGN_SEED) as cluster:
+            training = Training(cluster, None, seeded(self._seed))
+            training.start()
+            training.finish()
+            whole = checkpoint_files.whole_checkpoints(cluster.checkpoints)
+            if not whole:
+                raise Failure("the other job has left no checkpoint")
+            self._foreign = (list(whole.values())[-1] / checkpoint_files.MANIFEST).read_bytes()
+        assert self._foreign is not None
         return self._foreign

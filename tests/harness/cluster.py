@@ -2,18 +2,21 @@
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import random
 import re
 import subprocess
 import time
+from collections.abc import Sequence
+from typing import Any
 
+from deploy.project import Binaries
 from tests.harness.disk import Disk, SmallDisk
 from tests.harness.errors import Violation
 from tests.harness.job import job_text
-from tests.harness.network import Loopback, Namespaces
+from tests.harness.network import Loopback, Namespaces, Network
 from tests.harness.processes import Process
+from tests.harness.status import Status
 
 LEASE_SECONDS = 1
 STATUS_SECONDS = 1  # how long pdctl waits for an answer
@@ -31,50 +34,18 @@ class Layout:
     disk: str = "disk"  # or "tmpfs"
     fake_clock: bool = False  # a wall clock that can be made to jump
 
-    def __str__(self):
+    def __str__(self) -> str:
         clock = ", a wall clock that jumps" if self.fake_clock else ""
         return (f"{self.shards} shards, {self.workers} workers, {self.network}, checkpoints on "
                 f"{self.disk}{clock}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Status:
-    """What `pdctl status` says, as far as the harness needs it."""
-    state: str
-    message: str
-    generation: int
-    step: int
-    max_steps: int
-    expired: int
-    checkpoint_step: int  # the newest whole one; -1: none
-    checkpoint_failures: int
-    checkpoint_error: str
-    training_seconds: float  # since the generation's first lease
-    newest_training_step: int
-
-    @property
-    def finished(self):
-        """Whether the training is."""
-        return self.state == "finished"
-
-    @classmethod
-    def parse(cls, text):
-        """From pdctl's JSON."""
-        fields = json.loads(text)
-        checkpoint = fields.get("checkpoint") or {}
-        last = fields.get("last_training") or {}
-        step = checkpoint.get("step")
-        return cls(fields["state"], fields["message"], fields["generation"], fields["step"],
-                   fields["max_steps"], fields["expired_leases"], -1 if step is None else step,
-                   checkpoint.get("failures", 0), checkpoint.get("error", ""),
-                   last.get("seconds", 0.0), last.get("step", -1))
-
-
 class Cluster(contextlib.ExitStack):
     """The processes of a training. A context: at its end none of them is left."""
 
-    def __init__(self, binaries, folder, layout, data, max_steps, seed=1,
-                 give_up_seconds=60, server_flags=()):
+    def __init__(self, binaries: Binaries, folder: pathlib.Path, layout: Layout, data: pathlib.Path,
+                 max_steps: int, seed: int = 1, give_up_seconds: int = 60,
+                 server_flags: Sequence[str] = ()) -> None:
         super().__init__()
         self.layout = layout
         self.folder = pathlib.Path(folder)
@@ -87,19 +58,27 @@ class Cluster(contextlib.ExitStack):
             self.close()
             raise
 
-    def _prepare(self, data, seed, give_up_seconds, server_flags):
+    def _prepare(self, data: pathlib.Path, seed: int, give_up_seconds: int,
+                 server_flags: Sequence[str]) -> None:
         layout = self.layout
-        self.network = self.enter_context(
-            Loopback(layout.shards) if layout.network == "loopback"
-            else Namespaces(layout.shards, layout.workers))
-        self.disk = self.enter_context(
-            Disk(self.folder) if layout.disk == "disk" else SmallDisk(self.folder))
+        self.network: Network
+        if layout.network == "loopback":
+            self.network = self.enter_context(Loopback(layout.shards))
+        else:
+            self.network = self.enter_context(Namespaces(layout.shards, layout.workers))
+        self.disk: Disk | SmallDisk
+        if layout.disk == "disk":
+            self.disk = self.enter_context(Disk(self.folder))
+        else:
+            self.disk = self.enter_context(SmallDisk(self.folder))
         self.checkpoints = self.disk.directory
+        self.clock = self.folder / "clock"  # how far the wall clock is off, if it is faked
         job = self.folder / "job.textproto"
         job.write_text(job_text(self.max_steps, self.checkpoints, seed=seed))
         environment = self._clock_environment() if layout.fake_clock else {}
 
-        def process(name, kind, index, command):
+        def process(name: str, kind: str, index: int,
+                    command: Sequence[str | pathlib.Path]) -> Process:
             made = Process(name, command, self.folder / f"{name}.log",
                            self.network.prefix(kind, index), environment)
             self.callback(made.close)
@@ -121,23 +100,22 @@ class Cluster(contextlib.ExitStack):
                      f"--shared_memory={'true' if number % 2 == 0 else 'false'}"])
             for number in range(layout.workers)]
 
-    def _clock_environment(self):
-        self.clock = self.folder / "clock"
+    def _clock_environment(self) -> dict[str, str]:
         self.clock.write_text("+0\n")
         return {"LD_PRELOAD": str(CLOCK_LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(self.clock),
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_CACHE_DURATION": "1"}
 
     @property
-    def coordinator(self):
+    def coordinator(self) -> Process:
         """The server that is the coordinator."""
         return self.servers[0]
 
     @property
-    def processes(self):
+    def processes(self) -> list[Process]:
         """All of them."""
         return self.servers + self.workers
 
-    def start(self, order=None):
+    def start(self, order: random.Random | None = None) -> None:
         """Starts all that do not run, in the order of a random number generator."""
         waiting = [process for process in self.processes if not process.runs]
         if order is not None:
@@ -145,7 +123,7 @@ class Cluster(contextlib.ExitStack):
         for process in waiting:
             process.start()
 
-    def pdctl(self, *arguments, seconds=STATUS_SECONDS):
+    def pdctl(self, *arguments: str, seconds: int = STATUS_SECONDS) -> str | None:
         """What pdctl answers; None if it fails."""
         command = [*self.network.prefix("server", 0), self._binaries.pdctl,
                    f"--server={self.network.listen(0)}", f"--deadline={seconds}s", *arguments]
@@ -157,12 +135,12 @@ class Cluster(contextlib.ExitStack):
                             f"{seconds + 5} s") from None
         return result.stdout if result.returncode == 0 else None
 
-    def status(self):
+    def status(self) -> Status | None:
         """A Status; None while nobody answers."""
         text = self.pdctl("status", "--format=json")
         return Status.parse(text) if text else None
 
-    def checksum(self):
+    def checksum(self) -> tuple[str | None, int]:
         """SHA-256 of the weights, and their step."""
         until = time.monotonic() + CHECKSUM_SECONDS  # a server may be about to answer again
         while time.monotonic() < until:
@@ -173,17 +151,17 @@ class Cluster(contextlib.ExitStack):
             time.sleep(0.2)
         return None, -1
 
-    def tails(self):
+    def tails(self) -> str:
         """The last lines of every process, for a report."""
         return "\n".join(process.tail() for process in self.processes)
 
 
-def random_layout(source, **fixed):
+def random_layout(source: random.Random, **fixed: Any) -> Layout:
     """A layout of some size; what is fixed stays."""
-    sizes = {"shards": source.choice((2, 3)), "workers": source.choice((2, 3))}
+    sizes: dict[str, Any] = {"shards": source.choice((2, 3)), "workers": source.choice((2, 3))}
     return Layout(**{**sizes, **fixed})
 
 
-def seeded(*words):
+def seeded(*words: object) -> random.Random:
     """A random number generator of its own for whatever the words name."""
     return random.Random(" ".join(map(str, words)))

@@ -15,13 +15,13 @@ class Disk:
 
     name = "disk"
 
-    def __init__(self, folder):
+    def __init__(self, folder: pathlib.Path) -> None:
         self.directory = pathlib.Path(folder) / "checkpoints"
 
-    def __enter__(self):
+    def __enter__(self) -> "Disk":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         pass
 
 
@@ -30,13 +30,13 @@ class SmallDisk:
 
     name = "tmpfs"
 
-    def __init__(self, folder):
+    def __init__(self, folder: pathlib.Path) -> None:
         self._mount = pathlib.Path(folder) / "tmpfs"
         self.directory = self._mount / "checkpoints"
         self._filler = self._mount / "filler"
 
     @staticmethod
-    def unavailable(folder):
+    def unavailable(folder: pathlib.Path) -> str:
         """Why this machine cannot have one; empty if it can."""
         try:
             with SmallDisk(folder):
@@ -44,15 +44,15 @@ class SmallDisk:
         except Failure as failure:
             return str(failure)
 
-    def __enter__(self):
+    def __enter__(self) -> "SmallDisk":
         self._mount.mkdir(parents=True, exist_ok=True)
         _run("mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES},mode=700", "pd-faults", self._mount)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         subprocess.run(["umount", "--lazy", self._mount], check=False, stderr=subprocess.DEVNULL)
 
-    def fill(self):
+    def fill(self) -> None:
         """Leaves no room at all."""
         with self._filler.open("wb") as filler:
             chunk = bytes(1 << 20)
@@ -62,25 +62,25 @@ class SmallDisk:
                 except OSError:
                     chunk = chunk[:len(chunk) // 2]
 
-    def free(self):
+    def free(self) -> None:
         """Gives the room back."""
         self._filler.unlink()
 
-    def make_read_only(self):
+    def make_read_only(self) -> bool:
         """False: somebody is just writing to it."""
         return self._remount("ro")
 
-    def make_writable(self):
+    def make_writable(self) -> None:
         """Ends that."""
         if not self._remount("rw"):
             raise Failure(f"cannot make {self._mount} writable again")
 
-    def _remount(self, mode):
+    def _remount(self, mode: str) -> bool:
         return subprocess.run(["mount", "-o", f"remount,{mode}", self._mount], check=False,
                               stderr=subprocess.DEVNULL).returncode == 0
 
 
-def _run(*words):
+def _run(*words: str | pathlib.Path) -> None:
     result = subprocess.run([str(word) for word in words], check=False, capture_output=True,
                             text=True)
     if result.returncode != 0:

@@ -1,5 +1,6 @@
 """The job that is trained, and its data: the paper's network on few and random images."""
 
+import pathlib
 import random
 import re
 import struct
@@ -14,13 +15,14 @@ PIXELS = 28
 LABELS = 10
 
 
-def job_text(max_steps, checkpoints=None, every_steps=10, keep=2, seed=1):
+def job_text(max_steps: int, checkpoints: pathlib.Path | str | None = None, every_steps: int = 10,
+             keep: int = 2, seed: int = 1) -> str:
     """The built-in job, small: two gradients of 20 images a step, an evaluation now and then. With
     a directory for `checkpoints` they are written."""
     text = (JOBS / "mnist.textproto").read_text()
-    for field, value in (("gradients_per_step", SLOTS), ("batch_size", BATCH), ("seed", seed),
-                         ("max_steps", max_steps)):
-        text = re.sub(rf"(?m)^{field}:.*", f"{field}: {value}", text)
+    for field, number in (("gradients_per_step", SLOTS), ("batch_size", BATCH), ("seed", seed),
+                          ("max_steps", max_steps)):
+        text = re.sub(rf"(?m)^{field}:.*", f"{field}: {number}", text)
     for field, value in (
             ("schedule", "linear_decay { slope: 1e-3 floor: 0.05 }"),
             ("evaluation", f"every_steps: 40 batch_size: {TEST_EXAMPLES // 2}"),
@@ -33,7 +35,7 @@ def job_text(max_steps, checkpoints=None, every_steps=10, keep=2, seed=1):
     return text
 
 
-def write_data(folder):
+def write_data(folder: pathlib.Path) -> None:
     """MNIST's four files, as workers read them. The same in every run."""
     folder.mkdir(parents=True, exist_ok=True)
     source = random.Random(1)

@@ -9,9 +9,9 @@ HOST = "127.0.0.1"
 FIRST, LAST = 20000, 32000
 
 
-def free_ports(count):
+def free_ports(count: int) -> list[int]:
     """So many different ports on which nobody listens."""
-    found = set()
+    found: set[int] = set()
     while len(found) < count:
         port = random.SystemRandom().randrange(FIRST, LAST)
         with socket.socket() as probe:

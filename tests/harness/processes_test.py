@@ -13,19 +13,19 @@ from tests.harness.processes import Process, Sample, check_killed
 class ProcessTest(unittest.TestCase):
     """Real processes."""
 
-    def setUp(self):
+    def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.log = pathlib.Path(folder.name) / "log"
 
-    def process(self, *command):
+    def process(self, *command: str) -> Process:
         """Started."""
         process = Process("it", command, self.log)
         self.addCleanup(process.close)
         process.start()
         return process
 
-    def test_kill_and_start_again(self):
+    def test_kill_and_start_again(self) -> None:
         process = self.process("sleep", "100")
         process.signal(signal.SIGKILL)
         check_killed(process)
@@ -34,7 +34,7 @@ class ProcessTest(unittest.TestCase):
         self.assertTrue(process.runs)
         self.assertEqual(process.incarnations, 2)
 
-    def test_stop_and_resume(self):
+    def test_stop_and_resume(self) -> None:
         process = self.process("sleep", "100")
         process.stop()
         self.assertTrue(process.stopped)
@@ -44,16 +44,16 @@ class ProcessTest(unittest.TestCase):
             time.sleep(0.01)
         self.assertFalse(process.stopped)
 
-    def test_end_that_was_no_kill(self):
+    def test_end_that_was_no_kill(self) -> None:
         process = self.process("sh", "-c", "echo oh dear; exit 3")
         with self.assertRaisesRegex(Violation, "got exit code 3\n.*oh dear"):
             check_killed(process)
 
-    def test_end_that_does_not_come(self):
+    def test_end_that_does_not_come(self) -> None:
         with self.assertRaisesRegex(Violation, "has not ended 0.1 s after being asked"):
             self.process("sleep", "100").wait(0.1, "being asked")
 
-    def test_sample(self):
+    def test_sample(self) -> None:
         process = self.process("sleep", "100")
         # A process that has hardly begun has no memory yet.
         until = time.monotonic() + 5

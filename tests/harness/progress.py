@@ -3,6 +3,7 @@ then."""
 
 import sys
 import time
+from typing import TextIO
 
 SECONDS = 20  # from one line to the next where they stay
 WIDTH = 100
@@ -11,21 +12,21 @@ WIDTH = 100
 class Progress:
     """Counts what it is told."""
 
-    def __init__(self, stream=sys.stdout):
+    def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._stream = stream
         self._terminal = stream.isatty()
         self._began = time.monotonic()
         self._said = 0.0
         self._count = 0
         self._most = ""
-        self._until = None
+        self._until: float | None = None
 
-    def expect(self, most, until):
+    def expect(self, most: float, until: float) -> None:
         """How many faults are to come, and until when (monotonic); infinite: not known."""
         self._most = f" of {most}" if most != float("inf") else ""
         self._until = until if until != float("inf") else None
 
-    def say(self, text):
+    def say(self, text: str) -> None:
         """The newest that is known."""
         if not text.startswith("undisturbed"):
             self._count += 1
@@ -41,7 +42,7 @@ class Progress:
         self._said = now
         self._stream.flush()
 
-    def end(self):
+    def end(self) -> None:
         """There will be no more."""
         if self._terminal:
             self._stream.write("\n")

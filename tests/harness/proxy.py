@@ -1,6 +1,6 @@
 """A TCP proxy that disturbs what goes through it, as a process of its own.
 
-usage: python3 -m tests.harness.proxy LISTEN_PORT:TARGET_PORT...      each such pair, on 127.0.0.1, is a link
+usage: python3 -m tests.harness.proxy LISTEN_PORT:TARGET_PORT...    each pair, on 127.0.0.1, is a link
 
 Commands are lines of JSON on the standard input, each with the link's listening port, and each is
 answered by one line of JSON on the standard output:
@@ -30,10 +30,12 @@ import json
 import os
 import selectors
 import signal
+import socket
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 
-from tests.harness.proxy_link import Link
+from tests.harness.proxy_link import Connection, Link, Pipe
 
 COMMANDS = 0  # the standard input's descriptor
 
@@ -41,11 +43,11 @@ COMMANDS = 0  # the standard input's descriptor
 class Proxy:
     """All links and the commands, one event after the other."""
 
-    def __init__(self, pairs):
+    def __init__(self, pairs: Sequence[tuple[int, int]]) -> None:
         self._links = {listen: Link(listen, target) for listen, target in pairs}
         self._partial = b""
 
-    def run(self):
+    def run(self) -> None:
         """Until the standard input ends."""
         while True:
             wait = self._flush()
@@ -62,7 +64,7 @@ class Proxy:
                     for link, connection, pipe in key.data:
                         self._guard(link, connection, pipe.read)
 
-    def _pipes(self):
+    def _pipes(self) -> Iterator[tuple[Link, Connection, Pipe]]:
         """Of connections that are still there when their turn comes."""
         for link in self._links.values():
             for connection in list(link.connections):
@@ -70,7 +72,7 @@ class Proxy:
                     if connection in link.connections:
                         yield link, connection, pipe
 
-    def _flush(self):
+    def _flush(self) -> float | None:
         """Sends what is due; returns the seconds to the next that will be, or None."""
         waits = []
         for link, connection, pipe in self._pipes():
@@ -80,22 +82,24 @@ class Proxy:
                 link.drop(connection)
         return min((wait for wait in waits if wait is not None), default=None)
 
-    def _register(self, poll):
+    def _register(self, poll: selectors.PollSelector) -> None:
         poll.register(COMMANDS, selectors.EVENT_READ)
         for link in self._links.values():
             poll.register(link.listener, selectors.EVENT_READ, link)
-        events, readers = {}, {}
+        events: dict[socket.socket, int] = {}
+        readers: dict[socket.socket, list[tuple[Link, Connection, Pipe]]] = {}
         for link, connection, pipe in self._pipes():
-            if pipe.reads:
+            if pipe.reads and pipe.source is not None:
                 events[pipe.source] = events.get(pipe.source, 0) | selectors.EVENT_READ
                 readers.setdefault(pipe.source, []).append((link, connection, pipe))
-            if pipe.blocked:
+            if pipe.blocked and pipe.sink is not None:
                 events[pipe.sink] = events.get(pipe.sink, 0) | selectors.EVENT_WRITE
         for sock, mask in events.items():
             poll.register(sock, mask, readers.get(sock, []))
 
     @staticmethod
-    def _guard(link, connection, action):
+    def _guard(link: Link, connection: Connection,
+               action: Callable[[float], float | None]) -> float | None:
         if connection not in link.connections:
             return None
         try:
@@ -106,7 +110,7 @@ class Proxy:
             link.drop(connection)
             return None
 
-    def _take_commands(self):
+    def _take_commands(self) -> bool:
         data = os.read(COMMANDS, 1 << 16)
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
@@ -116,12 +120,13 @@ class Proxy:
         return bool(data)
 
 
-def main():
+def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print(__doc__.strip())
         return 0 if len(sys.argv) > 1 else 2
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever has started it ends it
-    pairs = [tuple(int(port) for port in word.split(":")) for word in sys.argv[1:]]
+    pairs = [(int(listen), int(target))
+             for listen, target in (word.split(":") for word in sys.argv[1:])]
     proxy = Proxy(pairs)
     print(json.dumps({"ready": True}), flush=True)
     proxy.run()

@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 
-from deploy.project import ROOT, Failure
+from deploy.project import Failure, ROOT
 from tests.benchmark.scaling import costs, measure, model, processes, simulator, sweep
 
 STAGES = ("measure", "check", "sweep", "plot")
@@ -28,25 +28,25 @@ TARGETS = ("pd-server", "pd-worker", "pdctl", "benchmarks", "gradient_marks", "n
 SIMULATED_STEPS = 8
 
 
-def run(*command):
+def run(*command: str | pathlib.Path) -> None:
     """Runs a command whose failure is ours; its output is the user's."""
     if subprocess.run([str(word) for word in command], check=False).returncode != 0:
         raise Failure(f"{command[0]} failed")
 
 
-def run_measure(arguments):
+def run_measure(arguments: argparse.Namespace) -> None:
     """Stage measure."""
     run(ROOT / "deploy/install-packages", "build")
     run(ROOT / "deploy/build", "release", *TARGETS)
     if not arguments.data.is_dir():
         raise Failure(f"no directory {arguments.data}: deploy/fetch-data brings MNIST, "
-                              "--data names another place")
+                      "--data names another place")
     measured = measure.measure(arguments.rounds, arguments.data, lambda text: print(text, flush=True))
     measure.save(measured)
     print(f"measured: {costs.MEASUREMENTS.relative_to(ROOT)}")
 
 
-def run_check(_):
+def run_check(_: argparse.Namespace) -> None:
     """Stage check."""
     measured = costs.read()
     print("| workers | shards | slots | threads | predicted ms | measured ms | from..to | error |")
@@ -54,7 +54,7 @@ def run_check(_):
     errors = []
     for step in measured["steps"]:
         shape = model.Shape(step["workers"], step["shards"], step["slots"],
-                                server_cores=measured["cores"], one_host=True)
+                            server_cores=measured["cores"], one_host=True)
         cost = costs.costs_of(measured, step["threads"])
         predicted = 1e3 * simulator.seconds_per_step(cost, shape, steps=SIMULATED_STEPS)[0]
         error = predicted / step["median"] - 1
@@ -67,25 +67,28 @@ def run_check(_):
           f"largest {100 * max(errors):.0f} %")
 
 
-def run_sweep(_):
+def run_sweep(_: argparse.Namespace) -> None:
     """Stage sweep."""
-    batch_size = int(re.search(r"(?m)^batch_size: (\d+)", processes.job_text()).group(1))
-    rows = sweep.sweep(CSV, batch_size)
+    found = re.search(r"(?m)^batch_size: (\d+)", processes.job_text())
+    if found is None:
+        raise Failure("the built-in job has no batch_size")
+    rows = sweep.sweep(CSV, int(found.group(1)))
     errors = [abs(float(row["formula_ms"]) / float(row["ms_per_step"]) - 1)
               for row in rows if row["formula_ms"]]
     print(f"simulated: {CSV.relative_to(ROOT)}, {len(rows)} clusters; the formula's difference: "
           f"median {100 * statistics.median(errors):.1f} %, largest {100 * max(errors):.0f} %")
 
 
-def run_plot(_):
+def run_plot(_: argparse.Namespace) -> None:
     """Stage plot."""
     run(ROOT / "deploy/install-packages", "plot")
-    run("gnuplot", "-e", f"csv='{CSV}'; png='{PNG}'", pathlib.Path(__file__).with_name("scaling.gnuplot"))
+    run("gnuplot", "-e", f"csv='{CSV}'; png='{PNG}'",
+        pathlib.Path(__file__).with_name("scaling.gnuplot"))
     run("pngquant", "--force", "--strip", "--output", PNG, "64", PNG)
     print(f"drawn: {PNG.relative_to(ROOT)}")
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter,
                                      prog="tests/benchmark/scaling/run")
@@ -107,4 +110,3 @@ def main():
         print(f"tests/benchmark/scaling/run: {failure}", file=sys.stderr)
         return 1
     return 0
-

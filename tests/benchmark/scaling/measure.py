@@ -13,6 +13,8 @@ import re
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from tests.benchmark.scaling.costs import MEASUREMENTS
 from tests.benchmark.scaling.processes import BINARIES, Cluster, job_text, tiny_job_text
@@ -33,14 +35,14 @@ NULL_LEASES = 200  # of a run
 REAL_LEASES = 40
 
 
-def _processor():
+def _processor() -> str:
     found = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     return found.group(1).strip() if found else "unknown"
 
 
-def _layers():
+def _layers() -> dict[str, list[int]]:
     """Entries of each layer's tensors, in the job's order, from the built-in job's text."""
-    layers = {}
+    layers: dict[str, list[int]] = {}
     for name, shape in re.findall(r'name: "(\S+/\S+)"\s+shape: \[([^\]]*)\]', job_text()):
         entries = 1
         for dimension in shape.split(","):
@@ -49,7 +51,7 @@ def _layers():
     return layers
 
 
-def _program(name, *arguments):
+def _program(name: str, *arguments: str) -> str:
     result = subprocess.run([BINARIES.benchmark(name), *arguments], check=False,
                             capture_output=True, text=True)
     if result.returncode != 0:
@@ -57,12 +59,12 @@ def _program(name, *arguments):
     return result.stdout
 
 
-def _gradient(threads, data):
+def _gradient(threads: int, data: pathlib.Path) -> Any:
     """When the layers' weights are needed and their gradients are made."""
     return json.loads(_program("gradient_marks", f"--threads={threads}", f"--data={data}"))
 
 
-def _updates():
+def _updates() -> dict[str, float]:
     """By benchmark. With two threads, as when a server is busy: memory is not twice as fast for
     them as for one."""
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +75,7 @@ def _updates():
     return {re.sub(r"^BM_|/threads.*", "", entry["name"]): entry["median"] for entry in entries}
 
 
-def _work(work, count, job, workers):
+def _work(work: str, count: int, job: str, workers: int) -> dict[str, float]:
     """Each time that null workers do it: wall, client's and server's processor time."""
     with Cluster(job) as servers:
         if work != "train":
@@ -87,7 +89,7 @@ def _work(work, count, job, workers):
             "server": 1e3 * server / times}
 
 
-def _calls():
+def _calls() -> dict[str, dict[str, float]]:
     """By name: processor times on a busy machine, wall times on one that has nothing else to do."""
     works = {
         "lease": ("lease", 5000, tiny_job_text(BUSY)),
@@ -105,7 +107,7 @@ def _calls():
     return calls
 
 
-def _step(workers, shards, slots, threads, data):
+def _step(workers: int, shards: int, slots: int, threads: int, data: pathlib.Path) -> float:
     """A step of a real training, its beginnings left out."""
     steps = max(10, (REAL_LEASES if threads else NULL_LEASES) // slots)
     warm_up = steps // 5
@@ -115,7 +117,7 @@ def _step(workers, shards, slots, threads, data):
         return 1e3 * servers.seconds_per_step(started, warm_up)
 
 
-def _round(data):
+def _round(data: pathlib.Path) -> dict[str, Any]:
     return {
         "gradient": {str(threads): _gradient(threads, data) for threads in (1, 2)},
         "updates": _updates(),
@@ -124,19 +126,20 @@ def _round(data):
     }
 
 
-def _median(rounds):
+def _median(rounds: list[Any]) -> Any:
     """Of equal dictionaries of dictionaries ... of numbers."""
     if not isinstance(rounds[0], dict):
         return statistics.median(rounds)
     return {key: _median([each[key] for each in rounds]) for key in rounds[0]}
 
 
-def _constants(medians):
+def _constants(medians: Mapping[str, Any]) -> dict[str, Any]:
     """The model's constants, as far as they are not what was measured itself."""
     updates, calls = medians["updates"], medians["calls"]
 
-    def busy(name):  # processor time of both threads
-        return 2 * updates[name]
+    def busy(name: str) -> float:
+        time: float = updates[name]
+        return 2 * time
 
     add = (busy("ShardUpdate/slots:16") - busy("ShardUpdate/slots:4")) / 12
     mean = busy("ShardUpdate/slots:4") - busy("ShardUpdate/slots:1") - 4 * add
@@ -152,9 +155,9 @@ def _constants(medians):
     }
     idle = calls["pull of nothing"]
     return {
-        "calls": {name: calls[name] for name in ("lease", "pull of nothing", "push of nothing",
-                                                 "pull of the model", "push into fresh memory")}
-                 | {"push of the model": push},
+        "calls": {**{name: calls[name] for name in (
+            "lease", "pull of nothing", "push of nothing", "pull of the model",
+            "push into fresh memory")}, "push of the model": push},
         "update": {"of nothing": max(0.0, nothing * BUSY), "norms (phase 1)": phase1,
                    "weights (phase 2)": phase2, "mean of several slots": max(0.0, mean),
                    "each of several slots": add},
@@ -162,7 +165,7 @@ def _constants(medians):
     }
 
 
-def measure(rounds, data, say):
+def measure(rounds: int, data: pathlib.Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Takes about two and a half minutes a round and the whole machine. `say` is told of each."""
     done = []
     for number in range(rounds):
@@ -187,7 +190,7 @@ def measure(rounds, data, say):
     }
 
 
-def save(measurements):
+def save(measurements: Mapping[str, Any]) -> None:
     """Into measurements.json, rounded to what can be known."""
     rounded = json.loads(json.dumps(measurements),
                          parse_float=lambda text: float(f"{float(text):.4g}"))

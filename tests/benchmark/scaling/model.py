@@ -3,9 +3,13 @@
 The numbers in capitals are the code's own; beside each stands where it comes from.
 """
 
-import collections
 import dataclasses
 import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+Layers = Mapping[str, Sequence[int]]  # entries of each layer's tensors, in the job's order
+Mark = tuple[str, str, float]  # "needs" or "makes", layer, seconds since the start
 
 BLOCK_ENTRIES = 16384  # common/partition.h
 CHUNK_ENTRIES = 16 * BLOCK_ENTRIES
@@ -26,9 +30,9 @@ class Call:
 @dataclasses.dataclass(frozen=True)
 class Costs:
     """What things take. Measured by measure.py, but for the cluster's network."""
-    layers: dict  # entries of a layer's tensors, in the job's order
+    layers: Layers  # entries of a layer's tensors, in the job's order
     gather: float  # seconds to put a batch together
-    marks: tuple  # ("needs" or "makes", layer, seconds since the start), in order, on...
+    marks: tuple[Mark, ...]  # ("needs" or "makes", layer, seconds since the start), in order, on...
     threads: int  # ...so many threads of a worker
     lease: Call  # any call that is one message each way
     pull: Call  # a stream
@@ -47,10 +51,10 @@ class Costs:
     add: float  # ...so much a slot
     hop: float  # seconds until the other side goes on, over loopback
 
-    def without_gradient(self):
+    def without_gradient(self) -> "Costs":
         """Those of a null worker: it pulls everything, and has made all gradients at once."""
         needs = tuple(("needs", layer, 0.0) for layer in self.layers)
-        makes = tuple(("makes", layer, 0.0) for layer in reversed(self.layers))
+        makes = tuple(("makes", layer, 0.0) for layer in reversed(list(self.layers)))
         return dataclasses.replace(self, gather=0.0, marks=needs + makes)
 
 
@@ -68,13 +72,13 @@ class Shape:
     pushes_at_once: int = PUSHES_AT_ONCE
 
 
-def partition(layers, shards):
+def partition(layers: Layers, shards: int) -> list[Counter[str]]:
     """Entries of each layer on each shard, as common/partition.cc deals them: [{layer: entries}].
 
     `layers` gives each layer's tensors: {layer: [entries]}.
     """
-    total = sum(map(sum, layers.values()))
-    result = [collections.Counter() for _ in range(shards)]
+    total = sum(sum(tensors) for tensors in layers.values())
+    result = [Counter[str]() for _ in range(shards)]
     shard = dealt = 0
     for layer, tensors in layers.items():
         for size in tensors:
