@@ -1,4 +1,4 @@
-"""Figure 1: by how much of its own L1 norm each layer changes, PercentDelta beside SGD."""
+"""Figure 1: how much of its own L1 norm each layer changes by, with PercentDelta and with SGD."""
 
 import csv
 import pathlib
@@ -14,13 +14,13 @@ _COLOURS = ("#0072B2", "#E69F00")
 
 
 def plan(runs: Runs, pair: Sequence[Setting], seeds: int) -> list[list[Run]]:
-    """The trainings it takes: both settings with each seed, to the step after the last shown."""
+    """Returns the trainings needed: both settings with each seed, to the step after the last shown."""
     return [[runs.run(setting, seed, STEPS[-1] + 1, STEPS[-1] + 1) for setting in pair]
             for seed in range(1, seeds + 1)]
 
 
 def changes(run: Run) -> dict[int, dict[str, float]]:
-    """{step: {layer: ||delta||_1 / ||W||_1 of its weights}}"""
+    """Returns {step: {layer: ||delta||_1 / ||W||_1 of its weights}}."""
     found: dict[int, dict[str, float]] = {step: {} for step in STEPS}
     for change in run.changes():
         layer, _, name = change.tensor.rpartition("/")
@@ -30,12 +30,12 @@ def changes(run: Run) -> dict[int, dict[str, float]]:
 
 
 def ratio(by_layer: Mapping[str, float]) -> float:
-    """Largest to smallest."""
+    """Returns the largest change divided by the smallest."""
     return max(by_layer.values()) / min(by_layer.values())
 
 
 def table(pairs: Sequence[Sequence[Run]]) -> list[str]:
-    """Lines of text: the ratios of every seed, then what the first seed's layers did."""
+    """Returns lines of text: the ratios of every seed, then the layers' changes of the first seed."""
     head = ["largest / smallest", "seed", *(f"step {step}" for step in STEPS)]
     rows = [head]
     for pair in pairs:
@@ -51,7 +51,7 @@ def table(pairs: Sequence[Sequence[Run]]) -> list[str]:
 
 
 def write_csv(path: pathlib.Path, pairs: Sequence[Sequence[Run]]) -> None:
-    """A row a training, step and layer."""
+    """Writes a row for each training, step and layer."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("algorithm", "setting", "seed", "step", "layer", "relative_delta"))
@@ -63,7 +63,7 @@ def write_csv(path: pathlib.Path, pairs: Sequence[Sequence[Run]]) -> None:
 
 
 def draw(target: pathlib.Path, pair: Sequence[Run]) -> None:
-    """The picture of one seed as target.svg and target.png."""
+    """Draws the figure of one seed as target.svg and target.png."""
     change = [changes(run) for run in pair]
     script = []
     for step in STEPS:
@@ -77,7 +77,7 @@ def draw(target: pathlib.Path, pair: Sequence[Run]) -> None:
         f"set yrange [{min(values) / 3:.3g}:{max(values) * 2:.3g}]", "set format y '10^{%L}'",
         "set xtics scale 0", "unset key",
         "set label 1 '||{/Symbol D}W||_1 / ||W||_1' at screen 0.014,0.47 rotate by 90 center"]
-    # The key, which gnuplot would only fit into a panel.
+    # The key; gnuplot's own would have to fit into a panel.
     for n, run in enumerate(pair):
         text = plots.quoted(f"\u25a0 {run.setting.algorithm}, {run.setting.label}")
         script.append(f"set label {n + 2} {text} at screen {0.08 + 0.4 * n},0.95 font ',12' "

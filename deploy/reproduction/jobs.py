@@ -13,7 +13,7 @@ from deploy.reproduction.settings import Setting
 
 
 def _load() -> tuple[Any, Any]:
-    """protobuf's text_format, and job_pb2, which is generated for this run."""
+    """Returns protobuf's text_format, and job_pb2, generated for this run."""
     try:
         text_format = importlib.import_module("google.protobuf.text_format")
     except ImportError as error:
@@ -32,7 +32,7 @@ def _load() -> tuple[Any, Any]:
 
 
 class Jobs:
-    """Makes them."""
+    """Makes job files."""
 
     def __init__(self) -> None:
         self._text_format, self._messages = _load()
@@ -42,7 +42,7 @@ class Jobs:
         return self._text_format.Parse(path.read_text(encoding="utf-8"), self._messages.Job())
 
     def text(self, base: str, setting: Setting, seed: int, steps: int, every: int) -> str:
-        """The job without checkpoints: what decides the weights, and how far it goes."""
+        """Returns the job without checkpoints: what decides the weights, and the number of steps."""
         job = self._base(base)
         for field in ("optimizer", "schedule", "momentum", "checkpoint"):
             job.ClearField(field)
@@ -54,7 +54,7 @@ class Jobs:
         return str(self._text_format.MessageToString(job))
 
     def with_checkpoints(self, text: str, directory: pathlib.Path | str, every: int) -> str:
-        """The same, kept on disk."""
+        """Returns the job with checkpoints in a directory."""
         job = self._text_format.Parse(text, self._messages.Job())
         job.checkpoint.every_steps = every
         job.checkpoint.directory = str(directory)

@@ -1,14 +1,13 @@
 """Reproduces the paper's experiments on a cluster in one process.
 
-  figure1  by how much every layer changes: PercentDelta beside SGD at steps 0, 15, 30, 45
+  figure1  how much every layer changes with PercentDelta and with SGD, at steps 0, 15, 30, 45
   figure2  test accuracy over steps: PercentDelta, AdaGrad, Adam, LARS, SGD, and the best of each
   sweep    PercentDelta around its default job: eta, eps, momentum, dampening, m
   all      figure1 and figure2
 
-Installs packages, fetches data and builds as far as that has not been done yet. Trainings go to
-DIR/<data set>/runs; one that was interrupted goes on where it was, one that is done is not done again.
-Tables are printed; pictures (SVG, PNG), their data (CSV) and a page with all of it (index.html) are in
-DIR/<data set>/<budget>. A budget:
+Installs missing packages, fetches missing data and builds. Trainings go to DIR/<data set>/runs;
+one that was interrupted is resumed, one that is done is not repeated. Prints tables; figures (SVG, PNG),
+their data (CSV) and a page with everything (index.html) go to DIR/<data set>/<budget>. A budget:
 
   quick  200 steps, test accuracy at every 20th; three seeds of the best settings. Less than
          twenty minutes on two cores
@@ -29,14 +28,14 @@ from deploy.reproduction import (
 
 
 def command_line() -> argparse.Namespace:
-    """The flags, checked."""
+    """Returns the flags. Exits with 2 if they make no sense."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter,
                                      prog="deploy/reproduce")
     parser.add_argument("what", choices=("figure1", "figure2", "sweep", "all"))
     parser.add_argument("--budget", choices=tuple(settings.BUDGETS), default="quick")
     parser.add_argument("--dataset", choices=tuple(settings.DATA_SETS), default="mnist",
-                        help="default: %(default)s; figure1 and sweep are of images")
+                        help="default: %(default)s; figure1 and sweep need images")
     parser.add_argument("--steps", type=int, help="of each training; default: the budget's")
     parser.add_argument("--every", type=int,
                         help="steps between evaluations of the test set; default: the budget's")
@@ -61,7 +60,7 @@ def command_line() -> argparse.Namespace:
 
 
 def prepare(data_set: settings.DataSet, data: pathlib.Path) -> None:
-    """Packages, data, build. Each says what it does if it takes long."""
+    """Installs packages, fetches the data, builds."""
     script = ROOT / "deploy"
     for command in (["install-packages", "build", "test", "plot"], [*data_set.fetch, str(data)],
                     ["build", "release", "pd-local"]):
@@ -70,7 +69,7 @@ def prepare(data_set: settings.DataSet, data: pathlib.Path) -> None:
 
 
 class Reproduction:
-    """What the flags ask for, one data set."""
+    """The reproduction that the flags ask for, with one data set."""
 
     def __init__(self, flags: argparse.Namespace) -> None:
         self._flags = flags
@@ -91,7 +90,7 @@ class Reproduction:
         self._sweep: list[trainings.Run] = []
 
     def plan(self) -> sweep.Progress:
-        """All trainings that are known beforehand, so that the display knows of the end."""
+        """Plans all trainings that are known in advance; returns the display of their progress."""
         what, budget = self._flags.what, self._budget
         more = 0
         if what in ("figure1", "all"):
@@ -108,7 +107,7 @@ class Reproduction:
         return sweep.Progress(total, len(known) + more)
 
     def chosen(self, all_settings: Sequence[settings.Setting]) -> tuple[settings.Setting, ...]:
-        """Those that --only asks for; all, without it."""
+        """Returns the settings that --only selects; all without it."""
         only = self._flags.only
         found = tuple(s for s in all_settings
                       if not only or any(text in settings.name(s) for text in only))
@@ -119,7 +118,7 @@ class Reproduction:
         return found
 
     def do(self) -> None:
-        """Trains, prints, draws."""
+        """Trains, prints and draws."""
         progress = self.plan()
         sections: list[page.Section] = []
         if self._figure1:
@@ -143,14 +142,14 @@ class Reproduction:
         print(f"\n{self._folder}/index.html")
 
     def show_figure1(self) -> page.Section:
-        """Table, CSV, picture."""
+        """Makes table, CSV and figure."""
         target = self._folder / "figure1"
         figure1.write_csv(target.with_suffix(".csv"), self._figure1)
         figure1.draw(target, self._figure1[0])
         return self.say("Figure 1", target, figure1.table(self._figure1))
 
     def show_figure2(self, every_run: list[trainings.Run]) -> page.Section:
-        """Table, CSV, picture, and what is missing."""
+        """Makes table, CSV and figure, and lists what is missing."""
         target = self._folder / "figure2"
         found, winners, missing = figure2.gather(every_run)
         if not found:
@@ -170,7 +169,7 @@ class Reproduction:
         return self.say("Figure 2", target, lines)
 
     def show_sweep(self, every_run: list[trainings.Run]) -> page.Section:
-        """Table and CSV, the best first: by their first seed, which all have."""
+        """Makes table and CSV, the best first: by the first seed, which all have."""
         target = self._folder / "sweep"
         found, winners, missing = figure2.gather(every_run)
         order = [c.setting for c in curves.top(curves.of_runs(self._sweep), len(self._sweep))]
@@ -182,13 +181,13 @@ class Reproduction:
 
     @staticmethod
     def say(heading: str, target: pathlib.Path, lines: list[str]) -> page.Section:
-        """Prints a section; returns it for the page."""
+        """Prints a section, and returns it for the page."""
         print(f"\n{heading}\n\n" + "\n".join(lines), flush=True)
         return heading, target.with_suffix(".svg"), lines
 
 
 def main() -> int:
-    """Exit code 0, 1 for what failed, 130 when interrupted."""
+    """Returns the exit code: 0, 1 for a failure, 130 for an interrupt."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         Reproduction(command_line()).do()
@@ -196,11 +195,11 @@ def main() -> int:
         print(f"reproduce: {failure}", file=sys.stderr)
         return 1
     except OSError as error:
-        # A file that cannot be written to, as on a full disk, is not named.
+        # An error of writing, as on a full disk, names no file.
         print(f"reproduce: cannot use {error.filename or 'the folder for the results'}: "
               f"{error.strerror}; --output=DIR chooses another", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nreproduce: interrupted; the same command goes on from here", file=sys.stderr)
+        print("\nreproduce: interrupted; the same command resumes from here", file=sys.stderr)
         return 130
     return 0

@@ -1,4 +1,4 @@
-"""One self-contained page of everything that a folder of results has."""
+"""One self-contained page with all results of a folder."""
 
 import base64
 import html

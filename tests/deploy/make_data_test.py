@@ -1,4 +1,4 @@
-"""That deploy/make-data makes what it says, once, and that the jobs train on it."""
+"""deploy/make-data makes the specified data, once, and the jobs train on it."""
 
 import csv
 import os
@@ -15,7 +15,7 @@ PD_LOCAL = os.environ.get("PD_LOCAL")  # of the build; without it nothing is tra
 
 
 def make_data(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs it; returns what came of it."""
+    """Runs deploy/make-data."""
     return subprocess.run([sys.executable, "-B", ROOT / "deploy" / "make-data", *arguments],
                           capture_output=True, text=True, check=False)
 
@@ -39,7 +39,7 @@ class MakeDataTest(unittest.TestCase):
             cls.directories[name] = directory
 
     def words(self, name: str, stem: str) -> tuple[list[tuple[int, ...]], bytes]:
-        """The examples as tuples of words, and their labels."""
+        """Returns the examples as tuples of words, and their labels."""
         images = (self.directories[name] / f"{stem}-images-idx3-ubyte").read_bytes()
         labels = (self.directories[name] / f"{stem}-labels-idx1-ubyte").read_bytes()
         magic, count, rows, columns = struct.unpack_from(">4I", images)
@@ -51,7 +51,7 @@ class MakeDataTest(unittest.TestCase):
         return list(struct.iter_unpack(f">{columns // 2}H", images[16:])), labels[8:]
 
     def test_ratings_are_of_pairs_that_differ(self) -> None:
-        """Every user and item is rated, none of them twice."""
+        """Every user rates, every item is rated, no pair occurs twice."""
         training, _ = self.words("ratings", "train")
         test, _ = self.words("ratings", "t10k")
         self.assertEqual((len(training), len(test)), (200000, 20000))
@@ -61,7 +61,7 @@ class MakeDataTest(unittest.TestCase):
         self.assertEqual(items, set(range(1000)))
 
     def test_documents_have_words(self) -> None:
-        """8 to 32 of the vocabulary's, then none."""
+        """8 to 32 words of the vocabulary, then zeros."""
         for stem, count in (("train", 60000), ("t10k", 10000)):
             documents, _ = self.words("documents", stem)
             self.assertEqual(len(documents), count)
@@ -74,7 +74,7 @@ class MakeDataTest(unittest.TestCase):
             self.assertEqual(lengths, set(range(8, 33)))
 
     def test_again_changes_nothing(self) -> None:
-        """Files that are right stay."""
+        """Correct files are left alone."""
         directory = self.directories["ratings"]
         before = {file.name: file.stat().st_mtime_ns for file in directory.iterdir()}
         self.assertEqual(len(before), 4)
@@ -83,7 +83,7 @@ class MakeDataTest(unittest.TestCase):
         self.assertEqual(after, before)
 
     def test_a_wrong_file_is_replaced_and_kept(self) -> None:
-        """It may be somebody's."""
+        """It may be a user's file."""
         directory = self.directories["ratings"]
         labels = directory / "t10k-labels-idx1-ubyte"
         right = labels.read_bytes()
@@ -98,7 +98,7 @@ class MakeDataTest(unittest.TestCase):
         self.assertEqual(len(list(directory.iterdir())), 4)
 
     def test_bad_arguments_are_refused(self) -> None:
-        """With 2, and 1 for a folder that cannot be made."""
+        """With exit code 2; with 1 if the folder cannot be made."""
         self.assertEqual(make_data("mnist").returncode, 2)
         self.assertEqual(make_data().returncode, 2)
         made = make_data("ratings", os.devnull + "/x")
@@ -107,7 +107,7 @@ class MakeDataTest(unittest.TestCase):
 
     @unittest.skipUnless(PD_LOCAL, "no PD_LOCAL")
     def test_the_jobs_train_on_it(self) -> None:
-        """The first steps of each."""
+        """The loss falls in the first steps of each job."""
         for name, directory in self.directories.items():
             report = pathlib.Path(self.temporary.name) / f"{name}-report"
             subprocess.run([str(PD_LOCAL), f"--job={JOBS / name}.textproto", f"--data={directory}",

@@ -1,4 +1,4 @@
-"""What deploy/reproduce is made of: settings, jobs, curves, the display, trainings that go on."""
+"""The parts of deploy/reproduce: settings, jobs, curves, the display, resumed trainings."""
 
 import io
 import os
@@ -16,13 +16,13 @@ PD_LOCAL = pathlib.Path(os.environ.get("PD_LOCAL", ""))  # of the build; without
 
 
 def made_up(setting: settings.Setting, accuracies: list[float]) -> curves.Curve:
-    """A curve with a point every 5 steps."""
+    """Returns a curve with a point every 5 steps."""
     steps = [5 * i for i in range(len(accuracies))]
     return curves.Curve(setting, 1, steps, accuracies, accuracies, accuracies, accuracies)
 
 
 class SettingsTest(unittest.TestCase):
-    """Every setting makes a job that the service takes."""
+    """Every setting makes a valid job."""
 
     def test_labels_tell_settings_apart(self) -> None:
         for name, data_set in settings.DATA_SETS.items():
@@ -58,7 +58,7 @@ class SettingsTest(unittest.TestCase):
 
 
 def figure1_setting() -> settings.Setting:
-    """PercentDelta's of Figure 1: the default job's."""
+    """Returns PercentDelta's setting of Figure 1: the default job's."""
     return settings.FIGURE1[0]
 
 
@@ -83,7 +83,7 @@ class CurvesTest(unittest.TestCase):
         for value, smooth in zip(values, smoothed):
             self.assertAlmostEqual(value, smooth)
         early = made_up(self.slow.setting, [0, 0.9] + 9 * [0.96]).smoothed()
-        self.assertGreater(early[2], 0.9)  # a short curve's rise is not smeared over half of it
+        self.assertGreater(early[2], 0.9)  # the rise of a short curve is not smoothed over half of it
         noisy = made_up(self.slow.setting, [i % 2 for i in range(61)]).smoothed()
         self.assertLess(max(abs(value - 0.5) for value in noisy[2:-2]), 0.11)
 
@@ -98,14 +98,14 @@ class CurvesTest(unittest.TestCase):
 
 
 class DisplayTest(unittest.TestCase):
-    """How far all of it is, with a clock of ours."""
+    """The display of progress, with an injected clock."""
 
     def setUp(self) -> None:
         self.out = io.StringIO()
         self.time = 0.0
         self.display = sweep.Progress(200, 2, self.out, lambda: self.time)
 
-    def test_time_left_is_told_from_the_pace(self) -> None:
+    def test_the_pace_gives_the_time_left(self) -> None:
         self.display.begin("first")
         for step in (0, 50, 100):
             self.display.step(step, None)
@@ -115,7 +115,7 @@ class DisplayTest(unittest.TestCase):
         self.assertEqual(self.out.getvalue().splitlines()[-1],
                          "1/2  first  done  | 50 % of all, 40 s left")
 
-    def test_steps_from_before_an_interruption_make_no_pace(self) -> None:
+    def test_steps_before_an_interruption_do_not_count_for_the_pace(self) -> None:
         self.display.begin("first")
         self.display.step(90, 12.5)
         self.time += 40
@@ -169,7 +169,7 @@ class TrainingTest(unittest.TestCase):
         self.runs("parts").train(longer, lambda step, accuracy: steps.append(step))
         self.assertGreaterEqual(min(steps), 50)
         self.assertEqual(longer.points(), whole.points())
-        self.assertTrue(short.done())  # what is longer is long enough
+        self.assertTrue(short.done())  # a longer training is long enough
 
         odd = self.runs("odd").run(setting, 1, 15, 10)
         self.runs("odd").train(odd, lambda step, accuracy: None)
@@ -213,7 +213,7 @@ class TrainingTest(unittest.TestCase):
 
 
 class CommandLineTest(unittest.TestCase):
-    """Senseless ones are refused before anything is done."""
+    """Command lines that make no sense are refused at once."""
 
     def test_refusals(self) -> None:
         cases: tuple[tuple[list[str], str], ...] = (

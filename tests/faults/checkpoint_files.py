@@ -1,4 +1,4 @@
-"""The directory of checkpoints, as files: which are there, and how they are damaged."""
+"""The files of checkpoints: lists them, and damages them."""
 
 import pathlib
 import random
@@ -11,7 +11,7 @@ Damage = tuple[pathlib.Path, str]  # what was damaged, and how
 
 
 def whole_checkpoints(directory: pathlib.Path) -> dict[int, pathlib.Path]:
-    """Those that have a manifest, which is written last: {step: path}, ascending."""
+    """Returns the checkpoints with a manifest, which is written last: {step: path}, ascending."""
     found: dict[int, pathlib.Path] = {}
     for path in pathlib.Path(directory).glob("step-*"):
         step = re.fullmatch(r"step-(\d+)", path.name)
@@ -21,17 +21,17 @@ def whole_checkpoints(directory: pathlib.Path) -> dict[int, pathlib.Path]:
 
 
 def temporary_files(directory: pathlib.Path) -> list[str]:
-    """What writers have left."""
+    """Returns the temporary files that writers have left."""
     return sorted(str(path) for path in pathlib.Path(directory).rglob(f"*{TEMPORARY_MARK}*"))
 
 
 def files_of(checkpoint: pathlib.Path) -> list[pathlib.Path]:
-    """Of one checkpoint, by name."""
+    """Returns the files of a checkpoint, by name."""
     return sorted(path for path in checkpoint.iterdir() if path.is_file())
 
 
 def truncate(checkpoint: pathlib.Path, source: random.Random) -> Damage:
-    """Cuts a file short at any of its bytes."""
+    """Truncates a file at a random byte."""
     path = source.choice([path for path in files_of(checkpoint) if path.stat().st_size])
     size = path.stat().st_size
     kept = source.randrange(size)
@@ -41,7 +41,7 @@ def truncate(checkpoint: pathlib.Path, source: random.Random) -> Damage:
 
 
 def flip(checkpoint: pathlib.Path, source: random.Random) -> Damage:
-    """Flips a bit of a file."""
+    """Flips a random bit of a file."""
     path = source.choice([path for path in files_of(checkpoint) if path.stat().st_size])
     offset, bit = source.randrange(path.stat().st_size), source.randrange(8)
     with path.open("r+b") as file:
@@ -53,7 +53,7 @@ def flip(checkpoint: pathlib.Path, source: random.Random) -> Damage:
 
 
 def empty(checkpoint: pathlib.Path, source: random.Random) -> Damage:
-    """Leaves nothing in a file."""
+    """Empties a file."""
     path = source.choice(files_of(checkpoint))
     path.write_bytes(b"")
     return path, path.name
@@ -67,7 +67,7 @@ def remove(checkpoint: pathlib.Path, source: random.Random) -> Damage:
 
 
 def swap(checkpoint: pathlib.Path, source: random.Random) -> Damage:
-    """Has two shards' files change their names."""
+    """Swaps the names of two shards' files."""
     first, second = source.sample(sorted(checkpoint.glob("shard-*.safetensors")), 2)
     aside = checkpoint / "aside"
     first.rename(aside)
@@ -77,7 +77,7 @@ def swap(checkpoint: pathlib.Path, source: random.Random) -> Damage:
 
 
 def leave_over(checkpoint: pathlib.Path, source: random.Random) -> Damage:
-    """Leaves behind what a writer leaves that dies while it writes the next checkpoint."""
+    """Makes the files of a writer that died while it wrote the next checkpoint."""
     step = int(checkpoint.name.removeprefix("step-"))
     following = checkpoint.with_name(f"step-{step + 1:010d}")
     following.mkdir()

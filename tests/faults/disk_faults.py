@@ -20,7 +20,7 @@ HOUR = 3600
 
 class DiskFault(Fault):
     """Checkpoints cannot be written for a while: the training goes on, `pdctl status` says why, and
-    the next checkpoint after the end of it is whole."""
+    the next checkpoint afterwards is complete."""
 
     group = "disk"
     hold = (0.0, 1.0)  # after the failure has been seen
@@ -30,7 +30,7 @@ class DiskFault(Fault):
 
     def strike(self, training: Training) -> bool:
         if not self.break_disk(training.cluster):
-            training.note("somebody was just writing")
+            training.note("the disk was being written to")
             return False
         failures, step = training.previous.checkpoint_failures, training.previous.step
         try:
@@ -38,8 +38,8 @@ class DiskFault(Fault):
                 lambda status: status.finished or (status.checkpoint_failures > failures
                                                    and bool(status.checkpoint_error)
                                                    and status.step > step + self.steps_meanwhile),
-                self.patience, f"pdctl status to tell of a checkpoint that failed ({self.what}), "
-                "and the training to go on meanwhile")
+                self.patience, f"pdctl status to report a failed checkpoint ({self.what}), and the "
+                "training to go on meanwhile")
         except Violation:
             self.mend_disk(training.cluster)
             raise
@@ -53,14 +53,14 @@ class DiskFault(Fault):
         healed = training.after.step
         training.watch.until(
             lambda status: status.checkpoint_step > healed or status.finished, self.limit,
-            f"a checkpoint of a step after {healed}, when the disk was well again ({self.what})")
+            f"a checkpoint of a step after {healed}, when the disk worked again ({self.what})")
 
     def break_disk(self, cluster: Cluster) -> bool:
-        """False if it cannot be done at this moment."""
+        """Breaks the disk. Returns false if that is not possible at this moment."""
         raise NotImplementedError
 
     def mend_disk(self, cluster: Cluster) -> None:
-        """Undoes it."""
+        """Repairs the disk."""
 
 
 def _small(cluster: Cluster) -> SmallDisk:
@@ -110,7 +110,7 @@ class ReadOnly(DiskFault):
 
 
 class Vanished(DiskFault):
-    """The directory is gone, and something else has its name."""
+    """The directory is gone, and a file has its name."""
 
     name = "disk-vanished"
     what = "the checkpoints' directory has vanished, a file has its name"
@@ -129,7 +129,7 @@ class Vanished(DiskFault):
 
 class FileFault(Fault):
     """All processes are killed, a file of the newest checkpoint is damaged, all start again: they
-    must say what is wrong with it, and take the checkpoint before."""
+    must report what is wrong with it, and restore the checkpoint before."""
 
     group = "files"
     damaging = True
@@ -143,13 +143,13 @@ class FileFault(Fault):
         self._mark = 0
 
     def prepare(self, training: Training) -> None:
-        # Two, so that there is one before the newest; and none that was damaged by the fault before
-        # and has not been written again.
+        # Two, so that one is before the newest. One newer than the status was damaged by the fault
+        # before, and has not been written again.
         def whole(status: Status) -> bool:
             steps = list(checkpoint_files.whole_checkpoints(training.cluster.checkpoints))
             return len(steps) >= 2 and steps[-1] <= status.checkpoint_step
         training.watch.until(lambda status: status.finished or whole(status), 60,
-                             "two checkpoints to be whole")
+                             "two complete checkpoints")
 
     def strike(self, training: Training) -> bool:
         cluster = training.cluster
@@ -161,11 +161,11 @@ class FileFault(Fault):
         whole = checkpoint_files.whole_checkpoints(cluster.checkpoints)
         steps = list(whole)
         if not steps:
-            raise Violation(f"no whole checkpoint in {cluster.checkpoints} after everything was "
-                            f"killed; pdctl status told of step {training.previous.checkpoint_step}")
+            raise Violation(f"no complete checkpoint in {cluster.checkpoints} after everything was "
+                            f"killed; pdctl status had one of step {training.previous.checkpoint_step}")
         if self.damaging and len(steps) < 2:
-            # No training begins at step 0 because its only checkpoint is damaged.
-            training.note("one checkpoint only, left whole")
+            # If its only checkpoint is damaged, a training does not begin at step 0.
+            training.note("only one checkpoint, left undamaged")
             training.expect_restore(steps[-1])
             return False
         self._mark = cluster.coordinator.log_size()
@@ -182,19 +182,19 @@ class FileFault(Fault):
         lines = [line for line in text.splitlines() if self._path.parent.name in line
                  or self._path.name in line]
         if not any("passed over" in line or "leftover" in line for line in lines):
-            raise Violation(f"{self.what}: expected the coordinator to say what is wrong with "
+            raise Violation(f"{self.what}: expected the coordinator to report what is wrong with "
                             f"{self._path}, got\n{training.cluster.coordinator.tail()}")
 
 
 class LeftOver(FileFault):
-    """What a dead writer leaves: it is said and removed, and the newest checkpoint is taken."""
+    """A dead writer's files: they are reported and removed, and the newest checkpoint is restored."""
 
     damaging = False
 
 
 class OtherJob(FileFault):
-    """The newest checkpoint has the manifest of another job: the coordinator refuses to go on, and
-    names the fields; it does when the right manifest is there again."""
+    """The newest checkpoint has the manifest of another job: the coordinator refuses to start, and
+    names the fields; it starts when the right manifest is back."""
 
     damaging = False
 
@@ -214,7 +214,7 @@ class OtherJob(FileFault):
         path = checkpoint / checkpoint_files.MANIFEST
         self._own = path.read_bytes()
         path.write_bytes(self._foreign())
-        return path, "refused, then put right"
+        return path, "refused, then repaired"
 
     def heal(self, training: Training) -> None:
         coordinator = training.cluster.coordinator
@@ -235,8 +235,8 @@ class OtherJob(FileFault):
 
 
 class Clock(Fault):
-    """The wall clock jumps for all processes. When it has jumped back, the coordinator is killed and
-    started, for its generations must not go back, too."""
+    """The wall clock jumps for all processes. When it jumps back, the coordinator is also killed and
+    started again: its generations must not go back."""
 
     group = "clock"
     fixed = {"fake_clock": True}
@@ -264,7 +264,7 @@ class Clock(Fault):
 
 
 def disk_faults(folder: pathlib.Path) -> list[Fault]:
-    """All of this module. `folder`: where a small disk may be tried."""
+    """Returns all faults of this module. Tries a small disk in `folder`."""
     reason = SmallDisk.unavailable(folder)
     small: list[Fault] = [Full(reason), ReadOnly(reason)]
     files = checkpoint_files
@@ -276,5 +276,5 @@ def disk_faults(folder: pathlib.Path) -> list[Fault]:
         FileFault("missing", "a file of the newest checkpoint is gone", files.remove),
         FileFault("swapped", "two shards' files of the newest checkpoint are swapped", files.swap),
         OtherJob(),
-        LeftOver("leftover", "leftovers of a writer that died beside it", files.leave_over),
+        LeftOver("leftover", "leftovers of a dead writer next to it", files.leave_over),
         Clock("forward", HOUR), Clock("back", -HOUR)]

@@ -1,4 +1,4 @@
-"""What a fault is, and those that befall processes: killed, or stopped for a while."""
+"""The interface of a fault, and the faults of processes: killed, or stopped for a while."""
 
 import signal
 from typing import Any, ClassVar
@@ -9,46 +9,46 @@ from tests.harness.processes import Process, check_killed
 
 
 class Fault:
-    """A kind of fault. strike() brings it about and heal() ends it; what may happen in between, and
-    afterwards, is the training's to watch.
+    """A kind of fault. strike() causes it and heal() ends it; the training watches what happens in
+    between and afterwards.
 
     Arguments called `training` are the Training that is disturbed (training.py): its cluster, its
-    random number generator `random`, `before` (the status before the strike), `floor` (the step to
-    which the training may fall back), and note() for what the report should say.
+    random number generator `random`, `previous` (the status before the strike), and note() for what the
+    report should say.
     """
 
     name = ""
     what = ""  # for the table
     group = ""
-    fixed: ClassVar[dict[str, Any]] = {}  # what a Layout must be like
+    fixed: ClassVar[dict[str, Any]] = {}  # fields that a Layout must have
     hold = (0.0, 0.0)  # seconds between strike and heal, at random between the two
-    sudden = True  # strike() does not wait for what comes of it
+    sudden = True  # strike() does not wait for its effects
     limit = 20  # seconds from the heal to the first new step
 
     def unavailable(self) -> str:
-        """Why it cannot be had on this machine; empty if it can."""
+        """Why it is not possible on this machine; empty if it is."""
         return ""
 
     def fits(self, layout: Layout) -> bool:
-        """Whether it can befall a cluster of this layout."""
+        """Whether it can strike a cluster of this layout."""
         return all(getattr(layout, name) == value for name, value in self.fixed.items())
 
     def prepare(self, training: Training) -> None:
-        """Before the strike, while the training still goes well."""
+        """Prepares the strike, while the training is undisturbed."""
 
     def strike(self, training: Training) -> bool:
-        """Brings it about. Returns false if it did not come to it: then it does not count."""
+        """Causes the fault. Returns false if it did not happen: then it does not count."""
         raise NotImplementedError
 
     def heal(self, training: Training) -> None:
         """Ends it."""
 
     def verify(self, training: Training) -> None:
-        """After the training has gone on: what else must have happened. Raises Violation."""
+        """Checks, after the training has gone on, what else must have happened. Throws Violation."""
 
 
 def victim_of(training: Training, kind: str) -> list[Process]:
-    """The processes that a fault befalls: of a kind, at random."""
+    """Returns the processes that a fault strikes: of a kind, at random."""
     cluster = training.cluster
     if kind == "worker":
         return [training.random.choice(cluster.workers)]
@@ -60,7 +60,7 @@ def victim_of(training: Training, kind: str) -> list[Process]:
 
 
 class Kill(Fault):
-    """SIGKILL; the supervisor, which is the harness, starts it again after a while."""
+    """SIGKILL; the harness, as the supervisor, starts it again after a while."""
 
     group = "processes"
     hold = (0.0, 1.0)
@@ -114,11 +114,11 @@ class Stop(Fault):
 
 
 class Point(Fault):
-    """A process that kills or stops itself at a named point of the program (--fail_at), once it has
+    """A process that kills or stops itself at a named point of the program (--fail_at), after it has
     taken part for a while."""
 
     group = "points"
-    patience = 20  # seconds in which it has to come there
+    patience = 20  # seconds in which it must reach the point
 
     def __init__(self, kind: str, point: str, counts: tuple[int, int], stop: bool,
                  at_start: bool = False) -> None:
@@ -130,7 +130,7 @@ class Point(Fault):
             f"at the point {point}: {'SIGSTOP, SIGCONT' if stop else 'SIGKILL'}")
         self._counts = counts
         self._stops = stop
-        self._at_start = at_start  # the point is on the way in: no step is made before
+        self._at_start = at_start  # the point is reached before any step
         self._armed: Process | None = None
 
     def _choose(self, training: Training) -> Process:
@@ -149,7 +149,7 @@ class Point(Fault):
         self._victim.start(f"--fail_at={self.point}:{count}{suffix}")
         self._victim.down = True  # it may end at any moment
 
-    # Writing the generation passes the points of a durable file, too, before there is a step.
+    # The coordinator also passes the points of a durable file when it writes the generation.
     @property
     def _at_coordinator(self) -> int:
         return 1 if self.point in ("write", "sync", "rename") else 0
@@ -172,15 +172,15 @@ class Point(Fault):
         if self._at_start:
             self._arm(training)
         else:
-            # What counts is a step that was made with it.
+            # It must have taken part in a step.
             goal = watch.now.step + 1
             watch.wait_for(lambda status: status.step > goal or status.finished, self.patience,
                            self._struck)
             if self._struck() or watch.finished:
-                return self._in_vain(training, "was reached before there was a step")
+                return self._in_vain(training, "was reached before any step")
         watch.wait_for(lambda status: status.finished, self.patience, self._struck)
         if not self._struck() or (self._victim.exit_code == 0 and self.kind == "worker"):
-            return self._in_vain(training, "was not reached")  # by the end of the training, too
+            return self._in_vain(training, "was not reached")  # or the training ended first
         if not self._at_start:
             training.mark()
         if not self._stops:
@@ -201,7 +201,7 @@ class Point(Fault):
 
 
 def process_faults() -> list[Fault]:
-    """All of this module."""
+    """Returns all faults of this module."""
     kinds = ("worker", "shard", "coordinator", "all")
     faults: list[Fault] = [*map(Kill, kinds), *map(Stop, kinds)]
     for stop in (False, True):

@@ -1,4 +1,4 @@
-"""That the harness notices what it is there to notice: its parts against clusters that are made up."""
+"""The harness notices violations: its parts against made-up clusters."""
 
 import dataclasses
 import pathlib
@@ -21,7 +21,7 @@ TRAINING = Status("training", "", 7, 10, 100, 0, 0, 0, "", 1.0, 9)
 
 
 class MadeUpProcess:
-    """Says what it is told to say."""
+    """A process whose state is set by the test."""
 
     def __init__(self, name: str, log: str = "") -> None:
         self.name = name
@@ -55,7 +55,7 @@ class MadeUpCluster:
         return self.servers + self.workers
 
     def open(self, generation: int, step: int) -> None:
-        """Has the log tell of a generation."""
+        """Writes a generation to the log."""
         self.coordinator.text += f"x generation opened generation={generation} a=1 step={step} b\n"
 
     def status(self) -> Status | None:
@@ -68,7 +68,7 @@ class MadeUpCluster:
 
 
 class WatchTest(unittest.TestCase):
-    """What has to hold at every moment."""
+    """What must hold at every moment."""
 
     def setUp(self) -> None:
         self.cluster = MadeUpCluster()
@@ -81,7 +81,7 @@ class WatchTest(unittest.TestCase):
         return self.watch.look()
 
     def assert_violation(self, text: str, **changes: Any) -> None:
-        """A status that must not be."""
+        """Looks at a status that violates something."""
         with self.assertRaisesRegex(Violation, text):
             self.look(**changes)
 
@@ -118,10 +118,10 @@ class WatchTest(unittest.TestCase):
         self.cluster.open(8, 20)
         self.assert_violation("the checkpoint of step 10, got step 20", generation=8, step=20)
 
-    def test_generation_that_the_log_does_not_tell_of(self) -> None:
+    def test_generation_that_the_log_lacks(self) -> None:
         watches.LOG_SECONDS, before = 0.05, watches.LOG_SECONDS
         self.addCleanup(setattr, watches, "LOG_SECONDS", before)
-        self.assert_violation("does not tell of generation 8", generation=8)
+        self.assert_violation("no line about generation 8", generation=8)
 
     def test_training_that_fails(self) -> None:
         self.assert_violation("no such luck", state="failed", message="no such luck")
@@ -129,12 +129,12 @@ class WatchTest(unittest.TestCase):
     def test_process_that_ends_by_itself(self) -> None:
         self.cluster.coordinator.runs = False
         self.cluster.coordinator.exit_code = 0
-        self.assert_violation("server-0 has ended by itself with exit code 0")
+        self.assert_violation("server-0 has ended unexpectedly with exit code 0")
 
     def test_worker_that_fails(self) -> None:
         self.cluster.workers[0].runs = False
         self.cluster.workers[0].exit_code = 1
-        self.assert_violation("worker-0 has ended by itself with exit code 1")
+        self.assert_violation("worker-0 has ended unexpectedly with exit code 1")
 
     def test_worker_that_leaves_too_early(self) -> None:
         watches.LEAVE_SECONDS, before = 0.05, watches.LEAVE_SECONDS
@@ -146,7 +146,7 @@ class WatchTest(unittest.TestCase):
         self.assert_violation("a worker has left")
 
     def test_waits_no_longer_than_it_may(self) -> None:
-        with self.assertRaisesRegex(Violation, "in vain for the moon"):
+        with self.assertRaisesRegex(Violation, "for the moon"):
             self.watch.until(lambda _: False, 0.1, "the moon")
         self.assertIsNone(self.watch.wait_for(lambda _: False, 0.1))
 
@@ -159,7 +159,7 @@ class WatchTest(unittest.TestCase):
 
 
 class CheckpointFilesTest(unittest.TestCase):
-    """Damage does what it says, and to one checkpoint only."""
+    """Each kind of damage affects one checkpoint, and as it says."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -175,14 +175,15 @@ class CheckpointFilesTest(unittest.TestCase):
         (self.folder / "step-0000000030/manifest.json").unlink()
 
     def content(self) -> dict[str, bytes]:
-        """Of every file."""
+        """Returns the content of every file."""
         return {str(path.relative_to(self.folder)): path.read_bytes()
                 for path in self.folder.rglob("*") if path.is_file()}
 
     def damaged(self,
                 damage: Callable[[pathlib.Path, random.Random], checkpoint_files.Damage],
                 ) -> tuple[pathlib.Path, dict[str, bytes], dict[str, bytes], set[str]]:
-        """The files that are another after the newest checkpoint was damaged."""
+        """Damages the newest checkpoint; returns its path, the files before and after, and the names of
+        those that changed."""
         before = self.content()
         whole = checkpoint_files.whole_checkpoints(self.folder)
         path, note = damage(whole[20], random.Random(3))
@@ -269,7 +270,7 @@ class DeckTest(unittest.TestCase):
         self.assertEqual(len({fault.name for fault in faults}), len(faults))
         self.assertEqual([fault.name for fault in chosen(faults, ["worker-"], ["worker-stop"])],
                          ["worker-kill"])
-        with self.assertRaisesRegex(Failure, "no fault is called nothing"):
+        with self.assertRaisesRegex(Failure, "no fault is named nothing"):
             chosen(faults, ["nothing"], [])
 
     def test_points_are_different_faults(self) -> None:

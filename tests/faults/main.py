@@ -1,12 +1,11 @@
-"""Kills, stops, cuts off and damages whatever a training consists of, and checks that nothing but time
-is lost.
+"""Kills, stops, cuts off and damages every part of a training, and checks that only time is lost.
 
-Starts real servers and workers on this machine, small trainings of some seconds each, and has one fault
-after the other strike while they make progress, at random from a seed: see docs/reliability.md for what
-is promised, and for the faults. Exits with 1, and says what was expected and what came, when a promise
-is broken; the logs and checkpoints of that training are kept then.
+Starts real servers and workers on this machine, small trainings of some seconds each, and injects one
+fault after the other while they make progress, at random from a seed. docs/reliability.md lists the
+promises and the faults. When a promise is broken, prints what was expected and what happened, keeps the
+logs and checkpoints of that training, and exits with 1.
 
-Some faults take root: tmpfs, network namespaces. What cannot be had here is listed as not run.
+Some faults need root: tmpfs, network namespaces. What is not possible here is listed as not run.
 """
 
 import argparse
@@ -37,30 +36,30 @@ FOREVER = float("inf")
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Returns the flags. Exits with 2 if they make no sense."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter,
                                      prog="tests/faults/run")
-    parser.add_argument("--seed", type=int, help="of everything that is drawn (default: a new one)")
+    parser.add_argument("--seed", type=int, help="of all random numbers (default: a new one)")
     parser.add_argument("--injections", type=int, metavar="N",
-                        help="end after so many faults (default: 200, or what fits into --minutes)")
+                        help="end after N faults (default: 200, or as many as fit into --minutes)")
     parser.add_argument("--minutes", type=float, metavar="M",
-                        help="end after so long, with the training that is under way; of --soak: "
-                        "how long it takes (default: 30)")
+                        help="end after M minutes, when the running training ends; of --soak: its "
+                        "length (default: 30)")
     parser.add_argument("--only", action="append", default=[], metavar="NAME",
-                        help="only faults whose name begins so; may be repeated")
+                        help="only faults whose name begins with NAME; may be repeated")
     parser.add_argument("--but", action="append", default=[], metavar="NAME",
-                        help="no faults whose name begins so; may be repeated")
+                        help="no faults whose name begins with NAME; may be repeated")
     parser.add_argument("--soak", action="store_true",
-                        help="one long training with a fault every 5 seconds, and look at the "
-                        "memory, threads and descriptors of all processes")
-    parser.add_argument("--list", action="store_true", help="the faults that can be had here; end")
+                        help="one long training with a fault every 5 seconds; checks memory, "
+                        "threads and descriptors of all processes")
+    parser.add_argument("--list", action="store_true", help="print the faults that are possible here")
     parser.add_argument("--build", type=pathlib.Path, metavar="FOLDER",
-                        help="whose binaries, as they are (default: builds build/release)")
+                        help="take this build's programs (default: builds build/release)")
     parser.add_argument("--results", type=pathlib.Path, metavar="FILE",
-                        help="write what was done, as JSON")
+                        help="write the results, as JSON")
     parser.add_argument("--write-docs", action="store_true",
-                        help="write the table into docs/reliability.md, the rest beside it")
+                        help="write docs/reliability.md's table, and docs/reliability.json")
     parser.add_argument("--keep", action="store_true", help="keep logs and checkpoints of the end")
     arguments = parser.parse_args()
     for name in ("injections", "minutes"):
@@ -73,7 +72,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def command_line(arguments: argparse.Namespace) -> str:
-    """The command that does the same again."""
+    """Returns the command that repeats this run."""
     words = ["tests/faults/run", f"--seed={arguments.seed}"]
     words += [f"--{name}={getattr(arguments, name):g}" for name in ("injections", "minutes")
               if getattr(arguments, name) is not None]
@@ -83,17 +82,17 @@ def command_line(arguments: argparse.Namespace) -> str:
 
 
 def list_faults(faults: Sequence[Fault], reasons: Mapping[str, str]) -> None:
-    """Prints them."""
+    """Prints the faults, and why others are not possible."""
     width = max(len(fault.name) for fault in faults)
     for fault in faults:
         print(f"{fault.name.ljust(width)}  {fault.what}")
     for name, reason in reasons.items():
-        print(f"{name.ljust(width)}  cannot be had here: {reason}")
+        print(f"{name.ljust(width)}  not possible here: {reason}")
 
 
 def inject(arguments: argparse.Namespace, session: Session, faults: list[Fault],
            reasons: dict[str, str], progress: Progress) -> dict[str, Any]:
-    """Everything but the soak."""
+    """Runs everything except the soak."""
     began = time.monotonic()
     most = arguments.injections or (FOREVER if arguments.minutes else 200)
     until = began + 60 * arguments.minutes if arguments.minutes else FOREVER
@@ -111,7 +110,7 @@ def inject(arguments: argparse.Namespace, session: Session, faults: list[Fault],
 
 def run_soak(arguments: argparse.Namespace, session: Session, faults: list[Fault],
              progress: Progress) -> dict[str, Any]:
-    """The soak."""
+    """Runs the soak."""
     minutes = arguments.minutes or 30
     progress.expect(FOREVER, time.monotonic() + 60 * minutes)
     result = soak.run(session, faults, arguments.seed, 60 * minutes, progress.say)
@@ -127,8 +126,8 @@ def run_soak(arguments: argparse.Namespace, session: Session, faults: list[Fault
 
 
 def build() -> pathlib.Path:
-    """Installs and builds what is needed; returns the folder."""
-    # Without these some faults cannot be had, and are listed as not run.
+    """Installs and builds what is needed; returns the build's folder."""
+    # Without these, some faults are not possible, and are listed as not run.
     subprocess.run([ROOT / "deploy/install-packages", "faults"], check=False)
     for command in (["install-packages", "build"],
                     ["build", "release", "pd-server", "pd-worker", "pdctl"]):
@@ -138,7 +137,7 @@ def build() -> pathlib.Path:
 
 
 def run(arguments: argparse.Namespace, folder: pathlib.Path) -> None:
-    """Everything; Violation when a promise is broken."""
+    """Runs everything. Throws Violation when a promise is broken."""
     binaries = Binaries((arguments.build or build()).resolve())
     faults, reasons = decks.all_faults(folder)
     if arguments.list:
@@ -147,7 +146,7 @@ def run(arguments: argparse.Namespace, folder: pathlib.Path) -> None:
     faults = decks.chosen(faults, arguments.only, arguments.but)
     print(f"seed {arguments.seed}, {len(faults)} kinds of faults", flush=True)
     for name, reason in reasons.items():
-        print(f"cannot be had here: {name}: {reason}", flush=True)
+        print(f"not possible here: {name}: {reason}", flush=True)
     progress = Progress()
     disks = ("disk",) if SmallDisk.unavailable(folder) else ("disk", "tmpfs")
     session = Session(binaries, folder, arguments.seed, disks, progress.say)
@@ -173,7 +172,7 @@ def main() -> int:
         return 0
     except Violation as violation:
         keep = True
-        print(f"\nFAILED: {violation}\n\nagain: {command_line(arguments)}", file=sys.stderr)
+        print(f"\nFAILED: {violation}\n\nrepeat: {command_line(arguments)}", file=sys.stderr)
     except Failure as failure:
         print(f"\ntests/faults/run: {failure}", file=sys.stderr)
     except KeyboardInterrupt:

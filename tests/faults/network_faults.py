@@ -1,4 +1,4 @@
-"""Faults of what lies between the processes."""
+"""Faults of the network between the processes."""
 
 from tests.faults.fault import Fault
 from tests.faults.training import Training
@@ -20,7 +20,7 @@ def _namespaces(cluster: Cluster) -> Namespaces:
 
 
 class ProxyFault(Fault):
-    """Something that the proxy does to the connections of a server, or of all."""
+    """A disturbance by the proxy of the connections of one server, or of all."""
 
     group = "network"
     fixed = {"network": "loopback"}
@@ -42,11 +42,11 @@ class ProxyFault(Fault):
             self.mend(_loopback(training.cluster).proxy, link)
 
     def disturb(self, proxy: Proxy, link: int, training: Training) -> None:
-        """Does it to one link."""
+        """Disturbs one link."""
         raise NotImplementedError
 
     def mend(self, proxy: Proxy, link: int) -> None:
-        """Ends it on one link."""
+        """Ends the disturbance of one link."""
 
 
 class Cut(ProxyFault):
@@ -65,9 +65,9 @@ class HalfOpen(ProxyFault):
     # Where the clock does not jump: gRPC's keepalive, which notices, uses the wall clock (decision 9).
     fixed = {"network": "loopback", "fake_clock": False}
     name = "connections-half-open"
-    what = "the same: half open, one end never hears of it"
+    what = "the same: half open, one end does not notice"
     hold = (0.5, 4.0)
-    limit = 60  # nothing but a keepalive finds out
+    limit = 60  # only a keepalive notices
 
     def disturb(self, proxy: Proxy, link: int, training: Training) -> None:
         keep = training.random.choice(("client", "server"))
@@ -111,7 +111,7 @@ class Throttle(ProxyFault):
 
 
 class Duplicate(ProxyFault):
-    """Connections begin anew, and all that clients send arrives twice; in the end a third time."""
+    """Connections are cut, and all that clients send arrives twice; at the end a third time."""
 
     name = "connections-duplicated"
     what = "the same: all that clients send comes twice at once, and once more later"
@@ -132,12 +132,12 @@ class Duplicate(ProxyFault):
 
 
 class CutOff(Fault):
-    """A network namespace whose link is down: what is sent is lost without a word."""
+    """A network namespace whose link is down: packets are lost silently."""
 
     group = "network"
     fixed = {"network": "namespaces"}
     hold = (0.5, 4.0)
-    limit = 30  # TCP tries again after twice the time that it was cut off
+    limit = 30  # TCP retries after up to twice the time that it was cut off
 
     def __init__(self, part: str) -> None:
         self.part = part
@@ -156,5 +156,5 @@ class CutOff(Fault):
 
 
 def network_faults() -> list[Fault]:
-    """All of this module."""
+    """Returns all faults of this module."""
     return [Cut(), HalfOpen(), Delay(), Throttle(), Duplicate(), CutOff("worker"), CutOff("shard")]

@@ -1,4 +1,4 @@
-"""What came of a run: as JSON, and as a table in docs/reliability.md."""
+"""The report of a run: as JSON, and as a table in docs/reliability.md."""
 
 import dataclasses
 import json
@@ -17,13 +17,13 @@ GROUPS = ("processes", "points", "network", "disk", "files", "clock")
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of them do not exceed."""
+    """Returns the smallest value that at least this share of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def machine() -> str:
-    """What the run was made on, in a few words."""
+    """Returns a short description of the machine."""
     text = pathlib.Path("/proc/cpuinfo").read_text()
     found = re.search(r"model name\s*: (.*)", text)
     processor = re.sub(r"\s+", " ", found.group(1)).strip() if found else "unknown processor"
@@ -32,7 +32,7 @@ def machine() -> str:
 
 def summary(session: Session, faults: Sequence[Fault], unavailable: dict[str, str], arguments: str,
             seconds: float) -> dict[str, Any]:
-    """All of a run, fit for JSON."""
+    """Returns the whole run, ready for JSON."""
     injections = [dataclasses.asdict(made) for made in session.injections]
     paces = session.undisturbed.steps_per_second
     return {
@@ -63,7 +63,7 @@ def _row(name: str, injections: Sequence[Mapping[str, Any]]) -> str:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """The table of faults, in Markdown."""
+    """Returns the table of faults, in Markdown."""
     injections = result["injections"]
     lines = ["| fault | injected | weights | recovery p50, s | p99, s | steps done again | goodput |",
              "|:--|--:|:--|--:|--:|--:|--:|"]
@@ -78,7 +78,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def page(result: Mapping[str, Any]) -> str:
-    """What stands between the markers of docs/reliability.md."""
+    """Returns the text between the markers of docs/reliability.md."""
     count = len(result["injections"])
     useful = sum(made["useful"] for made in result["injections"])
     seconds = sum(made["seconds"] for made in result["injections"])
@@ -100,7 +100,7 @@ def page(result: Mapping[str, Any]) -> str:
 
 
 def write_between(path: pathlib.Path, marker: str, text: str) -> None:
-    """Replaces what stands between <!-- marker --> and <!-- end of marker --> in a file."""
+    """Replaces the text between <!-- marker --> and <!-- end of marker --> in a file."""
     begin, end = f"<!-- {marker} -->\n", f"<!-- end of {marker} -->"
     before, found, rest = path.read_text().partition(begin)
     _, closed, after = rest.partition(end)
@@ -110,6 +110,6 @@ def write_between(path: pathlib.Path, marker: str, text: str) -> None:
 
 
 def write_json(path: pathlib.Path, result: Mapping[str, Any]) -> None:
-    """The whole result."""
+    """Writes the whole result."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""What the harness makes of what it has seen: the report of faults, that of a soak; and the job."""
+"""The reports of faults and of a soak, and the job."""
 
 import pathlib
 import random
@@ -49,13 +49,13 @@ class ReportTest(unittest.TestCase):
 
 
 class SoakTest(unittest.TestCase):
-    """What has grown."""
+    """Growth."""
 
     @staticmethod
     def samples(rss: Callable[[float], float] = lambda at: 100,
                 threads: Callable[[int], int] = lambda at: 9,
                 lives: int = 1000) -> list[soak.TimedSample]:
-        """Of a process that begins anew every so many seconds."""
+        """Returns samples of a process that is restarted every `lives` seconds."""
         return [(at, "server-1", at % lives,
                  types.SimpleNamespace(rss=rss(at) * 1000000, threads=threads(at), descriptors=20))
                 for at in range(600)]

@@ -23,20 +23,20 @@ FOREIGN_SEED = 2
 
 @dataclasses.dataclass
 class Undisturbed:
-    """What a training comes to when nothing disturbs it."""
+    """The results of an undisturbed training."""
     checksum: str
     # By what slows a cluster down: its network, and whether its clock jumps.
     steps_per_second: dict[tuple[str, bool], float]
 
 
 class Session:
-    """Injects faults of a deck. `disks`: the kinds that this machine can have (Layout.disk). say()
-    gets what may be of interest, in one line."""
+    """Injects faults of a deck. `disks`: the possible values of Layout.disk on this machine. Calls say()
+    with progress, in one line."""
 
     def __init__(self, binaries: Binaries, folder: pathlib.Path, seed: int, disks: Sequence[str],
                  say: Callable[[str], None]) -> None:
         self.injections: list[Injection] = []
-        self.in_vain: dict[str, int] = {}  # faults that did not come about, by name
+        self.in_vain: dict[str, int] = {}  # faults that did not strike, by name
         self.trainings = 0
         self.undisturbed = Undisturbed("", {})
         self._binaries = binaries
@@ -45,18 +45,18 @@ class Session:
         self._disks = disks
         self._say = say
         self._foreign: bytes | None = None
-        self.current = ""  # what is being done, for the report of a violation
+        self.current = ""  # what is happening, for the report of a violation
         write_data(folder / "data")
 
     def cluster(self, layout: Layout, name: str, max_steps: int = MAX_STEPS,
                 **more: Any) -> Cluster:
-        """A cluster in a folder of its own."""
+        """Returns a cluster with its own folder."""
         return Cluster(self._binaries, self._folder / name, layout, self._folder / "data",
                        max_steps, **more)
 
     def measure(self, layout: Layout) -> None:
-        """An undisturbed training: its weights are those of all others, and its pace is what
-        theirs are compared with."""
+        """Runs an undisturbed training, once for each pace: all others must have its weights, and their
+        pace is compared with its own."""
         pace = (layout.network, layout.fake_clock)
         if pace in self.undisturbed.steps_per_second:
             return
@@ -76,7 +76,7 @@ class Session:
                   f"{self.undisturbed.steps_per_second[pace]:.1f} steps/s, {checksum[:12]}")
 
     def run(self, deck: Deck, injections: float, until: float) -> None:
-        """Until so many faults have been injected, or the time has come (monotonic)."""
+        """Trains until `injections` faults are injected, or until a time (monotonic)."""
         while len(self.injections) < injections and time.monotonic() < until:
             self._train(deck, injections, until)
 
@@ -98,7 +98,7 @@ class Session:
             self.current = f"the end of training {number}, {layout}, after " + (
                 ", ".join(made.fault for made in training.injections) or "no fault")
             training.finish()
-        shutil.rmtree(self._folder / name)  # nothing is to be learned from it any more
+        shutil.rmtree(self._folder / name)  # no longer of interest
 
     def _inject(self, deck: Deck, training: Training, injections: float, until: float) -> None:
         while len(self.injections) < injections and time.monotonic() < until:
@@ -117,7 +117,7 @@ class Session:
                       f"{training.watch.now.step} ({made.note})")
 
     def foreign_manifest(self) -> bytes:
-        """The manifest of a checkpoint of another job, made once."""
+        """Returns the manifest of a checkpoint of another job, made once."""
         if self._foreign is not None:
             return self._foreign
         layout = Layout(shards=2, workers=1)

@@ -1,8 +1,8 @@
-"""One long training with a fault every few seconds: what its processes hold must not grow.
+"""One long training with a fault every few seconds: memory, threads and descriptors must not grow.
 
-Resident memory, threads and descriptors of each process are sampled every second. A process that is
-killed now and then begins anew with little, so that incarnations are compared at the same age: what
-it holds late in the soak with what it held early, but not in the first minute.
+Resident memory, threads and descriptors of each process are sampled every second. A process that was
+killed starts again with little, so incarnations are compared at the same age: late in the soak with
+early, without the first minute.
 """
 
 import statistics
@@ -24,14 +24,14 @@ from tests.harness.processes import sample
 PERIOD_SECONDS = 5
 SAMPLE_SECONDS = 1
 WARM_UP_SECONDS = 60
-AGES = (10, 20, 40, 60)  # seconds; a process is as old as the last of these that it has reached
+AGES = (10, 20, 40, 60)  # seconds; a process has the highest of these ages that it has reached
 MOST_GROWTH = 0.05  # of a process that is a minute old
-MOST_GROWTH_YOUNG = 0.15  # before: no two have seen the same faults in their first seconds
+MOST_GROWTH_YOUNG = 0.15  # of a younger one: no two see the same faults in their first seconds
 GROWN_UP_SECONDS = 60
 MOST_MORE = {"threads": 2, "descriptors": 4}  # connections come and go
 FEWEST_SAMPLES = 10
 MAX_STEPS = 10000000
-HISTORY = 500  # steps that the coordinator retains: reached within the first minute
+HISTORY = 500  # steps that the coordinator retains; reached within the first minute
 GROUPS = ("processes", "network", "disk")
 END_SECONDS = 15
 
@@ -76,7 +76,7 @@ class Sampler(threading.Thread):
                     self.samples.append((now - self._began, process.name, age, held))
 
     def stop(self) -> None:
-        """Ends it."""
+        """Stops sampling."""
         self._over.set()
         self.join()
 
@@ -86,7 +86,7 @@ def _age_class(age: float) -> int | None:
 
 
 def compare(samples: Sequence[TimedSample], seconds: float) -> list[dict[str, Any]]:
-    """What each process held early and late, by its age: rows fit for JSON."""
+    """Returns what each process held early and late, by age: rows, ready for JSON."""
     third = (seconds - WARM_UP_SECONDS) / 3
     early: dict[tuple[str, int], list[Held]] = {}
     late: dict[tuple[str, int], list[Held]] = {}
@@ -112,7 +112,7 @@ def compare(samples: Sequence[TimedSample], seconds: float) -> list[dict[str, An
 
 
 def violations_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What has grown, in words."""
+    """Returns what has grown, in words."""
     found = []
     for row in rows:
         who = f"{row['process']} at the age of {row['age']} s or more"
@@ -143,10 +143,10 @@ def _stop(cluster: Cluster) -> int:
 
 def run(session: Session, faults: Sequence[Fault], seed: int, seconds: float,
         say: Callable[[str], None]) -> dict[str, Any]:
-    """Soaks for so long; returns what was found, fit for JSON."""
+    """Soaks for some seconds; returns the findings, ready for JSON."""
     disk = "tmpfs" if any(fault.name == "disk-full" for fault in faults) else "disk"
     layout = Layout(shards=3, workers=3, disk=disk)
-    # Neither everything at once nor one process again and again: they have to grow old.
+    # Not everything at once: processes must grow old.
     chosen = [fault for fault in faults if fault.fits(layout) and fault.group in GROUPS
               and not fault.name.startswith("all-")]
     deck = Deck(chosen, seeded(seed, "soak"))
@@ -181,7 +181,7 @@ def run(session: Session, faults: Sequence[Fault], seed: int, seconds: float,
 
 
 def page(result: Mapping[str, Any]) -> str:
-    """What stands between the markers of docs/reliability.md."""
+    """Returns the text between the markers of docs/reliability.md."""
     count = sum(result["faults"].values())
     lines = [f"`{result['command']}`, {result['date']}, {result['machine']}: "
              f"{result['seconds'] / 60:.0f} minutes, {count} faults of {len(result['faults'])} "

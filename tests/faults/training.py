@@ -1,4 +1,4 @@
-"""One training, disturbed by one fault after the other, and what has to come of it."""
+"""One training, disturbed by one fault after the other, and what must hold afterwards."""
 
 import dataclasses
 import random
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 FIRST_STEP_SECONDS = 60
 PROGRESS_SECONDS = 60  # the longest limit of a fault
-END_SECONDS = 10  # in which a process has to end when it is time
-STEP_SECONDS = 1  # by far more than a step takes
+END_SECONDS = 10  # in which a process must end
+STEP_SECONDS = 1  # far more than a step takes
 STEPS_LEFT = 10  # that a fault needs to strike
 
 
@@ -29,13 +29,13 @@ class Over(Exception):
 
 @dataclasses.dataclass
 class Injection:
-    """A fault that has struck, and what it cost."""
+    """A fault that has struck, and its cost."""
     fault: str
     note: str
     layout: str
     step: int  # when it struck
     held: float  # seconds until it was healed
-    recovery: float  # seconds until the first step beyond the one that was being done
+    recovery: float  # seconds until the first step after the one in progress
     generations: int = 0  # opened because of it
     # Until the next fault was due:
     recomputed: int = 0
@@ -54,11 +54,11 @@ class Training:
         self.before: Status | None = None  # the status before the strike
         self.healed: Status | None = None  # the last one when it was healed
         self.injections: list[Injection] = []
-        self.foreign_manifest = foreign_manifest  # makes a manifest of another job, as bytes
+        self.foreign_manifest = foreign_manifest  # returns a manifest of another job
         self._reference = reference
         self._notes: list[str] = []
         self._struck_at = 0.0
-        self._resumed = 0  # step from which there has to be progress
+        self._resumed = 0  # progress is counted from this step
         self._window: tuple[Injection, float, int] | None = None
 
     def start(self) -> None:
@@ -79,22 +79,22 @@ class Training:
         return self.healed
 
     def note(self, text: str) -> None:
-        """Something that the report should say of the present fault."""
+        """Adds a note about the current fault to the report."""
         self._notes.append(text)
 
     def mark(self) -> None:
-        """The fault strikes now, or has just done so."""
+        """Marks the moment of the strike, which is now."""
         self.watch.look()
         self.before = self.watch.now
         self._struck_at = time.monotonic()
         self.watch.aim()
 
     def expect_restore(self, step: int) -> None:
-        """The next generation has to begin just there."""
+        """Expects the next generation to begin at exactly this step."""
         self.watch.exact = self.watch.floor = step
 
     def await_progress(self) -> None:
-        """Until a step has been done since the last fault was over. Over: too few are left."""
+        """Waits until a step is done after the last fault. Throws Over if too few are left."""
         status = self.watch.until(
             lambda status: status.finished or status.step > self._resumed + 1, PROGRESS_SECONDS,
             f"a step after step {self._resumed}, when a fault was over")
@@ -102,8 +102,8 @@ class Training:
             raise Over
 
     def inject(self, fault: "Fault") -> Injection | None:
-        """Has the fault strike while there is progress; returns the Injection, or None if it did
-        not come to it."""
+        """Injects the fault while the training makes progress; returns the Injection, or None if the
+        fault did not strike."""
         self.await_progress()
         self._close_window()
         self._notes = []
@@ -115,7 +115,7 @@ class Training:
         self.mark()
         counts = fault.strike(self)
         if fault.sudden and self.watch.look() is not None:
-            self.watch.aim()  # what was on its way has come
+            self.watch.aim()  # what was in flight has arrived
         self.watch.pass_time(self.random.uniform(*fault.hold) if counts else 0)
         fault.heal(self)
         held = time.monotonic() - self._struck_at
@@ -145,7 +145,7 @@ class Training:
             self._window = None
 
     def finish(self) -> str:
-        """Waits for the end, and checks what has to be true then. Returns the weights' SHA-256."""
+        """Waits for the end, and checks what must hold then. Returns the weights' SHA-256."""
         last = self.cluster.max_steps
         self.watch.until(lambda status: status.finished, FIRST_STEP_SECONDS + STEP_SECONDS * last,
                          "the end of the training")

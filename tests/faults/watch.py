@@ -1,5 +1,5 @@
-"""Watches a training from outside, and checks what has to hold at every moment: processes run that
-were not ended on purpose, steps and generations do not go back, and a new generation goes on from the
+"""Watches a training from outside, and checks what must hold at every moment: processes run unless they
+were ended on purpose, steps and generations do not go back, and a new generation continues from the
 newest checkpoint or later."""
 
 import re
@@ -12,8 +12,8 @@ from tests.harness.processes import POLL_SECONDS
 from tests.harness.status import Status
 
 STATUS_SECONDS = 0.1  # from one look at the status to the next
-LOG_SECONDS = 2.0  # in which a log tells what the status does
-LEAVE_SECONDS = 20.0  # in which everybody has to learn that the training is finished
+LOG_SECONDS = 2.0  # in which the log must have what the status has
+LEAVE_SECONDS = 20.0  # in which all workers must learn that the training is finished
 OPENED = re.compile(r"generation opened generation=(\d+) .*?\bstep=(\d+)")
 
 
@@ -60,26 +60,26 @@ class Watched(Protocol):
 
 
 class Watch:
-    """Looks at a cluster. `floor` is the step of the newest checkpoint that was said to be whole: no
+    """Looks at a cluster. `floor` is the step of the newest checkpoint that was reported complete: no
     generation may begin below it."""
 
     def __init__(self, cluster: Watched) -> None:
-        self.status: Status | None = None  # the last one that was of use
+        self.status: Status | None = None  # the last one of a training
         self.recomputed = 0  # steps that were lost and done again
         self.generations = 0
         self.floor = 0
-        self.exact: int | None = None  # where the next generation has to begin, if that is known
+        self.exact: int | None = None  # where the next generation must begin, if known
         self.goal: int | None = None  # reached_at is set when the step exceeds it
         self.reached_at: float | None = None
         self._answer: Status | None = None  # the last look's
         self._cluster = cluster
         self._generation = 0
-        self._highest = 0  # step of the present generation
+        self._highest = 0  # step of the current generation
         self._left_at: float | None = None
 
     @property
     def now(self) -> Status:
-        """The last status that was of use. There must have been one."""
+        """The last status of a training. There must have been one."""
         assert self.status is not None
         return self.status
 
@@ -93,15 +93,14 @@ class Watch:
         that `what` did not happen, after `limit` seconds."""
         status = self.wait_for(condition, limit)
         if status is None:
-            raise Violation(f"waited {limit} s in vain for {what}; pdctl status: "
+            raise Violation(f"waited {limit} s for {what}; pdctl status: "
                             f"{self._answer or 'no answer'}\n{self._cluster.tails()}")
         return status
 
     def wait_for(self, condition: Callable[[Status], bool], limit: float,
                  at_once: Callable[[], bool] | None = None) -> Status | None:
         """Waits for a status that fulfils the condition, and returns it; returns None after `limit`
-        seconds. `at_once` is asked more often than the status, and ends the waiting with None when it
-        returns true."""
+        seconds. `at_once` is called more often; when it returns true, the waiting ends with None."""
         end = time.monotonic() + limit
         while True:
             looked = time.monotonic()
@@ -116,11 +115,11 @@ class Watch:
                 return None
 
     def pass_time(self, seconds: float) -> None:
-        """Watches for so long."""
+        """Watches for some seconds."""
         self.wait_for(lambda _: False, seconds)
 
     def look(self) -> Status | None:
-        """One look: the status, or None where nobody answers or the shards are still gathering."""
+        """Returns the status now; None while the coordinator does not answer or shards are gathering."""
         status = self._cluster.status()
         self._check_processes()
         if status is None or status.state == "gathering":
@@ -131,7 +130,7 @@ class Watch:
         return status
 
     def aim(self) -> None:
-        """Begins to wait for the first step beyond the one that is being done now."""
+        """Begins to wait for the first step after the one in progress."""
         self.goal = self.now.step + 1
         self.reached_at = None
 
@@ -153,7 +152,7 @@ class Watch:
             self.reached_at = time.monotonic()
 
     def _check_generation(self, status: Status) -> None:
-        """Also of generations that came and went between two looks."""
+        """Also checks generations that opened and ended between two looks."""
         coordinator = self._cluster.coordinator
         end = time.monotonic() + LOG_SECONDS
         while True:
@@ -161,7 +160,7 @@ class Watch:
             if status.generation in opened:
                 break
             if time.monotonic() > end:
-                raise Violation(f"the coordinator's log does not tell of generation "
+                raise Violation(f"the coordinator's log has no line about generation "
                                 f"{status.generation}\n{coordinator.tail()}")
             time.sleep(POLL_SECONDS)
         for generation, step in sorted(opened.items()):
@@ -174,12 +173,12 @@ class Watch:
 
     def _check_restored(self, generation: int, step: int) -> None:
         if self.exact is not None and step != self.exact:
-            raise Violation(f"generation {generation}: expected to go on from the checkpoint of "
+            raise Violation(f"generation {generation}: expected to continue from the checkpoint of "
                             f"step {self.exact}, got step {step}"
                             f"\n{self._cluster.coordinator.tail()}")
         if step < self.floor:
-            raise Violation(f"generation {generation}: expected to go on from step {self.floor} or "
-                            f"later, whose checkpoint was whole, got step {step}"
+            raise Violation(f"generation {generation}: expected to continue from step {self.floor} or "
+                            f"later, whose checkpoint was complete, got step {step}"
                             f"\n{self._cluster.coordinator.tail()}")
         self.exact = None
 
@@ -188,10 +187,10 @@ class Watch:
             if process.down or process.runs:
                 continue
             if process in self._cluster.workers and process.exit_code == 0:
-                process.down = True  # it has been told that the training is finished
+                process.down = True  # the training is finished
                 self._left_at = self._left_at or time.monotonic()
                 continue
-            raise Violation(f"{process.name} has ended by itself with exit code "
+            raise Violation(f"{process.name} has ended unexpectedly with exit code "
                             f"{process.exit_code}\n{process.tail()}")
         if self._left_at and not self.finished and (
                 time.monotonic() > self._left_at + LEAVE_SECONDS):

@@ -1,4 +1,4 @@
-"""A cluster of real processes: servers, workers, and what pdctl says of them."""
+"""A cluster of real processes: servers and workers, and their status by pdctl."""
 
 import contextlib
 import dataclasses
@@ -19,20 +19,20 @@ from tests.harness.processes import Process
 from tests.harness.status import Status
 
 LEASE_SECONDS = 1
-STATUS_SECONDS = 1  # how long pdctl waits for an answer
-CHECKSUM_SECONDS = 20  # how long the weights may be away after a server came back
-# Debian's libfaketime; None: it is not there.
+STATUS_SECONDS = 1  # the deadline of pdctl
+CHECKSUM_SECONDS = 20  # in which the weights must be readable after a server came back
+# Debian's libfaketime; None if it is not installed.
 CLOCK_LIBRARY = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How a cluster is laid out."""
+    """The layout of a cluster."""
     shards: int = 3
     workers: int = 3
     network: str = "loopback"  # or "namespaces"
     disk: str = "disk"  # or "tmpfs"
-    fake_clock: bool = False  # a wall clock that can be made to jump
+    fake_clock: bool = False  # a wall clock that the test can make jump
 
     def __str__(self) -> str:
         clock = ", a wall clock that jumps" if self.fake_clock else ""
@@ -41,7 +41,7 @@ class Layout:
 
 
 class Cluster(contextlib.ExitStack):
-    """The processes of a training. A context: at its end none of them is left."""
+    """The processes of a training. A context, which ends all of them."""
 
     def __init__(self, binaries: Binaries, folder: pathlib.Path, layout: Layout, data: pathlib.Path,
                  max_steps: int, seed: int = 1, give_up_seconds: int = 60,
@@ -72,7 +72,7 @@ class Cluster(contextlib.ExitStack):
         else:
             self.disk = self.enter_context(SmallDisk(self.folder))
         self.checkpoints = self.disk.directory
-        self.clock = self.folder / "clock"  # how far the wall clock is off, if it is faked
+        self.clock = self.folder / "clock"  # the offset of the faked wall clock
         job = self.folder / "job.textproto"
         job.write_text(job_text(self.max_steps, self.checkpoints, seed=seed))
         environment = self._clock_environment() if layout.fake_clock else {}
@@ -96,7 +96,7 @@ class Cluster(contextlib.ExitStack):
             process(f"worker-{number}", "worker", number,
                     [self._binaries.worker, coordinator, f"--data={data}", "--threads=1",
                      f"--name=worker-{number}", f"--give_up_after={give_up_seconds}s",
-                     # Both ways in every training: a fault may strike either.
+                     # Both transports in every training: a fault may strike either.
                      f"--shared_memory={'true' if number % 2 == 0 else 'false'}"])
             for number in range(layout.workers)]
 
@@ -107,16 +107,16 @@ class Cluster(contextlib.ExitStack):
 
     @property
     def coordinator(self) -> Process:
-        """The server that is the coordinator."""
+        """The server that hosts the coordinator."""
         return self.servers[0]
 
     @property
     def processes(self) -> list[Process]:
-        """All of them."""
+        """All servers and workers."""
         return self.servers + self.workers
 
     def start(self, order: random.Random | None = None) -> None:
-        """Starts all that do not run, in the order of a random number generator."""
+        """Starts all that do not run, in random order if `order` is given."""
         waiting = [process for process in self.processes if not process.runs]
         if order is not None:
             order.shuffle(waiting)
@@ -124,7 +124,7 @@ class Cluster(contextlib.ExitStack):
             process.start()
 
     def pdctl(self, *arguments: str, seconds: int = STATUS_SECONDS) -> str | None:
-        """What pdctl answers; None if it fails."""
+        """Returns what pdctl prints; None if it fails."""
         command = [*self.network.prefix("server", 0), self._binaries.pdctl,
                    f"--server={self.network.listen(0)}", f"--deadline={seconds}s", *arguments]
         try:
@@ -136,12 +136,12 @@ class Cluster(contextlib.ExitStack):
         return result.stdout if result.returncode == 0 else None
 
     def status(self) -> Status | None:
-        """A Status; None while nobody answers."""
+        """Returns the status; None while the coordinator does not answer."""
         text = self.pdctl("status", "--format=json")
         return Status.parse(text) if text else None
 
     def checksum(self) -> tuple[str | None, int]:
-        """SHA-256 of the weights, and their step."""
+        """Returns the SHA-256 of the weights, and their step."""
         until = time.monotonic() + CHECKSUM_SECONDS  # a server may be about to answer again
         while time.monotonic() < until:
             text = self.pdctl("checksum", seconds=10)
@@ -152,16 +152,16 @@ class Cluster(contextlib.ExitStack):
         return None, -1
 
     def tails(self) -> str:
-        """The last lines of every process, for a report."""
+        """Returns the last lines of every process, for a report."""
         return "\n".join(process.tail() for process in self.processes)
 
 
 def random_layout(source: random.Random, **fixed: Any) -> Layout:
-    """A layout of some size; what is fixed stays."""
+    """Returns a random layout with the fixed fields."""
     sizes: dict[str, Any] = {"shards": source.choice((2, 3)), "workers": source.choice((2, 3))}
     return Layout(**{**sizes, **fixed})
 
 
 def seeded(*words: object) -> random.Random:
-    """A random number generator of its own for whatever the words name."""
+    """Returns a random number generator seeded with the words."""
     return random.Random(" ".join(map(str, words)))

@@ -1,5 +1,5 @@
-"""The file system that holds the checkpoints: a directory on the disk, or a small tmpfs of our own
-that can be filled and made read-only. Contexts; they leave nothing behind."""
+"""The file system of the checkpoints: a directory on the disk, or a small tmpfs that can be filled and
+made read-only. Contexts, which leave nothing behind."""
 
 import os
 import pathlib
@@ -11,7 +11,7 @@ SMALL_BYTES = 256 << 20  # some checkpoints of 26 MB
 
 
 class Disk:
-    """A directory like any other."""
+    """An ordinary directory."""
 
     name = "disk"
 
@@ -37,7 +37,7 @@ class SmallDisk:
 
     @staticmethod
     def unavailable(folder: pathlib.Path) -> str:
-        """Why this machine cannot have one; empty if it can."""
+        """Why it is not possible on this machine; empty if it is."""
         try:
             with SmallDisk(folder):
                 return ""
@@ -53,7 +53,7 @@ class SmallDisk:
         subprocess.run(["umount", "--lazy", self._mount], check=False, stderr=subprocess.DEVNULL)
 
     def fill(self) -> None:
-        """Leaves no room at all."""
+        """Fills it to the last byte."""
         with self._filler.open("wb") as filler:
             chunk = bytes(1 << 20)
             while chunk:
@@ -63,15 +63,15 @@ class SmallDisk:
                     chunk = chunk[:len(chunk) // 2]
 
     def free(self) -> None:
-        """Gives the room back."""
+        """Removes what fill() wrote."""
         self._filler.unlink()
 
     def make_read_only(self) -> bool:
-        """False: somebody is just writing to it."""
+        """Returns false while a process writes to it."""
         return self._remount("ro")
 
     def make_writable(self) -> None:
-        """Ends that."""
+        """Undoes make_read_only()."""
         if not self._remount("rw"):
             raise Failure(f"cannot make {self._mount} writable again")
 

@@ -1,4 +1,4 @@
-"""The job that is trained, and its data: the paper's network on few and random images."""
+"""A small job and its data: the paper's network on a few random images."""
 
 import pathlib
 import random
@@ -17,8 +17,8 @@ LABELS = 10
 
 def job_text(max_steps: int, checkpoints: pathlib.Path | str | None = None, every_steps: int = 10,
              keep: int = 2, seed: int = 1) -> str:
-    """The built-in job, small: two gradients of 20 images a step, an evaluation now and then. With
-    a directory for `checkpoints` they are written."""
+    """Returns the built-in job, made small: two gradients of 20 images a step, an evaluation every 40
+    steps; with checkpoints, if a directory for them is given."""
     text = (JOBS / "mnist.textproto").read_text()
     for field, number in (("gradients_per_step", SLOTS), ("batch_size", BATCH), ("seed", seed),
                           ("max_steps", max_steps)):
@@ -36,12 +36,12 @@ def job_text(max_steps: int, checkpoints: pathlib.Path | str | None = None, ever
 
 
 def write_data(folder: pathlib.Path) -> None:
-    """MNIST's four files, as workers read them. The same in every run."""
+    """Writes data in the four files of MNIST. The same in every run."""
     folder.mkdir(parents=True, exist_ok=True)
     source = random.Random(1)
     for prefix, count in (("train", TRAINING_EXAMPLES), ("t10k", TEST_EXAMPLES)):
         labels = bytes(source.randrange(LABELS) for _ in range(count))
-        # A label's images are alike, so that there is something to learn.
+        # Images of a label are similar, so that the network can learn.
         kinds = [source.randbytes(PIXELS * PIXELS) for _ in range(LABELS)]
         noise = [source.randrange(PIXELS * PIXELS) for _ in range(count)]
         images = b"".join(kinds[label][shift:] + kinds[label][:shift]

@@ -1,5 +1,5 @@
-"""What lies between the processes of a cluster: loopback with the proxy before every server, or
-network namespaces joined by a bridge. Contexts; they leave nothing behind."""
+"""The network between the processes of a cluster: loopback with a proxy in front of every server, or
+network namespaces joined by a bridge. Contexts, which leave nothing behind."""
 
 import os
 import pathlib
@@ -17,7 +17,7 @@ BASE_PORT = 5000
 
 
 class Network(Protocol):
-    """What a cluster needs of a network."""
+    """The interface that a cluster uses."""
 
     def listen(self, shard: int) -> str:
         """The address on which a server listens."""
@@ -30,7 +30,7 @@ class Network(Protocol):
 
 
 class Loopback:
-    """All on 127.0.0.1, and every server reached through a link of the proxy."""
+    """127.0.0.1, with every server behind a link of the proxy."""
 
     name = "loopback"
 
@@ -62,7 +62,7 @@ class Loopback:
         return f"{HOST}:{self.links[shard]}"
 
     def prefix(self, kind: str, index: int) -> list[str]:
-        """What a process is started with: nothing."""
+        """Returns nothing: a process needs no prefix."""
         return []
 
 
@@ -74,7 +74,7 @@ class Namespaces:
 
     def __init__(self, shards: int, workers: int) -> None:
         if shards < 2:
-            raise Failure("namespaces need a server beside the coordinator")
+            raise Failure("namespaces need a server besides the coordinator's")
         self._shards = shards
         self._workers = workers
         self._names = {part: f"{NAMESPACE_PREFIX}-{os.getpid()}-{part}"
@@ -82,9 +82,9 @@ class Namespaces:
 
     @staticmethod
     def unavailable() -> str:
-        """Why this machine cannot have them; empty if it can."""
+        """Why they are not possible on this machine; empty if they are."""
         if not shutil.which("ip") or not shutil.which("nsenter"):
-            return "no ip or no nsenter here"
+            return "ip or nsenter is not installed"
         try:
             with Namespaces(2, 1):
                 return ""
@@ -118,14 +118,14 @@ class Namespaces:
             subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
 
     def listen(self, shard: int) -> str:
-        """The address on which a server listens, and at which the others reach it."""
+        """Returns the address on which a server listens, and at which the others reach it."""
         number = 2 if shard == self._shards - 1 else 1
         return f"{SUBNET}.{number}:{BASE_PORT + shard}"
 
     advertise = listen
 
     def prefix(self, kind: str, index: int) -> list[str]:
-        """What a process is started with, to be in its namespace."""
+        """Returns the command that starts a process in its namespace."""
         part = "core"
         if kind == "server" and index == self._shards - 1:
             part = "shard"
@@ -134,16 +134,16 @@ class Namespaces:
         return ["nsenter", f"--net=/run/netns/{self._names[part]}"]
 
     def cut(self, part: str) -> None:
-        """Cuts "shard" or "worker" off: what is sent is lost without a word."""
+        """Cuts "shard" or "worker" off: packets are lost silently."""
         _ip("-n", self._names["core"], "link", "set", part, "down")
 
     def join(self, part: str) -> None:
-        """Joins it again."""
+        """Ends cut()."""
         _ip("-n", self._names["core"], "link", "set", part, "up")
 
 
 def remove_abandoned() -> None:
-    """Removes namespaces of harnesses that were killed before they could."""
+    """Removes namespaces of harnesses that were killed."""
     for path in pathlib.Path("/run/netns").glob(f"{NAMESPACE_PREFIX}-*-*"):
         pid = path.name.split("-")[1]
         if not pathlib.Path(f"/proc/{pid}").exists():

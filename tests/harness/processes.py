@@ -14,9 +14,9 @@ LOG_TAIL_LINES = 12
 
 
 class Process:
-    """A program of the cluster, through all its incarnations. Their output goes to one file.
+    """A program, through all its incarnations. Their output goes to one file.
 
-    It must run while `down` is false: whoever ends it on purpose sets that, and start() unsets it.
+    It must run while `down` is false: set that before ending it on purpose; start() clears it.
     """
 
     def __init__(self, name: str, command: Sequence[str | pathlib.Path], log: pathlib.Path,
@@ -26,17 +26,17 @@ class Process:
         self.incarnations = 0
         self.started_at = 0.0  # monotonic
         self.log = pathlib.Path(log)
-        # It dies with the harness, however that ends.
+        # It dies with the harness, also if that is killed.
         self._command = [*prefix, "setpriv", "--pdeathsig", "KILL", "--", *map(str, command)]
         self._environment = {**os.environ, **(environment or {})}
         self._popen: subprocess.Popen[bytes] | None = None
 
     def start(self, *more: str) -> None:
-        """Starts it, with more flags than the usual."""
+        """Starts it, with further flags."""
         if self._popen is not None and self._popen.poll() is None:
             raise Failure(f"{self.name} runs already")
         with self.log.open("ab") as log:
-            # A session of its own: Ctrl-C is the harness's, which ends it in good order.
+            # In its own session: only the harness gets Ctrl-C, and ends it in order.
             self._popen = subprocess.Popen([*self._command, *more], stdin=subprocess.DEVNULL,
                                            stdout=log, stderr=log, env=self._environment,
                                            start_new_session=True)
@@ -46,7 +46,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Of the present incarnation."""
+        """Of the current incarnation."""
         assert self._popen is not None, "it was never started"
         return self._popen.pid
 
@@ -57,7 +57,7 @@ class Process:
 
     @property
     def runs(self) -> bool:
-        """Whether there is a process."""
+        """Whether it runs."""
         return self._popen is not None and self._popen.poll() is None
 
     @property
@@ -66,34 +66,34 @@ class Process:
         return self.runs and _stat_state(self.pid) == "T"
 
     def signal(self, number: int) -> None:
-        """Sends a signal, if it is there to get it."""
+        """Sends a signal if it runs."""
         if self._popen is not None and self.runs:
             self._popen.send_signal(number)
 
     def kill(self) -> int | None:
-        """Ends it with SIGKILL, and sees to it that this is what ended it."""
+        """Ends it with SIGKILL; returns the exit code."""
         self.down = True
         self.signal(signal.SIGKILL)
         return self._popen.wait() if self._popen is not None else None
 
     def stop(self) -> None:
-        """Stops it, and waits until it has."""
+        """Stops it with SIGSTOP, and waits until it has stopped."""
         self.signal(signal.SIGSTOP)
         until = time.monotonic() + 5
         while self.runs and not self.stopped and time.monotonic() < until:
             time.sleep(POLL_SECONDS)
 
     def resume(self) -> None:
-        """Lets it go on."""
+        """Continues it with SIGCONT."""
         self.signal(signal.SIGCONT)
 
     def terminate(self) -> None:
-        """Asks it to end."""
+        """Sends SIGTERM."""
         self.down = True
         self.signal(signal.SIGTERM)
 
     def wait(self, limit: float, what: str) -> int:
-        """Waits until it has ended; returns the exit code."""
+        """Waits until it has ended; returns the exit code. Throws Violation after `limit` seconds."""
         assert self._popen is not None, "it was never started"
         try:
             return self._popen.wait(timeout=limit)
@@ -102,16 +102,16 @@ class Process:
                             f"\n{self.tail()}") from None
 
     def close(self) -> None:
-        """Ends it, whatever it does."""
+        """Kills it if it runs."""
         if self._popen is not None:
             self.kill()
 
     def log_size(self) -> int:
-        """To be given to log_since() later."""
+        """Returns an offset for log_since()."""
         return self.log.stat().st_size if self.log.exists() else 0
 
     def log_since(self, offset: int = 0) -> str:
-        """What it has written since."""
+        """Returns its output from an offset."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as log:
@@ -119,13 +119,14 @@ class Process:
             return log.read().decode(errors="replace")
 
     def tail(self) -> str:
-        """Its last lines, for a report."""
+        """Returns its last lines, for a report."""
         lines = self.log_since(max(0, self.log_size() - 20000)).splitlines()[-LOG_TAIL_LINES:]
         return "\n".join(f"    {self.name}: {line}" for line in lines)
 
 
 def check_killed(process: Process) -> None:
-    """Waits for the end of a process that has been killed, or has killed itself."""
+    """Waits for the end of a process that was killed, or killed itself. Throws Violation if it ended
+    otherwise."""
     code = process.wait(10, "SIGKILL")
     if code != -signal.SIGKILL:
         raise Violation(f"{process.name}: expected to be ended by SIGKILL, got exit code {code}"
@@ -133,7 +134,7 @@ def check_killed(process: Process) -> None:
 
 
 class Sample:
-    """What a process holds: resident bytes, threads, descriptors."""
+    """The resources of a process: resident bytes, threads, descriptors."""
 
     def __init__(self, pid: int) -> None:
         fields = dict(line.split(":", 1) for line in
@@ -144,7 +145,7 @@ class Sample:
 
 
 def sample(process: Process) -> Sample | None:
-    """Its Sample; None if it is not there."""
+    """Returns its Sample; None if it does not run."""
     try:
         return Sample(process.pid) if process.runs else None
     except (OSError, KeyError):

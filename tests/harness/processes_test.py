@@ -19,7 +19,7 @@ class ProcessTest(unittest.TestCase):
         self.log = pathlib.Path(folder.name) / "log"
 
     def process(self, *command: str) -> Process:
-        """Started."""
+        """Starts a process."""
         process = Process("it", command, self.log)
         self.addCleanup(process.close)
         process.start()
@@ -44,18 +44,18 @@ class ProcessTest(unittest.TestCase):
             time.sleep(0.01)
         self.assertFalse(process.stopped)
 
-    def test_end_that_was_no_kill(self) -> None:
+    def test_end_that_was_not_a_kill(self) -> None:
         process = self.process("sh", "-c", "echo oh dear; exit 3")
         with self.assertRaisesRegex(Violation, "got exit code 3\n.*oh dear"):
             check_killed(process)
 
-    def test_end_that_does_not_come(self) -> None:
+    def test_end_that_does_not_happen(self) -> None:
         with self.assertRaisesRegex(Violation, "has not ended 0.1 s after being asked"):
             self.process("sleep", "100").wait(0.1, "being asked")
 
     def test_sample(self) -> None:
         process = self.process("sleep", "100")
-        # A process that has hardly begun has no memory yet.
+        # A process that has just started has no memory yet.
         until = time.monotonic() + 5
         held = Sample(process.pid)
         while held.rss < 100000 and time.monotonic() < until:

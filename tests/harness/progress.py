@@ -1,16 +1,15 @@
-"""One line that tells how far it is: on a terminal it is overwritten, elsewhere it is written now and
-then."""
+"""A line that shows the progress: overwritten on a terminal, elsewhere written every 20 seconds."""
 
 import sys
 import time
 from typing import TextIO
 
-SECONDS = 20  # from one line to the next where they stay
+SECONDS = 20  # between lines, if not on a terminal
 WIDTH = 100
 
 
 class Progress:
-    """Counts what it is told."""
+    """The line."""
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._stream = stream
@@ -22,12 +21,12 @@ class Progress:
         self._until: float | None = None
 
     def expect(self, most: float, until: float) -> None:
-        """How many faults are to come, and until when (monotonic); infinite: not known."""
+        """Sets the number of faults to come, and the end (monotonic); infinite if not known."""
         self._most = f" of {most}" if most != float("inf") else ""
         self._until = until if until != float("inf") else None
 
     def say(self, text: str) -> None:
-        """The newest that is known."""
+        """Shows a fault."""
         if not text.startswith("undisturbed"):
             self._count += 1
         now = time.monotonic()
@@ -43,7 +42,7 @@ class Progress:
         self._stream.flush()
 
     def end(self) -> None:
-        """There will be no more."""
+        """Ends the line."""
         if self._terminal:
             self._stream.write("\n")
             self._stream.flush()

@@ -1,4 +1,4 @@
-"""A TCP proxy that disturbs what goes through it, as a process of its own.
+"""A TCP proxy that disturbs its connections, as its own process.
 
 usage: python3 -m tests.harness.proxy LISTEN_PORT:TARGET_PORT...    each pair, on 127.0.0.1, is a link
 
@@ -7,23 +7,22 @@ answered by one line of JSON on the standard output:
 
   {"link": PORT, "set": {"delay": S}}       bytes arrive S seconds later, in both directions
   {"link": PORT, "set": {"rate": B}}        B bytes a second, in each direction; 0: no limit
-  {"link": PORT, "set": {"mirror": true}}   connections that begin from now on are duplicated: what
-                                            the client sends goes to the target a second time, over
-                                            a connection of its own whose answers are thrown away
-  {"link": PORT, "do": "replay"}            ends mirrors; each mirrored connection is opened once
-                                            more, all that its client has sent from the first byte
-                                            on (up to 64 MiB) is sent again, and 2 s later closed
+  {"link": PORT, "set": {"mirror": true}}   duplicates new connections: what the client sends goes
+                                            to the target a second time, over another connection,
+                                            whose answers are dropped
+  {"link": PORT, "do": "replay"}            ends mirrors; opens each mirrored connection once more,
+                                            sends again all that its client has sent (up to 64 MiB),
+                                            and closes it 2 s later
   {"link": PORT, "do": "cut"}               resets (RST) both ends of every connection
   {"link": PORT, "do": "half_open", "keep": "client"|"server"}
                                             resets the other end of every connection and keeps this
-                                            one open: what comes there is read and thrown away, and
-                                            nothing is ever sent. Connections that begin from now on
-                                            are kept like that, too
-  {"link": PORT, "do": "open"}              ... until now; what is half open remains so
-  {"link": PORT, "do": "count"}             open connections, and bytes forwarded and duplicated
+                                            one open: reads and drops what arrives there, and sends
+                                            nothing. Does the same to new connections
+  {"link": PORT, "do": "open"}              ... until now; half-open connections remain so
+  {"link": PORT, "do": "count"}             open connections, bytes forwarded and duplicated
 
-TCP hands no byte to a program twice, so what is duplicated are connections: the target gets the same
-requests again, at once (mirror) and late (replay). It ends when its standard input does.
+TCP never delivers a byte twice, so connections are duplicated: the target gets the same requests again,
+at once (mirror) and late (replay). The proxy ends when its standard input does.
 """
 
 import json
@@ -41,14 +40,14 @@ COMMANDS = 0  # the standard input's descriptor
 
 
 class Proxy:
-    """All links and the commands, one event after the other."""
+    """All links and the commands, in one thread."""
 
     def __init__(self, pairs: Sequence[tuple[int, int]]) -> None:
         self._links = {listen: Link(listen, target) for listen, target in pairs}
         self._partial = b""
 
     def run(self) -> None:
-        """Until the standard input ends."""
+        """Runs until the standard input ends."""
         while True:
             wait = self._flush()
             with selectors.PollSelector() as poll:
@@ -65,7 +64,7 @@ class Proxy:
                         self._guard(link, connection, pipe.read)
 
     def _pipes(self) -> Iterator[tuple[Link, Connection, Pipe]]:
-        """Of connections that are still there when their turn comes."""
+        """Yields the pipes of connections that still exist when their turn comes."""
         for link in self._links.values():
             for connection in list(link.connections):
                 for pipe in connection.pipes:
@@ -73,7 +72,7 @@ class Proxy:
                         yield link, connection, pipe
 
     def _flush(self) -> float | None:
-        """Sends what is due; returns the seconds to the next that will be, or None."""
+        """Sends what is due; returns the seconds until more is due, or None."""
         waits = []
         for link, connection, pipe in self._pipes():
             if pipe.busy:
@@ -124,7 +123,7 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print(__doc__.strip())
         return 0 if len(sys.argv) > 1 else 2
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever has started it ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it ends it
     pairs = [(int(listen), int(target))
              for listen, target in (word.split(":") for word in sys.argv[1:])]
     proxy = Proxy(pairs)

@@ -16,7 +16,7 @@ Counts = dict[str, int]  # open connections, bytes forwarded, bytes duplicated
 
 
 class Proxy:
-    """A proxy for some pairs of ports (listening, target). A context; ends its process with it."""
+    """A proxy for some pairs of ports (listening, target). A context, which ends its process."""
 
     def __init__(self, pairs: Sequence[tuple[int, int]]) -> None:
         words = [f"{listen}:{target}" for listen, target in pairs]
@@ -46,7 +46,7 @@ class Proxy:
         self._answers.close()
 
     def set(self, link: int, **settings: float | bool) -> Counts:
-        """Delay, rate or mirror of a link, which is named by its listening port."""
+        """Sets delay, rate or mirror of a link, named by its listening port."""
         return self._ask({"link": link, "set": settings})
 
     def cut(self, link: int) -> Counts:
@@ -58,15 +58,15 @@ class Proxy:
         return self._ask({"link": link, "do": "half_open", "keep": keep})
 
     def open(self, link: int) -> Counts:
-        """Lets new connections be whole again."""
+        """Ends half_open() for new connections."""
         return self._ask({"link": link, "do": "open"})
 
     def replay(self, link: int) -> Counts:
-        """Ends mirrors, and sends once more what their clients have sent."""
+        """Ends mirrors, and sends again what their clients have sent."""
         return self._ask({"link": link, "do": "replay"})
 
     def count(self, link: int) -> Counts:
-        """Open connections, bytes forwarded, bytes duplicated."""
+        """Returns open connections, bytes forwarded, bytes duplicated."""
         return self._ask({"link": link, "do": "count"})
 
     def _ask(self, request: dict[str, object]) -> Counts:
@@ -78,6 +78,6 @@ class Proxy:
         ready, _, _ = select.select([self._answers], [], [], PATIENCE_SECONDS)
         line = self._answers.readline() if ready else ""
         if not line:
-            raise Failure("the proxy does not answer")
+            raise Failure(f"the proxy has not answered within {PATIENCE_SECONDS} s")
         answer: Counts = json.loads(line)
         return answer

@@ -1,7 +1,7 @@
-"""What goes through a port of the proxy (proxy.py): connections, and what may be done to them.
+"""A port of the proxy (proxy.py): its connections, and the disturbances of them.
 
-Sockets are non-blocking; whoever calls sees to it that they are ready. Time is an argument. An OSError
-of a pipe means that its connection is broken: Link.drop() it.
+Sockets are non-blocking; the caller polls. Time is an argument. An OSError of a pipe means that its
+connection is broken: Link.drop() it.
 """
 
 import collections
@@ -15,14 +15,14 @@ Request = dict[str, Any]  # a command (proxy.py), with the time as "now"
 HOST = "127.0.0.1"
 CHUNK = 1 << 18
 QUEUE_BYTES = 1 << 20  # read ahead in a direction...
-DELAYED_BYTES = 1 << 26  # ...and where it is delayed, for it is on its way
+DELAYED_BYTES = 1 << 26  # ...and where it is delayed: in flight
 RECORD_BYTES = 1 << 26
 REPLAY_SECONDS = 2  # how long a replayed connection stays open
-TICK_SECONDS = 0.005  # how often a limited rate is looked after
+TICK_SECONDS = 0.005  # how often a limited rate sends
 
 
 def connect(port: int) -> socket.socket:
-    """To a target, which is on this machine: at once or not at all."""
+    """Connects to a target on this machine."""
     sock = socket.create_connection((HOST, port), timeout=1)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -39,7 +39,7 @@ def reset(sock: socket.socket) -> None:
 
 
 class Bucket:
-    """The bytes that may pass, at a rate of so many a second. A rate of 0 is no limit."""
+    """Limits the bytes per second. A rate of 0 is no limit."""
 
     def __init__(self) -> None:
         self.rate = 0.0
@@ -47,7 +47,7 @@ class Bucket:
         self._at = 0.0
 
     def allowed(self, now: float) -> int:
-        """How many may pass now."""
+        """Returns the number of bytes that may pass now."""
         if not self.rate:
             return CHUNK
         most = max(1.0, 4 * TICK_SECONDS * self.rate)
@@ -56,14 +56,14 @@ class Bucket:
         return int(self._tokens)
 
     def take(self, count: int) -> None:
-        """So many have passed."""
+        """Counts bytes that have passed."""
         if self.rate:
             self._tokens -= count
 
 
 class Pipe:
-    """One direction. Without a source it sends what it is given, without a sink it throws away what
-    it reads."""
+    """One direction of a connection. Without a source it sends what put() gets; without a sink it drops
+    what it reads."""
 
     def __init__(self, link: "Link", source: socket.socket | None, sink: socket.socket | None,
                  bucket: Bucket | None = None) -> None:
@@ -71,9 +71,9 @@ class Pipe:
         self.sink = sink
         # Called with every chunk that is read, and the time.
         self.tap: Callable[[bytes, float], None] | None = None
-        self.ended = False  # nothing more will come
-        self.blocked = False  # the sink takes nothing now
-        self._told = False  # that it has ended, to the sink
+        self.ended = False  # no more bytes will arrive
+        self.blocked = False  # the sink is full
+        self._shut = False  # the sink knows that it has ended
         self._link = link
         self._bucket = bucket or Bucket()
         self._queue: collections.deque[tuple[float, memoryview]] = collections.deque()  # (due, bytes)
@@ -82,26 +82,26 @@ class Pipe:
     @property
     def done(self) -> bool:
         """Whether everything has been sent."""
-        return self.ended and (self._told or self.sink is None)
+        return self.ended and (self._shut or self.sink is None)
 
     @property
     def reads(self) -> bool:
-        """Whether to read on."""
+        """Whether to read."""
         most = DELAYED_BYTES if self._link.delay else QUEUE_BYTES
         return self.source is not None and not self.ended and self._bytes < most
 
     @property
     def busy(self) -> bool:
-        """Whether something is to be sent."""
-        return self.sink is not None and (bool(self._queue) or (self.ended and not self._told))
+        """Whether it has something to send."""
+        return self.sink is not None and (bool(self._queue) or (self.ended and not self._shut))
 
     def put(self, data: bytes, due: float) -> None:
-        """Queues bytes, which are not sent before they are due."""
+        """Queues bytes, to be sent when they are due."""
         self._queue.append((due, memoryview(data)))
         self._bytes += len(data)
 
     def read(self, now: float) -> None:
-        """Takes what the source has."""
+        """Reads what the source has."""
         assert self.source is not None
         data = self.source.recv(CHUNK)
         if not data:
@@ -112,8 +112,8 @@ class Pipe:
                 self.tap(data, now)
 
     def flush(self, now: float) -> float | None:
-        """Sends what is due. Returns the seconds after which to go on; None: when the sink takes
-        more, if at all."""
+        """Sends what is due. Returns the seconds after which to continue; None: when the sink has room,
+        or nothing is left."""
         assert self.sink is not None
         self.blocked = False
         while self._queue:
@@ -135,8 +135,8 @@ class Pipe:
                 self._queue.popleft()
             else:
                 self._queue[0] = (due, data[sent:])
-        if self.ended and not self._told:
-            self._told = True
+        if self.ended and not self._shut:
+            self._shut = True
             self.sink.shutdown(socket.SHUT_WR)
         return None
 
@@ -147,7 +147,7 @@ class Connection:
     def __init__(self, *pipes: Pipe) -> None:
         self.pipes = pipes
         self.copy: Connection | None = None  # gets a duplicate of what the client sends
-        self.sent: bytearray | None = None  # what the client has sent so far, where that is recorded
+        self.sent: bytearray | None = None  # what the client has sent so far, if recorded
 
     @property
     def ends(self) -> set[socket.socket]:
@@ -156,7 +156,7 @@ class Connection:
 
     @property
     def over(self) -> bool:
-        """Whether it has ended in good order."""
+        """Whether it has ended in order."""
         return all(pipe.done for pipe in self.pipes)
 
 
@@ -176,7 +176,7 @@ class Link:
         self._up, self._down = Bucket(), Bucket()
 
     def accept(self) -> None:
-        """Takes a connection. Where the target does not listen it is reset."""
+        """Accepts a connection. Resets it if the target does not listen."""
         client, _ = self.listener.accept()
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -195,7 +195,7 @@ class Link:
             self._duplicate(connection)
 
     def drop(self, connection: Connection) -> None:
-        """Ends a connection: resets what is still open of it, and its copy."""
+        """Ends a connection and its copy: resets the sockets that are open."""
         if connection not in self.connections:
             return
         self.connections.remove(connection)
@@ -208,7 +208,7 @@ class Link:
             self.drop(connection.copy)
 
     def command(self, request: Request) -> dict[str, int]:
-        """Does what a command says (proxy.py); returns the answer."""
+        """Executes a command (proxy.py); returns the answer."""
         for name, value in request.get("set", {}).items():
             if name == "rate":
                 self._up.rate = self._down.rate = value
@@ -226,7 +226,7 @@ class Link:
         return Connection(Pipe(self, end, None))
 
     def _feed(self) -> Connection:
-        """A connection to the target that sends what it is given."""
+        """Opens a connection to the target that sends what put() gets."""
         target = connect(self._target)
         connection = Connection(Pipe(self, None, target), Pipe(self, target, None))
         self.connections.append(connection)

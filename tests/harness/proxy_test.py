@@ -1,4 +1,4 @@
-"""The proxy against a server that answers with what it gets."""
+"""The proxy, with an echo server as its target."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ from tests.harness.proxy_client import Proxy
 
 
 class Echo:
-    """Answers each byte with itself, and keeps what each of its connections has sent."""
+    """An echo server that keeps what each connection has sent."""
 
     def __init__(self, port: int) -> None:
         self._listener = socket.create_server((HOST, port))
@@ -18,7 +18,7 @@ class Echo:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Lets nobody in any more."""
+        """Stops listening."""
         if self._listener.fileno() >= 0:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -62,13 +62,13 @@ class ProxyTest(unittest.TestCase):
         self.addCleanup(self.proxy.close)
 
     def connect(self) -> socket.socket:
-        """A client's connection through the proxy."""
+        """Returns a client's connection through the proxy."""
         client = socket.create_connection((HOST, self.port), timeout=10)
         self.addCleanup(client.close)
         return client
 
     def talk(self, client: socket.socket, data: bytes) -> None:
-        """Sends the bytes and awaits them back."""
+        """Sends the bytes and waits for the echo."""
         sender = threading.Thread(target=client.sendall, args=(data,))
         sender.start()
         answer = bytearray()
@@ -80,7 +80,7 @@ class ProxyTest(unittest.TestCase):
         self.assertEqual(bytes(answer), data)
 
     def assert_silent(self, client: socket.socket, seconds: float = 0.2) -> None:
-        """Nothing comes, not even an end."""
+        """Checks that nothing arrives, not even the end."""
         client.settimeout(seconds)
         with self.assertRaises(TimeoutError):
             client.recv(1)
@@ -98,7 +98,7 @@ class ProxyTest(unittest.TestCase):
         with self.assertRaises(ConnectionResetError):
             self.connect().recv(1)  # the reset may be there before connecting returns
 
-    def test_cut_resets_both_ends_and_lets_others_in(self) -> None:
+    def test_cut_resets_both_ends_and_accepts_others(self) -> None:
         client = self.connect()
         self.talk(client, b"before")
         self.proxy.cut(self.port)

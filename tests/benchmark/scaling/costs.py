@@ -1,4 +1,4 @@
-"""The model's costs, as they were measured last (measure.py)."""
+"""The model's costs, as last measured (measure.py)."""
 
 import json
 import pathlib
@@ -12,13 +12,14 @@ MS = 1e-3
 
 
 def read() -> dict[str, Any]:
-    """What measure.py has written."""
+    """Returns what measure.py wrote."""
     measurements: dict[str, Any] = json.loads(MEASUREMENTS.read_text())
     return measurements
 
 
 def costs_of(measurements: Mapping[str, Any], threads: int) -> Costs:
-    """With so many threads a worker; 0 is a null worker, whose gradient costs nothing."""
+    """Returns the costs with this number of threads in each worker; 0 is a null worker, whose gradient
+    costs nothing."""
     gradient = measurements["gradient"][str(threads or 1)]
     calls, update = measurements["calls"], measurements["update"]
     layers = measurements["layers"]

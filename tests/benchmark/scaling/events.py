@@ -1,6 +1,6 @@
 """Discrete events, and the one kind of resource that the simulator knows.
 
-Deterministic: what happens at the same time happens in the order in which it was planned.
+Deterministic: events of the same time happen in the order in which they were planned.
 """
 
 import heapq
@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 Action = Callable[[], object]  # what it returns is dropped
 
-NOTHING = 1e-9  # seconds: what would end within, ends now; beyond what rounding leaves over
+NOTHING = 1e-9  # seconds: what would end within this time ends now; more than rounding errors
 
 
 class Clock:
-    """The time in seconds, and what is going to happen."""
+    """The time in seconds, and the events to come."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -25,11 +25,11 @@ class Clock:
         heapq.heappush(self._events, (time, next(self._number), action))
 
     def after(self, seconds: float, action: Action) -> None:
-        """Calls `action` so many seconds from now."""
+        """Calls `action` after some seconds."""
         self.at(self.now + seconds, action)
 
     def run(self, until: Callable[[], bool]) -> bool:
-        """Lets things happen until `until()` is true or nothing is left; says whether it is true."""
+        """Runs events until `until()` is true or none is left; returns whether it is true."""
         while not until():
             if not self._events:
                 return False
@@ -39,14 +39,14 @@ class Clock:
 
 
 class FairShare:
-    """Something that all who use it at a time share equally: cores or a network interface.
+    """A resource that its users share equally: cores or a network interface.
 
     A job holds one or more shares; each share is worked on at the same rate, `capacity` / shares,
     but no faster than `limit`. A core works on one thread: capacity = cores, limit = 1. The bytes
     of a single flow may use the whole interface: capacity = limit = bytes per second.
 
-    All shares being worked on alike, one number tells how far each has come (`_done`), and a job
-    ends when it reaches the number that was set when the job began.
+    All shares progress at the same rate, so one number is the progress of each (`_done`), and a job ends
+    when that reaches the number set when the job began.
     """
 
     def __init__(self, clock: Clock, capacity: float, limit: float) -> None:
@@ -58,11 +58,11 @@ class FairShare:
         self._number = itertools.count()
         self._done = 0.0  # work on a share since the resource was last idle...
         self._at = 0.0  # ...at this time
-        self._planned: float | None = None  # when to look for ended jobs; may turn out too early
+        self._planned: float | None = None  # when to look for ended jobs; may be too early
         self.work_done = 0.0  # of all jobs begun so far
 
     def start(self, work: float, shares: int, action: Action) -> None:
-        """Begins a job of so much work; calls `action` when it is done."""
+        """Begins a job of some work; calls `action` when it is done."""
         self._advance()
         heapq.heappush(self._jobs, (self._done + work / shares, next(self._number), shares, action))
         self._shares += shares

@@ -1,7 +1,7 @@
 """The cost model in closed form (docs/scaling.md): what a step waits for, and how long.
 
-For workers that have a slot each. It knows no order of events, only what has to follow what, and is
-there to be compared with the simulator, which knows more.
+For workers with one slot each. It knows which event must follow which, but no order of the others; it is
+compared with the simulator, which knows more.
 """
 
 import math
@@ -11,7 +11,7 @@ from tests.benchmark.scaling.model import (
 
 
 def chains(costs: Costs, shape: Shape) -> dict[str, float]:
-    """Seconds from a step to the next, by what limits it; the step takes the longest.
+    """Returns the seconds from a step to the next, by what limits it; the step takes the longest.
 
     "gradient": the workers compute without waiting for anything but the next lease. A layer's name:
     from its weights being there to the gradient, its push, the update, and its pull.

@@ -1,11 +1,11 @@
-"""Measures what the cost model of docs/scaling.md needs to know, checks the simulator against real
-clusters, and replays clusters that are not there.
+"""Measures the costs for the model of docs/scaling.md, checks the simulator against real clusters, and
+simulates clusters that do not exist.
 
 Stages, in this order; without any, all but the first:
 
-  measure  the constants, and steps of real clusters of processes on this machine, which should have
-           nothing else to do: two and a half minutes a round. Builds what it needs; takes MNIST
-           from --data. Writes tests/benchmark/scaling/measurements.json
+  measure  the constants, and steps of real clusters of processes on this machine, which should be idle
+           otherwise: two and a half minutes a round. Builds what it needs; takes MNIST from --data.
+           Writes tests/benchmark/scaling/measurements.json
   check    the simulator's predictions of those steps, as a table
   sweep    1..1024 workers x 1..64 shards at 10 and 100 Gbit/s: two minutes. Writes docs/scaling.csv
   plot     docs/scaling.png of that, with gnuplot
@@ -29,7 +29,7 @@ SIMULATED_STEPS = 8
 
 
 def run(*command: str | pathlib.Path) -> None:
-    """Runs a command whose failure is ours; its output is the user's."""
+    """Runs a command. Throws Failure if it fails."""
     if subprocess.run([str(word) for word in command], check=False).returncode != 0:
         raise Failure(f"{command[0]} failed")
 
@@ -39,7 +39,7 @@ def run_measure(arguments: argparse.Namespace) -> None:
     run(ROOT / "deploy/install-packages", "build")
     run(ROOT / "deploy/build", "release", *TARGETS)
     if not arguments.data.is_dir():
-        raise Failure(f"no directory {arguments.data}: deploy/fetch-data brings MNIST, "
+        raise Failure(f"no directory {arguments.data}: deploy/fetch-data fetches MNIST, "
                       "--data names another place")
     measured = measure.measure(arguments.rounds, arguments.data, lambda text: print(text, flush=True))
     measure.save(measured)

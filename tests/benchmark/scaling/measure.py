@@ -1,8 +1,8 @@
 """The constants of the cost model, and steps of real clusters to compare the model with: measured
 on this machine, kept in measurements.json.
 
-All is measured in rounds, so that what disturbs the machine for a while disturbs everything alike,
-and medians over the rounds are taken. All times in the file are milliseconds.
+Everything is measured in rounds, and medians over the rounds are taken: a temporary disturbance of the
+machine affects all of it alike. All times in the file are milliseconds.
 """
 
 import datetime
@@ -23,8 +23,8 @@ from tests.harness.errors import Failure
 BUSY = 2  # null workers at a time that make a machine of two cores busy
 FRESH_SLOTS = 15  # that each of them pushes into memory fresh from the kernel
 
-# Steps to be compared with: workers, shards, slots, threads of a worker. With no threads they are
-# null workers, whose gradients cost nothing: there is nothing but the servers and the way to them.
+# Steps to compare with: workers, shards, slots, threads of a worker. With 0 threads they are null
+# workers, whose gradients cost nothing: only the servers and the network remain.
 STEPS = [
     (1, 1, 1, 0), (1, 2, 1, 0), (1, 4, 1, 0), (1, 1, 4, 0), (2, 1, 2, 0), (2, 2, 2, 0),
     (2, 2, 4, 0), (4, 1, 4, 0), (4, 2, 4, 0), (4, 4, 4, 0), (4, 1, 16, 0), (4, 1, 32, 0),
@@ -41,7 +41,7 @@ def _processor() -> str:
 
 
 def _layers() -> dict[str, list[int]]:
-    """Entries of each layer's tensors, in the job's order, from the built-in job's text."""
+    """Returns the entries of each layer's tensors, in the job's order, from the built-in job's text."""
     layers: dict[str, list[int]] = {}
     for name, shape in re.findall(r'name: "(\S+/\S+)"\s+shape: \[([^\]]*)\]', job_text()):
         entries = 1
@@ -60,13 +60,13 @@ def _program(name: str, *arguments: str) -> str:
 
 
 def _gradient(threads: int, data: pathlib.Path) -> Any:
-    """When the layers' weights are needed and their gradients are made."""
+    """Returns when the layers' weights are needed and their gradients are made."""
     return json.loads(_program("gradient_marks", f"--threads={threads}", f"--data={data}"))
 
 
 def _updates() -> dict[str, float]:
-    """By benchmark. With two threads, as when a server is busy: memory is not twice as fast for
-    them as for one."""
+    """Returns times by benchmark. With two threads, as on a busy server: memory is not twice as fast
+    for them as for one."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "benchmark.json"
         _program("benchmarks", f"--benchmark_out={path}", "--benchmark_min_time=1",
@@ -76,7 +76,7 @@ def _updates() -> dict[str, float]:
 
 
 def _work(work: str, count: int, job: str, workers: int) -> dict[str, float]:
-    """Each time that null workers do it: wall, client's and server's processor time."""
+    """Returns the wall, client's and server's processor time of a work done by null workers, once."""
     with Cluster(job) as servers:
         if work != "train":
             servers.do("pull", 3)  # connections and memory
@@ -90,7 +90,7 @@ def _work(work: str, count: int, job: str, workers: int) -> dict[str, float]:
 
 
 def _calls() -> dict[str, dict[str, float]]:
-    """By name: processor times on a busy machine, wall times on one that has nothing else to do."""
+    """Returns calls by name: processor times on a busy machine, wall times on an idle one."""
     works = {
         "lease": ("lease", 5000, tiny_job_text(BUSY)),
         "pull of nothing": ("pull", 3000, tiny_job_text()),
@@ -108,7 +108,7 @@ def _calls() -> dict[str, dict[str, float]]:
 
 
 def _step(workers: int, shards: int, slots: int, threads: int, data: pathlib.Path) -> float:
-    """A step of a real training, its beginnings left out."""
+    """Returns the milliseconds of a step of a real training, after a warm-up."""
     steps = max(10, (REAL_LEASES if threads else NULL_LEASES) // slots)
     warm_up = steps // 5
     with Cluster(job_text(slots, steps + warm_up), shards) as servers:
@@ -127,14 +127,14 @@ def _round(data: pathlib.Path) -> dict[str, Any]:
 
 
 def _median(rounds: list[Any]) -> Any:
-    """Of equal dictionaries of dictionaries ... of numbers."""
+    """Returns the medians of equal nested dictionaries of numbers."""
     if not isinstance(rounds[0], dict):
         return statistics.median(rounds)
     return {key: _median([each[key] for each in rounds]) for key in rounds[0]}
 
 
 def _constants(medians: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's constants, as far as they are not what was measured itself."""
+    """Returns the model's constants that are not measured directly."""
     updates, calls = medians["updates"], medians["calls"]
 
     def busy(name: str) -> float:
@@ -166,7 +166,7 @@ def _constants(medians: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def measure(rounds: int, data: pathlib.Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """Takes about two and a half minutes a round and the whole machine. `say` is told of each."""
+    """Measures: two and a half minutes a round, on an idle machine. Calls `say` before each round."""
     done = []
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
@@ -191,7 +191,7 @@ def measure(rounds: int, data: pathlib.Path, say: Callable[[str], None]) -> dict
 
 
 def save(measurements: Mapping[str, Any]) -> None:
-    """Into measurements.json, rounded to what can be known."""
+    """Writes measurements.json, rounded to significant digits."""
     rounded = json.loads(json.dumps(measurements),
                          parse_float=lambda text: float(f"{float(text):.4g}"))
     text = json.dumps(rounded, indent=1)

@@ -1,4 +1,4 @@
-"""Real clusters of processes on this machine: what the model is measured by and checked against."""
+"""Real clusters of processes on this machine, to measure the model's costs and to check the model."""
 
 import json
 import os
@@ -20,7 +20,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def job_text(gradients_per_step: int = 1, max_steps: int = 1 << 30) -> str:
-    """The built-in job without evaluation."""
+    """Returns the built-in job without evaluation."""
     text = (JOBS / "mnist.textproto").read_text()
     text = re.sub(r"(?m)^gradients_per_step:.*", f"gradients_per_step: {gradients_per_step}", text)
     text = re.sub(r"(?m)^max_steps:.*", f"max_steps: {max_steps}", text)
@@ -28,7 +28,7 @@ def job_text(gradients_per_step: int = 1, max_steps: int = 1 << 30) -> str:
 
 
 def tiny_job_text(gradients_per_step: int = 1, max_steps: int = 1 << 30) -> str:
-    """A job whose model is a single number: calls alone, no bytes."""
+    """Returns a job whose model is a single number: calls without payload."""
     text = job_text(gradients_per_step, max_steps)
     model = """model {
       architecture: "none"
@@ -80,18 +80,18 @@ class Cluster:
         return process
 
     def start_worker(self, threads: int, data: pathlib.Path) -> Process:
-        """A real worker."""
+        """Starts a real worker."""
         return self.start([BINARIES.worker, f"--coordinator={self.coordinator}",
                            "--shared_memory=false",  # the model is of machines with a network between
                            f"--data={data}", f"--threads={threads}"])
 
     def start_null_worker(self) -> Process:
-        """A worker whose gradients cost nothing."""
+        """Starts a worker whose gradients cost nothing."""
         return self.start([BINARIES.benchmark("null_worker"), "--work=train",
                            f"--coordinator={self.coordinator}"])
 
     def do(self, work: str, count: int = 1, workers: int = 1) -> list[dict[str, Any]]:
-        """Has null workers do the work at the same time: the JSON of each."""
+        """Runs null workers at the same time; returns the JSON of each."""
         command: list[str | pathlib.Path] = [
             BINARIES.benchmark("null_worker"), f"--coordinator={self.coordinator}",
             f"--work={work}", f"--count={count}"]
@@ -105,7 +105,7 @@ class Cluster:
         return [json.loads(output) for output, _ in outputs]
 
     def cpu_seconds(self) -> float:
-        """Processor time of all servers so far."""
+        """Returns the processor time of all servers so far."""
         total = 0
         for server in self.servers:
             fields = pathlib.Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
@@ -113,7 +113,7 @@ class Cluster:
         return total / TICKS_PER_SECOND
 
     def point(self) -> tuple[int, float] | None:
-        """The newest finished step and the seconds since the training began: (step, seconds)."""
+        """Returns (newest finished step, seconds since the training began)."""
         result = subprocess.run(
             [BINARIES.pdctl, f"--server={self.coordinator}", "status", "--format=json"],
             check=False, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
@@ -123,7 +123,7 @@ class Cluster:
         return (point["step"], point["seconds"]) if point else None
 
     def seconds_per_step(self, workers: Sequence[Process], warm_up: int) -> float:
-        """Waits for the workers, which train to the end: the mean after `warm_up` steps."""
+        """Waits for the workers to finish the training; returns the mean after `warm_up` steps."""
         begin = None
         while begin is None or begin[0] < warm_up:
             time.sleep(0.1)

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Slice:
-    """A layer's entries on a shard: their step, and how many slots of it are staged."""
+    """A layer's entries on a shard: their step, and the number of slots of it that are staged."""
 
     def __init__(self, layer: str, entries: int) -> None:
         self.layer = layer
         self.entries = entries
-        self.threads = math.ceil(entries / BLOCK_ENTRIES)  # that can work on it at a time
+        self.threads = math.ceil(entries / BLOCK_ENTRIES)  # that can work on it at the same time
         self.step = 0
         self.staged = 0
-        self.waiting: list[Action] = []  # what to do when the next step is published
+        self.waiting: list[Action] = []  # called when the next step is published
 
 
 class Shard:
@@ -88,12 +88,12 @@ class Coordinator:
         self.done = 0
 
     def acquire(self, worker: "Worker") -> None:
-        """The call has come; it is answered when there is work."""
+        """Takes the call, and answers it when there is work."""
         self.waiting.append(worker)
         self._serve()
 
     def complete(self, worker: "Worker", slot: int, done: bool) -> None:
-        """A lease has ended, well or not; the answer is the next one, or that there is none."""
+        """Takes the end of a lease; answers with the next one, or with none."""
         if done:
             self.done += 1
         else:
@@ -102,14 +102,14 @@ class Coordinator:
             self.step += 1
             self.step_ends.append(self.cluster.clock.now)
             self._begin_step()
-        self._serve()  # those that wait have waited longer
+        self._serve()  # those that wait came first
         self._answer(worker, heapq.heappop(self.free) if self.free else None)
 
     def _serve(self) -> None:
         while self.waiting and self.free:
             self._answer(self.waiting.popleft(), heapq.heappop(self.free))
 
-    # One thread gives the answers that a piece of news has made possible, one after the other.
+    # One thread sends the answers that an event has made possible, one after the other.
     def _answer(self, worker: "Worker", slot: int | None) -> None:
         self._answers.append((worker, self.step, slot))
         if len(self._answers) == 1:

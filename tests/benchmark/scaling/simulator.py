@@ -1,9 +1,9 @@
-"""Replays the steps of a training on a cluster that may not exist (docs/scaling.md).
+"""Simulates the steps of a training on a cluster that need not exist (docs/scaling.md).
 
 The actors are those of docs/architecture.md: workers, shards and the coordinator in shard 0. They
-do what the code does, in the order in which it does it, but instead of computing and sending they
-hold shares of processors and network interfaces for as long as that takes. Every worker, shard and
-stream is there by itself; what is sent at a time is a layer's slice, or a chunk of it.
+act in the order of the code, but instead of computing and sending they hold shares of processors and
+network interfaces for the time that it takes. Every worker, shard and stream is simulated by itself; a
+message is a layer's slice, or a chunk of it.
 """
 
 import functools
@@ -16,7 +16,7 @@ from tests.benchmark.scaling.worker import Worker
 
 
 class Host:
-    """A machine, or what of one a process has to itself."""
+    """A machine, or the part of one that a process has for itself."""
 
     def __init__(self, clock: Clock, cores: int, bandwidth: float) -> None:
         self.cores = FairShare(clock, cores, 1)
@@ -25,7 +25,7 @@ class Host:
 
 
 class Cluster:
-    """All of it."""
+    """The cluster."""
 
     def __init__(self, costs: Costs, shape: Shape) -> None:
         self.costs = costs
@@ -39,7 +39,7 @@ class Cluster:
         self.parts = {layer: sum(layer in slices for slices in layout) for layer in costs.layers}
         self.homes = {layer: next(index for index, slices in enumerate(layout) if layer in slices)
                       for layer in costs.layers}
-        # The slices whose norms have come.
+        # The slices whose norms have arrived.
         self.norms: dict[str, list[tuple[Shard, Slice]]] = {layer: [] for layer in costs.layers}
         self.coordinator = Coordinator(self)
         self.workers = [Worker(self, self._host(host, shape.worker_cores))
@@ -49,15 +49,15 @@ class Cluster:
         return host if self.shape.one_host else Host(self.clock, cores, self.shape.bandwidth)
 
     def hop(self, source: Host, target: Host) -> float:
-        """Seconds from the end of the work on a message until the other side goes on."""
+        """Returns the seconds from the end of the work on a message until the other side continues."""
         return self.costs.hop + (0 if source is target else self.shape.latency)
 
     def message(self, source: Host, target: Host, source_work: float, target_work: float,
                 arrived: Action, size: int = 0, pace: float = 0.0,
                 sent: Action | None = None) -> None:
-        """Sends so many bytes, which take processor seconds on both sides. These and the network
-        work on them at the same time, piece by piece, so that they are sent when the slowest is
-        done, and after `pace` seconds a byte. They have arrived a hop later."""
+        """Sends `size` bytes, which take processor seconds on both sides. Processors and network work
+        at the same time, piece by piece: the bytes are sent when the slowest is done, and not before
+        `pace` seconds a byte. They arrive a hop later."""
         works = [(source.cores, source_work), (target.cores, target_work)]
         if source is not target and size > 0 and self.shape.bandwidth < math.inf:
             works += [(source.out, size), (target.into, size)]
@@ -76,7 +76,7 @@ class Cluster:
         self.clock.after(size * pace, part_done)
 
     def reduce_norms(self, shard: Shard, piece: Slice) -> None:
-        """A slice's norms are there; those of a split layer go to its home, which answers."""
+        """Takes a slice's norms; those of a split layer go to its home, which answers."""
         layer = piece.layer
         if self.parts[layer] == 1:
             shard.apply(piece)
@@ -104,12 +104,12 @@ class Cluster:
 
 def seconds_per_step(costs: Costs, shape: Shape, steps: int = 2,
                      warm_up: int = 1) -> tuple[float, Cluster]:
-    """The mean over `steps` after `warm_up`, and the cluster as it is then."""
+    """Returns the mean over `steps` after `warm_up`, and the cluster at the end."""
     cluster = Cluster(costs, shape)
     for worker in cluster.workers:
         worker.ask()
     ends = cluster.coordinator.step_ends
     if not cluster.clock.run(lambda: len(ends) >= warm_up + steps):
-        raise RuntimeError(f"the simulated training has come to a stop: {shape}")
+        raise RuntimeError(f"the simulated training has stopped: {shape}")
     first = ends[warm_up - 1] if warm_up else 0.0
     return (ends[warm_up + steps - 1] - first) / steps, cluster

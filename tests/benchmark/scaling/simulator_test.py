@@ -1,4 +1,4 @@
-"""Cases whose result can be worked out by hand."""
+"""Cases whose result can be computed by hand."""
 
 import dataclasses
 import functools
@@ -22,7 +22,7 @@ BLOCK_BYTES = BLOCK_ENTRIES * BYTES_PER_ENTRY
 
 
 def costs_of(blocks: int = 1, gradient: float = 0.0, **changes: Any) -> Costs:
-    """One layer of so many blocks, a gradient of so many seconds; nothing else takes time."""
+    """Returns costs of one layer of `blocks` and a gradient of some seconds; nothing else takes time."""
     free = Call(0.0, 0.0)
     nothing = Costs(layers={"layer": [blocks * BLOCK_ENTRIES]}, gather=0.0,
                     marks=(("needs", "layer", 0.0), ("makes", "layer", gradient)), threads=1,
@@ -34,11 +34,11 @@ def costs_of(blocks: int = 1, gradient: float = 0.0, **changes: Any) -> Costs:
 
 
 class FairShareTest(unittest.TestCase):
-    """Ends of jobs, in the order in which they come."""
+    """The ends of jobs."""
 
     def ends(self, capacity: float, limit: float,
              jobs: Sequence[tuple[float, float, int]]) -> list[float]:
-        """Of (begin, work, shares)."""
+        """Returns the ends of jobs given as (begin, work, shares)."""
         clock = Clock()
         resource = FairShare(clock, capacity, limit)
         ends: dict[int, float] = {}
@@ -93,7 +93,7 @@ class PartitionTest(unittest.TestCase):
 
 
 class StepTest(unittest.TestCase):
-    """Seconds a step."""
+    """The seconds of a step."""
 
     def assert_step(self, seconds: float, costs: Costs, shape: Shape) -> None:
         self.assertAlmostEqual(seconds_per_step(costs, shape)[0], seconds)

@@ -1,4 +1,4 @@
-"""Clusters that may not exist: 1..1024 workers, 1..64 shards, 10 and 100 Gbit/s."""
+"""Clusters that need not exist: 1..1024 workers, 1..64 shards, 10 and 100 Gbit/s."""
 
 import csv
 import gc
@@ -16,7 +16,7 @@ SHARDS: list[int] = [2 ** power for power in range(7)]
 GBIT = [10, 100]
 MOST_SLOTS = 1024  # common/job_codec.cc
 
-# What a step is made of: slots, of so many workers.
+# The slots of a step, by the number of workers.
 MODES: dict[str, Callable[[int], int]] = {
     "1 slot a worker": lambda workers: workers,
     "4 slots a worker": lambda workers: 4 * workers,
@@ -35,15 +35,15 @@ COLUMNS = ["mode", "gbit", "workers", "shards", "slots", "ms_per_step", "example
 
 
 def shape_of(workers: int, shards: int, slots: int, gbit: int) -> Shape:
-    """A cluster of the sweep. It lets any number of workers push at a time, which today's servers
-    do not (model.py, PUSHES_AT_ONCE)."""
+    """Returns a cluster of the sweep. Any number of its workers may push at the same time, unlike
+    today's servers (model.py, PUSHES_AT_ONCE)."""
     return Shape(workers, shards, slots, worker_cores=WORKER_THREADS, server_cores=SERVER_CORES,
                  bandwidth=gbit * 1e9 / 8, latency=LATENCY, pushes_at_once=UNLIMITED)
 
 
 def _simulate(task: Task) -> dict[str, Any]:
     mode, gbit, workers, shards, slots, measured, batch_size = task
-    gc.disable()  # what is thrown away is taken back when the process ends
+    gc.disable()  # the process ends soon
     cost = costs.costs_of(measured, WORKER_THREADS)
     shape = shape_of(workers, shards, slots, gbit)
     seconds, _ = seconds_per_step(cost, shape)
@@ -58,7 +58,7 @@ def _simulate(task: Task) -> dict[str, Any]:
 
 
 def sweep(path: pathlib.Path, batch_size: int) -> list[dict[str, Any]]:
-    """Simulates all of it, on all cores, into a CSV file; minutes."""
+    """Simulates all clusters, on all cores, into a CSV file. Takes minutes."""
     measured = costs.read()
     tasks = [(mode, gbit, workers, shards, slots(workers), measured, batch_size)
              for mode, slots in MODES.items() for gbit in GBIT for workers in WORKERS

@@ -19,12 +19,12 @@ class Weights:
     def __init__(self, worker: "Worker", step: int) -> None:
         self.worker = worker
         self.step = step
-        self.missing = dict(worker.cluster.parts)  # by layer: slices that are yet to come
+        self.missing = dict(worker.cluster.parts)  # by layer: slices still to arrive
         for shard in worker.cluster.shards:
             Pull(self, shard)
 
     def has_come(self, layer: str) -> None:
-        """A slice of the layer has."""
+        """Takes a slice of the layer."""
         self.missing[layer] -= 1
         if self.missing[layer] == 0:
             self.worker.look_for(layer)
@@ -39,12 +39,12 @@ class Worker:
         self.step = self.slot = 0  # of the lease in hand
         self.present: Weights | None = None
         self.next: Weights | None = None
-        self.gathered: tuple[int, int] | None = None  # (step, slot) of the batch at hand
-        # The layer without which the gradient cannot go on, and the index of its mark.
+        self.gathered: tuple[int, int] | None = None  # (step, slot) of the prepared batch
+        # The layer that the gradient waits for, and the index of its mark.
         self.awaited: tuple[str, int] | None = None
-        self.refused = False  # the shards take no further push
+        self.refused = False  # the shards refuse further pushes
         self.pushes: list[Push] = []  # by shard
-        self.left = 0  # shards that have not acknowledged the push, and the worker itself
+        self.left = 0  # shards that have not acknowledged the push, and the worker
 
     def ask(self) -> None:
         """Asks for a lease."""
@@ -53,7 +53,7 @@ class Worker:
                         lambda: cluster.coordinator.acquire(self))
 
     def take(self, step: int, slot: int | None) -> None:
-        """The coordinator's answer: a slot of the step, or None."""
+        """Takes the coordinator's answer: a slot of the step, or None."""
         if slot is None:
             self.ask()
             return
@@ -83,12 +83,12 @@ class Worker:
         self.host.cores.start(self.cluster.costs.gather, 1, action)
 
     def _compute(self, index: int, since: float) -> None:
-        """Goes on from the mark before the index, which is `since` seconds after the start."""
+        """Continues from the mark before the index, which is `since` seconds after the start."""
         marks = self.cluster.costs.marks
         if index == len(marks):
             if self.refused:
                 self.cluster.clock.after(PAUSE_AFTER_FAILURE, lambda: self._report(False))
-            else:  # while the last gradients are on their way, what is likely to be the next batch
+            else:  # while the last gradients are in flight, the likely next batch
                 self._gather((self.step + 1, self.slot), self.has_pushed)
             return
         threads = self.cluster.costs.threads
@@ -109,14 +109,14 @@ class Worker:
         self._compute(index + 1, since)
 
     def look_for(self, layer: str) -> None:
-        """Goes on if the present weights of the layer are what was missing."""
+        """Continues if the gradient waits for the current weights of the layer."""
         if self.awaited and self.awaited[0] == layer and self._present().missing[layer] == 0:
             index = self.awaited[1]
             self.awaited = None
             self._reach(index)
 
     def has_pushed(self) -> None:
-        """A shard has all of the gradient, or the worker has nothing left to do but wait."""
+        """Counts an acknowledgement: of a shard, or of the worker when it can only wait."""
         self.left -= 1
         if self.left == 0:
             self.cluster.open_pushes -= 1
@@ -150,7 +150,7 @@ class Pull:
         self.left[piece] = piece.entries
         if not self.busy:
             self.busy = True
-            # What is published at the same moment is sent in the job's order.
+            # Slices published at the same time are sent in the job's order.
             self.worker.cluster.clock.after(0, self._send)
 
     def _send(self) -> None:
@@ -174,7 +174,7 @@ class Pull:
 
 
 class Push:
-    """A stream of gradients: slices go one after the other, as they are made."""
+    """A stream of gradients: slices are sent one after the other, as they are made."""
 
     def __init__(self, worker: Worker, shard: Shard) -> None:
         self.worker = worker
@@ -187,7 +187,7 @@ class Push:
             self._acknowledge()
 
     def ready(self, layer: str) -> None:
-        """The layer's gradient is made."""
+        """Takes the layer's gradient."""
         self.made.extend(piece for piece in self.shard.slices if piece.layer == layer)
         if not self.busy:
             self._send()
