@@ -39,7 +39,7 @@ def main() -> None:
             parameter.grad = None
         loss(network(images), labels).backward()
 
-    gradient()  # what is made once
+    gradient()  # first, for what PyTorch allocates and compiles once
     for _ in sys.stdin:
         begin = time.perf_counter()
         gradient()
