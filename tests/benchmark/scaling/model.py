@@ -73,7 +73,8 @@ class Shape:
 
 
 def partition(layers: Layers, shards: int) -> list[Counter[str]]:
-    """Returns the entries of each layer on each shard, as common/partition.cc does: [{layer: entries}].
+    """Returns the entries of each layer on each shard, as common/job/partition.cc does:
+    [{layer: entries}].
 
     `layers` gives each layer's tensors: {layer: [entries]}.
     """
