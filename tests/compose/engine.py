@@ -4,7 +4,6 @@ import contextlib
 import os
 import pathlib
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 
@@ -80,11 +79,11 @@ class Engine(contextlib.ExitStack):
             shutil.rmtree(tree / waste)
         for name, text in SLIM.items():
             (tree / name).write_text(text, encoding="utf-8")
-        with subprocess.Popen(["tar", "-C", tree, "--one-file-system", "-c", "."],
-                              stdout=subprocess.PIPE) as tar:
-            subprocess.run(["docker", "import", "-", BASE], stdin=tar.stdout, check=True,
-                           env={**os.environ, **self.environment}, stdout=subprocess.DEVNULL)
+        archive = self._folder / "base.tar"
+        run("tar", "-C", tree, "--one-file-system", "-cf", archive, ".")
+        self.docker("import", archive, BASE)
         self.callback(self.tries, "rmi", BASE)
+        archive.unlink()
         shutil.rmtree(tree)
 
     def size_of(self, image: str) -> int:
