@@ -3,16 +3,14 @@
 import importlib
 import pathlib
 import sys
+from typing import Any
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-class Failure(Exception):
-    """What is told to the user, in one message."""
+from deploy.project import Failure, JOBS, ROOT
+from deploy.reproduction.settings import Setting
 
 
-def _load():
-    """protobuf's text_format, and the message Job, from the Python package of this checkout."""
+def _load() -> tuple[Any, Any]:
+    """Returns protobuf's text_format and the message Job, from this checkout's Python package."""
     sys.path.insert(0, str(ROOT / "client/python/src"))
     try:
         text_format = importlib.import_module("google.protobuf.text_format")
@@ -24,17 +22,17 @@ def _load():
 
 
 class Jobs:
-    """Makes them."""
+    """Makes job files."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._text_format, self._message = _load()
 
-    def _base(self, name):
-        path = ROOT / "deploy/jobs" / f"{name}.textproto"
+    def _base(self, name: str) -> Any:
+        path = JOBS / f"{name}.textproto"
         return self._text_format.Parse(path.read_text(encoding="utf-8"), self._message())
 
-    def text(self, base, setting, seed, steps, every):
-        """The job without checkpoints: what decides the weights, and how far it goes."""
+    def text(self, base: str, setting: Setting, seed: int, steps: int, every: int) -> str:
+        """Returns the job without checkpoints: what decides the weights, and the number of steps."""
         job = self._base(base)
         for field in ("optimizer", "schedule", "momentum", "checkpoint"):
             job.ClearField(field)
@@ -43,12 +41,12 @@ class Jobs:
         job.seed = seed
         job.max_steps = steps
         job.evaluation.every_steps = every
-        return self._text_format.MessageToString(job)
+        return str(self._text_format.MessageToString(job))
 
-    def with_checkpoints(self, text, directory, every):
-        """The same, kept on disk."""
+    def with_checkpoints(self, text: str, directory: pathlib.Path | str, every: int) -> str:
+        """Returns the job with checkpoints in a directory."""
         job = self._text_format.Parse(text, self._message())
         job.checkpoint.every_steps = every
         job.checkpoint.directory = str(directory)
         job.checkpoint.keep = 1
-        return self._text_format.MessageToString(job)
+        return str(self._text_format.MessageToString(job))

@@ -1,34 +1,29 @@
-#!/usr/bin/env python3
-"""The proxy against a server that answers with what it gets."""
+"""The proxy, with an echo server as its target."""
 
-import pathlib
 import socket
-import sys
 import threading
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-
-from ports import HOST, free_ports  # noqa: E402  pylint: disable=wrong-import-position
-from proxy_client import Proxy  # noqa: E402  pylint: disable=wrong-import-position
+from tests.harness.ports import HOST, free_ports
+from tests.harness.proxy_client import Proxy
 
 
 class Echo:
-    """Answers each byte with itself, and keeps what each of its connections has sent."""
+    """An echo server that keeps what each connection has sent."""
 
-    def __init__(self, port):
+    def __init__(self, port: int) -> None:
         self._listener = socket.create_server((HOST, port))
-        self.received = []
+        self.received: list[bytearray] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def close(self):
-        """Lets nobody in any more."""
+    def close(self) -> None:
+        """Stops listening."""
         if self._listener.fileno() >= 0:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
-    def await_received(self, expected):
+    def await_received(self, expected: list[bytes]) -> None:
         """Waits until the connections have sent this, in any order."""
         deadline = time.monotonic() + 10
         while sorted(map(bytes, self.received)) != sorted(expected):
@@ -36,7 +31,7 @@ class Echo:
                 raise AssertionError(f"expected {expected}, got {self.received}")
             time.sleep(0.01)
 
-    def _accept(self):
+    def _accept(self) -> None:
         while True:
             try:
                 peer, _ = self._listener.accept()
@@ -46,7 +41,7 @@ class Echo:
             threading.Thread(target=self._echo, args=(peer, self.received[-1]), daemon=True).start()
 
     @staticmethod
-    def _echo(peer, received):
+    def _echo(peer: socket.socket, received: bytearray) -> None:
         with peer:
             try:
                 while data := peer.recv(1 << 16):
@@ -59,21 +54,21 @@ class Echo:
 class ProxyTest(unittest.TestCase):
     """Each kind of disturbance."""
 
-    def setUp(self):
+    def setUp(self) -> None:
         self.port, target = free_ports(2)
         self.echo = Echo(target)
         self.addCleanup(self.echo.close)
         self.proxy = Proxy([(self.port, target)])
         self.addCleanup(self.proxy.close)
 
-    def connect(self):
-        """A client's connection through the proxy."""
+    def connect(self) -> socket.socket:
+        """Returns a client's connection through the proxy."""
         client = socket.create_connection((HOST, self.port), timeout=10)
         self.addCleanup(client.close)
         return client
 
-    def talk(self, client, data):
-        """Sends the bytes and awaits them back."""
+    def talk(self, client: socket.socket, data: bytes) -> None:
+        """Sends the bytes and waits for the echo."""
         sender = threading.Thread(target=client.sendall, args=(data,))
         sender.start()
         answer = bytearray()
@@ -84,26 +79,26 @@ class ProxyTest(unittest.TestCase):
         sender.join()
         self.assertEqual(bytes(answer), data)
 
-    def assert_silent(self, client, seconds=0.2):
-        """Nothing comes, not even an end."""
+    def assert_silent(self, client: socket.socket, seconds: float = 0.2) -> None:
+        """Checks that nothing arrives, not even the end."""
         client.settimeout(seconds)
         with self.assertRaises(TimeoutError):
             client.recv(1)
         client.settimeout(10)
 
-    def test_forwards_bytes_and_ends(self):
+    def test_forwards_bytes_and_ends(self) -> None:
         client = self.connect()
         self.talk(client, bytes(range(256)) * 40000)
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(client.recv(1), b"")
         self.assertEqual(self.proxy.count(self.port)["connections"], 0)
 
-    def test_refuses_when_the_target_is_gone(self):
+    def test_refuses_when_the_target_is_gone(self) -> None:
         self.echo.close()
         with self.assertRaises(ConnectionResetError):
             self.connect().recv(1)  # the reset may be there before connecting returns
 
-    def test_cut_resets_both_ends_and_lets_others_in(self):
+    def test_cut_resets_both_ends_and_accepts_others(self) -> None:
         client = self.connect()
         self.talk(client, b"before")
         self.proxy.cut(self.port)
@@ -111,7 +106,7 @@ class ProxyTest(unittest.TestCase):
             client.recv(1)
         self.talk(self.connect(), b"after")
 
-    def test_half_open_keeps_the_client(self):
+    def test_half_open_keeps_the_client(self) -> None:
         client = self.connect()
         self.talk(client, b"before")
         self.proxy.half_open(self.port, "client")
@@ -125,7 +120,7 @@ class ProxyTest(unittest.TestCase):
         self.assert_silent(client)
         self.echo.await_received([b"before", b"after"])
 
-    def test_half_open_keeps_the_server(self):
+    def test_half_open_keeps_the_server(self) -> None:
         client = self.connect()
         self.talk(client, b"before")
         self.proxy.half_open(self.port, "server")
@@ -133,7 +128,7 @@ class ProxyTest(unittest.TestCase):
             client.recv(1)
         self.assertEqual(self.proxy.count(self.port)["connections"], 1)
 
-    def test_delay(self):
+    def test_delay(self) -> None:
         client = self.connect()
         self.proxy.set(self.port, delay=0.2)
         began = time.monotonic()
@@ -144,7 +139,7 @@ class ProxyTest(unittest.TestCase):
         self.talk(client, b"soon")
         self.assertLess(time.monotonic() - began, 0.2)
 
-    def test_rate(self):
+    def test_rate(self) -> None:
         client = self.connect()
         self.proxy.set(self.port, rate=1000000)
         began = time.monotonic()
@@ -155,7 +150,7 @@ class ProxyTest(unittest.TestCase):
         self.proxy.set(self.port, rate=0)
         self.talk(client, bytes(10000000))
 
-    def test_duplicates_at_once_and_late(self):
+    def test_duplicates_at_once_and_late(self) -> None:
         before = self.connect()
         self.talk(before, b"before")
         self.proxy.set(self.port, mirror=True)

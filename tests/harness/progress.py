@@ -1,32 +1,32 @@
-"""One line that tells how far it is: on a terminal it is overwritten, elsewhere it is written now and
-then."""
+"""A line that shows the progress: overwritten on a terminal, elsewhere written every 20 seconds."""
 
 import sys
 import time
+from typing import TextIO
 
-SECONDS = 20  # from one line to the next where they stay
+SECONDS = 20  # between lines, if not on a terminal
 WIDTH = 100
 
 
 class Progress:
-    """Counts what it is told."""
+    """The line."""
 
-    def __init__(self, stream=sys.stdout):
+    def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._stream = stream
         self._terminal = stream.isatty()
         self._began = time.monotonic()
         self._said = 0.0
         self._count = 0
         self._most = ""
-        self._until = None
+        self._until: float | None = None
 
-    def expect(self, most, until):
-        """How many faults are to come, and until when (monotonic); infinite: not known."""
+    def expect(self, most: float, until: float) -> None:
+        """Sets the number of faults to come, and the end (monotonic); infinite if not known."""
         self._most = f" of {most}" if most != float("inf") else ""
         self._until = until if until != float("inf") else None
 
-    def say(self, text):
-        """The newest that is known."""
+    def say(self, text: str) -> None:
+        """Shows a fault."""
         if not text.startswith("undisturbed"):
             self._count += 1
         now = time.monotonic()
@@ -41,8 +41,8 @@ class Progress:
         self._said = now
         self._stream.flush()
 
-    def end(self):
-        """There will be no more."""
+    def end(self) -> None:
+        """Ends the line."""
         if self._terminal:
             self._stream.write("\n")
             self._stream.flush()

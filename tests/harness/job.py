@@ -1,11 +1,12 @@
-"""The job that is trained, and its data: the paper's network on few and random images."""
+"""A small job and its data: the paper's network on a few random images."""
 
 import pathlib
 import random
 import re
 import struct
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from deploy.project import JOBS
+
 TRAINING_EXAMPLES = 1000
 TEST_EXAMPLES = 100
 BATCH = 20
@@ -14,13 +15,14 @@ PIXELS = 28
 LABELS = 10
 
 
-def job_text(max_steps, checkpoints=None, every_steps=10, keep=2, seed=1):
-    """The built-in job, small: two gradients of 20 images a step, an evaluation now and then. With
-    a directory for `checkpoints` they are written."""
-    text = (ROOT / "deploy/jobs/mnist.textproto").read_text()
-    for field, value in (("gradients_per_step", SLOTS), ("batch_size", BATCH), ("seed", seed),
-                         ("max_steps", max_steps)):
-        text = re.sub(rf"(?m)^{field}:.*", f"{field}: {value}", text)
+def job_text(max_steps: int, checkpoints: pathlib.Path | str | None = None, every_steps: int = 10,
+             keep: int = 2, seed: int = 1) -> str:
+    """Returns the built-in job, made small: two gradients of 20 images a step, an evaluation every 40
+    steps; with checkpoints, if a directory for them is given."""
+    text = (JOBS / "mnist.textproto").read_text()
+    for field, number in (("gradients_per_step", SLOTS), ("batch_size", BATCH), ("seed", seed),
+                          ("max_steps", max_steps)):
+        text = re.sub(rf"(?m)^{field}:.*", f"{field}: {number}", text)
     for field, value in (
             ("schedule", "linear_decay { slope: 1e-3 floor: 0.05 }"),
             ("evaluation", f"every_steps: 40 batch_size: {TEST_EXAMPLES // 2}"),
@@ -33,13 +35,13 @@ def job_text(max_steps, checkpoints=None, every_steps=10, keep=2, seed=1):
     return text
 
 
-def write_data(folder):
-    """MNIST's four files, as workers read them. The same in every run."""
+def write_data(folder: pathlib.Path) -> None:
+    """Writes data in the four files of MNIST. The same in every run."""
     folder.mkdir(parents=True, exist_ok=True)
     source = random.Random(1)
     for prefix, count in (("train", TRAINING_EXAMPLES), ("t10k", TEST_EXAMPLES)):
         labels = bytes(source.randrange(LABELS) for _ in range(count))
-        # A label's images are alike, so that there is something to learn.
+        # Images of a label are similar, so that the network can learn.
         kinds = [source.randbytes(PIXELS * PIXELS) for _ in range(LABELS)]
         noise = [source.randrange(PIXELS * PIXELS) for _ in range(count)]
         images = b"".join(kinds[label][shift:] + kinds[label][:shift]

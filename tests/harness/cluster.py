@@ -1,98 +1,51 @@
-"""A cluster of real processes: servers, workers, and what pdctl says of them."""
+"""A cluster of real processes: servers and workers, and their status by pdctl."""
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import random
 import re
 import subprocess
 import time
+from collections.abc import Sequence
+from typing import Any
 
-from disk import Disk, SmallDisk
-from errors import Failure, Violation
-from job import job_text
-from network import Loopback, Namespaces
-from processes import Process
+from deploy.project import Binaries
+from tests.harness.disk import Disk, SmallDisk
+from tests.harness.errors import Violation
+from tests.harness.job import job_text
+from tests.harness.network import Loopback, Namespaces, Network
+from tests.harness.processes import Process
+from tests.harness.status import Status
 
 LEASE_SECONDS = 1
-STATUS_SECONDS = 1  # how long pdctl waits for an answer
-CHECKSUM_SECONDS = 20  # how long the weights may be away after a server came back
-# Debian's libfaketime; None: it is not there.
+STATUS_SECONDS = 1  # the deadline of pdctl
+CHECKSUM_SECONDS = 20  # in which the weights must be readable after a server came back
+# Debian's libfaketime; None if it is not installed.
 CLOCK_LIBRARY = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How a cluster is laid out."""
+    """The layout of a cluster."""
     shards: int = 3
     workers: int = 3
     network: str = "loopback"  # or "namespaces"
     disk: str = "disk"  # or "tmpfs"
-    fake_clock: bool = False  # a wall clock that can be made to jump
+    fake_clock: bool = False  # a wall clock that the test can make jump
 
-    def __str__(self):
+    def __str__(self) -> str:
         clock = ", a wall clock that jumps" if self.fake_clock else ""
         return (f"{self.shards} shards, {self.workers} workers, {self.network}, checkpoints on "
                 f"{self.disk}{clock}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Binaries:
-    """The programs under test."""
-    server: pathlib.Path
-    worker: pathlib.Path
-    pdctl: pathlib.Path
-
-    @classmethod
-    def of_build(cls, folder):
-        """Those of a build; Failure if one is missing."""
-        found = cls(folder / "server/pd-server", folder / "worker/pd-worker",
-                    folder / "client/pdctl")
-        for path in (found.server, found.worker, found.pdctl):
-            if not path.exists():
-                raise Failure(f"no {path}: deploy/build release builds it")
-        return found
-
-
-@dataclasses.dataclass(frozen=True)
-class Status:
-    """What `pdctl status` says, as far as the harness needs it."""
-    state: str
-    message: str
-    generation: int
-    step: int
-    max_steps: int
-    expired: int
-    checkpoint_step: int  # the newest whole one; -1: none
-    checkpoint_failures: int
-    checkpoint_error: str
-    training_seconds: float  # since the generation's first lease
-    newest_training_step: int
-
-    @property
-    def finished(self):
-        """Whether the training is."""
-        return self.state == "finished"
-
-    @classmethod
-    def parse(cls, text):
-        """From pdctl's JSON."""
-        fields = json.loads(text)
-        checkpoint = fields.get("checkpoint") or {}
-        last = fields.get("last_training") or {}
-        step = checkpoint.get("step")
-        return cls(fields["state"], fields["message"], fields["generation"], fields["step"],
-                   fields["max_steps"], fields["expired_leases"], -1 if step is None else step,
-                   checkpoint.get("failures", 0), checkpoint.get("error", ""),
-                   last.get("seconds", 0.0), last.get("step", -1))
-
-
 class Cluster(contextlib.ExitStack):
-    """The processes of a training. A context: at its end none of them is left."""
+    """The processes of a training. A context, which ends all of them."""
 
-    def __init__(self, binaries, folder, layout, data, max_steps, seed=1,
-                 give_up_seconds=60, server_flags=()):
+    def __init__(self, binaries: Binaries, folder: pathlib.Path, layout: Layout, data: pathlib.Path,
+                 max_steps: int, seed: int = 1, give_up_seconds: int = 60,
+                 server_flags: Sequence[str] = ()) -> None:
         super().__init__()
         self.layout = layout
         self.folder = pathlib.Path(folder)
@@ -105,19 +58,27 @@ class Cluster(contextlib.ExitStack):
             self.close()
             raise
 
-    def _prepare(self, data, seed, give_up_seconds, server_flags):
+    def _prepare(self, data: pathlib.Path, seed: int, give_up_seconds: int,
+                 server_flags: Sequence[str]) -> None:
         layout = self.layout
-        self.network = self.enter_context(
-            Loopback(layout.shards) if layout.network == "loopback"
-            else Namespaces(layout.shards, layout.workers))
-        self.disk = self.enter_context(
-            Disk(self.folder) if layout.disk == "disk" else SmallDisk(self.folder))
+        self.network: Network
+        if layout.network == "loopback":
+            self.network = self.enter_context(Loopback(layout.shards))
+        else:
+            self.network = self.enter_context(Namespaces(layout.shards, layout.workers))
+        self.disk: Disk | SmallDisk
+        if layout.disk == "disk":
+            self.disk = self.enter_context(Disk(self.folder))
+        else:
+            self.disk = self.enter_context(SmallDisk(self.folder))
         self.checkpoints = self.disk.directory
+        self.clock = self.folder / "clock"  # the offset of the faked wall clock
         job = self.folder / "job.textproto"
         job.write_text(job_text(self.max_steps, self.checkpoints, seed=seed))
         environment = self._clock_environment() if layout.fake_clock else {}
 
-        def process(name, kind, index, command):
+        def process(name: str, kind: str, index: int,
+                    command: Sequence[str | pathlib.Path]) -> Process:
             made = Process(name, command, self.folder / f"{name}.log",
                            self.network.prefix(kind, index), environment)
             self.callback(made.close)
@@ -135,36 +96,35 @@ class Cluster(contextlib.ExitStack):
             process(f"worker-{number}", "worker", number,
                     [self._binaries.worker, coordinator, f"--data={data}", "--threads=1",
                      f"--name=worker-{number}", f"--give_up_after={give_up_seconds}s",
-                     # Both ways in every training: a fault may strike either.
+                     # Both transports in every training: a fault may strike either.
                      f"--shared_memory={'true' if number % 2 == 0 else 'false'}"])
             for number in range(layout.workers)]
 
-    def _clock_environment(self):
-        self.clock = self.folder / "clock"
+    def _clock_environment(self) -> dict[str, str]:
         self.clock.write_text("+0\n")
         return {"LD_PRELOAD": str(CLOCK_LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(self.clock),
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_CACHE_DURATION": "1"}
 
     @property
-    def coordinator(self):
-        """The server that is the coordinator."""
+    def coordinator(self) -> Process:
+        """The server that hosts the coordinator."""
         return self.servers[0]
 
     @property
-    def processes(self):
-        """All of them."""
+    def processes(self) -> list[Process]:
+        """All servers and workers."""
         return self.servers + self.workers
 
-    def start(self, order=None):
-        """Starts all that do not run, in the order of a random number generator."""
+    def start(self, order: random.Random | None = None) -> None:
+        """Starts all that do not run, in random order if `order` is given."""
         waiting = [process for process in self.processes if not process.runs]
         if order is not None:
             order.shuffle(waiting)
         for process in waiting:
             process.start()
 
-    def pdctl(self, *arguments, seconds=STATUS_SECONDS):
-        """What pdctl answers; None if it fails."""
+    def pdctl(self, *arguments: str, seconds: int = STATUS_SECONDS) -> str | None:
+        """Returns what pdctl prints; None if it fails."""
         command = [*self.network.prefix("server", 0), self._binaries.pdctl,
                    f"--server={self.network.listen(0)}", f"--deadline={seconds}s", *arguments]
         try:
@@ -175,13 +135,13 @@ class Cluster(contextlib.ExitStack):
                             f"{seconds + 5} s") from None
         return result.stdout if result.returncode == 0 else None
 
-    def status(self):
-        """A Status; None while nobody answers."""
+    def status(self) -> Status | None:
+        """Returns the status; None while the coordinator does not answer."""
         text = self.pdctl("status", "--format=json")
         return Status.parse(text) if text else None
 
-    def checksum(self):
-        """SHA-256 of the weights, and their step."""
+    def checksum(self) -> tuple[str | None, int]:
+        """Returns the SHA-256 of the weights, and their step."""
         until = time.monotonic() + CHECKSUM_SECONDS  # a server may be about to answer again
         while time.monotonic() < until:
             text = self.pdctl("checksum", seconds=10)
@@ -191,17 +151,17 @@ class Cluster(contextlib.ExitStack):
             time.sleep(0.2)
         return None, -1
 
-    def tails(self):
-        """The last lines of every process, for a report."""
+    def tails(self) -> str:
+        """Returns the last lines of every process, for a report."""
         return "\n".join(process.tail() for process in self.processes)
 
 
-def random_layout(source, **fixed):
-    """A layout of some size; what is fixed stays."""
-    sizes = {"shards": source.choice((2, 3)), "workers": source.choice((2, 3))}
+def random_layout(source: random.Random, **fixed: Any) -> Layout:
+    """Returns a random layout with the fixed fields."""
+    sizes: dict[str, Any] = {"shards": source.choice((2, 3)), "workers": source.choice((2, 3))}
     return Layout(**{**sizes, **fixed})
 
 
-def seeded(*words):
-    """A random number generator of its own for whatever the words name."""
+def seeded(*words: object) -> random.Random:
+    """Returns a random number generator seeded with the words."""
     return random.Random(" ".join(map(str, words)))

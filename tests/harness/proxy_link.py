@@ -1,31 +1,35 @@
-"""What goes through a port of the proxy (proxy.py): connections, and what may be done to them.
+"""A port of the proxy (proxy.py): its connections, and the disturbances of them.
 
-Sockets are non-blocking; whoever calls sees to it that they are ready. Time is an argument. An OSError
-of a pipe means that its connection is broken: Link.drop() it.
+Sockets are non-blocking; the caller polls. Time is an argument. An OSError of a pipe means that its
+connection is broken: Link.drop() it.
 """
 
 import collections
 import socket
 import struct
+from collections.abc import Callable
+from typing import Any
+
+Request = dict[str, Any]  # a command (proxy.py), with the time as "now"
 
 HOST = "127.0.0.1"
 CHUNK = 1 << 18
 QUEUE_BYTES = 1 << 20  # read ahead in a direction...
-DELAYED_BYTES = 1 << 26  # ...and where it is delayed, for it is on its way
+DELAYED_BYTES = 1 << 26  # ...and where it is delayed: in flight
 RECORD_BYTES = 1 << 26
 REPLAY_SECONDS = 2  # how long a replayed connection stays open
-TICK_SECONDS = 0.005  # how often a limited rate is looked after
+TICK_SECONDS = 0.005  # how often a limited rate sends
 
 
-def connect(port):
-    """To a target, which is on this machine: at once or not at all."""
+def connect(port: int) -> socket.socket:
+    """Connects to a target on this machine."""
     sock = socket.create_connection((HOST, port), timeout=1)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
-def reset(sock):
+def reset(sock: socket.socket) -> None:
     """Closes a connection so that the other end gets an RST."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -35,15 +39,15 @@ def reset(sock):
 
 
 class Bucket:
-    """The bytes that may pass, at a rate of so many a second. A rate of 0 is no limit."""
+    """Limits the bytes per second. A rate of 0 is no limit."""
 
-    def __init__(self):
-        self.rate = 0
+    def __init__(self) -> None:
+        self.rate = 0.0
         self._tokens = 0.0
         self._at = 0.0
 
-    def allowed(self, now):
-        """How many may pass now."""
+    def allowed(self, now: float) -> int:
+        """Returns the number of bytes that may pass now."""
         if not self.rate:
             return CHUNK
         most = max(1.0, 4 * TICK_SECONDS * self.rate)
@@ -51,51 +55,54 @@ class Bucket:
         self._at = now
         return int(self._tokens)
 
-    def take(self, count):
-        """So many have passed."""
+    def take(self, count: int) -> None:
+        """Counts bytes that have passed."""
         if self.rate:
             self._tokens -= count
 
 
 class Pipe:
-    """One direction. Without a source it sends what it is given, without a sink it throws away what
-    it reads."""
+    """One direction of a connection. Without a source it sends what put() gets; without a sink it drops
+    what it reads."""
 
-    def __init__(self, link, source, sink, bucket=None):
+    def __init__(self, link: "Link", source: socket.socket | None, sink: socket.socket | None,
+                 bucket: Bucket | None = None) -> None:
         self.source = source
         self.sink = sink
-        self.tap = None  # called with every chunk that is read, and the time
-        self.ended = False  # nothing more will come
-        self.blocked = False  # the sink takes nothing now
-        self._told = False  # that it has ended, to the sink
+        # Called with every chunk that is read, and the time.
+        self.tap: Callable[[bytes, float], None] | None = None
+        self.ended = False  # no more bytes will arrive
+        self.blocked = False  # the sink is full
+        self._shut = False  # the sink knows that it has ended
         self._link = link
         self._bucket = bucket or Bucket()
-        self._queue = collections.deque()  # of (when it is due, bytes)
+        self._queue: collections.deque[tuple[float, memoryview]] = collections.deque()  # (due, bytes)
         self._bytes = 0
 
     @property
-    def done(self):
+    def done(self) -> bool:
         """Whether everything has been sent."""
-        return self.ended and (self._told or self.sink is None)
+        return self.ended and (self._shut or self.sink is None)
 
     @property
-    def reads(self):
-        """Whether to read on."""
+    def reads(self) -> bool:
+        """Whether to read."""
         most = DELAYED_BYTES if self._link.delay else QUEUE_BYTES
         return self.source is not None and not self.ended and self._bytes < most
 
     @property
-    def busy(self):
-        """Whether something is to be sent."""
-        return self.sink is not None and (bool(self._queue) or (self.ended and not self._told))
+    def busy(self) -> bool:
+        """Whether it has something to send."""
+        return self.sink is not None and (bool(self._queue) or (self.ended and not self._shut))
 
-    def put(self, data, due):
-        """Queues bytes, which are not sent before they are due."""
+    def put(self, data: bytes, due: float) -> None:
+        """Queues bytes, to be sent when they are due."""
         self._queue.append((due, memoryview(data)))
         self._bytes += len(data)
 
-    def read(self, now):
-        """Takes what the source has."""
+    def read(self, now: float) -> None:
+        """Reads what the source has."""
+        assert self.source is not None
         data = self.source.recv(CHUNK)
         if not data:
             self.ended = True
@@ -104,9 +111,10 @@ class Pipe:
             if self.tap:
                 self.tap(data, now)
 
-    def flush(self, now):
-        """Sends what is due. Returns the seconds after which to go on; None: when the sink takes
-        more, if at all."""
+    def flush(self, now: float) -> float | None:
+        """Sends what is due. Returns the seconds after which to continue; None: when the sink has room,
+        or nothing is left."""
+        assert self.sink is not None
         self.blocked = False
         while self._queue:
             due, data = self._queue[0]
@@ -127,8 +135,8 @@ class Pipe:
                 self._queue.popleft()
             else:
                 self._queue[0] = (due, data[sent:])
-        if self.ended and not self._told:
-            self._told = True
+        if self.ended and not self._shut:
+            self._shut = True
             self.sink.shutdown(socket.SHUT_WR)
         return None
 
@@ -136,30 +144,30 @@ class Pipe:
 class Connection:
     """Pipes that end together."""
 
-    def __init__(self, *pipes):
+    def __init__(self, *pipes: Pipe) -> None:
         self.pipes = pipes
-        self.copy = None  # the connection that gets a duplicate of what the client sends
-        self.sent = None  # what the client has sent so far, where that is recorded
+        self.copy: Connection | None = None  # gets a duplicate of what the client sends
+        self.sent: bytearray | None = None  # what the client has sent so far, if recorded
 
     @property
-    def ends(self):
+    def ends(self) -> set[socket.socket]:
         """Its sockets."""
         return {end for pipe in self.pipes for end in (pipe.source, pipe.sink) if end is not None}
 
     @property
-    def over(self):
-        """Whether it has ended in good order."""
+    def over(self) -> bool:
+        """Whether it has ended in order."""
         return all(pipe.done for pipe in self.pipes)
 
 
 class Link:
     """A listening port, its target, and the connections between the two."""
 
-    def __init__(self, port, target):
+    def __init__(self, port: int, target: int) -> None:
         self.delay = 0.0
         self.mirror = False
         self.half_open = False
-        self.connections = []
+        self.connections: list[Connection] = []
         self.forwarded = 0
         self.duplicated = 0
         self.listener = socket.create_server((HOST, port), backlog=128)
@@ -167,8 +175,8 @@ class Link:
         self._target = target
         self._up, self._down = Bucket(), Bucket()
 
-    def accept(self):
-        """Takes a connection. Where the target does not listen it is reset."""
+    def accept(self) -> None:
+        """Accepts a connection. Resets it if the target does not listen."""
         client, _ = self.listener.accept()
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -186,8 +194,8 @@ class Link:
         if self.mirror:
             self._duplicate(connection)
 
-    def drop(self, connection):
-        """Ends a connection: resets what is still open of it, and its copy."""
+    def drop(self, connection: Connection) -> None:
+        """Ends a connection and its copy: resets the sockets that are open."""
         if connection not in self.connections:
             return
         self.connections.remove(connection)
@@ -199,47 +207,49 @@ class Link:
         if connection.copy is not None:
             self.drop(connection.copy)
 
-    def command(self, request):
-        """Does what a command says (proxy.py); returns the answer."""
+    def command(self, request: Request) -> dict[str, int]:
+        """Executes a command (proxy.py); returns the answer."""
         for name, value in request.get("set", {}).items():
             if name == "rate":
                 self._up.rate = self._down.rate = value
             else:
                 setattr(self, name, value)
         if "do" in request:
-            {"cut": self._cut, "half_open": self._halve, "open": self._open, "replay": self._replay,
-             "count": lambda _: None}[request["do"]](request)
+            actions: dict[str, Callable[[Request], None]] = {
+                "cut": self._cut, "half_open": self._halve, "open": self._open,
+                "replay": self._replay, "count": lambda _: None}
+            actions[request["do"]](request)
         return {"connections": len(self.connections), "forwarded": self.forwarded,
                 "duplicated": self.duplicated}
 
-    def _silent(self, end):
+    def _silent(self, end: socket.socket) -> Connection:
         return Connection(Pipe(self, end, None))
 
-    def _feed(self):
-        """A connection to the target that sends what it is given."""
+    def _feed(self) -> Connection:
+        """Opens a connection to the target that sends what put() gets."""
         target = connect(self._target)
         connection = Connection(Pipe(self, None, target), Pipe(self, target, None))
         self.connections.append(connection)
         return connection
 
-    def _duplicate(self, connection):
-        connection.sent = bytearray()
+    def _duplicate(self, connection: Connection) -> None:
+        connection.sent = sent = bytearray()
         connection.copy = copy = self._feed()
 
-        def tap(data, now):
-            if len(connection.sent) + len(data) <= RECORD_BYTES:
-                connection.sent += data
+        def tap(data: bytes, now: float) -> None:
+            if len(sent) + len(data) <= RECORD_BYTES:
+                sent.extend(data)
             if copy in self.connections:
                 copy.pipes[0].put(data, now)
                 self.duplicated += len(data)
 
         connection.pipes[0].tap = tap
 
-    def _cut(self, _):
+    def _cut(self, _: Request) -> None:
         for connection in list(self.connections):
             self.drop(connection)
 
-    def _halve(self, request):
+    def _halve(self, request: Request) -> None:
         self.half_open = True
         for connection in list(self.connections):
             first = connection.pipes[0]
@@ -252,21 +262,25 @@ class Link:
             reset(gone)
             self.connections[self.connections.index(connection)] = self._silent(kept)
 
-    def _open(self, _):
+    def _open(self, _: Request) -> None:
         self.half_open = False
 
-    def _replay(self, request):
+    def _replay(self, request: Request) -> None:
         self.mirror = False
         now = request["now"]
-        for connection in [c for c in self.connections if c.sent is not None]:
+        for connection in list(self.connections):
+            sent = connection.sent
+            if sent is None:
+                continue
             if connection.copy is not None:
                 self.drop(connection.copy)
             try:
                 late = self._feed().pipes[0]
             except OSError:
                 continue  # the target is down
-            self.duplicated += len(connection.sent)
-            late.put(bytes(connection.sent), now)
+            self.duplicated += len(sent)
+            late.put(bytes(sent), now)
             late.put(b"", now + REPLAY_SECONDS)
             late.ended = True
-            connection.sent = connection.copy = connection.pipes[0].tap = None
+            connection.sent = connection.copy = None
+            connection.pipes[0].tap = None

@@ -4,14 +4,13 @@ import random
 import socket
 
 HOST = "127.0.0.1"
-# Below what the kernel gives to those who ask for any port, so that a server that is killed finds its
-# own port free when it comes back.
+# Below the kernel's ephemeral ports, so that a killed server finds its own port free when it comes back.
 FIRST, LAST = 20000, 32000
 
 
-def free_ports(count):
-    """So many different ports on which nobody listens."""
-    found = set()
+def free_ports(count: int) -> list[int]:
+    """Returns different ports on which no process listens."""
+    found: set[int] = set()
     while len(found) < count:
         port = random.SystemRandom().randrange(FIRST, LAST)
         with socket.socket() as probe:
