@@ -1,0 +1,55 @@
+"""Tests that the check of the documents finds what is missing, and nothing else."""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+import unittest
+
+import links
+
+
+class LinksTest(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name)
+        for path in ("common/job/job.h", "common/job/job.cc", "deploy/build", "docs/other.md"):
+            (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / path).write_text("# One heading\n\n## `Two` of [them](x)\n", encoding="utf-8")
+
+    def messages(self, text: str) -> list[str]:
+        document = self.root / "docs" / "page.md"
+        document.write_text(text, encoding="utf-8")
+        return [found.message for found in links.check(document, links.Project(self.root))]
+
+    def test_what_exists(self) -> None:
+        for text in (
+            "[a](other.md), [b](other.md#one-heading), [c](other.md#two-of-them), [d](../common/job/job.h)",
+            "[a](https://example.org/nothing), [b](#here)\n\n# Here",
+            "`common/job/`, `common/job/job.h`, `common/job/job.{h,cc}`, `common/*/job.h`",
+            "`deploy/build release pd-server`, `job.h`, `job.*`, `other.md`",
+            "    deploy/build release",
+            "`build/release/server/pd-server`, `data/mnist`, `a/b`, `v = 1/2`, `conv1/weights`",
+        ):
+            with self.subTest(text):
+                self.assertEqual(self.messages(text), [])
+
+    def test_what_is_missing(self) -> None:
+        for text, expected in (
+            ("[a](none.md)", "no such file: none.md"),
+            ("![a](none.png)", "no such file: none.png"),
+            ("[a](other.md#none)", "no such heading: other.md#none"),
+            ("`common/none.h`", "no such path: common/none.h"),
+            ("`common/job/job.{h,py}`", "no such path: common/job/job.{h,py}"),
+            ("`deploy/none release`", "no such path: deploy/none"),
+            ("`none.h`", "no file of this name: none.h"),
+            ("    deploy/none release", "no such path: deploy/none"),
+            ("```\ndeploy/none release\n```", "no such path: deploy/none"),
+        ):
+            with self.subTest(text):
+                self.assertEqual(self.messages(text), [expected])
+
+
+if __name__ == "__main__":
+    unittest.main()
