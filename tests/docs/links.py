@@ -8,6 +8,7 @@ In every Markdown file of the project:
   * paths in backquotes and in commands, as in `common/job/job.h` or `tests/run -R Partition`: those
     whose first part is a folder of the project; `*` and `{a,b}` stand for what they do in a shell;
   * file names in backquotes, as in `job.h`: a file of this name must be somewhere in the project.
+Names with the part "foo" stand for any.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`]+)`")
 _PATH = re.compile(r"^\.?[\w-][\w.{},*-]*(/[\w.{},*-]+)+/?$")
 _FILE = re.compile(r"^[\w*-][\w.*-]*\.(h|cc|in|inc|py|md|proto|pml|textproto|cmake|yml|svg|png|csv)$")
+_PLACEHOLDER = re.compile(r"(^|[/_-])foo([._{]|$)")
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _HEADING = re.compile(r"^#+ +(.*?) *$")
 
@@ -98,6 +100,8 @@ class Project:
 def check_word(word: str, project: Project) -> str | None:
     """What is wrong with a path or file name, if it is one."""
     word = word.rstrip(".,;:")
+    if _PLACEHOLDER.search(word):
+        return None
     if _PATH.match(word) and word.split("/")[0] in project.top:
         return None if project.has(word) else f"no such path: {word}"
     if _FILE.match(word):

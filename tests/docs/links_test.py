@@ -30,6 +30,7 @@ class LinksTest(unittest.TestCase):
             "`common/job/`, `common/job/job.h`, `common/job/job.{h,cc}`, `common/*/job.h`",
             "`deploy/build release pd-server`, `job.h`, `job.*`, `other.md`",
             "    deploy/build release",
+            "`common/foo.{h,cc}`, `common/job/foo_test.cc`, `foo.h`, `deploy/jobs/mnist-foo.textproto`",
             "`build/release/server/pd-server`, `data/mnist`, `a/b`, `v = 1/2`, `conv1/weights`",
         ):
             with self.subTest(text):
@@ -43,6 +44,7 @@ class LinksTest(unittest.TestCase):
             ("`common/none.h`", "no such path: common/none.h"),
             ("`common/job/job.{h,py}`", "no such path: common/job/job.{h,py}"),
             ("`deploy/none release`", "no such path: deploy/none"),
+            ("`common/food.h`", "no such path: common/food.h"),
             ("`none.h`", "no file of this name: none.h"),
             ("    deploy/none release", "no such path: deploy/none"),
             ("```\ndeploy/none release\n```", "no such path: deploy/none"),
