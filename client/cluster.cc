@@ -9,11 +9,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/pull.h"
-#include "client/wire.h"
-#include "common/channel.h"
-#include "common/float_bytes.h"
-#include "common/grpc_status.h"
-#include "common/sha256.h"
+#include "common/base/float_bytes.h"
+#include "common/base/sha256.h"
+#include "common/cluster/statistics_proto.h"
+#include "common/transport/channel.h"
+#include "common/transport/grpc_status.h"
 #include "percentdelta/v1/statistics.grpc.pb.h"
 
 namespace percentdelta {
@@ -60,8 +60,8 @@ struct Cluster::Impl {
 Cluster::Cluster(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 Cluster::~Cluster() = default;
 
-absl::StatusOr<ClusterJob> Cluster::GetJob() const {
-  absl::StatusOr<ClusterJob> job = impl_->coordinator->GetJob();
+absl::StatusOr<ClusterInfo> Cluster::GetJob() const {
+  absl::StatusOr<ClusterInfo> job = impl_->coordinator->GetJob();
   if (!job.ok()) return Explain(job.status(), impl_->options.coordinator);
   return job;
 }
@@ -128,7 +128,7 @@ absl::Status Cluster::WatchUpdateStatistics(
   return Explain(FromGrpc(stream->Finish()), impl_->options.coordinator);
 }
 
-absl::StatusOr<Weights> Cluster::PullWeights(const ClusterJob& job, int64_t step) const {
+absl::StatusOr<Weights> Cluster::PullWeights(const ClusterInfo& job, int64_t step) const {
   if (job.generation == 0) {
     return absl::UnavailableError("the cluster is still gathering its shards: try again");
   }

@@ -15,8 +15,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/coordinator_stub.h"
-#include "common/progress.h"
-#include "common/statistics.h"
+#include "common/cluster/progress.h"
+#include "common/cluster/statistics.h"
 
 namespace percentdelta {
 
@@ -55,7 +55,7 @@ class Cluster {
   explicit Cluster(Options options);
   ~Cluster();
 
-  absl::StatusOr<ClusterJob> GetJob() const;
+  absl::StatusOr<ClusterInfo> GetJob() const;
 
   absl::StatusOr<Progress> GetProgress(int64_t from_step = 0) const;
 
@@ -76,7 +76,7 @@ class Cluster {
 
   // The weights of one step, from all shards, which must be gathered (else kUnavailable). `step`
   // < 0: the newest whole one.
-  absl::StatusOr<Weights> PullWeights(const ClusterJob& job, int64_t step = -1) const;
+  absl::StatusOr<Weights> PullWeights(const ClusterInfo& job, int64_t step = -1) const;
 
  private:
   struct Impl;

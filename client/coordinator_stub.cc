@@ -8,9 +8,11 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "client/wire.h"
-#include "common/channel.h"
-#include "common/grpc_status.h"
+#include "common/cluster/cluster_info_proto.h"
+#include "common/cluster/lease_proto.h"
+#include "common/cluster/progress_proto.h"
+#include "common/transport/channel.h"
+#include "common/transport/grpc_status.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 
 namespace percentdelta {
@@ -23,7 +25,7 @@ class GrpcCoordinatorStub : public CoordinatorStub {
         channel_(MakeChannel(address)),
         stub_(v1::Coordinator::NewStub(channel_)) {}
 
-  absl::StatusOr<ClusterJob> GetJob() override {
+  absl::StatusOr<ClusterInfo> GetJob() override {
     Call call(*this, deadline_);
     v1::GetJobResponse response;
     const grpc::Status status = stub_->GetJob(call.context(), {}, &response);
@@ -48,7 +50,9 @@ class GrpcCoordinatorStub : public CoordinatorStub {
   absl::StatusOr<Lease> CompleteLease(const LeaseResult& result) override {
     Call call(*this, deadline_);
     v1::Lease response;
-    const grpc::Status status = stub_->CompleteLease(call.context(), ToProto(result), &response);
+    v1::CompleteLeaseRequest request;
+    ToProto(result, request);
+    const grpc::Status status = stub_->CompleteLease(call.context(), request, &response);
     if (!status.ok()) return Failed(status);
     return FromProto(response);
   }

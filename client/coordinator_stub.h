@@ -12,27 +12,19 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/job.h"
-#include "common/lease.h"
-#include "common/log.h"
-#include "common/progress.h"
+#include "common/base/log.h"
+#include "common/cluster/cluster_info.h"
+#include "common/cluster/lease.h"
+#include "common/cluster/progress.h"
 
 namespace percentdelta {
-
-// The job that a cluster runs, and where its shards are.
-struct ClusterJob {
-  Job job;
-  std::string job_hash;                      // hexadecimal SHA-256
-  uint64_t generation = 0;                   // 0: shards are still gathering
-  std::vector<std::string> shard_addresses;  // "host:port" by index; empty while gathering
-};
 
 // Thread-safe. Calls block until answered; all of them may be repeated without harm.
 class CoordinatorStub {
  public:
   virtual ~CoordinatorStub() = default;
 
-  virtual absl::StatusOr<ClusterJob> GetJob() = 0;
+  virtual absl::StatusOr<ClusterInfo> GetJob() = 0;
 
   // Waits up to `max_wait` for work; the answer may be of kind kWait.
   virtual absl::StatusOr<Lease> AcquireLease(const WorkerIdentity& worker,
@@ -78,10 +70,10 @@ struct RetryPolicy {
   std::function<bool()> stopped;
 };
 
-// Repeats the calls of `stub` while they fail with errors that pass (common/transience.h): those
-// that do anyway, and, once the coordinator has answered, those of something else that has its port
-// for a while. One line tells of the first failure and one of the recovery, whatever the number of
-// attempts in between.
+// Repeats the calls of `stub` while they fail with errors that pass (common/base/transience.h):
+// those that do anyway, and, once the coordinator has answered, those of something else that has
+// its port for a while. One line tells of the first failure and one of the recovery, whatever the
+// number of attempts in between.
 std::unique_ptr<CoordinatorStub> MakeRetryingStub(std::unique_ptr<CoordinatorStub> stub,
                                                   const std::string& address, RetryPolicy policy,
                                                   Logger log);

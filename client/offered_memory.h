@@ -1,5 +1,5 @@
 // The memory that a client offers to the shards of one generation, and which of them take it: those
-// on its own machine (common/shared_memory.h).
+// on its own machine (common/transport/shared_memory.h).
 
 #ifndef PERCENTDELTA_CLIENT_OFFERED_MEMORY_H_
 #define PERCENTDELTA_CLIENT_OFFERED_MEMORY_H_
@@ -14,7 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "common/shared_memory.h"
+#include "common/transport/shared_memory.h"
 
 namespace percentdelta {
 

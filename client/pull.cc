@@ -11,9 +11,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "common/chunk_codec.h"
-#include "common/float_bytes.h"
-#include "common/grpc_status.h"
+#include "common/base/float_bytes.h"
+#include "common/transport/chunk_codec.h"
+#include "common/transport/grpc_status.h"
 
 namespace percentdelta {
 namespace {
@@ -51,7 +51,7 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
         step_(step),
         offered_(state_->memory != nullptr &&
                  state_->channels.memory().answer(shard) != OfferedMemory::Answer::kRefuses),
-        received_(state_->channels.partition().slices_of_shard(shard).size()) {
+        received_(state_->channels.partition().ranges_of_shard(shard).size()) {
     v1::PullRequest request;
     request.set_generation(state_->channels.generation());
     request.set_step(step);
@@ -111,10 +111,10 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
       return absl::DataLossError(
           absl::StrCat("expected a PullResponse, got ", response_.Length(), " bytes of another"));
     }
-    const auto& slices = state_->channels.partition().slices_of_shard(shard_);
+    const auto& slices = state_->channels.partition().ranges_of_shard(shard_);
     const int tensor = state_->channels.model().Find(chunk_.tensor);
     const auto slice = std::find_if(slices.begin(), slices.end(),
-                                    [&](const Slice& each) { return each.tensor == tensor; });
+                                    [&](const TensorRange& each) { return each.tensor == tensor; });
     if (slice == slices.end()) {
       return absl::DataLossError(absl::StrCat("expected tensors of the shard, got \"",
                                               chunk_.tensor.substr(0, 100), "\""));
@@ -159,7 +159,7 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   }
 
   absl::Status CheckWhole() const {
-    const auto& slices = state_->channels.partition().slices_of_shard(shard_);
+    const auto& slices = state_->channels.partition().ranges_of_shard(shard_);
     for (size_t i = 0; i < slices.size(); ++i) {
       if (received_[i] == slices[i].size()) continue;
       return absl::DataLossError(

@@ -11,8 +11,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "common/chunk_codec.h"
-#include "common/grpc_status.h"
+#include "common/transport/chunk_codec.h"
+#include "common/transport/grpc_status.h"
 
 namespace percentdelta {
 namespace {
@@ -59,7 +59,7 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
     if (shares_) *header.mutable_memory() = ToProto(state_->memory->name());
     request_ = EncodeMessage(first);
     context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
-    unready_ = state_->channels.partition().slices_of_shard(shard).size();
+    unready_ = state_->channels.partition().ranges_of_shard(shard).size();
   }
 
   void Start() {
@@ -73,7 +73,8 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
   void Ready(int tensor) {
     {
       absl::MutexLock lock(&mutex_);
-      for (const Slice& slice : state_->channels.partition().slices_of_shard(subject_.shard)) {
+      for (const TensorRange& slice :
+           state_->channels.partition().ranges_of_shard(subject_.shard)) {
         if (slice.tensor != tensor) continue;
         TraceSubject subject = subject_;
         subject.tensor = state_->channels.model().tensors[tensor].name;
@@ -128,7 +129,7 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
 
  private:
   struct Part {
-    Slice slice;
+    TensorRange slice;
     int64_t sent = 0;  // entries
     AsyncSpan span;
   };

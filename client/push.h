@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/shard_channels.h"
-#include "common/trace.h"
+#include "common/base/trace.h"
 
 namespace percentdelta {
 

@@ -4,9 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/coordinator_stub.h"
-#include "common/clock.h"
-#include "common/pause.h"
-#include "common/transience.h"
+#include "common/base/clock.h"
+#include "common/base/pause.h"
+#include "common/base/transience.h"
 
 namespace percentdelta {
 namespace {
@@ -20,7 +20,7 @@ class RetryingStub : public CoordinatorStub {
         policy_(std::move(policy)),
         log_(std::move(log)) {}
 
-  absl::StatusOr<ClusterJob> GetJob() override {
+  absl::StatusOr<ClusterInfo> GetJob() override {
     return Retry([&] { return stub_->GetJob(); });
   }
   absl::StatusOr<Lease> AcquireLease(const WorkerIdentity& worker,

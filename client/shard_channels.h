@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "client/offered_memory.h"
-#include "common/channel.h"
-#include "common/job.h"
-#include "common/partition.h"
+#include "common/job/job.h"
+#include "common/job/partition.h"
+#include "common/transport/channel.h"
 
 namespace percentdelta {
 
@@ -40,14 +40,14 @@ class ShardChannels {
   uint64_t generation() const { return generation_; }
   const std::string& address(int shard) const { return addresses_[shard]; }
 
-  // After calls that could not reach a shard: see common/channel.h.
+  // After calls that could not reach a shard: see common/transport/channel.h.
   void ConnectAgain() const {
     for (const auto& channel : channels_) percentdelta::ConnectAgain(*channel);
   }
 
   OfferedMemory& memory() const { return memory_; }
 
-  // For calls whose messages are bytes (common/chunk_codec.h).
+  // For calls whose messages are bytes (common/transport/chunk_codec.h).
   grpc::GenericStub& stub(int shard) const { return *stubs_[shard]; }
 
  private:

@@ -14,14 +14,15 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "common/address.h"
-#include "common/command_line.h"
-#include "common/job_codec.h"
-#include "common/limits.h"
-#include "common/log.h"
-#include "common/memory.h"
-#include "common/program.h"
-#include "common/stop_signals.h"
+#include "common/base/address.h"
+#include "common/base/limits.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/status_macros.h"
+#include "common/base/stop_signals.h"
+#include "common/job/job_codec.h"
+#include "common/program/command_line.h"
+#include "common/program/program.h"
 #include "server/server.h"
 
 ABSL_FLAG(std::string, listen, "0.0.0.0:5000", "host:port to listen on; port 0 takes a free one");
@@ -105,7 +106,7 @@ Server::Options OptionsFor(Job job) {
 }
 
 absl::StatusOr<Server::Options> OptionsFromFlags() {
-  if (absl::Status status = CheckFlags(); !status.ok()) return status;
+  RETURN_IF_ERROR(CheckFlags());
   absl::StatusOr<Job> job = LoadJob(absl::GetFlag(FLAGS_job));
   if (!job.ok()) return job.status();
   absl::StatusOr<FaultPoints> faults = FaultPoints::Parse(

@@ -8,9 +8,9 @@
 #include <optional>
 
 #include "absl/status/status.h"
-#include "common/job.h"
-#include "common/log.h"
-#include "common/memory_limit.h"
+#include "common/base/log.h"
+#include "common/job/job.h"
+#include "server/memory_limit.h"
 
 namespace percentdelta {
 

@@ -10,17 +10,17 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/address.h"
-#include "common/job_codec.h"
-#include "common/job_validation.h"
-#include "common/thread_pool.h"
-#include "common/ticker.h"
+#include "common/base/address.h"
+#include "common/base/status_macros.h"
+#include "common/base/thread_pool.h"
+#include "common/base/ticker.h"
+#include "common/job/job_codec.h"
+#include "common/job/job_validation.h"
 #include "server/checkpoint/checkpoint_start.h"
 #include "server/checkpoint/checkpoint_store.h"
 #include "server/checkpoint/checkpoint_writer.h"
 #include "server/checkpoint/slice_file.h"
-#include "server/cluster_link.h"
-#include "server/coordinator.h"
+#include "server/coordinator/coordinator.h"
 #include "server/memory_needed.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/identity.h"
@@ -28,7 +28,8 @@
 #include "server/rpc/remote_coordinator.h"
 #include "server/rpc/services.h"
 #include "server/rpc/shard_caller.h"
-#include "server/shard.h"
+#include "server/shard/cluster_link.h"
+#include "server/shard/shard.h"
 #include "server/update/optimizer.h"
 
 namespace percentdelta {
@@ -76,13 +77,9 @@ absl::Status CheckOptions(const Server::Options& options) {
                    {"coordinator", options.coordinator, 1}};
   for (const auto& [name, value, lowest_port] : addresses) {
     if (value.empty()) continue;
-    if (absl::Status status = CheckHostAndPort(name, value, lowest_port); !status.ok()) {
-      return status;
-    }
+    RETURN_IF_ERROR(CheckHostAndPort(name, value, lowest_port));
   }
-  if (absl::Status status = CheckAdvertised("advertise", Advertised(options), 0); !status.ok()) {
-    return status;
-  }
+  RETURN_IF_ERROR(CheckAdvertised("advertise", Advertised(options), 0));
   if (options.threads < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("threads: expected at least 0, got ", options.threads));
@@ -142,8 +139,8 @@ class Server::Impl {
 
  private:
   void WarnOfLoopback() const;
-  absl::Status Enter(const Coordinator::View& view);
-  absl::StatusOr<ShardContent> ReadBegin(const Coordinator::View& view) const;
+  absl::Status Enter(const ClusterView& view);
+  absl::StatusOr<ShardContent> ReadBegin(const ClusterView& view) const;
   void SetHealth(bool serving);
 
   Options options_;
@@ -206,7 +203,7 @@ void Server::Impl::Join() {
     WarnOfLoopback();
   }
   link.trouble = [this] { return peers_ == nullptr ? "" : peers_->trouble(); };
-  link.enter = [this](const Coordinator::View& view) { return Enter(view); };
+  link.enter = [this](const ClusterView& view) { return Enter(view); };
   link.describe = [this](ShardBeat& beat) {
     const absl::StatusOr<std::shared_ptr<ShardState>> state = shard_.At(beat.generation);
     if (!state.ok()) return;
@@ -245,7 +242,7 @@ void Server::Impl::WarnOfLoopback() const {
       address_, options_.coordinator);
 }
 
-absl::StatusOr<ShardContent> Server::Impl::ReadBegin(const Coordinator::View& view) const {
+absl::StatusOr<ShardContent> Server::Impl::ReadBegin(const ClusterView& view) const {
   ShardContent begin;
   begin.generation = view.generation;
   begin.step = view.step;
@@ -265,13 +262,13 @@ absl::StatusOr<ShardContent> Server::Impl::ReadBegin(const Coordinator::View& vi
   const Partition partition(options_.job.model, options_.shards);
   absl::StatusOr<std::vector<SliceContent>> slices =
       ReadSlices(view.checkpoint, checkpoint->manifest.shards, options_.job.model,
-                 StateNames(options_.job), partition.slices_of_shard(options_.shard));
+                 StateNames(options_.job), partition.ranges_of_shard(options_.shard));
   if (!slices.ok()) return slices.status();
   begin.slices = *std::move(slices);
   return begin;
 }
 
-absl::Status Server::Impl::Enter(const Coordinator::View& view) {
+absl::Status Server::Impl::Enter(const ClusterView& view) {
   absl::StatusOr<ShardContent> begin = ReadBegin(view);
   if (!begin.ok()) return begin.status();
   if (writer_) writer_->Enter(view.generation, view.step);
@@ -300,7 +297,7 @@ absl::Status Server::Impl::Enter(const Coordinator::View& view) {
     peers->ReduceNorms(home, sums, std::move(done));
   };
   state.collect_at = [peers](int home, const DeltaSums& sums) { peers->CollectDeltas(home, sums); };
-  state.report = [this, peers](const TensorUpdate& update) {
+  state.report = [this, peers](const TensorStatistics& update) {
     if (coordinator_) {
       // Refused if a newer generation has been opened meanwhile, which is as it should be.
       coordinator_->ReportStatistics(peers->generation(), {update}).IgnoreError();
@@ -337,7 +334,7 @@ Server& Server::operator=(Server&&) noexcept = default;
 Server::~Server() = default;
 
 absl::StatusOr<Server> Server::Start(Options options) {
-  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  RETURN_IF_ERROR(CheckOptions(options));
   if (options.log == nullptr) options.log = MakeSilentLogger();
   const int64_t entries = Partition(options.job.model, options.shards).load(options.shard);
   if (absl::Status status = CheckMemory(options.job, entries, FindMemoryLimit(), options.log);
@@ -351,7 +348,7 @@ absl::StatusOr<Server> Server::Start(Options options) {
     options.restore = *std::move(restore);
   }
   auto impl = std::make_unique<Impl>(std::move(options));
-  if (absl::Status status = impl->Listen(); !status.ok()) return status;
+  RETURN_IF_ERROR(impl->Listen());
   impl->Join();
   return Server(std::move(impl));
 }

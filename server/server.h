@@ -11,16 +11,16 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/clock.h"
-#include "common/fault_point.h"
-#include "common/job.h"
-#include "common/log.h"
-#include "common/trace.h"
+#include "common/base/clock.h"
+#include "common/base/fault_point.h"
+#include "common/base/log.h"
+#include "common/base/trace.h"
+#include "common/job/job.h"
 
 namespace percentdelta {
 
 // Where a server may be made to die: before it tells of norms, between the phases, before a
-// checkpoint's slices are synced, ... (common/fault_point.h).
+// checkpoint's slices are synced, ... (common/base/fault_point.h).
 inline constexpr const char* kFaultPoints[] = {"phase",    "reduce_norms", "write",   "slice_file",
                                                "sync",     "rename",       "history", "manifest",
                                                "complete", "generation",   "restore"};

@@ -13,8 +13,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "client/coordinator_stub.h"
-#include "common/lease.h"
-#include "common/pause.h"
+#include "common/base/pause.h"
+#include "common/cluster/lease.h"
 
 namespace percentdelta {
 

@@ -14,14 +14,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "client/coordinator_stub.h"
-#include "common/address.h"
-#include "common/command_line.h"
-#include "common/limits.h"
-#include "common/log.h"
-#include "common/memory.h"
-#include "common/program.h"
-#include "common/stop_signals.h"
-#include "common/text.h"
+#include "common/base/address.h"
+#include "common/base/limits.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/stop_signals.h"
+#include "common/base/text.h"
+#include "common/program/command_line.h"
+#include "common/program/program.h"
 #include "worker/data/data_folder.h"
 #include "worker/data/data_sets.h"
 #include "worker/kernels/select.h"
@@ -109,7 +109,7 @@ absl::Status CheckData() {
   absl::Status status = CheckDataFolder(absl::GetFlag(FLAGS_data));
   if (status.ok()) return status;
   const auto coordinator = MakeCoordinatorStub(absl::GetFlag(FLAGS_coordinator), kQuestionDeadline);
-  const absl::StatusOr<ClusterJob> cluster = coordinator->GetJob();
+  const absl::StatusOr<ClusterInfo> cluster = coordinator->GetJob();
   return absl::Status(
       status.code(), absl::StrCat(status.message(), ": ",
                                   DataAdvice(cluster.ok() ? cluster->job.model.architecture : "")));

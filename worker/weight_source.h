@@ -15,7 +15,7 @@
 #include "absl/time/time.h"
 #include "client/pull.h"
 #include "client/shard_channels.h"
-#include "common/trace.h"
+#include "common/base/trace.h"
 #include "worker/models/model.h"
 
 namespace percentdelta {

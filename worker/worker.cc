@@ -11,7 +11,8 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "client/push.h"
-#include "common/clock.h"
+#include "common/base/clock.h"
+#include "common/base/status_macros.h"
 
 namespace percentdelta {
 namespace {
@@ -131,7 +132,7 @@ void Worker::Abandon() {
   if (pushing_ != nullptr) pushing_->Cancel();
 }
 
-absl::Status Worker::Prepare(const ClusterJob& cluster) {
+absl::Status Worker::Prepare(const ClusterInfo& cluster) {
   const Job& job = cluster.job;
   absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(job.model, {&pool_, options_.isa});
   if (!model.ok()) return model.status();
@@ -154,10 +155,10 @@ absl::Status Worker::Enter() {
   const SteadyClock clock;
   const absl::Duration begin = clock.Now();
   while (!stopped_) {
-    absl::StatusOr<ClusterJob> cluster = coordinator_->GetJob();
+    absl::StatusOr<ClusterInfo> cluster = coordinator_->GetJob();
     if (!cluster.ok()) return cluster.status();
     if (model_ == nullptr) {
-      if (absl::Status status = Prepare(*cluster); !status.ok()) return status;
+      RETURN_IF_ERROR(Prepare(*cluster));
       cluster_ = *std::move(cluster);
       continue;  // meanwhile, the cluster may have gone on
     }

@@ -19,11 +19,11 @@
 #include "client/coordinator_stub.h"
 #include "client/push.h"
 #include "client/shard_channels.h"
-#include "common/fault_point.h"
-#include "common/log.h"
-#include "common/pause.h"
-#include "common/thread_pool.h"
-#include "common/trace.h"
+#include "common/base/fault_point.h"
+#include "common/base/log.h"
+#include "common/base/pause.h"
+#include "common/base/thread_pool.h"
+#include "common/base/trace.h"
 #include "worker/data/batches.h"
 #include "worker/data/dataset.h"
 #include "worker/lease_renewer.h"
@@ -84,7 +84,7 @@ class Worker {
 
   // Makes model_, batches_ and data_, of the job in `cluster`. An error: the worker cannot do the
   // job, and must not take a lease.
-  absl::Status Prepare(const ClusterJob& cluster);
+  absl::Status Prepare(const ClusterInfo& cluster);
 
   // Makes `batch_` the examples of a slot, if it is not.
   void Gather(const BatchId& batch);
@@ -122,7 +122,7 @@ class Worker {
   // Of the job, once it is known; data_fingerprint_ tells whether workers compute from the same.
   DataSets data_;
   std::string data_fingerprint_;
-  ClusterJob cluster_;
+  ClusterInfo cluster_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<BatchSource> batches_;
   std::unique_ptr<ShardChannels> channels_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
 #include "server/memory_needed.h"
 #include "worker/data/data_sets.h"
 
@@ -21,7 +22,7 @@ absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(Options option
   }
   const int workers = options.workers;
   std::unique_ptr<LocalCluster> cluster(new LocalCluster(std::move(options)));
-  if (absl::Status status = cluster->StartServers(); !status.ok()) return status;
+  RETURN_IF_ERROR(cluster->StartServers());
   for (int i = 0; i < workers; ++i) cluster->AddWorker();
   return cluster;
 }

@@ -19,15 +19,16 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/cluster.h"
-#include "client/statistics_format.h"
-#include "common/command_line.h"
-#include "common/job_codec.h"
-#include "common/job_validation.h"
-#include "common/limits.h"
-#include "common/log.h"
-#include "common/memory.h"
-#include "common/program.h"
-#include "common/stop_signals.h"
+#include "client/pdctl/statistics_format.h"
+#include "common/base/limits.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/status_macros.h"
+#include "common/base/stop_signals.h"
+#include "common/job/job_codec.h"
+#include "common/job/job_validation.h"
+#include "common/program/command_line.h"
+#include "common/program/program.h"
 #include "deploy/local/cluster.h"
 #include "deploy/local/progress_display.h"
 #include "deploy/local/report.h"
@@ -74,7 +75,7 @@ absl::StatusOr<Job> JobFromFlags() {
   const int slots = absl::GetFlag(FLAGS_gradients_per_step);
   if (steps != 0) job->max_steps = steps;
   if (slots != 0) job->gradients_per_step = slots;
-  if (absl::Status status = ValidateJob(*job); !status.ok()) return status;
+  RETURN_IF_ERROR(ValidateJob(*job));
   return job;
 }
 
@@ -145,7 +146,7 @@ absl::Status Watch(LocalCluster& cluster, const Cluster& client, const std::atom
 }
 
 absl::Status Conclude(const Cluster& client, const std::string& command) {
-  const absl::StatusOr<ClusterJob> job = client.GetJob();
+  const absl::StatusOr<ClusterInfo> job = client.GetJob();
   if (!job.ok()) return job.status();
   const absl::StatusOr<Progress> progress = client.GetProgress();
   if (!progress.ok()) return progress.status();
@@ -171,7 +172,7 @@ absl::Status Conclude(const Cluster& client, const std::string& command) {
   report.statistics = *std::move(statistics);
   report.weights_sha256 = checksum;
   report.command = command;
-  if (absl::Status status = WriteReport(directory, report); !status.ok()) return status;
+  RETURN_IF_ERROR(WriteReport(directory, report));
   std::cout << "report " << directory << "/report.html" << std::endl;
   return absl::OkStatus();
 }
@@ -187,7 +188,7 @@ absl::Status Train(LocalCluster::Options options, const std::string& command,
   const Cluster client(client_options);
   std::cout << "coordinator " << client_options.coordinator
             << " (pdctl --server=" << client_options.coordinator << " status)" << std::endl;
-  if (absl::Status status = Watch(**cluster, client, stopped); !status.ok()) return status;
+  RETURN_IF_ERROR(Watch(**cluster, client, stopped));
   return Conclude(client, command);
 }
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "absl/time/time.h"
-#include "common/progress.h"
+#include "common/cluster/progress.h"
 
 namespace percentdelta {
 

@@ -15,9 +15,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
-#include "client/statistics_format.h"
-#include "common/job_codec.h"
-#include "common/output_path.h"
+#include "client/pdctl/statistics_format.h"
+#include "common/base/output_path.h"
+#include "common/base/status_macros.h"
+#include "common/job/job_codec.h"
 #include "deploy/local/report_template.h"
 #include "nlohmann/json.hpp"
 
@@ -50,7 +51,7 @@ Json Curve(const std::vector<ProgressPoint>& points) {
   return curve;
 }
 
-Json UpdateJson(const TensorUpdate& update) {
+Json UpdateJson(const TensorStatistics& update) {
   return {{"tensor", update.tensor},          {"layer", update.layer},
           {"entries", update.entries},        {"relative", update.relative_delta},
           {"sgd", update.sgd_relative_delta}, {"multiplier", update.multiplier},
@@ -66,7 +67,7 @@ bool IsMatrix(const Job& job, const std::string& tensor) {
 Json Lines(const ReportData& data) {
   std::map<std::string, Json> lines;
   for (const size_t i : Sample(data.statistics.size())) {
-    for (const TensorUpdate& update : data.statistics[i].updates) {
+    for (const TensorStatistics& update : data.statistics[i].updates) {
       if (!IsMatrix(data.job, update.tensor)) continue;
       lines[update.tensor].push_back(
           {update.step, update.relative_delta, update.sgd_relative_delta});
@@ -87,7 +88,7 @@ Json Figure(const ReportData& data) {
     const auto* wanted = std::find(std::begin(kFigureSteps), std::end(kFigureSteps), step.step);
     if (wanted == std::end(kFigureSteps)) continue;
     Json bars = Json::array();
-    for (const TensorUpdate& update : step.updates) {
+    for (const TensorStatistics& update : step.updates) {
       if (IsMatrix(data.job, update.tensor)) bars.push_back(UpdateJson(update));
     }
     figure.push_back({{"step", step.step}, {"bars", std::move(bars)}});
@@ -104,7 +105,7 @@ absl::string_view NameOf(const LarsRule&) { return "LARS"; }
 Json PageData(const ReportData& data) {
   Json last = Json::array();
   if (!data.statistics.empty()) {
-    for (const TensorUpdate& update : data.statistics.back().updates) {
+    for (const TensorStatistics& update : data.statistics.back().updates) {
       last.push_back(UpdateJson(update));
     }
   }
@@ -207,7 +208,7 @@ absl::Status PrepareReport(const std::string& directory) {
 }
 
 absl::Status WriteReport(const std::string& directory, const ReportData& data) {
-  if (absl::Status status = PrepareReport(directory); !status.ok()) return status;
+  RETURN_IF_ERROR(PrepareReport(directory));
   const std::filesystem::path path(directory);
   absl::Status status = WriteWhole(path / "progress.csv", ProgressCsv(data.progress));
   if (status.ok()) status = WriteWhole(path / "statistics.csv", FormatCsv(data.statistics));

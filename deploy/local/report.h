@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "common/job.h"
-#include "common/progress.h"
-#include "common/statistics.h"
+#include "common/cluster/progress.h"
+#include "common/cluster/statistics.h"
+#include "common/job/job.h"
 
 namespace percentdelta {
 

@@ -15,7 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "common/durable_file.h"
+#include "common/base/durable_file.h"
 #include "server/checkpoint/history_file.h"
 #include "server/checkpoint/manifest.h"
 #include "server/checkpoint/slice_file.h"

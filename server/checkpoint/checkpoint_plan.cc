@@ -2,14 +2,14 @@
 
 #include <algorithm>
 
-#include "common/partition.h"
+#include "common/job/partition.h"
 
 namespace percentdelta {
 
 CheckpointPlan::CheckpointPlan(const Job& job, int shards) : job_(job) {
   const Partition partition(job.model, shards);
   for (int shard = 0; shard < shards; ++shard) {
-    if (!partition.slices_of_shard(shard).empty()) ++writers_;
+    if (!partition.ranges_of_shard(shard).empty()) ++writers_;
   }
 }
 

@@ -15,17 +15,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "common/job.h"
-#include "server/checkpoint/slice_file.h"
+#include "common/cluster/heartbeat.h"
+#include "common/job/job.h"
 
 namespace percentdelta {
-
-// What a shard says of its part of a checkpoint.
-struct CheckpointPart {
-  int64_t step = 0;
-  FileEntry file;
-  std::string error;  // not empty: it could not be written, and why
-};
 
 // Not thread-safe.
 class CheckpointPlan {

@@ -7,9 +7,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "common/fault_point.h"
-#include "common/job.h"
-#include "common/log.h"
+#include "common/base/fault_point.h"
+#include "common/base/log.h"
+#include "common/job/job.h"
 #include "server/checkpoint/checkpoint_store.h"
 
 namespace percentdelta {

@@ -10,10 +10,10 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "common/durable_file.h"
-#include "common/job_codec.h"
-#include "common/partition.h"
-#include "common/sha256.h"
+#include "common/base/durable_file.h"
+#include "common/base/sha256.h"
+#include "common/job/job_codec.h"
+#include "common/job/partition.h"
 #include "nlohmann/json.hpp"
 
 namespace percentdelta {
@@ -72,7 +72,7 @@ absl::Status CheckFileNames(const std::string& directory, const Manifest& manife
   if (manifest.shards >= 1 && manifest.shards <= kMostShards) {
     const Partition partition(model, manifest.shards);
     for (int shard = 0; shard < manifest.shards; ++shard) {
-      if (partition.slices_of_shard(shard).empty()) continue;
+      if (partition.ranges_of_shard(shard).empty()) continue;
       expected.push_back(SliceFileName(shard, manifest.shards));
     }
   }

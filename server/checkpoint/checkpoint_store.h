@@ -21,9 +21,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/fault_point.h"
-#include "common/job.h"
-#include "common/log.h"
+#include "common/base/fault_point.h"
+#include "common/base/log.h"
+#include "common/job/job.h"
 #include "server/checkpoint/checkpoint_directory.h"
 #include "server/checkpoint/history_file.h"
 #include "server/checkpoint/manifest.h"

@@ -20,13 +20,13 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "common/fault_point.h"
-#include "common/job.h"
-#include "common/log.h"
-#include "common/pause.h"
+#include "common/base/fault_point.h"
+#include "common/base/log.h"
+#include "common/base/pause.h"
+#include "common/job/job.h"
 #include "server/checkpoint/checkpoint_plan.h"
 #include "server/checkpoint/pace.h"
-#include "server/slice_content.h"
+#include "server/checkpoint/slice_content.h"
 
 namespace percentdelta {
 

@@ -3,24 +3,12 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "common/durable_file.h"
+#include "common/base/durable_file.h"
+#include "common/cluster/progress_proto.h"
+#include "common/cluster/statistics_proto.h"
 #include "percentdelta/v1/checkpoint.pb.h"
-#include "server/wire.h"
 
 namespace percentdelta {
-namespace {
-
-template <typename Points>
-std::vector<ProgressPoint> PointsFromProto(const Points& protos) {
-  std::vector<ProgressPoint> points;
-  for (const auto& proto : protos) {
-    points.push_back({proto.step(), proto.loss(), proto.accuracy(), proto.seconds()});
-  }
-  return points;
-}
-
-}  // namespace
-
 absl::StatusOr<FileEntry> WriteHistory(const std::string& directory, const History& history,
                                        const FaultPoints& faults) {
   faults.Pass("history");
@@ -52,11 +40,7 @@ absl::StatusOr<History> ReadHistory(const std::string& directory) {
   history.training = PointsFromProto(proto.training());
   history.evaluations = PointsFromProto(proto.evaluations());
   for (const v1::StepStatistics& step : proto.statistics()) {
-    StepStatistics& known = history.statistics.emplace_back();
-    known.step = step.step();
-    for (const v1::TensorUpdate& update : step.updates()) {
-      known.updates.push_back(FromProto(update));
-    }
+    history.statistics.push_back(FromProto(step));
   }
   history.arithmetic = proto.arithmetic();
   history.data = proto.data();

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "common/fault_point.h"
-#include "common/progress.h"
-#include "common/statistics.h"
+#include "common/base/fault_point.h"
+#include "common/cluster/progress.h"
+#include "common/cluster/statistics.h"
 #include "server/checkpoint/slice_file.h"
 
 namespace percentdelta {

@@ -6,7 +6,7 @@
 #include <chrono>
 
 #include "absl/time/time.h"
-#include "common/pause.h"
+#include "common/base/pause.h"
 
 namespace percentdelta {
 

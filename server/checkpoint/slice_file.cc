@@ -10,7 +10,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "common/safetensors.h"
+#include "common/base/safetensors.h"
 
 namespace percentdelta {
 namespace {
@@ -20,7 +20,7 @@ std::string ArrayName(const TensorSpec& tensor, const std::string& state) {
   return state.empty() ? tensor.name : absl::StrCat(tensor.name, " ", state);
 }
 
-std::string RangeText(const TensorSpec& tensor, const Slice& slice) {
+std::string RangeText(const TensorSpec& tensor, const TensorRange& slice) {
   return absl::StrCat("[", slice.begin, ", ", slice.end, ") of ", tensor.size());
 }
 
@@ -42,7 +42,7 @@ class SliceFile {
   }
 
   // The values of `array` at the entries of `slice`, which the file must have just so.
-  absl::StatusOr<const std::vector<float>*> Find(const TensorSpec& tensor, const Slice& slice,
+  absl::StatusOr<const std::vector<float>*> Find(const TensorSpec& tensor, const TensorRange& slice,
                                                  const std::string& array) const {
     const auto range = metadata_.find(array);
     const std::string expected = RangeText(tensor, slice);
@@ -73,11 +73,11 @@ class SliceFile {
 
 // A slice in the making: its arrays, the weights first.
 struct Arrays {
-  Slice slice;
+  TensorRange slice;
   std::vector<std::vector<float>> values;
 };
 
-absl::Status CopyOverlap(const SliceFile& file, const TensorSpec& tensor, const Slice& source,
+absl::Status CopyOverlap(const SliceFile& file, const TensorSpec& tensor, const TensorRange& source,
                          const std::vector<std::string>& names, Arrays& target) {
   const int64_t begin = std::max(source.begin, target.slice.begin);
   const int64_t end = std::min(source.end, target.slice.end);
@@ -101,7 +101,7 @@ std::map<std::string, std::string> IdentityOf(int shard, int shards, int64_t ste
           {"generation", absl::StrCat(generation)}};
 }
 
-bool Overlap(const Slice& a, const Slice& b) {
+bool Overlap(const TensorRange& a, const TensorRange& b) {
   return a.tensor == b.tensor && a.begin < b.end && b.begin < a.end;
 }
 
@@ -174,25 +174,25 @@ absl::Status CheckSliceFile(const std::string& directory, const FileEntry& file,
 absl::StatusOr<std::vector<SliceContent>> ReadSlices(const std::string& directory, int shards,
                                                      const ModelSpec& model,
                                                      const std::vector<std::string>& state_names,
-                                                     const std::vector<Slice>& wanted) {
+                                                     const std::vector<TensorRange>& wanted) {
   std::vector<Arrays> targets;
   targets.reserve(wanted.size());
-  for (const Slice& slice : wanted) {
+  for (const TensorRange& slice : wanted) {
     targets.push_back({slice, std::vector<std::vector<float>>(1 + state_names.size(),
                                                               std::vector<float>(slice.size()))});
   }
   const Partition written(model, shards);
   for (int shard = 0; shard < shards; ++shard) {
-    const std::vector<Slice>& sources = written.slices_of_shard(shard);
-    const bool needed = std::any_of(sources.begin(), sources.end(), [&](const Slice& source) {
+    const std::vector<TensorRange>& sources = written.ranges_of_shard(shard);
+    const bool needed = std::any_of(sources.begin(), sources.end(), [&](const TensorRange& source) {
       return std::any_of(wanted.begin(), wanted.end(),
-                         [&](const Slice& slice) { return Overlap(source, slice); });
+                         [&](const TensorRange& slice) { return Overlap(source, slice); });
     });
     if (!needed) continue;
     const absl::StatusOr<SliceFile> file =
         SliceFile::Open(absl::StrCat(directory, "/", SliceFileName(shard, shards)));
     if (!file.ok()) return file.status();
-    for (const Slice& source : sources) {
+    for (const TensorRange& source : sources) {
       const TensorSpec& tensor = model.tensors[source.tensor];
       const std::vector<std::string> names = ArrayNames(tensor, state_names);
       for (Arrays& target : targets) {

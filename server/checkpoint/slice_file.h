@@ -15,19 +15,13 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/durable_file.h"
-#include "common/job.h"
-#include "common/partition.h"
-#include "server/slice_content.h"
+#include "common/base/durable_file.h"
+#include "common/cluster/heartbeat.h"
+#include "common/job/job.h"
+#include "common/job/partition.h"
+#include "server/checkpoint/slice_content.h"
 
 namespace percentdelta {
-
-// A file as a manifest lists it.
-struct FileEntry {
-  std::string name;  // within the checkpoint's directory
-  int64_t bytes = 0;
-  std::string sha256;  // hexadecimal
-};
 
 std::string SliceFileName(int shard, int shards);  // "shard-00000-of-00003.safetensors"
 
@@ -53,7 +47,7 @@ absl::Status CheckSliceFile(const std::string& directory, const FileEntry& file,
 absl::StatusOr<std::vector<SliceContent>> ReadSlices(const std::string& directory, int shards,
                                                      const ModelSpec& model,
                                                      const std::vector<std::string>& state_names,
-                                                     const std::vector<Slice>& wanted);
+                                                     const std::vector<TensorRange>& wanted);
 
 }  // namespace percentdelta
 

@@ -4,8 +4,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "common/grpc_status.h"
-#include "server/wire.h"
+#include "common/cluster/lease_proto.h"
+#include "common/transport/grpc_status.h"
 
 namespace percentdelta {
 namespace {
@@ -17,8 +17,7 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
 
   void Start(const v1::AcquireLeaseRequest& request) {
     const uint64_t wait =
-        coordinator_.Acquire({request.worker(), request.arithmetic(), request.data()},
-                             absl::Milliseconds(request.max_wait_ms()),
+        coordinator_.Acquire(FromProto(request), absl::Milliseconds(request.max_wait_ms()),
                              [this](absl::StatusOr<Lease> lease) { Answer(std::move(lease)); });
     bool cancelled = false;
     {

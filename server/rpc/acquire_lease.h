@@ -6,7 +6,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include "percentdelta/v1/coordinator.pb.h"
-#include "server/coordinator.h"
+#include "server/coordinator/coordinator.h"
 
 namespace percentdelta {
 

@@ -7,7 +7,7 @@
 #include <chrono>
 #include <utility>
 
-#include "common/channel.h"
+#include "common/transport/channel.h"
 
 namespace percentdelta {
 namespace {

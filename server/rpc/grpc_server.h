@@ -1,4 +1,4 @@
-// A gRPC server with this project's settings, behind a listener of our own (server/listener.h).
+// A gRPC server with this project's settings, behind a listener of our own (server/rpc/listener.h).
 
 #ifndef PERCENTDELTA_SERVER_RPC_GRPC_SERVER_H_
 #define PERCENTDELTA_SERVER_RPC_GRPC_SERVER_H_
@@ -12,9 +12,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/address.h"
-#include "common/log.h"
-#include "server/listener.h"
+#include "common/base/address.h"
+#include "common/base/log.h"
+#include "server/rpc/listener.h"
 
 namespace percentdelta {
 

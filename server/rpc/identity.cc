@@ -2,7 +2,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "common/transience.h"
+#include "common/base/transience.h"
 
 namespace percentdelta {
 namespace {

@@ -7,11 +7,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/channel.h"
-#include "common/clock.h"
-#include "common/grpc_status.h"
-#include "common/transience.h"
-#include "server/wire.h"
+#include "common/base/clock.h"
+#include "common/base/transience.h"
+#include "common/cluster/statistics_proto.h"
+#include "common/transport/channel.h"
+#include "common/transport/grpc_status.h"
+#include "server/rpc/block_sums_proto.h"
 
 namespace percentdelta {
 namespace {
@@ -231,7 +232,7 @@ void Peers::Send(const std::shared_ptr<NormsCall>& call) {
       });
 }
 
-void Peers::ReportStatistics(const TensorUpdate& update) {
+void Peers::ReportStatistics(const TensorStatistics& update) {
   {
     absl::MutexLock lock(&mutex_);
     if (closed_ || reports_.size() >= kReportsKept) return;

@@ -18,15 +18,15 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "common/job.h"
-#include "common/log.h"
-#include "common/statistics.h"
-#include "common/ticker.h"
+#include "common/base/log.h"
+#include "common/base/ticker.h"
+#include "common/cluster/statistics.h"
+#include "common/job/job.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
-#include "server/delta_collector.h"
-#include "server/norm_reducer.h"
 #include "server/rpc/identity.h"
+#include "server/shard/delta_collector.h"
+#include "server/shard/norm_reducer.h"
 
 namespace percentdelta {
 
@@ -58,7 +58,7 @@ class Peers : public std::enable_shared_from_this<Peers> {
 
   // Tells the coordinator, in the order of the calls. What it refuses is dropped, and whatever
   // there is when it says that the generation has ended.
-  void ReportStatistics(const TensorUpdate& update);
+  void ReportStatistics(const TensorStatistics& update);
 
   // Ends all calls, those to be repeated among them, and returns when their callbacks have run.
   // Not to be called from a callback.
@@ -96,7 +96,7 @@ class Peers : public std::enable_shared_from_this<Peers> {
   std::set<std::shared_ptr<Greeting>> greetings_ ABSL_GUARDED_BY(mutex_);  // not answered yet
   std::map<int, std::string> trouble_ ABSL_GUARDED_BY(mutex_);             // by shard
   std::shared_ptr<ReportCall> report_ ABSL_GUARDED_BY(mutex_);             // under way
-  std::deque<TensorUpdate> reports_ ABSL_GUARDED_BY(mutex_);               // not yet acknowledged
+  std::deque<TensorStatistics> reports_ ABSL_GUARDED_BY(mutex_);           // not yet acknowledged
 
   // Of `calls_` and `report_`, those that wait to be repeated. (Not a grpc::Alarm: its timer waits
   // for a moment of the wall clock.)

@@ -10,8 +10,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "common/chunk_codec.h"
-#include "common/grpc_status.h"
+#include "common/transport/chunk_codec.h"
+#include "common/transport/grpc_status.h"
 
 namespace percentdelta {
 namespace {
@@ -143,7 +143,7 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
   // Makes the message: the values themselves, or a word that they are in the caller's memory now.
   void Encode(const Range& chunk) {
     const ModelSpec& model = state_->job().model;
-    const Slice& slice = chunk.snapshot.slice;
+    const TensorRange& slice = chunk.snapshot.slice;
     const std::string& name = model.tensors[slice.tensor].name;
     const int64_t begin = slice.begin + chunk.begin;
     const absl::Span<const float> values =

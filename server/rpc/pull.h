@@ -6,7 +6,7 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include "server/shard.h"
+#include "server/shard/shard.h"
 
 namespace percentdelta {
 

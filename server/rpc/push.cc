@@ -4,10 +4,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/chunk_codec.h"
-#include "common/float_bytes.h"
-#include "common/grpc_status.h"
-#include "server/gradient_assembly.h"
+#include "common/base/float_bytes.h"
+#include "common/base/status_macros.h"
+#include "common/transport/chunk_codec.h"
+#include "common/transport/grpc_status.h"
+#include "server/shard/gradient_assembly.h"
 
 namespace percentdelta {
 namespace {
@@ -47,11 +48,11 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
                                                      message_.Length(), " bytes of another"));
     }
     if (!assembly_) {
-      if (absl::Status status = Begin(); !status.ok()) return status;
+      RETURN_IF_ERROR(Begin());
       if (chunk_.tensor.empty() && chunk_.pieces.empty()) return absl::OkStatus();
     }
     if (chunk_.shared_values != 0) {
-      if (absl::Status status = FindShared(); !status.ok()) return status;
+      RETURN_IF_ERROR(FindShared());
     }
     return assembly_->Add(chunk_.tensor, chunk_.begin, chunk_.pieces);
   }
@@ -104,7 +105,7 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     if (!assembly_) {
       return absl::InvalidArgumentError("push: expected a header, got an empty stream");
     }
-    if (absl::Status status = assembly_->Finish(); !status.ok()) return status;
+    RETURN_IF_ERROR(assembly_->Finish());
     v1::PushResponse response;
     response.set_staged_slices(assembly_->staged_slices());
     response.set_duplicate_slices(assembly_->duplicate_slices());

@@ -8,7 +8,7 @@
 
 #include <atomic>
 
-#include "server/shard.h"
+#include "server/shard/shard.h"
 
 namespace percentdelta {
 

@@ -5,8 +5,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "common/grpc_status.h"
-#include "server/wire.h"
+#include "common/transport/grpc_status.h"
+#include "server/rpc/block_sums_proto.h"
 
 namespace percentdelta {
 namespace {

@@ -6,7 +6,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include "percentdelta/v1/parameter_server.pb.h"
-#include "server/shard.h"
+#include "server/shard/shard.h"
 
 namespace percentdelta {
 

@@ -13,8 +13,8 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
-#include "server/coordinator.h"
-#include "server/membership.h"
+#include "server/coordinator/coordinator.h"
+#include "server/coordinator/membership.h"
 
 namespace percentdelta {
 
@@ -29,7 +29,7 @@ class RemoteCoordinator {
   // Beats, and waits some seconds for the answer. kFailedPrecondition, kAlreadyExists and
   // kInvalidArgument are the coordinator's own, for good: what something else says with these codes
   // is kUnavailable. kDataLoss: an answer that makes no sense. Other codes pass.
-  absl::StatusOr<Coordinator::View> Beat(const ShardBeat& beat);
+  absl::StatusOr<ClusterView> Beat(const ShardBeat& beat);
 
   // Ends the beat under way and those to come with kCancelled.
   void Cancel();

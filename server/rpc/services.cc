@@ -7,15 +7,19 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/grpc_status.h"
-#include "common/job_codec.h"
+#include "common/base/status_macros.h"
+#include "common/cluster/cluster_info_proto.h"
+#include "common/cluster/heartbeat_proto.h"
+#include "common/cluster/lease_proto.h"
+#include "common/cluster/progress_proto.h"
+#include "common/cluster/statistics_proto.h"
+#include "common/transport/grpc_status.h"
 #include "server/rpc/acquire_lease.h"
 #include "server/rpc/pull.h"
 #include "server/rpc/push.h"
 #include "server/rpc/reduce_norms.h"
 #include "server/rpc/remote_coordinator.h"
 #include "server/rpc/watch_update_statistics.h"
-#include "server/wire.h"
 
 namespace percentdelta {
 namespace {
@@ -32,7 +36,7 @@ grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const abs
 absl::Status QueryStatistics(const StatisticsRing& ring,
                              const v1::GetUpdateStatisticsRequest& request,
                              v1::GetUpdateStatisticsResponse& response) {
-  if (absl::Status status = ring.CheckLayer(request.layer()); !status.ok()) return status;
+  RETURN_IF_ERROR(ring.CheckLayer(request.layer()));
   if (request.last() < 0 || request.first_step() < 0 || request.last_step() < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("statistics: expected numbers of at least 0, got last ", request.last(),
@@ -95,11 +99,9 @@ grpc::ServerUnaryReactor* ParameterServerService::Identify(grpc::CallbackServerC
 grpc::ServerUnaryReactor* CoordinatorService::GetJob(grpc::CallbackServerContext* context,
                                                      const v1::GetJobRequest* /*request*/,
                                                      v1::GetJobResponse* response) {
-  *response->mutable_job() = JobToProto(coordinator_.job());
-  response->set_job_hash(coordinator_.job_hash());
-  const Coordinator::View view = coordinator_.view();
-  response->set_generation(view.generation);
-  for (const std::string& address : view.addresses) response->add_shard_addresses(address);
+  const ClusterView view = coordinator_.view();
+  ToProto({coordinator_.job(), coordinator_.job_hash(), view.generation, view.addresses},
+          *response);
   return Answer(context, absl::OkStatus());
 }
 
@@ -144,24 +146,19 @@ grpc::ServerUnaryReactor* CoordinatorService::GetProgress(grpc::CallbackServerCo
 grpc::ServerUnaryReactor* CoordinatorService::Heartbeat(grpc::CallbackServerContext* context,
                                                         const v1::HeartbeatRequest* request,
                                                         v1::HeartbeatResponse* response) {
-  const absl::StatusOr<Coordinator::View> view = coordinator_.Heartbeat(FromProto(*request));
+  const absl::StatusOr<ClusterView> view = coordinator_.Heartbeat(FromProto(*request));
   if (!view.ok()) {
     if (!absl::IsUnavailable(view.status())) context->AddTrailingMetadata(kRefusedKey, "1");
     return Answer(context, view.status());
   }
-  response->set_generation(view->generation);
-  for (const std::string& address : view->addresses) response->add_shard_addresses(address);
-  for (const int32_t shard : view->missing) response->add_missing_shards(shard);
-  response->set_checkpoint_directory(view->checkpoint);
-  response->set_checkpoint_step(view->step);
-  response->set_message(view->message);
+  ToProto(*view, *response);
   return Answer(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::ReportStatistics(
     grpc::CallbackServerContext* context, const v1::ReportStatisticsRequest* request,
     v1::ReportStatisticsResponse* /*response*/) {
-  std::vector<TensorUpdate> updates;
+  std::vector<TensorStatistics> updates;
   for (const v1::TensorUpdate& update : request->updates()) updates.push_back(FromProto(update));
   return Answer(context, coordinator_.ReportStatistics(request->generation(), updates));
 }

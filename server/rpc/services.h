@@ -10,13 +10,14 @@
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "percentdelta/v1/statistics.grpc.pb.h"
-#include "server/coordinator.h"
+#include "server/coordinator/coordinator.h"
 #include "server/rpc/identity.h"
-#include "server/shard.h"
+#include "server/shard/shard.h"
 
 namespace percentdelta {
 
-// Pull and Push see the bytes of their messages (common/chunk_codec.h), the others the message.
+// Pull and Push see the bytes of their messages (common/transport/chunk_codec.h), the others the
+// message.
 using RawParameterServer =
     v1::ParameterServer::WithRawCallbackMethod_Pull<v1::ParameterServer::WithRawCallbackMethod_Push<
         v1::ParameterServer::WithCallbackMethod_ReduceNorms<

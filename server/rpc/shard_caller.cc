@@ -3,9 +3,9 @@
 #include <chrono>
 #include <utility>
 
-#include "common/channel.h"
-#include "common/clock.h"
-#include "common/grpc_status.h"
+#include "common/base/clock.h"
+#include "common/transport/channel.h"
+#include "common/transport/grpc_status.h"
 #include "server/rpc/identity.h"
 
 namespace percentdelta {

@@ -15,7 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
-#include "server/membership.h"
+#include "server/coordinator/membership.h"
 
 namespace percentdelta {
 

@@ -10,8 +10,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "common/grpc_status.h"
-#include "server/wire.h"
+#include "common/cluster/statistics_proto.h"
+#include "common/transport/grpc_status.h"
 
 namespace percentdelta {
 namespace {

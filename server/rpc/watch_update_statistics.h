@@ -6,7 +6,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include "percentdelta/v1/statistics.pb.h"
-#include "server/statistics_ring.h"
+#include "server/coordinator/statistics_ring.h"
 
 namespace percentdelta {
 

@@ -28,7 +28,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "absl/types/span.h"
-#include "common/job.h"
+#include "common/job/job.h"
 #include "server/update/norms.h"
 
 namespace percentdelta {

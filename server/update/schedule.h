@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "common/update_spec.h"
+#include "common/job/update_spec.h"
 
 namespace percentdelta {
 

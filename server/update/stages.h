@@ -6,7 +6,7 @@
 #define PERCENTDELTA_SERVER_UPDATE_STAGES_H_
 
 #include "absl/types/span.h"
-#include "common/update_spec.h"
+#include "common/job/update_spec.h"
 #include "server/update/norms.h"
 
 namespace percentdelta {

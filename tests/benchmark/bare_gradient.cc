@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "common/initial_weights.h"
+#include "common/job/initial_weights.h"
 #include "tests/local/small_cluster.h"
 
 namespace percentdelta {

@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
-#include "common/job.h"
-#include "common/thread_pool.h"
+#include "common/base/thread_pool.h"
+#include "common/job/job.h"
 #include "worker/data/dataset.h"
 #include "worker/models/model.h"
 

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <string>
 
-#include "common/job_codec.h"
+#include "common/job/job_codec.h"
 #include "tests/benchmark/bare_gradient.h"
 #include "tests/benchmark/limits.h"
 #include "tests/benchmark/paired.h"

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "common/thread_pool.h"
+#include "common/base/thread_pool.h"
 
 namespace percentdelta {
 

@@ -21,8 +21,8 @@
 #include "client/coordinator_stub.h"
 #include "client/pull.h"
 #include "client/push.h"
-#include "common/command_line.h"
-#include "common/memory.h"
+#include "common/base/memory.h"
+#include "common/program/command_line.h"
 #include "tests/local/small_cluster.h"
 #include "worker/weight_source.h"
 
@@ -152,7 +152,7 @@ class NullWorker {
   }
 
   const std::unique_ptr<CoordinatorStub> coordinator_;
-  const ClusterJob cluster_;
+  const ClusterInfo cluster_;
   const ShardChannels channels_;
   const std::shared_ptr<const std::vector<std::vector<float>>> gradient_;
   WeightSource weights_;

@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
-#include "common/job_codec.h"
+#include "common/job/job_codec.h"
 
 namespace percentdelta {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "common/job.h"
+#include "common/job/job.h"
 #include "tests/local/process.h"
 
 namespace percentdelta {

@@ -15,7 +15,7 @@
 #include "absl/time/clock.h"
 #include "client/pull.h"
 #include "client/push.h"
-#include "common/job_codec.h"
+#include "common/job/job_codec.h"
 #include "tests/benchmark/limits.h"
 #include "tests/benchmark/paired.h"
 #include "tests/benchmark/peer.h"
@@ -44,7 +44,7 @@ class Transfer {
       : job_(EndlessJob()),
         servers_(job_, shards, 0),
         gradient_(std::make_shared<const Values>(RandomGradient(job_.model, 1))) {
-    const ClusterJob cluster = AwaitGeneration(servers_.coordinator());
+    const ClusterInfo cluster = AwaitGeneration(servers_.coordinator());
     channels_ = std::make_unique<ShardChannels>(job_.model, cluster.generation,
                                                 cluster.shard_addresses, shares_memory);
     // The coordinator knows of the generation before every shard has entered it.

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "common/job_codec.h"
-#include "common/partition.h"
+#include "common/job/job_codec.h"
+#include "common/job/partition.h"
 #include "server/update/norms.h"
 #include "server/update/optimizer.h"
 #include "tests/benchmark/limits.h"

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "client/coordinator_stub.h"
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 namespace percentdelta {
 namespace {
@@ -32,7 +32,7 @@ class ScriptedStub : public CoordinatorStub {
  public:
   explicit ScriptedStub(Script& script) : script_(script) {}
 
-  absl::StatusOr<ClusterJob> GetJob() override { return Answer(ClusterJob()); }
+  absl::StatusOr<ClusterInfo> GetJob() override { return Answer(ClusterInfo()); }
   absl::StatusOr<Lease> AcquireLease(const WorkerIdentity& /*worker*/,
                                      absl::Duration /*max_wait*/) override {
     return Answer(Lease());

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/channel.h"
-#include "common/float_bytes.h"
+#include "common/base/float_bytes.h"
+#include "common/transport/channel.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"

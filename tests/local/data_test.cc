@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/job_codec.h"
+#include "common/job/job_codec.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/local/process.h"

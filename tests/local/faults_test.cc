@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/push.h"
-#include "common/random.h"
+#include "common/base/random.h"
 #include "gtest/gtest.h"
 #include "tests/local/process.h"
 #include "tests/local/small_cluster.h"
@@ -122,7 +122,7 @@ TEST(FaultsTest, WorkerThatLeavesEarly) {
 // pushes a gradient that is not even the right one, and reports.
 TEST(FaultsTest, TwoHoldersOfTheSameSlot) {
   const auto cluster = StartServers(2, absl::Milliseconds(300));
-  const ClusterJob job = AwaitGeneration(cluster->coordinator());
+  const ClusterInfo job = AwaitGeneration(cluster->coordinator());
   const auto coordinator = MakeCoordinatorStub(cluster->coordinator(), absl::Seconds(10));
   const absl::StatusOr<Lease> lease = coordinator->AcquireLease(
       {"slow", SupportedKernels().front()->arithmetic}, absl::Seconds(10));

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "client/coordinator_stub.h"
-#include "common/channel.h"
-#include "common/float_bytes.h"
-#include "common/partition.h"
+#include "common/base/float_bytes.h"
+#include "common/job/partition.h"
+#include "common/transport/channel.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "worker/kernels/select.h"
 
@@ -21,7 +21,7 @@ namespace {
 
 int Run(const std::string& address) {
   const auto coordinator = MakeCoordinatorStub(address, absl::Seconds(10));
-  const absl::StatusOr<ClusterJob> cluster = coordinator->GetJob();
+  const absl::StatusOr<ClusterInfo> cluster = coordinator->GetJob();
   const absl::StatusOr<Lease> lease = coordinator->AcquireLease(
       {"half", SupportedKernels().front()->arithmetic}, absl::Seconds(10));
   if (!cluster.ok() || !lease.ok() || lease->kind != Lease::Kind::kTrain) {
@@ -29,7 +29,7 @@ int Run(const std::string& address) {
     return 1;
   }
   const Partition partition(cluster->job.model, static_cast<int>(cluster->shard_addresses.size()));
-  const Slice& slice = partition.slices_of_shard(0).front();
+  const TensorRange& slice = partition.ranges_of_shard(0).front();
   const auto stub = v1::ParameterServer::NewStub(MakeChannel(cluster->shard_addresses[0]));
   grpc::ClientContext context;
   v1::PushResponse response;

@@ -12,11 +12,11 @@
 #include "absl/strings/match.h"
 #include "client/coordinator_stub.h"
 #include "client/push.h"
-#include "common/log.h"
+#include "common/base/log.h"
 #include "gtest/gtest.h"
 #include "tests/local/small_cluster.h"
-#include "worker/weight_source.h"
 #include "worker/data/data_sets.h"
+#include "worker/weight_source.h"
 #include "worker/worker.h"
 
 namespace percentdelta {
@@ -147,7 +147,8 @@ TEST(LeavingPushTest, CancelEndsThePush) {
 TEST(LeavingCallTest, CancelEndsCalls) {
   const ServersOnly servers(MadeUpJob(10), 1);
   const auto stub = MakeCoordinatorStub(servers.coordinator(), absl::Hours(1));
-  while (stub->AcquireLease({"w", "a"}, absl::ZeroDuration())->kind == Lease::Kind::kTrain) continue;
+  while (stub->AcquireLease({"w", "a"}, absl::ZeroDuration())->kind == Lease::Kind::kTrain)
+    continue;
   std::thread cancel([&] { stub->Cancel(); });
   EXPECT_EQ(stub->AcquireLease({"w", "a"}, absl::Seconds(30)).status().code(),
             absl::StatusCode::kCancelled);

@@ -20,7 +20,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "common/job_codec.h"
+#include "common/job/job_codec.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/local/process.h"

@@ -11,7 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "client/coordinator_stub.h"
-#include "common/job_codec.h"
+#include "common/job/job_codec.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/local/process.h"
@@ -73,7 +73,7 @@ TEST_F(ProcessesTest, TrainsToTheSameWeightsAsOneProcess) {
   Cluster::Options options;
   options.coordinator = coordinator;
   const Cluster client(options);
-  const absl::StatusOr<ClusterJob> cluster = client.GetJob();
+  const absl::StatusOr<ClusterInfo> cluster = client.GetJob();
   ASSERT_TRUE(cluster.ok()) << cluster.status();
   const absl::StatusOr<Weights> weights = client.PullWeights(*cluster, -1);
   ASSERT_TRUE(weights.ok()) << weights.status();
@@ -364,7 +364,7 @@ TEST_F(ProcessesTest, ShardThatIsKilledAndStartedAgain) {
     Cluster::Options options;
     options.coordinator = coordinator;
     const Cluster client(options);
-    const ClusterJob before = AwaitGeneration(coordinator);
+    const ClusterInfo before = AwaitGeneration(coordinator);
     ASSERT_LT(AwaitStep(coordinator, 2), kSteps);
     servers[victim].Signal(SIGKILL);
     ASSERT_EQ(servers[victim].Wait(), -SIGKILL);
@@ -374,7 +374,7 @@ TEST_F(ProcessesTest, ShardThatIsKilledAndStartedAgain) {
     if (victim != 0) again.push_back("--coordinator=" + coordinator);
     const Process revived(again);
     EXPECT_EQ(worker.Wait(), 0) << worker.output() << revived.output();
-    const absl::StatusOr<ClusterJob> after = client.GetJob();
+    const absl::StatusOr<ClusterInfo> after = client.GetJob();
     ASSERT_TRUE(after.ok()) << after.status();
     EXPECT_GT(after->generation, before.generation);
     const absl::StatusOr<Weights> weights = client.PullWeights(*after, kSteps);

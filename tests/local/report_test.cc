@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "absl/strings/str_split.h"
-#include "client/statistics_format.h"
-#include "common/job_codec.h"
+#include "client/pdctl/statistics_format.h"
+#include "common/job/job_codec.h"
 #include "nlohmann/json.hpp"
 #include "tests/local/process.h"
 #include "tests/local/small_cluster.h"
@@ -46,7 +46,7 @@ ReportData SomeData(int64_t steps) {
     StepStatistics& statistics = data.statistics.emplace_back();
     statistics.step = step;
     for (const TensorSpec& tensor : data.job.model.tensors) {
-      TensorUpdate update;
+      TensorStatistics update;
       update.step = step;
       update.tensor = tensor.name;
       update.layer = std::string(tensor.layer());

@@ -10,8 +10,8 @@
 
 #include "client/pull.h"
 #include "client/push.h"
-#include "common/channel.h"
-#include "common/chunk_codec.h"
+#include "common/transport/channel.h"
+#include "common/transport/chunk_codec.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"

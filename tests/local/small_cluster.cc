@@ -7,8 +7,8 @@
 #include "client/coordinator_stub.h"
 #include "client/pull.h"
 #include "client/push.h"
-#include "common/job_codec.h"
-#include "common/random.h"
+#include "common/base/random.h"
+#include "common/job/job_codec.h"
 #include "gtest/gtest.h"
 #include "worker/kernels/select.h"
 
@@ -71,11 +71,11 @@ Job MadeUpJob(int64_t steps) {
   return job;
 }
 
-ClusterJob AwaitGeneration(const std::string& coordinator) {
+ClusterInfo AwaitGeneration(const std::string& coordinator) {
   const auto stub = MakeCoordinatorStub(coordinator, absl::Seconds(5));
   const absl::Time give_up = absl::Now() + kPatience;
   while (absl::Now() < give_up) {
-    const absl::StatusOr<ClusterJob> job = stub->GetJob();
+    const absl::StatusOr<ClusterInfo> job = stub->GetJob();
     // A lease, or the word that there is none, comes only from an open generation.
     if (job.ok() && job->generation != 0) return *job;
     absl::SleepFor(absl::Milliseconds(5));
@@ -158,7 +158,7 @@ std::string ChecksumAt(const std::string& coordinator, int64_t step) {
   Cluster::Options options;
   options.coordinator = coordinator;
   const Cluster client(options);
-  const absl::StatusOr<ClusterJob> job = client.GetJob();
+  const absl::StatusOr<ClusterInfo> job = client.GetJob();
   EXPECT_TRUE(job.ok()) << job.status();
   if (!job.ok()) return "";
   const absl::StatusOr<Weights> weights = client.PullWeights(*job, step);

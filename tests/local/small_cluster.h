@@ -13,8 +13,8 @@
 #include "absl/time/time.h"
 #include "client/cluster.h"
 #include "client/shard_channels.h"
-#include "common/job.h"
-#include "common/lease.h"
+#include "common/cluster/lease.h"
+#include "common/job/job.h"
 #include "deploy/local/cluster.h"
 #include "server/server.h"
 #include "worker/data/dataset.h"
@@ -43,7 +43,7 @@ class ServersOnly {
 
   Server& server(int shard) { return servers_[shard]; }
   const std::string& coordinator() const { return servers_.front().address(); }
-  const ClusterJob& cluster_job() const { return cluster_job_; }
+  const ClusterInfo& cluster_job() const { return cluster_job_; }
   const ShardChannels& channels() const { return *channels_; }
 
   // Of exactly `step`, from all shards.
@@ -57,13 +57,13 @@ class ServersOnly {
 
  private:
   std::vector<Server> servers_;
-  ClusterJob cluster_job_;
+  ClusterInfo cluster_job_;
   std::unique_ptr<ShardChannels> channels_;
   std::optional<Lease> lease_;  // TrainStep's next
 };
 
 // Waits until the cluster has opened a generation; fails the test after 30 s.
-ClusterJob AwaitGeneration(const std::string& coordinator);
+ClusterInfo AwaitGeneration(const std::string& coordinator);
 
 // Uniform in [-1, 1), of the model's shapes.
 std::vector<std::vector<float>> RandomGradient(const ModelSpec& model, uint64_t seed);

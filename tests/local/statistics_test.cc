@@ -80,8 +80,8 @@ TEST(StatisticsTest, DeltasOfSplitTensorsUnderAdam) {
   }
   for (int64_t step = 0; step < kSteps; ++step) {
     for (size_t t = 0; t < statistics[0][step].updates.size(); ++t) {
-      const TensorUpdate& one = statistics[0][step].updates[t];
-      const TensorUpdate& three = statistics[1][step].updates[t];
+      const TensorStatistics& one = statistics[0][step].updates[t];
+      const TensorStatistics& three = statistics[1][step].updates[t];
       SCOPED_TRACE(absl::StrCat(one.tensor, " step ", step));
       EXPECT_EQ(three.tensor, one.tensor);
       EXPECT_EQ(three.multiplier, one.multiplier);

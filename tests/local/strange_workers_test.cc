@@ -15,7 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/coordinator_stub.h"
-#include "common/job_codec.h"
+#include "common/job/job_codec.h"
 #include "tests/local/process.h"
 #include "tests/local/small_cluster.h"
 #include "tests/temporary_directory.h"

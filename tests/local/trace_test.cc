@@ -1,4 +1,4 @@
-#include "common/trace.h"
+#include "common/base/trace.h"
 
 #include <algorithm>
 #include <fstream>

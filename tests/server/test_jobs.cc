@@ -7,8 +7,8 @@
 #include <utility>
 #include <variant>
 
-#include "common/partition.h"
-#include "common/random.h"
+#include "common/base/random.h"
+#include "common/job/partition.h"
 
 namespace percentdelta {
 
@@ -149,7 +149,7 @@ ShardGroup::ShardGroup(const Job& job, int shards, int threads)
       const absl::Status status = states_[home]->Collect(sums);
       EXPECT_TRUE(status.ok()) << status;
     };
-    options.report = [this](const TensorUpdate& update) {
+    options.report = [this](const TensorStatistics& update) {
       absl::MutexLock lock(&mutex_);
       reports_.push_back(update);
     };
@@ -166,7 +166,7 @@ void ShardGroup::Drain() {
 
 absl::Status ShardGroup::Push(int shard, ShardSlice& slice, int64_t step, int32_t slot,
                               const Gradient& gradient) const {
-  const Slice& range = slice.slice();
+  const TensorRange& range = slice.slice();
   const std::vector<float>& values = gradient[range.tensor];
   const Buffer buffer = slice.TakeBuffer();
   std::copy(values.begin() + range.begin, values.begin() + range.end, buffer->begin());
@@ -200,7 +200,7 @@ Gradient ShardGroup::Weights(int64_t step) const {
   return weights;
 }
 
-std::vector<TensorUpdate> ShardGroup::reports() const {
+std::vector<TensorStatistics> ShardGroup::reports() const {
   absl::MutexLock lock(&mutex_);
   return reports_;
 }

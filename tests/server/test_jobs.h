@@ -12,12 +12,12 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "common/clock.h"
-#include "common/job.h"
-#include "common/statistics.h"
-#include "common/thread_pool.h"
-#include "server/shard_slice.h"
-#include "server/shard_state.h"
+#include "common/base/clock.h"
+#include "common/base/thread_pool.h"
+#include "common/cluster/statistics.h"
+#include "common/job/job.h"
+#include "server/shard/shard_slice.h"
+#include "server/shard/shard_state.h"
 #include "tests/server/reference.h"
 
 namespace percentdelta {
@@ -116,11 +116,11 @@ class ShardGroup {
 
   // What the homes have reported so far, in the order of reporting: after publication, so that only
   // Drain makes sure that the last ones are in.
-  std::vector<TensorUpdate> reports() const;
+  std::vector<TensorStatistics> reports() const;
 
  private:
   mutable absl::Mutex mutex_;
-  std::vector<TensorUpdate> reports_ ABSL_GUARDED_BY(mutex_);
+  std::vector<TensorStatistics> reports_ ABSL_GUARDED_BY(mutex_);
 
   const Job job_;
   std::vector<std::shared_ptr<ShardState>> states_;

@@ -50,7 +50,7 @@ class RenewingStub : public CoordinatorStub {
     return kDeadline;
   }
 
-  absl::StatusOr<ClusterJob> GetJob() override { return Never(); }
+  absl::StatusOr<ClusterInfo> GetJob() override { return Never(); }
   absl::StatusOr<Lease> AcquireLease(const WorkerIdentity& /*worker*/,
                                      absl::Duration /*max_wait*/) override {
     return Never();

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
 
 namespace percentdelta {
 namespace {
@@ -114,7 +115,7 @@ absl::StatusOr<std::unique_ptr<DataFile>> DataFile::Open(const std::string& path
   struct stat status {};
   // Before it is opened: to open a device may change it.
   if (stat(path.c_str(), &status) != 0) return ErrnoStatus(path, errno);
-  if (absl::Status regular = CheckRegular(path, status); !regular.ok()) return regular;
+  RETURN_IF_ERROR(CheckRegular(path, status));
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (descriptor < 0) return ErrnoStatus(path, errno);
   std::unique_ptr<DataFile> file;
@@ -124,7 +125,7 @@ absl::StatusOr<std::unique_ptr<DataFile>> DataFile::Open(const std::string& path
     return ErrnoStatus(path, error);
   }
   file.reset(new DataFile(path, descriptor, status.st_size, std::move(cancelled)));
-  if (absl::Status regular = CheckRegular(path, status); !regular.ok()) return regular;
+  RETURN_IF_ERROR(CheckRegular(path, status));
   const absl::StatusOr<bool> any = file->Fill();
   if (!any.ok()) return any.status();
   if (IsGzip(absl::MakeConstSpan(file->buffer_).first(file->end_))) {

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/status_macros.h"
 #include "worker/data/data_file.h"
 #include "worker/data/data_folder.h"
 
@@ -87,7 +88,7 @@ absl::StatusOr<Dataset> ReadFrom(const std::string& folder, DataSplit split,
 
 absl::StatusOr<Dataset> ReadSplit(const std::string& folder, DataSplit split,
                                   const ReadOptions& options) {
-  if (absl::Status status = CheckDataFolder(folder); !status.ok()) return status;
+  RETURN_IF_ERROR(CheckDataFolder(folder));
   std::vector<absl::Status> reasons;
   const std::vector<std::string> folders = FoldersOfData(folder);
   for (const std::string& candidate : folders) {

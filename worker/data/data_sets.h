@@ -10,7 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "common/job.h"
+#include "common/job/job.h"
 #include "worker/data/dataset.h"
 #include "worker/data/idx.h"
 

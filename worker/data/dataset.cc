@@ -9,7 +9,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "common/sha256.h"
+#include "common/base/sha256.h"
 
 namespace percentdelta {
 namespace {

@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "common/base/status_macros.h"
 #include "worker/data/data_file.h"
 #include "worker/data/dataset.h"
 
@@ -147,7 +148,7 @@ absl::StatusOr<IdxFile> ReadOpened(const std::string& path, DataFile& file, IdxK
     return Invalid(path, absl::StrCat("expected ", options.examples, " ", NameOf(kind),
                                       " as the job says, got ", header->dimensions[0]));
   }
-  if (absl::Status status = CheckSize(path, file, *header); !status.ok()) return status;
+  RETURN_IF_ERROR(CheckSize(path, file, *header));
   absl::StatusOr<Bytes> entries = ReadEntries(path, file, *header);
   if (!entries.ok()) return entries.status();
   if (options.note) {

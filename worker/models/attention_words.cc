@@ -9,7 +9,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
-#include "common/job.h"
+#include "common/base/status_macros.h"
+#include "common/job/job.h"
 #include "worker/data/dataset.h"
 #include "worker/models/model.h"
 #include "worker/models/model_inputs.h"
@@ -59,13 +60,13 @@ absl::Status AttentionWords::CheckWord(int32_t word, int64_t index, int64_t docu
 }
 
 absl::Status AttentionWords::CheckDataset(const Dataset& dataset) const {
-  if (absl::Status s = CheckForm(dataset.rows, dataset.columns); !s.ok()) return s;
-  if (absl::Status s = CheckExamples(dataset, kClasses); !s.ok()) return s;
+  RETURN_IF_ERROR(CheckForm(dataset.rows, dataset.columns));
+  RETURN_IF_ERROR(CheckExamples(dataset, kClasses));
   for (int64_t n = 0; n < dataset.count; ++n) {
     bool any = false;
     for (int64_t i = 0; i < dataset.columns / 2; ++i) {
       const int32_t word = WordAt(dataset, n, i);
-      if (absl::Status s = CheckWord(word, i, n); !s.ok()) return s;
+      RETURN_IF_ERROR(CheckWord(word, i, n));
       any = any || word != 0;
     }
     if (!any) return NoWords(n);
@@ -75,16 +76,16 @@ absl::Status AttentionWords::CheckDataset(const Dataset& dataset) const {
 
 absl::Status AttentionWords::ReadWords(const Batch& batch) {
   if (batch.count > 0) {
-    if (absl::Status s = CheckForm(batch.rows, batch.columns); !s.ok()) return s;
+    RETURN_IF_ERROR(CheckForm(batch.rows, batch.columns));
   }
-  if (absl::Status status = CheckBatch(batch, kClasses); !status.ok()) return status;
+  RETURN_IF_ERROR(CheckBatch(batch, kClasses));
   words_.clear();
   ends_.assign(1, 0);
   for (int64_t n = 0; n < batch.count && !cancelled(); ++n) {
     for (int64_t i = 0; i < batch.columns / 2; ++i) {
       const int32_t word = WordAt(batch, n, i);
       if (word == 0) continue;
-      if (absl::Status s = CheckWord(word, i, n); !s.ok()) return s;
+      RETURN_IF_ERROR(CheckWord(word, i, n));
       words_.push_back(word);
     }
     const auto end = static_cast<int64_t>(words_.size());
@@ -134,16 +135,16 @@ void AttentionWords::Classify(const TensorValues& weights, int64_t document,
 
 absl::StatusOr<BatchResult> AttentionWords::Forward(const TensorValues& weights, const Batch& batch,
                                                     const TensorHooks& hooks, bool gradient) {
-  if (absl::Status status = ReadWords(batch); !status.ok()) return status;
+  RETURN_IF_ERROR(ReadWords(batch));
   for (const int tensor : {kEmbedding, kAttention}) {
-    if (absl::Status s = AwaitWeights(tensors_, tensor, weights, hooks); !s.ok()) return s;
+    RETURN_IF_ERROR(AwaitWeights(tensors_, tensor, weights, hooks));
   }
   alphas_.resize(words_.size());
   pooled_.resize(batch.count * sizes_.dimension);
   for (int64_t n = 0; n < batch.count && !cancelled(); ++n) Attend(weights, n);
 
   for (const int tensor : {kOutputWeights, kOutputBiases}) {
-    if (absl::Status s = AwaitWeights(tensors_, tensor, weights, hooks); !s.ok()) return s;
+    RETURN_IF_ERROR(AwaitWeights(tensors_, tensor, weights, hooks));
   }
   if (gradient) logits_gradient_.resize(batch.count * kClasses);
   std::vector<float> logits(kClasses);

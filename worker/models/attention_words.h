@@ -19,8 +19,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/job.h"
-#include "common/thread_pool.h"
+#include "common/base/thread_pool.h"
+#include "common/job/job.h"
 #include "worker/data/dataset.h"
 #include "worker/models/model.h"
 #include "worker/models/model_inputs.h"

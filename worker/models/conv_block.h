@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "common/thread_pool.h"
+#include "common/base/thread_pool.h"
 #include "worker/kernels/kernels.h"
 #include "worker/models/aligned_floats.h"
 

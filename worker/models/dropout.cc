@@ -1,6 +1,6 @@
 #include "worker/models/dropout.h"
 
-#include "common/random.h"
+#include "common/base/random.h"
 
 namespace percentdelta {
 

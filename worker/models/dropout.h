@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
-#include "common/thread_pool.h"
+#include "common/base/thread_pool.h"
 
 namespace percentdelta {
 

@@ -9,7 +9,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "common/job.h"
+#include "common/base/status_macros.h"
+#include "common/job/job.h"
 #include "worker/data/dataset.h"
 #include "worker/models/model.h"
 #include "worker/models/model_inputs.h"
@@ -68,8 +69,8 @@ absl::Status MatrixFactorization::CheckIds(int32_t user, int32_t item, int64_t r
 }
 
 absl::Status MatrixFactorization::CheckDataset(const Dataset& dataset) const {
-  if (absl::Status s = CheckForm(dataset.rows, dataset.columns); !s.ok()) return s;
-  if (absl::Status s = CheckExamples(dataset, kLabels); !s.ok()) return s;
+  RETURN_IF_ERROR(CheckForm(dataset.rows, dataset.columns));
+  RETURN_IF_ERROR(CheckExamples(dataset, kLabels));
   for (int64_t n = 0; n < dataset.count; ++n) {
     absl::Status s = CheckIds(WordAt(dataset, n, 0), WordAt(dataset, n, 1), n);
     if (!s.ok()) return s;
@@ -79,15 +80,15 @@ absl::Status MatrixFactorization::CheckDataset(const Dataset& dataset) const {
 
 absl::Status MatrixFactorization::ReadIds(const Batch& batch) {
   if (batch.count > 0) {
-    if (absl::Status s = CheckForm(batch.rows, batch.columns); !s.ok()) return s;
+    RETURN_IF_ERROR(CheckForm(batch.rows, batch.columns));
   }
-  if (absl::Status status = CheckBatch(batch, kLabels); !status.ok()) return status;
+  RETURN_IF_ERROR(CheckBatch(batch, kLabels));
   users_.resize(batch.count);
   items_.resize(batch.count);
   for (int64_t n = 0; n < batch.count && !cancelled(); ++n) {
     users_[n] = WordAt(batch, n, 0);
     items_[n] = WordAt(batch, n, 1);
-    if (absl::Status s = CheckIds(users_[n], items_[n], n); !s.ok()) return s;
+    RETURN_IF_ERROR(CheckIds(users_[n], items_[n], n));
   }
   return absl::OkStatus();
 }
@@ -95,9 +96,9 @@ absl::Status MatrixFactorization::ReadIds(const Batch& batch) {
 absl::StatusOr<BatchResult> MatrixFactorization::Forward(const TensorValues& weights,
                                                          const Batch& batch,
                                                          const TensorHooks& hooks) {
-  if (absl::Status status = ReadIds(batch); !status.ok()) return status;
+  RETURN_IF_ERROR(ReadIds(batch));
   for (int t = kUserFactors; t <= kGlobalBias; ++t) {
-    if (absl::Status s = AwaitWeights(tensors_, t, weights, hooks); !s.ok()) return s;
+    RETURN_IF_ERROR(AwaitWeights(tensors_, t, weights, hooks));
   }
   errors_.resize(batch.count);
   BatchResult result;

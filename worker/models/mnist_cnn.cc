@@ -9,7 +9,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
-#include "common/thread_pool.h"
+#include "common/base/status_macros.h"
+#include "common/base/thread_pool.h"
 #include "worker/data/dataset.h"
 #include "worker/kernels/kernels.h"
 #include "worker/models/conv_block.h"
@@ -88,20 +89,20 @@ absl::Status MnistCnn::CheckSides(int64_t rows, int64_t columns) const {
 
 absl::Status MnistCnn::CheckImages(const Batch& batch) const {
   if (batch.count > 0) {
-    if (absl::Status s = CheckSides(batch.rows, batch.columns); !s.ok()) return s;
+    RETURN_IF_ERROR(CheckSides(batch.rows, batch.columns));
   }
   return CheckBatch(batch, geometry_.classes);
 }
 
 absl::Status MnistCnn::CheckDataset(const Dataset& dataset) const {
-  if (absl::Status s = CheckSides(dataset.rows, dataset.columns); !s.ok()) return s;
+  RETURN_IF_ERROR(CheckSides(dataset.rows, dataset.columns));
   return CheckExamples(dataset, geometry_.classes);
 }
 
 absl::Status MnistCnn::AwaitLayer(int tensor, const TensorValues& weights,
                                   const TensorHooks& hooks) const {
   for (int t = tensor; t < tensor + 2; ++t) {
-    if (absl::Status s = AwaitWeights(tensors_, t, weights, hooks); !s.ok()) return s;
+    RETURN_IF_ERROR(AwaitWeights(tensors_, t, weights, hooks));
   }
   return absl::OkStatus();
 }
@@ -150,16 +151,16 @@ void MnistCnn::ForwardConv2(int64_t count) {
 absl::Status MnistCnn::Forward(const TensorValues& weights, const Batch& batch, int64_t begin,
                                int64_t count, bool training, const TensorHooks& hooks) {
   Reserve(count);
-  if (absl::Status s = AwaitLayer(kConv1, weights, hooks); !s.ok()) return s;
+  RETURN_IF_ERROR(AwaitLayer(kConv1, weights, hooks));
   conv1_.SetForwardWeights(weights[kConv1], weights[kConv1 + 1]);
   ForwardConv1(batch, begin, count);
-  if (absl::Status s = AwaitLayer(kConv2, weights, hooks); !s.ok()) return s;
+  RETURN_IF_ERROR(AwaitLayer(kConv2, weights, hooks));
   conv2_.SetForwardWeights(weights[kConv2], weights[kConv2 + 1]);
   ForwardConv2(count);
-  if (absl::Status s = AwaitLayer(kFc1, weights, hooks); !s.ok()) return s;
+  RETURN_IF_ERROR(AwaitLayer(kFc1, weights, hooks));
   fc1_.Forward(count, fc1_input_, weights[kFc1], weights[kFc1 + 1], absl::MakeSpan(fc1_output_));
   if (training) dropout_.Forward(batch.random_key, count, absl::MakeSpan(fc1_output_));
-  if (absl::Status s = AwaitLayer(kFc2, weights, hooks); !s.ok()) return s;
+  RETURN_IF_ERROR(AwaitLayer(kFc2, weights, hooks));
   fc2_.Forward(count, fc1_output_, weights[kFc2], weights[kFc2 + 1], absl::MakeSpan(logits_));
   return absl::OkStatus();
 }
@@ -184,8 +185,8 @@ void MnistCnn::Loss(const Batch& batch, int64_t begin, int64_t count, bool gradi
 
 absl::StatusOr<BatchResult> MnistCnn::Gradient(const TensorValues& weights, const Batch& batch,
                                                const TensorHooks& hooks, TensorValues& gradient) {
-  if (absl::Status status = CheckImages(batch); !status.ok()) return status;
-  if (absl::Status s = Forward(weights, batch, 0, batch.count, true, hooks); !s.ok()) return s;
+  RETURN_IF_ERROR(CheckImages(batch));
+  RETURN_IF_ERROR(Forward(weights, batch, 0, batch.count, true, hooks));
   BatchResult result;
   Loss(batch, 0, batch.count, true, result);
   gradient.resize(tensors_.size());
@@ -196,14 +197,12 @@ absl::StatusOr<BatchResult> MnistCnn::Gradient(const TensorValues& weights, cons
 
 absl::StatusOr<BatchResult> MnistCnn::Evaluate(const TensorValues& weights, const Batch& batch,
                                                const TensorHooks& hooks) {
-  if (absl::Status status = CheckImages(batch); !status.ok()) return status;
+  RETURN_IF_ERROR(CheckImages(batch));
   BatchResult result;
   TensorHooks part_hooks = hooks;
   for (int64_t begin = 0; begin < batch.count; begin += kEvaluationPart) {
     const int64_t count = std::min(kEvaluationPart, batch.count - begin);
-    if (absl::Status s = Forward(weights, batch, begin, count, false, part_hooks); !s.ok()) {
-      return s;
-    }
+    RETURN_IF_ERROR(Forward(weights, batch, begin, count, false, part_hooks));
     Loss(batch, begin, count, false, result);
     part_hooks = {};  // from here on all weights are there
   }

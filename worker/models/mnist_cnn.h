@@ -19,7 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/thread_pool.h"
+#include "common/base/thread_pool.h"
 #include "worker/data/dataset.h"
 #include "worker/kernels/kernels.h"
 #include "worker/models/aligned_floats.h"

@@ -13,8 +13,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "common/job.h"
-#include "common/thread_pool.h"
+#include "common/base/thread_pool.h"
+#include "common/job/job.h"
 #include "worker/data/dataset.h"
 
 namespace percentdelta {

@@ -10,7 +10,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "common/job.h"
+#include "common/base/status_macros.h"
+#include "common/job/job.h"
 #include "worker/data/dataset.h"
 #include "worker/models/model.h"
 
@@ -85,7 +86,7 @@ absl::Status CheckTensors(const ModelSpec& spec, absl::Span<const NamedShape> ex
 absl::Status AwaitWeights(absl::Span<const NamedShape> tensors, int tensor,
                           const TensorValues& weights, const TensorHooks& hooks) {
   if (hooks.await_weights) {
-    if (absl::Status status = hooks.await_weights(tensor); !status.ok()) return status;
+    RETURN_IF_ERROR(hooks.await_weights(tensor));
   }
   const int64_t expected = tensors[tensor].size();
   const size_t got = static_cast<size_t>(tensor) < weights.size() ? weights[tensor].size() : 0;

@@ -1,5 +1,5 @@
 // Softmax and cross-entropy, in double and with exp and log that are the same on every machine
-// (common/portable_math.h).
+// (common/base/portable_math.h).
 
 #ifndef PERCENTDELTA_WORKER_MODELS_SOFTMAX_H_
 #define PERCENTDELTA_WORKER_MODELS_SOFTMAX_H_
@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
-#include "common/portable_math.h"  // IWYU pragma: export
+#include "common/base/portable_math.h"  // IWYU pragma: export
 
 namespace percentdelta {
 

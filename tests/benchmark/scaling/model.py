@@ -7,11 +7,11 @@ import collections
 import dataclasses
 import math
 
-BLOCK_ENTRIES = 16384  # common/partition.h
+BLOCK_ENTRIES = 16384  # common/job/partition.h
 CHUNK_ENTRIES = 16 * BLOCK_ENTRIES
 BYTES_PER_ENTRY = 4
-BUFFERS_KEPT = 3  # of a slice, server/buffer_pool.h
-BYTES_KEPT = 64 << 20  # of freed memory, common/memory.h
+BUFFERS_KEPT = 3  # of a slice, server/shard/buffer_pool.h
+BYTES_KEPT = 64 << 20  # of freed memory, common/base/memory.h
 PUSHES_AT_ONCE = 256  # server/rpc/push.h
 PAUSE_AFTER_FAILURE = 0.015  # worker/worker.cc: the first one's mean
 
@@ -69,7 +69,7 @@ class Shape:
 
 
 def partition(layers, shards):
-    """Entries of each layer on each shard, as common/partition.cc deals them: [{layer: entries}].
+    """Entries of each layer on each shard, as common/job/partition.cc deals them: [{layer: entries}].
 
     `layers` gives each layer's tensors: {layer: [entries]}.
     """

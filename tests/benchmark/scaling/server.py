@@ -20,7 +20,7 @@ class Slice:
 
 
 class Shard:
-    """A parameter server (server/shard_state.cc)."""
+    """A parameter server (server/shard/shard_state.cc)."""
 
     def __init__(self, cluster, host, slices):
         self.cluster = cluster
@@ -63,7 +63,7 @@ class Shard:
 
 
 class Coordinator:
-    """Hands out the slots of a step (server/coordinator.cc)."""
+    """Hands out the slots of a step (server/coordinator/coordinator.cc)."""
 
     def __init__(self, cluster):
         self.cluster = cluster

@@ -63,7 +63,7 @@ class FairShareTest(unittest.TestCase):
 
 
 class PartitionTest(unittest.TestCase):
-    """As common/partition.cc."""
+    """As common/job/partition.cc."""
 
     def test_equal_stretches_in_blocks(self):
         layout = partition({"a": [3 * BLOCK_ENTRIES], "b": [4, 1]}, 2)

@@ -12,7 +12,7 @@ from simulator import seconds_per_step
 WORKERS = [2 ** power for power in range(11)]
 SHARDS = [2 ** power for power in range(7)]
 GBIT = [10, 100]
-MOST_SLOTS = 1024  # common/job_codec.cc
+MOST_SLOTS = 1024  # common/job/job_codec.cc
 
 # What a step is made of: slots, of so many workers.
 MODES = {

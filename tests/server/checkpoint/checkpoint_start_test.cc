@@ -12,7 +12,7 @@
 #include <map>
 #include <sstream>
 
-#include "common/durable_file.h"
+#include "common/base/durable_file.h"
 #include "tests/server/checkpoint/store_fixture.h"
 
 namespace percentdelta {

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/durable_file.h"
-#include "common/job_codec.h"
-#include "common/partition.h"
+#include "common/base/durable_file.h"
+#include "common/job/job_codec.h"
+#include "common/job/partition.h"
 #include "server/update/optimizer.h"
 #include "tests/server/checkpoint/store_fixture.h"
 
@@ -276,7 +276,7 @@ TEST_F(CheckpointStoreTest, SlicesAreReadOntoAnyNumberOfShards) {
     for (const int shards : {1, 2, 3, 4}) {
       const Partition partition(job.model, shards);
       for (int shard = 0; shard < shards; ++shard) {
-        const std::vector<Slice>& wanted = partition.slices_of_shard(shard);
+        const std::vector<TensorRange>& wanted = partition.ranges_of_shard(shard);
         const auto read = ReadSlices(directory, written, job.model, StateNames(job), wanted);
         ASSERT_TRUE(read.ok()) << read.status();
         const std::vector<SliceContent> expected = ContentOf(job, wanted);
@@ -298,7 +298,7 @@ TEST_F(CheckpointStoreTest, SliceFileSaysWhatItLacks) {
   Write(job, 10, 2);
   const Partition partition(job.model, 1);
   const auto read = ReadSlices(StepDirectory(directory_, 10), 2, job.model, {"second_moment"},
-                               partition.slices_of_shard(0));
+                               partition.ranges_of_shard(0));
   EXPECT_THAT(std::string(read.status().message()),
               AllOf(HasSubstr(SliceFileName(0, 2)), HasSubstr("second_moment"), HasSubstr("none")));
 }

@@ -50,7 +50,7 @@ class CheckpointWriterTest : public CheckpointStoreTest {
     absl::MutexLock lock(&mutex_);
     const int64_t before = written_;
     writer_->Write(
-        {generation, step, ContentOf(job_, Partition(job_.model, 2).slices_of_shard(1))});
+        {generation, step, ContentOf(job_, Partition(job_.model, 2).ranges_of_shard(1))});
     const auto done = [&] { return written_ > before; };
     mutex_.Await(absl::Condition(&done));
     const std::vector<CheckpointPart> parts = writer_->parts();

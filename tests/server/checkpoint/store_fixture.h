@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/job_codec.h"
-#include "common/partition.h"
+#include "common/job/job_codec.h"
+#include "common/job/partition.h"
 #include "server/checkpoint/checkpoint_store.h"
 #include "server/update/optimizer.h"
 #include "tests/server/test_jobs.h"
@@ -32,9 +32,9 @@ inline Job TinyJob() {
 }
 
 // A slice's entries count up from its first one: what came from where is seen.
-inline std::vector<SliceContent> ContentOf(const Job& job, const std::vector<Slice>& slices) {
+inline std::vector<SliceContent> ContentOf(const Job& job, const std::vector<TensorRange>& slices) {
   std::vector<SliceContent> contents;
-  for (const Slice& slice : slices) {
+  for (const TensorRange& slice : slices) {
     std::vector<float> weights(slice.size());
     for (size_t i = 0; i < weights.size(); ++i) {
       weights[i] = static_cast<float>(slice.begin + static_cast<int64_t>(i));
@@ -62,10 +62,10 @@ class CheckpointStoreTest : public testing::Test {
     const Partition partition(job.model, shards);
     std::vector<FileEntry> files;
     for (int shard = 0; shard < shards; ++shard) {
-      if (partition.slices_of_shard(shard).empty()) continue;
+      if (partition.ranges_of_shard(shard).empty()) continue;
       const absl::StatusOr<FileEntry> file =
           WriteSliceFile(directory, shard, shards,
-                         {generation, step, ContentOf(job, partition.slices_of_shard(shard))},
+                         {generation, step, ContentOf(job, partition.ranges_of_shard(shard))},
                          job.model, StateNames(job), DurableFile::Options());
       ASSERT_TRUE(file.ok()) << file.status();
       files.push_back(*file);

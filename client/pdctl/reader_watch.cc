@@ -1,0 +1,37 @@
+#include "client/pdctl/reader_watch.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace percentdelta {
+
+ReaderWatch::ReaderWatch(int descriptor, std::function<void()> gone)
+    : end_(eventfd(0, EFD_CLOEXEC)) {
+  if (end_ < 0) return;  // the next write will tell
+  thread_ = std::thread([this, descriptor, call = std::move(gone)] { Run(descriptor, call); });
+}
+
+ReaderWatch::~ReaderWatch() {
+  if (end_ < 0) return;
+  eventfd_write(end_, 1);
+  thread_.join();
+  close(end_);
+}
+
+void ReaderWatch::Run(int descriptor, const std::function<void()>& gone) const {
+  pollfd files[] = {{end_, POLLIN, 0}, {descriptor, 0, 0}};
+  while (files[0].revents == 0) {
+    if (poll(files, 2, -1) < 0 && errno != EINTR) return;
+    if ((files[1].revents & (POLLERR | POLLHUP)) != 0) {
+      gone();
+      return;
+    }
+    if (files[1].revents != 0) files[1].fd = -1;  // it is no file: not to be asked again
+  }
+}
+
+}  // namespace percentdelta

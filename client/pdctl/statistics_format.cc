@@ -1,0 +1,114 @@
+#include "client/pdctl/statistics_format.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "common/base/text.h"
+#include "nlohmann/json.hpp"
+
+namespace percentdelta {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr char kCsvHeadings[] =
+    "step,tensor,layer,entries,gradient_l1,gradient_l2,weight_l1,weight_l2,rate,multiplier,"
+    "relative_delta,sgd_relative_delta\n";
+
+constexpr int kLeastNameWidth = 16;
+
+// Names come from a server, which may be anybody's: a step's row is one line, whatever they are.
+std::string Name(const std::string& text) { return EscapeForLog(text, kMaxReasonBytes); }
+
+// As RFC 4180 has it. A tensor's name may have commas; a job's check keeps quotes out of it.
+std::string CsvField(const std::string& name) {
+  std::string text = Name(name);
+  if (!absl::StrContains(text, ',') && !absl::StrContains(text, '"')) return text;
+  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
+}
+
+// Replaces what is not UTF-8 instead of throwing.
+std::string Dump(const Json& json, int indent) {
+  return json.dump(indent, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
+}
+
+Json ToJson(const StepStatistics& step) {
+  Json updates = Json::array();
+  for (const TensorStatistics& update : step.updates) {
+    updates.push_back({{"tensor", update.tensor},
+                       {"layer", update.layer},
+                       {"entries", update.entries},
+                       {"gradient_l1", update.gradient_l1},
+                       {"gradient_l2", update.gradient_l2},
+                       {"weight_l1", update.weight_l1},
+                       {"weight_l2", update.weight_l2},
+                       {"rate", update.rate},
+                       {"multiplier", update.multiplier},
+                       {"relative_delta", update.relative_delta},
+                       {"sgd_relative_delta", update.sgd_relative_delta}});
+  }
+  return {{"step", step.step}, {"updates", std::move(updates)}};
+}
+
+}  // namespace
+
+std::string ShortestDecimal(double value) {
+  std::array<char, 32> text;
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+  return {text.data(), end};
+}
+
+std::string FormatTable(const std::vector<StepStatistics>& steps, bool headings) {
+  int width = kLeastNameWidth;
+  for (const StepStatistics& step : steps) {
+    for (const TensorStatistics& update : step.updates) {
+      width = std::max(width, static_cast<int>(Name(update.tensor).size()));
+    }
+  }
+  std::string text;
+  if (headings) {
+    absl::StrAppendFormat(&text, "%7s  %-*s %12s %12s %12s %11s %11s\n", "step", width, "tensor",
+                          "rel. delta", "plain SGD", "multiplier", "||g||1", "||W||1");
+  }
+  for (const StepStatistics& step : steps) {
+    for (const TensorStatistics& update : step.updates) {
+      absl::StrAppendFormat(&text, "%7d  %-*s %10.4g %% %10.4g %% %12.4g %11.4g %11.4g\n",
+                            step.step, width, Name(update.tensor), 100 * update.relative_delta,
+                            100 * update.sgd_relative_delta, update.multiplier, update.gradient_l1,
+                            update.weight_l1);
+    }
+  }
+  return text;
+}
+
+std::string FormatJson(const std::vector<StepStatistics>& steps) {
+  Json array = Json::array();
+  for (const StepStatistics& step : steps) array.push_back(ToJson(step));
+  return Dump(array, 2);
+}
+
+std::string FormatJsonLine(const StepStatistics& step) { return Dump(ToJson(step), -1); }
+
+std::string FormatCsv(const std::vector<StepStatistics>& steps, bool headings) {
+  std::string text = headings ? kCsvHeadings : "";
+  for (const StepStatistics& step : steps) {
+    for (const TensorStatistics& update : step.updates) {
+      absl::StrAppend(&text, step.step, ",", CsvField(update.tensor), ",", CsvField(update.layer),
+                      ",", update.entries);
+      for (const double value :
+           {update.gradient_l1, update.gradient_l2, update.weight_l1, update.weight_l2, update.rate,
+            update.multiplier, update.relative_delta, update.sgd_relative_delta}) {
+        absl::StrAppend(&text, ",", ShortestDecimal(value));
+      }
+      text += '\n';
+    }
+  }
+  return text;
+}
+
+}  // namespace percentdelta

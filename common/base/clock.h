@@ -1,0 +1,30 @@
+// Time as the program measures it. Injected, so that tests can let an hour pass in no time.
+
+#ifndef PERCENTDELTA_COMMON_BASE_CLOCK_H_
+#define PERCENTDELTA_COMMON_BASE_CLOCK_H_
+
+#include <chrono>
+
+#include "absl/time/time.h"
+
+namespace percentdelta {
+
+// Thread-safe.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+
+  // Time since some fixed moment; never goes back, whatever happens to the wall clock.
+  virtual absl::Duration Now() const = 0;
+};
+
+class SteadyClock : public Clock {
+ public:
+  absl::Duration Now() const override {
+    return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+  }
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_COMMON_BASE_CLOCK_H_

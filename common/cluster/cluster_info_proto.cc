@@ -1,0 +1,35 @@
+#include "common/cluster/cluster_info_proto.h"
+
+#include <string>
+#include <utility>
+
+#include "common/base/address.h"
+#include "common/job/job_codec.h"
+
+namespace percentdelta {
+
+absl::StatusOr<ClusterInfo> FromProto(const v1::GetJobResponse& proto) {
+  absl::StatusOr<Job> job = JobFromProto(proto.job());
+  if (!job.ok()) return job.status();
+  if (proto.generation() != 0 && proto.shard_addresses().empty()) {
+    return absl::DataLossError(
+        "the coordinator's answer: expected the shards' addresses, got none");
+  }
+  for (const std::string& address : proto.shard_addresses()) {
+    const absl::Status status = CheckHostAndPort("the coordinator's answer", address);
+    if (!status.ok()) return absl::DataLossError(status.message());
+  }
+  return ClusterInfo{*std::move(job),
+                     proto.job_hash(),
+                     proto.generation(),
+                     {proto.shard_addresses().begin(), proto.shard_addresses().end()}};
+}
+
+void ToProto(const ClusterInfo& info, v1::GetJobResponse& proto) {
+  *proto.mutable_job() = JobToProto(info.job);
+  proto.set_job_hash(info.job_hash);
+  proto.set_generation(info.generation);
+  for (const std::string& address : info.shard_addresses) proto.add_shard_addresses(address);
+}
+
+}  // namespace percentdelta

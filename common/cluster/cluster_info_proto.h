@@ -1,0 +1,19 @@
+// A ClusterInfo as a message.
+
+#ifndef PERCENTDELTA_COMMON_CLUSTER_CLUSTER_INFO_PROTO_H_
+#define PERCENTDELTA_COMMON_CLUSTER_CLUSTER_INFO_PROTO_H_
+
+#include "absl/status/statusor.h"
+#include "common/cluster/cluster_info.h"
+#include "percentdelta/v1/coordinator.pb.h"
+
+namespace percentdelta {
+
+// kInvalidArgument: the job is not valid here (the coordinator may be of another version).
+// kDataLoss: addresses are missing, or malformed.
+absl::StatusOr<ClusterInfo> FromProto(const v1::GetJobResponse& proto);
+void ToProto(const ClusterInfo& info, v1::GetJobResponse& proto);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_COMMON_CLUSTER_CLUSTER_INFO_PROTO_H_

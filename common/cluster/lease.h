@@ -1,0 +1,60 @@
+// Work handed to a worker: a slot of a step, or a range of the test set at a step's weights.
+
+#ifndef PERCENTDELTA_COMMON_CLUSTER_LEASE_H_
+#define PERCENTDELTA_COMMON_CLUSTER_LEASE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/time/time.h"
+#include "common/job/job.h"
+
+namespace percentdelta {
+
+struct Lease {
+  enum class Kind {
+    kWait,      // nothing to do now; ask again
+    kFinished,  // the training is done; leave
+    kFailed,    // the training failed for the reason in `message`; leave
+    kTrain,     // compute and push the gradient of `batch`
+    kEvaluate,  // evaluate `example_count` test examples from `first_example` on
+  };
+  Kind kind = Kind::kWait;
+  uint64_t generation = 0;
+  uint64_t id = 0;
+  int64_t step = 0;  // pull the weights of exactly this step
+  int32_t slot = 0;
+  BatchId batch;
+  int64_t first_example = 0;
+  int64_t example_count = 0;
+  bool checkpoint = false;  // to be repeated in the push
+  absl::Duration deadline;  // from the moment of giving
+  std::string message;
+};
+
+// How a worker introduces itself.
+struct WorkerIdentity {
+  std::string name;        // different workers have different ones
+  std::string arithmetic;  // how it computes, as in "fma-2"
+  std::string data = {};   // fingerprint of what it computes from; empty: it does not say
+};
+
+// What a worker says of a lease it had.
+struct LeaseResult {
+  uint64_t generation = 0;
+  uint64_t lease_id = 0;
+  std::string worker;
+  std::string failure;        // not empty: the work could not be done, and why
+  bool not_at_fault = false;  // with `failure`: caused by the environment, not by this work item
+  bool leaving = false;       // the worker takes no further lease: the answer is kWait
+  double loss_sum = 0;
+  int64_t correct = 0;
+  int64_t examples = 0;
+  absl::Duration pull;
+  absl::Duration compute;
+  absl::Duration push;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_COMMON_CLUSTER_LEASE_H_

@@ -1,0 +1,75 @@
+// How far a training is: what the coordinator knows and what pdctl, pd-local and reports show.
+
+#ifndef PERCENTDELTA_COMMON_CLUSTER_PROGRESS_H_
+#define PERCENTDELTA_COMMON_CLUSTER_PROGRESS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace percentdelta {
+
+enum class TrainingState {
+  kGathering,  // not all shards are there
+  kTraining,
+  kFinished,
+  kFailed,
+};
+absl::string_view ToString(TrainingState state);  // "gathering", "training", ...
+
+// A mean over examples at the weights of `step`: a step's training batches, or the whole test set.
+struct ProgressPoint {
+  int64_t step = 0;
+  double loss = 0;
+  double accuracy = 0;  // 0..1
+  double seconds = 0;   // since the generation's first lease was given
+};
+
+struct CheckpointProgress {
+  int64_t step = -1;  // of the newest complete one; -1: none yet
+  bool under_way = false;
+  int64_t failures = 0;  // since the coordinator's process began
+  std::string error;     // of the last one, if it failed
+  int64_t skipped = 0;   // due while another was being written, since the process began
+};
+
+// Where the time of a training lease went.
+struct LeaseTimes {
+  absl::Duration pull;  // waiting for weights
+  absl::Duration compute;
+  absl::Duration push;  // waiting for the gradient to be taken, after the computation
+};
+
+struct Progress {
+  TrainingState state = TrainingState::kGathering;
+  std::string message;  // why it failed, what is waited for, or what holds it up; may be empty
+  std::string job_name;
+  std::string job_hash;
+  uint64_t generation = 0;
+  int shard_count = 0;
+  int64_t step = 0;  // whose gradients are being computed; max_steps when finished
+  int64_t max_steps = 0;
+  int workers = 0;                 // heard of in the last minute
+  double examples_per_second = 0;  // over the last minute; 0: not known yet
+  int64_t expired_leases = 0;
+  int64_t failed_leases = 0;
+  int64_t duplicate_results = 0;
+  int64_t speculative_leases = 0;  // given to a second worker because the first was slow
+  std::optional<CheckpointProgress> checkpoint;  // none: the job has no checkpoints
+  std::string arithmetic;                        // how the workers compute; empty: no worker yet
+  std::string data;                              // fingerprint of their data; empty: not known
+  std::optional<LeaseTimes> mean_times;          // over the last minute; none: no lease was done
+  std::vector<ProgressPoint> training;           // ascending steps
+  std::vector<ProgressPoint> evaluations;        // ascending steps
+};
+
+// How long the rest will take at the pace so far. Zero: not known, or nothing is left.
+absl::Duration TimeLeft(const Progress& progress);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_COMMON_CLUSTER_PROGRESS_H_

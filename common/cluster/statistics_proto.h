@@ -1,0 +1,19 @@
+// Update statistics as messages.
+
+#ifndef PERCENTDELTA_COMMON_CLUSTER_STATISTICS_PROTO_H_
+#define PERCENTDELTA_COMMON_CLUSTER_STATISTICS_PROTO_H_
+
+#include "common/cluster/statistics.h"
+#include "percentdelta/v1/statistics.pb.h"
+
+namespace percentdelta {
+
+TensorStatistics FromProto(const v1::TensorUpdate& proto);
+void ToProto(const TensorStatistics& update, v1::TensorUpdate& proto);
+
+StepStatistics FromProto(const v1::StepStatistics& proto);
+void ToProto(const StepStatistics& step, v1::StepStatistics& proto);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_COMMON_CLUSTER_STATISTICS_PROTO_H_

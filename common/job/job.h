@@ -1,0 +1,109 @@
+// The job as the rest of the program sees it: plain data, checked once, immutable afterwards.
+//
+// A job decides the weights: two clusters with equal jobs and equal data hold equal weights after
+// equal steps. The text format and the meaning of every field stand in
+// proto/percentdelta/v1/job.proto; reading and writing it is in common/job/job_codec.h.
+
+#ifndef PERCENTDELTA_COMMON_JOB_JOB_H_
+#define PERCENTDELTA_COMMON_JOB_JOB_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "common/job/update_spec.h"
+
+namespace percentdelta {
+
+// How the entries of a tensor are drawn before the first step.
+struct ConstantInitializer {
+  double value = 0;
+};
+struct TruncatedNormalInitializer {
+  double stddev = 0;  // > 0; redrawn beyond two standard deviations
+};
+using Initializer = std::variant<ConstantInitializer, TruncatedNormalInitializer>;
+
+struct TensorSpec {
+  std::string name;            // "layer/name"
+  std::vector<int64_t> shape;  // row-major; empty: a scalar
+  Initializer initializer;
+
+  // Number of entries: the product of the shape.
+  int64_t size() const;
+
+  // What stands before the last slash of the name; the whole name if there is none.
+  absl::string_view layer() const;
+};
+
+struct ModelSpec {
+  std::string architecture;
+  std::vector<TensorSpec> tensors;      // in the order in which the forward pass needs them
+  double dropout_keep_probability = 0;  // 0: no dropout
+
+  // Index of the tensor, or -1.
+  int Find(absl::string_view tensor_name) const;
+
+  // Entries of all tensors, and of those before one.
+  int64_t size() const;
+  int64_t SizeBefore(int tensor) const;
+};
+
+struct EvaluationSpec {
+  int64_t every_steps = 0;
+  int32_t batch_size = 0;
+};
+
+struct CheckpointSpec {
+  int64_t every_steps = 0;
+  std::string directory;  // that all servers see under this name
+  int32_t keep = 2;       // whole checkpoints that stay
+};
+
+struct DataSpec {
+  int64_t training_examples = 0;
+  int64_t test_examples = 0;
+};
+
+struct Job {
+  std::string name;
+  ModelSpec model;
+  OptimizerSpec optimizer;
+  ScheduleSpec schedule;
+  MomentumSpec momentum;
+  int32_t gradients_per_step = 1;
+  int64_t max_steps = 0;
+  int32_t batch_size = 0;
+  uint64_t seed = 0;
+  std::optional<EvaluationSpec> evaluation;
+  DataSpec data;
+  std::optional<CheckpointSpec> checkpoint;
+  std::optional<GradientClippingSpec> gradient_clipping;
+  std::optional<WeightDecaySpec> weight_decay;
+
+  // Whole batches in an epoch.
+  int64_t batches_per_epoch() const { return data.training_examples / batch_size; }
+
+  // Whether the test set is evaluated at the weights of `step`: every `every_steps`-th and the
+  // last.
+  bool EvaluatesAt(int64_t step) const;
+
+  // Whether a checkpoint is due at the weights of `step`: every `every_steps`-th and the last.
+  bool CheckpointsAt(int64_t step) const;
+};
+
+// Which examples a slot of a step takes: the `batch_index`-th batch of an epoch's order.
+struct BatchId {
+  int64_t epoch = 0;
+  int64_t batch_index = 0;
+
+  bool operator==(const BatchId&) const = default;
+};
+BatchId BatchOf(const Job& job, int64_t step, int32_t slot);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_COMMON_JOB_JOB_H_

@@ -1,0 +1,281 @@
+#include "common/job/job_codec.h"
+
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/sha256.h"
+#include "common/base/status_macros.h"
+#include "common/base/text.h"
+#include "common/job/job_text.h"
+#include "common/job/job_validation.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/tokenizer.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "google/protobuf/text_format.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr char kFormat[] =
+    " (a job is a text-format protobuf; see proto/percentdelta/v1/job.proto)";
+constexpr size_t kMaxErrorBytes = 500;
+
+// Keeps the first error of the text format's parser.
+class FirstParseError : public google::protobuf::io::ErrorCollector {
+ public:
+  void AddError(int line, google::protobuf::io::ColumnNumber column,
+                const std::string& message) override {
+    if (text_.empty()) text_ = absl::StrCat(line + 1, ":", column + 1, ": ", message);
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+absl::StatusOr<UpdateRule> RuleFromProto(const v1::Optimizer& proto) {
+  switch (proto.rule_case()) {
+    case v1::Optimizer::kPercentDelta:
+      return PercentDeltaRule{proto.percent_delta().epsilon()};
+    case v1::Optimizer::kSgd:
+      return SgdRule{};
+    case v1::Optimizer::kAdaGrad:
+      return AdaGradRule{proto.ada_grad().initial_accumulator(), proto.ada_grad().epsilon()};
+    case v1::Optimizer::kAdam: {
+      const auto& adam = proto.adam();
+      AdamRule rule;
+      if (adam.has_beta1()) rule.beta1 = adam.beta1();
+      if (adam.has_beta2()) rule.beta2 = adam.beta2();
+      if (adam.has_epsilon()) rule.epsilon = adam.epsilon();
+      return rule;
+    }
+    case v1::Optimizer::kLars: {
+      LarsRule rule;
+      if (proto.lars().has_trust_coefficient()) {
+        rule.trust_coefficient = proto.lars().trust_coefficient();
+      }
+      rule.weight_decay = proto.lars().weight_decay();
+      return rule;
+    }
+    case v1::Optimizer::RULE_NOT_SET:
+      break;
+  }
+  return absl::InvalidArgumentError(
+      "job: optimizer: expected a rule, one of percent_delta, sgd, ada_grad, adam, lars, got none");
+}
+
+void ToProto(const PercentDeltaRule& rule, v1::Optimizer& proto) {
+  proto.mutable_percent_delta()->set_epsilon(rule.epsilon);
+}
+
+void ToProto(const SgdRule& /*rule*/, v1::Optimizer& proto) { proto.mutable_sgd(); }
+
+void ToProto(const AdaGradRule& rule, v1::Optimizer& proto) {
+  proto.mutable_ada_grad()->set_initial_accumulator(rule.initial_accumulator);
+  proto.mutable_ada_grad()->set_epsilon(rule.epsilon);
+}
+
+void ToProto(const AdamRule& rule, v1::Optimizer& proto) {
+  proto.mutable_adam()->set_beta1(rule.beta1);
+  proto.mutable_adam()->set_beta2(rule.beta2);
+  proto.mutable_adam()->set_epsilon(rule.epsilon);
+}
+
+void ToProto(const LarsRule& rule, v1::Optimizer& proto) {
+  proto.mutable_lars()->set_trust_coefficient(rule.trust_coefficient);
+  proto.mutable_lars()->set_weight_decay(rule.weight_decay);
+}
+
+ScheduleSpec ScheduleFromProto(const v1::Schedule& proto) {
+  ScheduleSpec schedule;
+  schedule.warmup_steps = proto.warmup_steps();
+  switch (proto.kind_case()) {
+    case v1::Schedule::kLinearDecay:
+      schedule.decay = LinearDecay{proto.linear_decay().slope(), proto.linear_decay().floor()};
+      break;
+    case v1::Schedule::kStepDecay:
+      schedule.decay = StepDecay{proto.step_decay().every_steps(), proto.step_decay().factor()};
+      break;
+    case v1::Schedule::kCosine:
+      schedule.decay = CosineDecay{proto.cosine().steps(), proto.cosine().floor()};
+      break;
+    case v1::Schedule::kConstant:
+    case v1::Schedule::KIND_NOT_SET:
+      break;
+  }
+  return schedule;
+}
+
+// What is constant is left out, in whatever words it was written.
+void ToProto(const ScheduleSpec& schedule, v1::Job& proto) {
+  if (const auto* linear = std::get_if<LinearDecay>(&schedule.decay)) {
+    if (linear->slope > 0) {
+      proto.mutable_schedule()->mutable_linear_decay()->set_slope(linear->slope);
+      proto.mutable_schedule()->mutable_linear_decay()->set_floor(linear->floor);
+    }
+  } else if (const auto* step = std::get_if<StepDecay>(&schedule.decay)) {
+    proto.mutable_schedule()->mutable_step_decay()->set_every_steps(step->every_steps);
+    proto.mutable_schedule()->mutable_step_decay()->set_factor(step->factor);
+  } else if (const auto* cosine = std::get_if<CosineDecay>(&schedule.decay)) {
+    proto.mutable_schedule()->mutable_cosine()->set_steps(cosine->steps);
+    proto.mutable_schedule()->mutable_cosine()->set_floor(cosine->floor);
+  }
+  if (schedule.warmup_steps > 0) {
+    proto.mutable_schedule()->set_warmup_steps(schedule.warmup_steps);
+  }
+}
+
+TensorSpec TensorFromProto(const v1::Tensor& proto) {
+  TensorSpec tensor{proto.name(), {proto.shape().begin(), proto.shape().end()}, {}};
+  if (proto.initializer().has_truncated_normal()) {
+    tensor.initializer =
+        TruncatedNormalInitializer{proto.initializer().truncated_normal().stddev()};
+  } else {
+    tensor.initializer = ConstantInitializer{proto.initializer().constant().value()};
+  }
+  return tensor;
+}
+
+}  // namespace
+
+absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
+  Job job;
+  job.name = proto.name();
+  job.model.architecture = proto.model().architecture();
+  for (const v1::Tensor& tensor : proto.model().tensors()) {
+    job.model.tensors.push_back(TensorFromProto(tensor));
+  }
+  if (proto.model().has_dropout_keep_probability()) {
+    job.model.dropout_keep_probability = proto.model().dropout_keep_probability();
+    if (job.model.dropout_keep_probability == 0) {  // which is none in a Job
+      return absl::InvalidArgumentError(
+          "job: model.dropout_keep_probability: expected a number in (0, 1], or no such field for "
+          "no dropout, got 0");
+    }
+  }
+  job.optimizer.learning_rate = proto.optimizer().learning_rate();
+  absl::StatusOr<UpdateRule> rule = RuleFromProto(proto.optimizer());
+  if (!rule.ok()) return rule.status();
+  job.optimizer.rule = *std::move(rule);
+  job.schedule = ScheduleFromProto(proto.schedule());
+  job.momentum = {proto.momentum().coefficient(), proto.momentum().dampening(),
+                  proto.momentum().nesterov()};
+  job.gradients_per_step = proto.gradients_per_step();
+  job.max_steps = proto.max_steps();
+  job.batch_size = proto.batch_size();
+  job.seed = proto.seed();
+  if (proto.has_evaluation()) {
+    job.evaluation =
+        EvaluationSpec{proto.evaluation().every_steps(), proto.evaluation().batch_size()};
+  }
+  job.data = {proto.data().training_examples(), proto.data().test_examples()};
+  if (proto.has_checkpoint()) {
+    job.checkpoint = CheckpointSpec{.every_steps = proto.checkpoint().every_steps(),
+                                    .directory = proto.checkpoint().directory()};
+    if (proto.checkpoint().has_keep()) job.checkpoint->keep = proto.checkpoint().keep();
+  }
+  if (proto.has_gradient_clipping()) {
+    job.gradient_clipping = GradientClippingSpec{proto.gradient_clipping().norm()};
+  }
+  if (proto.has_weight_decay()) {
+    job.weight_decay = WeightDecaySpec{proto.weight_decay().rate()};
+  }
+  RETURN_IF_ERROR(ValidateJob(job));
+  return job;
+}
+
+v1::Job JobToProto(const Job& job) {
+  v1::Job proto;
+  proto.set_name(job.name);
+  proto.mutable_model()->set_architecture(job.model.architecture);
+  for (const TensorSpec& spec : job.model.tensors) {
+    v1::Tensor& tensor = *proto.mutable_model()->add_tensors();
+    tensor.set_name(spec.name);
+    tensor.mutable_shape()->Assign(spec.shape.begin(), spec.shape.end());
+    if (const auto* normal = std::get_if<TruncatedNormalInitializer>(&spec.initializer)) {
+      tensor.mutable_initializer()->mutable_truncated_normal()->set_stddev(normal->stddev);
+    } else {
+      tensor.mutable_initializer()->mutable_constant()->set_value(
+          std::get<ConstantInitializer>(spec.initializer).value);
+    }
+  }
+  if (job.model.dropout_keep_probability != 0) {
+    proto.mutable_model()->set_dropout_keep_probability(job.model.dropout_keep_probability);
+  }
+  v1::Optimizer& optimizer = *proto.mutable_optimizer();
+  optimizer.set_learning_rate(job.optimizer.learning_rate);
+  std::visit([&](const auto& rule) { ToProto(rule, optimizer); }, job.optimizer.rule);
+  ToProto(job.schedule, proto);
+  if (job.momentum.any()) {
+    proto.mutable_momentum()->set_coefficient(job.momentum.coefficient);
+    proto.mutable_momentum()->set_dampening(job.momentum.dampening);
+    proto.mutable_momentum()->set_nesterov(job.momentum.nesterov);
+  }
+  proto.set_gradients_per_step(job.gradients_per_step);
+  proto.set_max_steps(job.max_steps);
+  proto.set_batch_size(job.batch_size);
+  proto.set_seed(job.seed);
+  if (job.evaluation) {
+    proto.mutable_evaluation()->set_every_steps(job.evaluation->every_steps);
+    proto.mutable_evaluation()->set_batch_size(job.evaluation->batch_size);
+  }
+  proto.mutable_data()->set_training_examples(job.data.training_examples);
+  proto.mutable_data()->set_test_examples(job.data.test_examples);
+  if (job.checkpoint) {
+    proto.mutable_checkpoint()->set_every_steps(job.checkpoint->every_steps);
+    proto.mutable_checkpoint()->set_directory(job.checkpoint->directory);
+    proto.mutable_checkpoint()->set_keep(job.checkpoint->keep);
+  }
+  if (job.gradient_clipping) {
+    proto.mutable_gradient_clipping()->set_norm(job.gradient_clipping->norm);
+  }
+  if (job.weight_decay) proto.mutable_weight_decay()->set_rate(job.weight_decay->rate);
+  return proto;
+}
+
+absl::StatusOr<Job> ParseJob(absl::string_view text, absl::string_view source) {
+  absl::StatusOr<std::string> plain = PlainJobText(text);
+  if (!plain.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(source, plain.status().message(), kFormat));
+  }
+  v1::Job proto;
+  FirstParseError error;
+  google::protobuf::TextFormat::Parser parser;
+  parser.RecordErrorsTo(&error);
+  if (!parser.ParseFromString(*plain, &proto)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(source, ":", EscapeForLog(error.text(), kMaxErrorBytes), kFormat));
+  }
+  absl::StatusOr<Job> job = JobFromProto(proto);
+  if (!job.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(source, ": ", job.status().message()));
+  }
+  return job;
+}
+
+absl::StatusOr<Job> LoadJob(const std::string& path) {
+  if (path.empty()) return ParseJob(DefaultJobText(), "the built-in job");
+  const absl::StatusOr<std::string> text = ReadJobFile(path);
+  return text.ok() ? ParseJob(*text, path) : text.status();
+}
+
+std::string JobToText(const Job& job) {
+  std::string text;
+  google::protobuf::TextFormat::PrintToString(JobToProto(job), &text);
+  return text;
+}
+
+std::string JobHash(const Job& job) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    JobToProto(job).SerializeToCodedStream(&coded);
+  }
+  return Sha256Hex(bytes);
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,79 @@
+// The job's update: rule, schedule and the stages around them, as plain data. Ranges and formulas
+// stand in proto/percentdelta/v1/job.proto, the arithmetic in server/update/.
+
+#ifndef PERCENTDELTA_COMMON_JOB_UPDATE_SPEC_H_
+#define PERCENTDELTA_COMMON_JOB_UPDATE_SPEC_H_
+
+#include <cstdint>
+#include <variant>
+
+namespace percentdelta {
+
+struct PercentDeltaRule {
+  double epsilon = 0;
+};
+struct SgdRule {};
+struct AdaGradRule {
+  double initial_accumulator = 0;
+  double epsilon = 0;
+};
+struct AdamRule {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+};
+struct LarsRule {
+  double trust_coefficient = 1;
+  double weight_decay = 0;
+};
+using UpdateRule = std::variant<PercentDeltaRule, SgdRule, AdaGradRule, AdamRule, LarsRule>;
+
+struct OptimizerSpec {
+  double learning_rate = 0;  // eta
+  UpdateRule rule;
+};
+
+// How gamma(t) falls; the formulas are in server/update/schedule.h.
+struct ConstantRate {};
+struct LinearDecay {
+  double slope = 0;
+  double floor = 0;
+};
+struct StepDecay {
+  int64_t every_steps = 0;
+  double factor = 0;
+};
+struct CosineDecay {
+  int64_t steps = 0;
+  double floor = 0;
+};
+
+// gamma(t). The default is the constant 1.
+struct ScheduleSpec {
+  std::variant<ConstantRate, LinearDecay, StepDecay, CosineDecay> decay;
+  int64_t warmup_steps = 0;  // 0: none
+};
+
+// v = coefficient * v + (1 - dampening) * delta. The default is v = delta.
+struct MomentumSpec {
+  double coefficient = 0;
+  double dampening = 0;
+  bool nesterov = false;
+
+  // Whether there is any momentum, and hence a v to keep.
+  bool any() const { return coefficient != 0 || dampening != 0; }
+};
+
+// Each tensor's gradient is made no longer than this.
+struct GradientClippingSpec {
+  double norm = 0;  // L2, > 0
+};
+
+// W = W - eta * gamma(t) * rate * W, besides the rule's change.
+struct WeightDecaySpec {
+  double rate = 0;  // > 0
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_COMMON_JOB_UPDATE_SPEC_H_

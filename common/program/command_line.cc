@@ -1,0 +1,176 @@
+#include "common/program/command_line.h"
+
+#include <grpc/support/log.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <set>
+#include <string>
+
+#include "absl/flags/commandlineflag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/reflection.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "common/base/text.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr size_t kMaxShown = 200;  // bytes of what was typed
+
+// The name in "--name=value", "-name" or "--noname"; empty if the word is no flag.
+absl::string_view FlagName(absl::string_view word) {
+  if (!absl::ConsumePrefix(&word, "-") || word.empty()) return "";
+  absl::ConsumePrefix(&word, "-");
+  return word.substr(0, word.find('='));
+}
+
+// "--no-restore=x-y" as "--no_restore=x-y".
+void SpellWithUnderscores(std::string& word) {
+  const std::string name(FlagName(word));
+  if (name.empty()) return;
+  const size_t begin = word.find(name);
+  std::replace(word.begin() + begin, word.begin() + begin + name.size(), '-', '_');
+}
+
+bool IsFlag(absl::string_view name) {
+  if (absl::FindCommandLineFlag(name) != nullptr) return true;
+  return absl::ConsumePrefix(&name, "no") && absl::FindCommandLineFlag(name) != nullptr;
+}
+
+// The names of the flags on the command line.
+std::set<std::string, std::less<>>& GivenFlags() {
+  static std::set<std::string, std::less<>> names;
+  return names;
+}
+
+[[noreturn]] void Refuse(absl::string_view program, absl::string_view message) {
+  std::cerr << program.substr(program.rfind('/') + 1) << ": " << message << " (see --help)\n";
+  std::exit(kExitUsage);
+}
+
+// absl would exit with 1 for a flag that does not exist, without a value, or with a wrong one.
+void CheckFlags(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view word = argv[i];
+    if (word == "--") return;
+    const absl::string_view name = FlagName(word);
+    if (name.empty() || absl::StartsWith(name, "help")) continue;
+    if (!IsFlag(name))
+      Refuse(argv[0], absl::StrCat("there is no flag --", EscapeForLog(name, kMaxShown)));
+    absl::CommandLineFlag* const flag = absl::FindCommandLineFlag(name);
+    if (flag == nullptr) {  // --noname
+      GivenFlags().emplace(name.substr(2));
+      continue;
+    }
+    GivenFlags().emplace(name);
+    const size_t equals = word.find('=');
+    std::string value = "true";
+    if (equals != absl::string_view::npos) {
+      value = std::string(word.substr(equals + 1));
+    } else if (!flag->IsOfType<bool>()) {
+      if (++i == argc) Refuse(argv[0], absl::StrCat("--", name, ": expected a value after it"));
+      value = argv[i];
+    }
+    std::string error;
+    if (flag->ParseFrom(value, &error)) continue;
+    Refuse(argv[0],
+           absl::StrCat("--", name, ": no value for it: \"", EscapeForLog(value, kMaxShown), "\""));
+  }
+}
+
+// The exit code of a program that was only to print `text`.
+[[noreturn]] void PrintAndExit(absl::string_view program, const std::string& text) {
+  std::cout << text;
+  if (std::cout.flush()) std::exit(0);
+  std::cerr << program.substr(program.rfind('/') + 1) << ": cannot write to standard output\n";
+  std::exit(kExitFailure);
+}
+
+std::string HelpText(const std::string& usage, bool has_version) {
+  std::string text = usage;
+  std::map<absl::string_view, const absl::CommandLineFlag*> flags;  // by name
+  for (const auto& [name, flag] : absl::GetAllFlags()) {
+    if (absl::EndsWith(flag->Filename(), "/main.cc")) flags[name] = flag;
+  }
+  if (!flags.empty()) absl::StrAppend(&text, "\n\nFlags:\n");
+  for (const auto& [name, flag] : flags) {
+    const std::string value = flag->DefaultValue();
+    absl::StrAppend(&text, "  --", name, value.empty() ? "" : "=", value, "\n      ", flag->Help(),
+                    "\n");
+  }
+  if (!flags.empty() && has_version) {
+    absl::StrAppend(&text, "  --version\n      prints version, revision and libraries\n");
+  }
+  return text;
+}
+
+// absl's own help exits with 1, as if something had failed.
+void ShowHelpIfAsked(int argc, char** argv, const std::string& usage, const std::string& version) {
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view word = argv[i];
+    if (word == "--") return;
+    if (word == "--help" || word == "-help" || word == "-h") {
+      PrintAndExit(argv[0], HelpText(usage, !version.empty()));
+    }
+    if (!version.empty() && (word == "--version" || word == "-version")) {
+      PrintAndExit(argv[0], version);
+    }
+  }
+}
+
+// Of an int64_t or a time.
+template <typename T, typename Text>
+absl::Status CheckWithin(absl::string_view what, T value, T least, T most, const Text& text) {
+  if (value < least) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": expected at least ", text(least), ", got ", text(value)));
+  }
+  if (value > most) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": expected at most ", text(most), ", got ", text(value)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::vector<std::string> ParseCommandLine(int argc, char** argv, const std::string& usage,
+                                          const std::string& version) {
+  // The words with flags spelled as absl has them; they live as long as the program, as argv does.
+  static std::vector<std::string> words;
+  std::vector<char*> pointers;
+  words.assign(argv, argv + argc);
+  for (size_t i = 1; i < words.size() && words[i] != "--"; ++i) SpellWithUnderscores(words[i]);
+  pointers.reserve(words.size() + 1);
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  argv = pointers.data();
+  gpr_set_log_function([](gpr_log_func_args*) {});
+  ShowHelpIfAsked(argc, argv, usage, version);
+  absl::SetProgramUsageMessage(usage);
+  CheckFlags(argc, argv);
+  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
+  return {rest.begin() + 1, rest.end()};
+}
+
+bool IsGiven(absl::string_view flag) { return GivenFlags().count(flag) > 0; }
+
+absl::Status CheckRange(absl::string_view what, int64_t value, int64_t least, int64_t most) {
+  return CheckWithin(what, value, least, most, [](int64_t number) { return number; });
+}
+
+absl::Status CheckRange(absl::string_view what, absl::Duration value, absl::Duration least,
+                        absl::Duration most) {
+  return CheckWithin(what, value, least, most,
+                     [](absl::Duration time) { return absl::FormatDuration(time); });
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,172 @@
+#include "common/program/program.h"
+
+#include <fcntl.h>
+#include <grpc/support/log.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <iostream>
+#include <new>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/descriptors.h"
+#include "common/base/limits.h"
+#include "common/base/text.h"
+#include "common/program/version.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr size_t kMaxMessageBytes = 4000;
+constexpr int kPatienceMs = 1000;
+
+// For handlers that may neither allocate nor lock: who speaks, and gRPC's last error.
+std::array<char, 64> program_name;
+std::array<char, 256> grpc_error;
+std::atomic<bool> grpc_error_kept{false};
+
+void Keep(std::array<char, 64>& place, const char* text) {
+  std::snprintf(place.data(), place.size(), "%s", text);
+}
+
+// A descriptor that is closed would be taken by the next file or socket, and what is printed would
+// go there.
+void OpenStandardDescriptors() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(descriptor, F_GETFD) != -1) continue;
+    // The lowest one that is free is this one. Where there is no /dev/null, the place is taken by
+    // something that can be neither read nor written.
+    if (open("/dev/null", O_RDWR) < 0)
+      open("/", O_PATH);  // NOLINT(cppcoreguidelines-pro-type-vararg)
+  }
+}
+
+// gRPC's own log is not for users; its last error is for SIGABRT.
+void TakeGrpcLog(gpr_log_func_args* args) {
+  if (args->severity != GPR_LOG_SEVERITY_ERROR || grpc_error_kept.exchange(true)) return;
+  std::snprintf(grpc_error.data(), grpc_error.size(), "%s", args->message);
+  grpc_error_kept = false;
+}
+
+// Without stdio, allocation or locks: from a signal's handler.
+void WriteRaw(const char* text) {
+  pollfd file = {STDERR_FILENO, POLLOUT, 0};
+  if (poll(&file, 1, kPatienceMs) <= 0) return;
+  if (write(STDERR_FILENO, text, std::strlen(text)) < 0) return;
+}
+
+// Libraries abort when they get no thread or no memory. That is the machine's doing, and needs no
+// core dump; other aborts are ours.
+void OnAbort(int /*signal*/) {
+  const bool exhausted = errno == ENOMEM || std::strstr(grpc_error.data(), "thread") != nullptr;
+  WriteRaw(program_name.data());
+  WriteRaw(exhausted ? ": a library got no more memory or threads" : ": aborted");
+  if (grpc_error[0] != '\0') WriteRaw(": ");
+  WriteRaw(grpc_error.data());
+  WriteRaw("\n");
+  if (exhausted) _exit(kExitFailure);
+}
+
+std::string Describe(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
+    return absl::StrCat("no more memory; limits: ", MemoryLimits());
+  }
+  const auto* const system = dynamic_cast<const std::system_error*>(&error);
+  if (system != nullptr && system->code() == std::errc::resource_unavailable_try_again) {
+    return absl::StrCat("cannot start a thread: ", system->what(), "; limits: ", ThreadLimits());
+  }
+  if (dynamic_cast<const std::length_error*>(&error) != nullptr) {
+    return absl::StrCat("something is too large for memory: ", error.what(),
+                        "; limits: ", MemoryLimits());
+  }
+  return absl::StrCat("unexpected: ", error.what());
+}
+
+// One line about the exception that is being handled. Never throws.
+void PrintException() noexcept {
+  try {
+    try {
+      throw;
+    } catch (const std::exception& error) {
+      PrintError(program_name.data(), Describe(error));
+    }
+  } catch (const std::bad_alloc&) {  // while describing
+    WriteRaw(program_name.data());
+    WriteRaw(": no more memory, not even to name the limit (ulimit -v, or the container's)\n");
+  } catch (...) {
+    WriteRaw(program_name.data());
+    WriteRaw(": unexpected exception of an unknown type\n");
+  }
+}
+
+[[noreturn]] void OnTerminate() {
+  if (std::current_exception() == nullptr) std::abort();
+  PrintException();
+  _exit(kExitFailure);
+}
+
+void PrepareProcess(const char* name) {
+  Keep(program_name, name);
+  OpenStandardDescriptors();
+  RaiseDescriptorLimit();
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+  std::set_terminate(OnTerminate);
+  struct sigaction action = {};
+  action.sa_handler = OnAbort;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGABRT, &action, nullptr);
+}
+
+}  // namespace
+
+int RunProgram(int argc, char** argv, const Program& program) {
+  PrepareProcess(program.name);
+  try {
+    const std::vector<std::string> words =
+        ParseCommandLine(argc, argv, program.usage, VersionText(program.name));
+    gpr_set_log_function(TakeGrpcLog);
+    if (!program.takes_words && !words.empty()) {
+      PrintError(program.name, absl::StrCat("unexpected argument ", words[0], " (see --help)"));
+      return kExitUsage;
+    }
+    return program.run(words);
+  } catch (...) {
+    PrintException();
+  }
+  // Not by way of destructors of what is half built, and of threads that still run.
+  _exit(kExitFailure);
+}
+
+void PrintError(absl::string_view name, absl::string_view message) {
+  const std::string line = absl::StrCat(name, ": ", EscapeForLog(message, kMaxMessageBytes), "\n");
+  std::cout.flush();
+  WriteRaw(line.c_str());
+}
+
+int Fail(absl::string_view name, const absl::Status& status, int code) {
+  PrintError(name, status.message());
+  return code;
+}
+
+bool ReaderIsGone(int descriptor) {
+  pollfd file = {descriptor, 0, 0};
+  return poll(&file, 1, 0) > 0 && (file.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+absl::Status FlushOutput() {
+  if (std::cout.flush() || ReaderIsGone(STDOUT_FILENO)) return absl::OkStatus();
+  return absl::UnavailableError("cannot write to standard output");
+}
+
+}  // namespace percentdelta

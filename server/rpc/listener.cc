@@ -1,0 +1,231 @@
+#include "server/rpc/listener.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/clock.h"
+#include "common/base/descriptors.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr int kRetryMs = 100;  // while there are no descriptors
+constexpr int kAttempts = 16;  // to find a port that is free at all addresses of a name
+constexpr int kUserTimeoutMs = 20'000;
+
+// A socket that listens, or -1 with errno.
+int ListenAt(const sockaddr* address, socklen_t size, bool both_families) {
+  const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  // A port whose last owner's connections still linger may be taken, one that is listened on may
+  // not: SO_REUSEPORT, which gRPC sets by default, would have two servers share it in silence.
+  const int yes = 1;
+  const int ipv6_only = both_families ? 0 : 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  if (address->sa_family == AF_INET6) {
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only, sizeof(ipv6_only));
+  }
+  if (bind(fd, address, size) == 0 && listen(fd, SOMAXCONN) == 0) return fd;
+  const int error = errno;
+  close(fd);
+  errno = error;
+  return -1;
+}
+
+void SetPort(sockaddr* address, int port) {
+  const auto network_port = htons(static_cast<uint16_t>(port));
+  if (address->sa_family == AF_INET6) {
+    reinterpret_cast<sockaddr_in6*>(address)->sin6_port = network_port;
+  } else {
+    reinterpret_cast<sockaddr_in*>(address)->sin_port = network_port;
+  }
+}
+
+int PortOf(int fd) {
+  sockaddr_storage address = {};
+  socklen_t size = sizeof(address);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
+  return ntohs(address.ss_family == AF_INET6
+                   ? reinterpret_cast<const sockaddr_in6*>(&address)->sin6_port
+                   : reinterpret_cast<const sockaddr_in*>(&address)->sin_port);
+}
+
+// All interfaces for IPv6 and IPv4 with one socket, or for IPv4 where there is no IPv6.
+int ListenEverywhere(int port) {
+  sockaddr_in6 ipv6 = {};
+  ipv6.sin6_family = AF_INET6;
+  SetPort(reinterpret_cast<sockaddr*>(&ipv6), port);
+  const int fd = ListenAt(reinterpret_cast<const sockaddr*>(&ipv6), sizeof(ipv6), true);
+  if (fd >= 0 || errno == EADDRINUSE || errno == EACCES || errno == EMFILE) return fd;
+  sockaddr_in ipv4 = {};
+  ipv4.sin_family = AF_INET;
+  SetPort(reinterpret_cast<sockaddr*>(&ipv4), port);
+  return ListenAt(reinterpret_cast<const sockaddr*>(&ipv4), sizeof(ipv4), false);
+}
+
+// At every address of a list, all with one port. Those that this machine does not have are left
+// out, as ::1 where IPv6 is off, if there are others. Returns 0 or an errno.
+int ListenAtAll(const addrinfo* list, int port, std::vector<int>& sockets) {
+  int error = EADDRNOTAVAIL;
+  for (const addrinfo* each = list; each != nullptr; each = each->ai_next) {
+    SetPort(each->ai_addr, port);
+    const int fd = ListenAt(each->ai_addr, each->ai_addrlen, false);
+    if (fd < 0) {
+      error = errno;
+      if (error == EADDRNOTAVAIL || error == EAFNOSUPPORT) continue;
+      for (const int socket : sockets) close(socket);
+      sockets.clear();
+      return error;
+    }
+    sockets.push_back(fd);
+    if (port == 0) port = PortOf(fd);
+  }
+  return sockets.empty() ? error : 0;
+}
+
+bool IsShortage(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+absl::Duration Now() { return SteadyClock().Now(); }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(Options options) {
+  std::unique_ptr<Listener> listener(new Listener(std::move(options)));
+  listener->stop_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  absl::Status status =
+      listener->stop_ < 0 ? absl::UnavailableError(std::strerror(errno)) : listener->Bind();
+  if (status.ok()) return listener;
+  return absl::UnavailableError(
+      absl::StrCat("cannot listen on ", ToString(listener->options_.address), ": ",
+                   status.message(), "; give another with --listen=HOST:PORT"));
+}
+
+absl::Status Listener::Bind() {
+  const HostPort& address = options_.address;
+  int error = 0;
+  if (IsWildcard(address.host)) {
+    const int fd = ListenEverywhere(address.port);
+    if (fd < 0) return absl::UnavailableError(std::strerror(errno));
+    sockets_.push_back(fd);
+  } else {
+    addrinfo hints = {};
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* list = nullptr;
+    const int unknown = getaddrinfo(address.host.c_str(), nullptr, &hints, &list);
+    if (unknown != 0) return absl::UnavailableError(gai_strerror(unknown));
+    const absl::Cleanup free_list = [list] { freeaddrinfo(list); };
+    for (int i = 0; i < kAttempts; ++i) {
+      error = ListenAtAll(list, address.port, sockets_);
+      // A free port of one address may be in use at another.
+      if (error != EADDRINUSE || address.port != 0) break;
+    }
+    if (error != 0) return absl::UnavailableError(std::strerror(error));
+  }
+  port_ = PortOf(sockets_.front());
+  return absl::OkStatus();
+}
+
+Listener::~Listener() {
+  Stop();
+  if (stop_ >= 0) close(stop_);
+}
+
+void Listener::Accept(std::function<void(int fd)> take) {
+  take_ = std::move(take);
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Listener::Stop() {
+  stopping_ = true;
+  if (thread_.joinable()) {
+    const uint64_t one = 1;
+    // An eventfd takes eight bytes or, when it is full, is readable already.
+    [[maybe_unused]] const ssize_t written = write(stop_, &one, sizeof(one));
+    thread_.join();
+  }
+  for (const int socket : sockets_) close(socket);
+  sockets_.clear();
+}
+
+void Listener::Run() {
+  std::vector<pollfd> waits;
+  for (const int socket : sockets_) waits.push_back({socket, POLLIN, 0});
+  waits.push_back({stop_, POLLIN, 0});
+  while (!stopping_) {
+    poll(waits.data(), waits.size(), short_ ? kRetryMs : -1);
+    bool out = false;
+    for (size_t i = 0; i + 1 < waits.size() && !stopping_; ++i) {
+      if (waits[i].revents != 0 && !AcceptOne(waits[i].fd)) out = true;
+    }
+    NoteQuiet();
+    // What waits keeps its socket readable: look again a little later.
+    if (out) poll(&waits.back(), 1, kRetryMs);
+  }
+}
+
+// Returns false if it could not, and would not if it tried at once.
+bool Listener::AcceptOne(int listening) {
+  const int fd = accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (fd < 0) {
+    if (IsShortage(errno)) {
+      Refuse(errno);
+      return false;
+    }
+    // The connection has gone again. Any other error is of the network: pause, it may last.
+    return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
+  }
+  if (fd >= MostDescriptors()) {
+    close(fd);
+    Refuse(EMFILE);
+    return true;
+  }
+  // As gRPC sets them for sockets that it accepts itself: small messages leave at once, and a peer
+  // that acknowledges nothing is gone.
+  const int yes = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUserTimeoutMs, sizeof(kUserTimeoutMs));
+  take_(fd);
+  return true;
+}
+
+int Listener::MostDescriptors() const {
+  const int limit = DescriptorLimit();
+  return limit - (options_.reserve > 0 ? options_.reserve : std::clamp(limit / 8, 8, 64));
+}
+
+void Listener::Refuse(int error) {
+  last_refused_ = Now();
+  ++refused_;
+  if (short_) return;
+  short_ = true;
+  options_.log->error(
+      "out of descriptors: new connections are refused until there are some again limit={} "
+      "error=\"{}\" advice=\"raise the limit with ulimit -n, LimitNOFILE= or ulimits:\"",
+      DescriptorLimit(), std::strerror(error));
+}
+
+void Listener::NoteQuiet() {
+  if (!short_ || Now() - last_refused_ < options_.quiet) return;
+  options_.log->info("new connections are taken again times={}", refused_);
+  short_ = false;
+  refused_ = 0;
+}
+
+}  // namespace percentdelta

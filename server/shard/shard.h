@@ -1,0 +1,43 @@
+// A shard through the generations of its cluster: which ShardState is the present one.
+
+#ifndef PERCENTDELTA_SERVER_SHARD_SHARD_H_
+#define PERCENTDELTA_SERVER_SHARD_SHARD_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "server/shard/shard_state.h"
+
+namespace percentdelta {
+
+// Thread-safe.
+class Shard {
+ public:
+  // The state of the generation that a call speaks of.
+  //   kUnavailable         nothing is open yet, or the call is of a generation that this shard is
+  //                        about to enter: try again
+  //   kFailedPrecondition  an older generation
+  absl::StatusOr<std::shared_ptr<ShardState>> At(uint64_t generation) const;
+
+  // The generation that is open. 0: none.
+  uint64_t generation() const;
+
+  // Makes `state` the present one and ends whatever waits in the one before.
+  void Open(std::shared_ptr<ShardState> state);
+
+  // Ends everything that waits, for good.
+  void Close();
+
+ private:
+  mutable absl::Mutex mutex_;
+  std::shared_ptr<ShardState> state_ ABSL_GUARDED_BY(mutex_);
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_SHARD_SHARD_H_

@@ -1,0 +1,170 @@
+#include "server/shard/shard_slice.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/job/initial_weights.h"
+#include "server/update/optimizer.h"
+
+namespace percentdelta {
+namespace {
+
+// Buffers that a step frees and the next one takes again; more would only lie there. These are a
+// gradient, the weights of the next step, and one for a gradient that is received meanwhile; with
+// several slots those that wait for their turn, of so many workers as are usual; and, if the job
+// has checkpoints, the weights and the copies of the state that the last one held.
+size_t BuffersToKeep(const Job& job) {
+  constexpr int32_t kWaiting = 4;
+  size_t buffers = 3 + std::min(job.gradients_per_step - 1, kWaiting);
+  if (job.checkpoint) buffers += 1 + StateNames(job).size();
+  return buffers;
+}
+
+}  // namespace
+
+ShardSlice::ShardSlice(const Job& job, const TensorRange& slice, int64_t step)
+    : job_(job),
+      slice_(slice),
+      buffers_(slice.size(), BuffersToKeep(job)),
+      present_{slice, step, nullptr},
+      staged_(job.gradients_per_step),
+      seen_(job.gradients_per_step) {}
+
+ShardSlice::ShardSlice(const Job& job, const TensorRange& slice) : ShardSlice(job, slice, 0) {
+  state_.resize(StateNames(job).size(), std::vector<float>(slice.size()));
+  Buffer initial = buffers_.Take();
+  DrawInitialWeights(job.model.tensors[slice.tensor], job.seed, slice.begin,
+                     absl::MakeSpan(*initial));
+  present_.values = std::move(initial);
+  if (job.EvaluatesAt(0)) evaluated_ = present_;
+}
+
+ShardSlice::ShardSlice(const Job& job, int64_t step, SliceContent content)
+    : ShardSlice(job, content.slice, step) {
+  for (const auto& array : content.state) state_.push_back(std::move(*array));
+  present_.values = std::move(content.weights);
+  if (job.EvaluatesAt(step)) evaluated_ = present_;
+}
+
+absl::StatusOr<ShardSlice::StageResult> ShardSlice::Stage(int64_t step, int32_t slot,
+                                                          Buffer gradient, bool keep) {
+  absl::MutexLock lock(&mutex_);
+  if (step > present_.step) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("tensor ", job_.model.tensors[slice_.tensor].name, ": expected step ",
+                     present_.step, ", got ", step, ", which this shard has not reached"));
+  }
+  if (step < present_.step || seen_[slot]) return StageResult::kDuplicate;
+  seen_[slot] = true;
+  staged_[slot] = std::move(gradient);
+  ++staged_count_;
+  keeps_ |= keep;
+  return staged_count_ == job_.gradients_per_step ? StageResult::kComplete : StageResult::kStaged;
+}
+
+bool ShardSlice::Has(int64_t step, int32_t slot) const {
+  absl::MutexLock lock(&mutex_);
+  return step < present_.step || (step == present_.step && seen_[slot]);
+}
+
+int64_t ShardSlice::gathered_steps() const {
+  absl::MutexLock lock(&mutex_);
+  return present_.step + (staged_count_ == job_.gradients_per_step ? 1 : 0);
+}
+
+bool ShardSlice::StartAdding() {
+  absl::MutexLock lock(&mutex_);
+  if (adding_ || taken_count_ == job_.gradients_per_step || !seen_[taken_count_]) return false;
+  adding_ = true;
+  return true;
+}
+
+ShardSlice::Run ShardSlice::TakeRun() {
+  Run run;
+  absl::MutexLock lock(&mutex_);
+  run.first = taken_count_ == 0;
+  while (taken_count_ < job_.gradients_per_step && seen_[taken_count_]) {
+    run.gradients.push_back(std::move(staged_[taken_count_++]));
+  }
+  run.last = taken_count_ == job_.gradients_per_step;
+  adding_ = !run.gradients.empty();
+  return run;
+}
+
+absl::Span<double> ShardSlice::sum() {
+  sum_.resize(slice_.size());
+  return absl::MakeSpan(sum_);
+}
+
+bool ShardSlice::keeps() const {
+  absl::MutexLock lock(&mutex_);
+  return keeps_;
+}
+
+void ShardSlice::Publish(Buffer next) {
+  std::vector<std::shared_ptr<PullSink>> sinks;
+  Snapshot published;
+  {
+    absl::MutexLock lock(&mutex_);
+    before_ = std::exchange(present_, {slice_, present_.step + 1, std::move(next)});
+    if (job_.EvaluatesAt(present_.step)) evaluated_ = present_;
+    std::fill(seen_.begin(), seen_.end(), false);
+    staged_count_ = 0;
+    taken_count_ = 0;
+    adding_ = false;
+    keeps_ = false;
+    published = present_;
+    std::erase_if(waiters_, [&](const Waiter& waiter) {
+      if (waiter.step > published.step) return false;
+      if (auto sink = waiter.sink.lock()) sinks.push_back(std::move(sink));
+      return true;
+    });
+  }
+  for (const auto& sink : sinks) sink->Deliver(published);
+}
+
+Snapshot ShardSlice::present() const {
+  absl::MutexLock lock(&mutex_);
+  return present_;
+}
+
+absl::Status ShardSlice::Await(int64_t step, const std::shared_ptr<PullSink>& sink) {
+  Snapshot found;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (step > present_.step) {
+      if (!closed_.ok()) return closed_;
+      std::erase_if(waiters_, [](const Waiter& waiter) { return waiter.sink.expired(); });
+      waiters_.push_back({step, sink});
+      return absl::OkStatus();
+    }
+    if (step == present_.step) {
+      found = present_;
+    } else if (before_.values != nullptr && before_.step == step) {
+      found = before_;
+    } else if (evaluated_.values != nullptr && evaluated_.step == step) {
+      found = evaluated_;
+    } else {
+      return absl::FailedPreconditionError(
+          absl::StrCat("tensor ", job_.model.tensors[slice_.tensor].name, ": the weights of step ",
+                       step, " are gone; expected step ", present_.step, " or later, got ", step));
+    }
+  }
+  sink->Deliver(std::move(found));
+  return absl::OkStatus();
+}
+
+void ShardSlice::Close(const absl::Status& reason) {
+  std::vector<Waiter> waiters;
+  {
+    absl::MutexLock lock(&mutex_);
+    closed_ = reason;
+    waiters.swap(waiters_);
+  }
+  for (const Waiter& waiter : waiters) {
+    if (auto sink = waiter.sink.lock()) sink->End(reason);
+  }
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,63 @@
+#include "common/base/text.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace percentdelta {
+namespace {
+
+TEST(EscapeForLogTest, Table) {
+  const struct {
+    std::string text;
+    size_t max_bytes;
+    std::string escaped;
+  } rows[] = {
+      {"", 10, ""},
+      {"plain text", 10, "plain text"},
+      {"plain text.", 10, "plain t..."},
+      {"a\nb\r\tc", 100, "a\\nb\\r\\tc"},
+      {"\x1b[31mred", 100, "\\x1b[31mred"},
+      {std::string("a\0b", 3), 100, "a\\x00b"},
+      {"\x7f", 100, "\\x7f"},
+      {"Grüße, 世界, 🙂", 100, "Grüße, 世界, 🙂"},
+      {"\xc3(", 100, "\\xc3("},                           // cut short
+      {"\xc0\xaf", 100, "\\xc0\\xaf"},                    // overlong
+      {"\xe0\x80\xaf", 100, "\\xe0\\x80\\xaf"},           // overlong
+      {"\xed\xa0\x80", 100, "\\xed\\xa0\\x80"},           // a surrogate
+      {"\xf4\x90\x80\x80", 100, "\\xf4\\x90\\x80\\x80"},  // beyond Unicode
+      {"\xc2\x9b"
+       "31m",
+       100,
+       "\\xc2\\x9b"
+       "31m"},  // a C1 control character: CSI
+      {"\xff\xfe", 100, "\\xff\\xfe"},
+      {"ü", 1, "."},
+      {"\n\n\n", 5, "\\n..."},  // no escape is cut in two
+      {"ab世界", 7, "ab..."},   // nor a character
+      {"abc", 0, ""},
+  };
+  for (const auto& row : rows) {
+    EXPECT_EQ(EscapeForLog(row.text, row.max_bytes), row.escaped);
+    EXPECT_LE(EscapeForLog(row.text, row.max_bytes).size(), row.max_bytes);
+  }
+  EXPECT_EQ(EscapeForLog(std::string(1 << 20, 'x'), 1000).size(), 1000U);
+}
+
+TEST(CheckNameTest, Table) {
+  for (const std::string name : {"", "worker-1", "host name", "Zürich", "a.b:c/d"}) {
+    EXPECT_TRUE(CheckName("worker", name).ok()) << name;
+  }
+  EXPECT_TRUE(CheckName("worker", std::string(kMaxNameBytes, 'x')).ok());
+  for (const std::string& name :
+       {std::string("a\nb"), std::string("\x1b[2J"), std::string("\xff"), std::string("a\0b", 3),
+        std::string("\xc2\x85"), std::string(kMaxNameBytes + 1, 'x'), std::string(1 << 20, 'x')}) {
+    const absl::Status status = CheckName("worker", name);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_LT(status.message().size(), 700U);
+    EXPECT_EQ(status.message().find('\n'), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace percentdelta

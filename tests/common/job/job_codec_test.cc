@@ -1,0 +1,405 @@
+#include "common/job/job_codec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "tests/common/job/full_job.h"
+
+namespace percentdelta {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+Job DefaultJob() {
+  const auto job = ParseJob(DefaultJobText(), "the default job");
+  EXPECT_TRUE(job.ok()) << job.status();
+  return job.value_or(Job());
+}
+
+using Change = std::function<void(Job&)>;
+
+TEST(DefaultJobTest, IsThePapers) {
+  const Job job = DefaultJob();
+  EXPECT_EQ(job.model.architecture, "mnist_cnn");
+  struct Tensor {
+    std::string name;
+    std::vector<int64_t> shape;
+  };
+  const std::vector<Tensor> tensors = {
+      {"conv1/weights", {5, 5, 1, 32}},  {"conv1/biases", {32}},
+      {"conv2/weights", {5, 5, 32, 64}}, {"conv2/biases", {64}},
+      {"fc1/weights", {3136, 1024}},     {"fc1/biases", {1024}},
+      {"fc2/weights", {1024, 10}},       {"fc2/biases", {10}},
+  };
+  ASSERT_EQ(job.model.tensors.size(), tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const TensorSpec& tensor = job.model.tensors[i];
+    EXPECT_EQ(tensor.name, tensors[i].name);
+    EXPECT_EQ(tensor.shape, tensors[i].shape);
+    if (tensor.shape.size() > 1) {
+      EXPECT_EQ(std::get<TruncatedNormalInitializer>(tensor.initializer).stddev, 0.1);
+    } else {
+      EXPECT_EQ(std::get<ConstantInitializer>(tensor.initializer).value, 0.1);
+    }
+  }
+  EXPECT_EQ(job.model.size(), 3274634);
+  EXPECT_EQ(job.batch_size, 500);
+  EXPECT_TRUE(std::holds_alternative<PercentDeltaRule>(job.optimizer.rule));
+  EXPECT_GT(job.momentum.coefficient, 0);
+  EXPECT_GT(std::get<LinearDecay>(job.schedule.decay).slope, 0);
+  EXPECT_EQ(job.gradients_per_step, 1);
+  EXPECT_TRUE(job.evaluation.has_value());
+  EXPECT_EQ(job.data.training_examples, 60000);
+  EXPECT_EQ(job.data.test_examples, 10000);
+}
+
+TEST(JobCodecTest, ComesBackFromText) {
+  Job bare = FullJob();
+  bare.optimizer.rule = SgdRule{};
+  bare.schedule = {};
+  bare.momentum = {};
+  bare.evaluation.reset();
+  for (const Job& job : {DefaultJob(), FullJob(), bare}) {
+    const auto read = ParseJob(JobToText(job), "text");
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(JobToText(*read), JobToText(job));
+    EXPECT_EQ(JobHash(*read), JobHash(job));
+    EXPECT_EQ(read->evaluation.has_value(), job.evaluation.has_value());
+    EXPECT_EQ(read->optimizer.rule.index(), job.optimizer.rule.index());
+  }
+  // Field by field for one of them.
+  const Job read = *ParseJob(JobToText(FullJob()), "text");
+  EXPECT_EQ(read.name, "full");
+  EXPECT_EQ(read.model.architecture, "arch");
+  EXPECT_THAT(read.model.tensors[0].shape, ElementsAre(3, 4));
+  EXPECT_THAT(read.model.tensors[1].shape, IsEmpty());
+  EXPECT_EQ(std::get<TruncatedNormalInitializer>(read.model.tensors[0].initializer).stddev, 0.1);
+  EXPECT_EQ(std::get<ConstantInitializer>(read.model.tensors[1].initializer).value, 0.25);
+  EXPECT_EQ(read.optimizer.learning_rate, 0.03);
+  EXPECT_EQ(std::get<PercentDeltaRule>(read.optimizer.rule).epsilon, 1e-6);
+  EXPECT_EQ(std::get<LinearDecay>(read.schedule.decay).slope, 0.001);
+  EXPECT_EQ(std::get<LinearDecay>(read.schedule.decay).floor, 0.01);
+  EXPECT_EQ(read.schedule.warmup_steps, 0);
+  EXPECT_EQ(read.momentum.coefficient, 0.9);
+  EXPECT_EQ(read.momentum.dampening, 0.8);
+  EXPECT_EQ(read.gradients_per_step, 2);
+  EXPECT_EQ(read.max_steps, 100);
+  EXPECT_EQ(read.batch_size, 5);
+  EXPECT_EQ(read.seed, ~uint64_t{0});
+  EXPECT_EQ(read.evaluation->every_steps, 10);
+  EXPECT_EQ(read.evaluation->batch_size, 20);
+  EXPECT_EQ(read.data.training_examples, 60);
+  EXPECT_EQ(read.data.test_examples, 40);
+}
+
+TEST(JobCodecTest, AbsentFieldsHaveTheirDefaults) {
+  const auto job = ParseJob(
+      "name: 'n' model { architecture: 'a' tensors { name: 't' } }"
+      "optimizer { learning_rate: 0.5 sgd {} } gradients_per_step: 1 max_steps: 1 batch_size: 1"
+      " data { training_examples: 1 }",
+      "text");
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(std::get<ConstantInitializer>(job->model.tensors[0].initializer).value, 0);
+  EXPECT_EQ(job->model.tensors[0].size(), 1);
+  EXPECT_EQ(job->momentum.coefficient, 0);
+  EXPECT_TRUE(std::holds_alternative<ConstantRate>(job->schedule.decay));
+  EXPECT_EQ(job->model.dropout_keep_probability, 0);
+  EXPECT_FALSE(job->gradient_clipping.has_value());
+  EXPECT_FALSE(job->weight_decay.has_value());
+  EXPECT_FALSE(job->evaluation.has_value());
+}
+
+// Text of a whole job but for its update.
+Job ParsedUpdate(const std::string& update) {
+  const auto job = ParseJob(
+      "name: 'n' model { architecture: 'a' tensors { name: 't' } } gradients_per_step: 1"
+      " max_steps: 1 batch_size: 1 data { training_examples: 1 } " +
+          update,
+      "text");
+  EXPECT_TRUE(job.ok()) << job.status();
+  return job.value_or(Job());
+}
+
+// Every field of the update, read and written again.
+TEST(JobCodecTest, UpdatesComeBack) {
+  Job job = ParsedUpdate(
+      "optimizer { learning_rate: 0.5 ada_grad { initial_accumulator: 0.1 epsilon: 1e-7 } }"
+      " schedule { step_decay { every_steps: 30 factor: 0.25 } warmup_steps: 7 }"
+      " gradient_clipping { norm: 5 } weight_decay { rate: 0.01 }");
+  EXPECT_EQ(std::get<AdaGradRule>(job.optimizer.rule).initial_accumulator, 0.1);
+  EXPECT_EQ(std::get<AdaGradRule>(job.optimizer.rule).epsilon, 1e-7);
+  EXPECT_EQ(std::get<StepDecay>(job.schedule.decay).every_steps, 30);
+  EXPECT_EQ(std::get<StepDecay>(job.schedule.decay).factor, 0.25);
+  EXPECT_EQ(job.schedule.warmup_steps, 7);
+  EXPECT_EQ(job.gradient_clipping->norm, 5);
+  EXPECT_EQ(job.weight_decay->rate, 0.01);
+  EXPECT_EQ(JobHash(*ParseJob(JobToText(job), "text")), JobHash(job));
+
+  job = ParsedUpdate(
+      "optimizer { learning_rate: 0.5 adam { beta1: 0.8 beta2: 0.99 epsilon: 1e-6 } }"
+      " schedule { cosine { steps: 40 floor: 0.125 } }");
+  EXPECT_EQ(std::get<AdamRule>(job.optimizer.rule).beta1, 0.8);
+  EXPECT_EQ(std::get<AdamRule>(job.optimizer.rule).beta2, 0.99);
+  EXPECT_EQ(std::get<AdamRule>(job.optimizer.rule).epsilon, 1e-6);
+  EXPECT_EQ(std::get<CosineDecay>(job.schedule.decay).steps, 40);
+  EXPECT_EQ(std::get<CosineDecay>(job.schedule.decay).floor, 0.125);
+  EXPECT_EQ(JobHash(*ParseJob(JobToText(job), "text")), JobHash(job));
+
+  job = ParsedUpdate(
+      "optimizer { learning_rate: 0.5 lars { trust_coefficient: 0.001 weight_decay: 0.0005 } }"
+      " momentum { coefficient: 0.9 dampening: 0.5 nesterov: true }"
+      " schedule { constant {} warmup_steps: 5 }");
+  EXPECT_EQ(std::get<LarsRule>(job.optimizer.rule).trust_coefficient, 0.001);
+  EXPECT_EQ(std::get<LarsRule>(job.optimizer.rule).weight_decay, 0.0005);
+  EXPECT_TRUE(job.momentum.nesterov);
+  EXPECT_TRUE(std::holds_alternative<ConstantRate>(job.schedule.decay));
+  EXPECT_EQ(job.schedule.warmup_steps, 5);
+  EXPECT_EQ(JobHash(*ParseJob(JobToText(job), "text")), JobHash(job));
+}
+
+// A default that is written out is the same job.
+TEST(JobCodecTest, DefaultsOfRulesAreTheSameJob) {
+  const auto hash = [](const std::string& update) { return JobHash(ParsedUpdate(update)); };
+  EXPECT_EQ(hash("optimizer { learning_rate: 1 adam {} }"),
+            hash("optimizer { learning_rate: 1 adam { beta1: 0.9 beta2: 0.999 epsilon: 1e-8 } }"));
+  EXPECT_EQ(hash("optimizer { learning_rate: 1 lars {} }"),
+            hash("optimizer { learning_rate: 1 lars { trust_coefficient: 1 weight_decay: 0 } }"));
+  EXPECT_EQ(hash("optimizer { learning_rate: 1 sgd {} }"),
+            hash("optimizer { learning_rate: 1 sgd {} } schedule { constant {} }"));
+  EXPECT_EQ(hash("optimizer { learning_rate: 1 sgd {} }"),
+            hash("optimizer { learning_rate: 1 sgd {} } schedule { linear_decay { floor: 0.5 } }"));
+  EXPECT_EQ(hash("optimizer { learning_rate: 1 sgd {} }"),
+            hash("optimizer { learning_rate: 1 sgd {} } schedule { warmup_steps: 0 }"));
+}
+
+// An explicit 0 is not an absent field: it means 0, or is refused by name.
+TEST(JobCodecTest, ExplicitZerosAreNotDefaults) {
+  for (const char* beta : {"beta1", "beta2"}) {
+    const auto with = [&](const std::string& value) {
+      return ParsedUpdate("optimizer { learning_rate: 1 adam { " + std::string(beta) + value +
+                          " } }");
+    };
+    const Job zero = with(": 0");
+    const AdamRule& rule = std::get<AdamRule>(zero.optimizer.rule);
+    EXPECT_EQ(std::string(beta) == "beta1" ? rule.beta1 : rule.beta2, 0);
+    const Job back = *ParseJob(JobToText(zero), "text");
+    EXPECT_EQ(JobHash(back), JobHash(zero));
+    EXPECT_EQ(JobToText(back), JobToText(zero));
+    EXPECT_NE(JobHash(zero), JobHash(with(": 0.9")));
+    EXPECT_NE(JobHash(zero), JobHash(ParsedUpdate("optimizer { learning_rate: 1 adam {} }")));
+    EXPECT_THAT(DecisiveDifferences(zero, with(": 0.5")),
+                std::string("optimizer.adam.") + beta + ": 0 and 0.5");
+  }
+  v1::Job sgd = JobToProto(FullJob());
+  sgd.mutable_optimizer()->mutable_sgd();
+  using Change = std::function<void(v1::Job&)>;
+  struct Row {
+    std::string field;
+    Change change;
+  };
+  for (const Row& row : std::vector<Row>{
+           {"optimizer.adam.epsilon",
+            [](v1::Job& j) {
+              j.clear_momentum();
+              j.mutable_optimizer()->mutable_adam()->set_epsilon(0);
+            }},
+           {"optimizer.lars.trust_coefficient",
+            [](v1::Job& j) { j.mutable_optimizer()->mutable_lars()->set_trust_coefficient(0); }},
+           {"model.dropout_keep_probability",
+            [](v1::Job& j) { j.mutable_model()->set_dropout_keep_probability(0); }},
+           {"checkpoint.keep",
+            [](v1::Job& j) {
+              j.mutable_checkpoint()->set_every_steps(1);
+              j.mutable_checkpoint()->set_directory("/c");
+              j.mutable_checkpoint()->set_keep(0);
+            }},
+       }) {
+    v1::Job proto = sgd;
+    row.change(proto);
+    const std::string message(JobFromProto(proto).status().message());
+    EXPECT_THAT(message, StartsWith("job: " + row.field + ": expected "));
+    EXPECT_THAT(message, EndsWith("got 0"));
+  }
+  sgd.mutable_checkpoint()->set_every_steps(1);
+  sgd.mutable_checkpoint()->set_directory("/c");
+  EXPECT_EQ(JobFromProto(sgd)->checkpoint->keep, 2);
+}
+
+TEST(JobCodecTest, ReadsDropout) {
+  Job job = FullJob();
+  job.model.dropout_keep_probability = 0.5;
+  const auto read = ParseJob(JobToText(job), "text");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->model.dropout_keep_probability, 0.5);
+}
+
+TEST(JobHashTest, IsStable) {
+  EXPECT_EQ(JobHash(FullJob()), JobHash(FullJob()));
+  // `protoc --encode=percentdelta.v1.Job | sha256sum` of the same job.
+  EXPECT_EQ(JobHash(FullJob()), "d6cbe8d91d12afae01e489e1c2d22a207c8030ce692cd16866e5f1de70d86b6f");
+}
+
+TEST(JobHashTest, DependsOnEveryField) {
+  const std::vector<Change> changes = {
+      [](Job& job) { job.name += "x"; },
+      [](Job& job) { job.model.architecture += "x"; },
+      [](Job& job) { job.model.tensors[0].name += "x"; },
+      [](Job& job) {
+        job.model.tensors[0].shape = {4, 3};
+      },
+      [](Job& job) { job.model.tensors[0].shape = {12}; },
+      [](Job& job) { job.model.tensors[0].initializer = TruncatedNormalInitializer{0.2}; },
+      [](Job& job) { job.model.tensors[0].initializer = ConstantInitializer{0.1}; },
+      [](Job& job) { job.model.tensors[1].initializer = ConstantInitializer{0.5}; },
+      [](Job& job) { std::swap(job.model.tensors[0], job.model.tensors[1]); },
+      [](Job& job) { job.model.tensors.pop_back(); },
+      [](Job& job) { job.optimizer.learning_rate = 0.04; },
+      [](Job& job) { job.optimizer.rule = PercentDeltaRule{1e-5}; },
+      [](Job& job) { job.optimizer.rule = SgdRule{}; },
+      [](Job& job) { job.optimizer.rule = AdaGradRule{}; },
+      [](Job& job) {
+        job.optimizer.rule = AdaGradRule{0.1, 0};
+      },
+      [](Job& job) {
+        job.optimizer.rule = AdaGradRule{0, 0.1};
+      },
+      [](Job& job) { job.optimizer.rule = AdamRule{}; },
+      [](Job& job) { job.optimizer.rule = AdamRule{0.8}; },
+      [](Job& job) {
+        job.optimizer.rule = AdamRule{0.9, 0.99};
+      },
+      [](Job& job) {
+        job.optimizer.rule = AdamRule{0.9, 0.999, 1e-7};
+      },
+      [](Job& job) { job.optimizer.rule = LarsRule{}; },
+      [](Job& job) { job.optimizer.rule = LarsRule{0.5}; },
+      [](Job& job) {
+        job.optimizer.rule = LarsRule{1, 0.1};
+      },
+      [](Job& job) { job.schedule = {}; },
+      [](Job& job) {
+        job.schedule = {LinearDecay{0.002, 0.01}};
+      },
+      [](Job& job) {
+        job.schedule = {LinearDecay{0.001, 0.02}};
+      },
+      [](Job& job) {
+        job.schedule = {StepDecay{10, 0.5}};
+      },
+      [](Job& job) {
+        job.schedule = {StepDecay{11, 0.5}};
+      },
+      [](Job& job) {
+        job.schedule = {StepDecay{10, 0.6}};
+      },
+      [](Job& job) {
+        job.schedule = {CosineDecay{10, 0.5}};
+      },
+      [](Job& job) {
+        job.schedule = {CosineDecay{11, 0.5}};
+      },
+      [](Job& job) {
+        job.schedule = {CosineDecay{10, 0.6}};
+      },
+      [](Job& job) { job.schedule.warmup_steps = 5; },
+      [](Job& job) { job.momentum.nesterov = true; },
+      [](Job& job) { job.gradient_clipping = GradientClippingSpec{1}; },
+      [](Job& job) { job.gradient_clipping = GradientClippingSpec{2}; },
+      [](Job& job) { job.weight_decay = WeightDecaySpec{1}; },
+      [](Job& job) { job.weight_decay = WeightDecaySpec{2}; },
+      [](Job& job) { job.model.dropout_keep_probability = 0.5; },
+      [](Job& job) { job.momentum.coefficient = 0.8; },
+      [](Job& job) { job.momentum.dampening = 0; },
+      [](Job& job) { job.gradients_per_step = 3; },
+      [](Job& job) { job.max_steps = 101; },
+      [](Job& job) { job.batch_size = 6; },
+      [](Job& job) { job.seed = 0; },
+      [](Job& job) { job.evaluation.reset(); },
+      [](Job& job) { job.evaluation->every_steps = 11; },
+      [](Job& job) { job.evaluation->batch_size = 21; },
+      [](Job& job) { job.data.training_examples = 61; },
+      [](Job& job) { job.data.test_examples = 41; },
+  };
+  std::set<std::string> hashes = {JobHash(FullJob())};
+  for (size_t i = 0; i < changes.size(); ++i) {
+    Job job = FullJob();
+    changes[i](job);
+    EXPECT_TRUE(hashes.insert(JobHash(job)).second) << "change " << i;
+  }
+}
+
+TEST(ParseJobTest, SyntaxErrorsSayWhere) {
+  struct Row {
+    std::string text;
+    std::string says;
+  };
+  for (const Row& row : std::vector<Row>{
+           {"name: \"a\"\n  nonsense: 3\n", "job.txt:2:"},
+           {"name: 'a'\nmax_steps: 'many'", "job.txt:2:12: "},
+           {"model {", "job.txt:1:"},
+           {"\n\n\nname = 3", "job.txt:4:"},
+           {"\xff\xfe\x01", "job.txt:1:1: "},
+       }) {
+    const absl::Status status = ParseJob(row.text, "job.txt").status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), StartsWith(row.says)) << row.text;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("job.proto"));
+  }
+}
+
+TEST(ParseJobTest, BadFieldsSayWhere) {
+  const absl::Status status = ParseJob("name: 'a'", "job.txt").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), StartsWith("job.txt: job: "));
+  v1::Job proto = JobToProto(FullJob());
+  proto.mutable_optimizer()->clear_rule();
+  EXPECT_EQ(std::string(JobFromProto(proto).status().message()),
+            "job: optimizer: expected a rule, one of percent_delta, sgd, ada_grad, adam, lars, got "
+            "none");
+}
+
+// Every job that is read is checked.
+TEST(ParseJobTest, RefusesBadValues) {
+  v1::Job proto = JobToProto(FullJob());
+  proto.mutable_schedule()->mutable_linear_decay()->set_slope(-0.5);
+  EXPECT_EQ(std::string(JobFromProto(proto).status().message()),
+            "job: schedule.linear_decay.slope: expected 0 or a number in 1e-37..1e+37, got -0.5");
+  Job job = FullJob();
+  job.batch_size = 61;
+  EXPECT_EQ(std::string(ParseJob(JobToText(job), "job.txt").status().message()),
+            "job.txt: job: batch_size: expected 1..60, got 61");
+}
+
+TEST(LoadJobTest, TakesTheDefaultWithoutAPath) {
+  const auto job = LoadJob("");
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(JobHash(*job), JobHash(DefaultJob()));
+}
+
+TEST(LoadJobTest, ReadsFiles) {
+  const std::string path = testing::TempDir() + "job_codec_test_reads_files.textproto";
+  std::ofstream(path) << JobToText(FullJob());
+  const auto job = LoadJob(path);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(JobHash(*job), JobHash(FullJob()));
+  std::ofstream(path) << "name: 'a'\nbroken";
+  EXPECT_THAT(std::string(LoadJob(path).status().message()), StartsWith(path + ":2:"));
+  std::remove(path.c_str());
+}
+
+}  // namespace
+}  // namespace percentdelta

@@ -1,0 +1,159 @@
+#include "common/transport/shared_memory.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "tests/common/base/memory_maker.h"
+#include "tests/temporary_directory.h"
+
+namespace percentdelta {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::HasSubstr;
+
+constexpr int64_t kValues = 5000;
+constexpr int64_t kBytes = 4096 + 4 * kValues;  // of the file
+
+std::shared_ptr<SharedMemory> Make() { return *SharedMemory::Make(kValues); }
+
+absl::Status MapStatus(const SharedMemoryName& name, int64_t values = kValues) {
+  return SharedMemory::Map(name, values).status();
+}
+
+// A descriptor of something else under a name that is right but for that.
+absl::Status MapDescriptor(int descriptor) {
+  absl::Status status = MapStatus({getpid(), descriptor, std::string(16, 'k')});
+  close(descriptor);
+  return status;
+}
+
+TEST(SharedMemoryTest, BothSeeTheSameValues) {
+  const std::shared_ptr<SharedMemory> made = Make();
+  EXPECT_EQ(made->values().size(), kValues);
+  EXPECT_THAT(made->values(), Each(0));
+  const auto mapped = SharedMemory::Map(made->name(), kValues);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  ASSERT_EQ((*mapped)->values().size(), kValues);
+  EXPECT_NE((*mapped)->values().data(), made->values().data());
+  made->values()[0] = 1.5F;
+  (*mapped)->values()[kValues - 1] = -2.5F;
+  EXPECT_EQ((*mapped)->values()[0], 1.5F);
+  EXPECT_EQ(made->values()[kValues - 1], -2.5F);
+}
+
+TEST(SharedMemoryTest, OutlivesItsMaker) {
+  std::shared_ptr<SharedMemory> made = Make();
+  const SharedMemoryName name = made->name();
+  const auto mapped = SharedMemory::Map(name, kValues);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  made->values()[7] = 3;
+  made.reset();
+  EXPECT_EQ((*mapped)->values()[7], 3);
+  EXPECT_FALSE(MapStatus(name).ok());
+}
+
+// The maker is killed; the memory is there for whoever has mapped it, and for nobody else.
+TEST(SharedMemoryTest, OfAnotherProcess) {
+  MemoryMaker maker(kValues);
+  const auto mapped = SharedMemory::Map(maker.name(), kValues);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  EXPECT_EQ((*mapped)->values()[0], 42);
+  EXPECT_TRUE((*mapped)->is_offered());
+  maker.Kill();
+  EXPECT_FALSE((*mapped)->is_offered());
+  (*mapped)->values()[1] = 1;
+  EXPECT_EQ((*mapped)->values()[0], 42);
+  const absl::Status status = MapStatus(maker.name());
+  EXPECT_TRUE(absl::IsNotFound(status)) << status;
+}
+
+// The next one has the same descriptor.
+TEST(SharedMemoryTest, IsOfferedAsLongAsItsMakerHoldsIt) {
+  std::shared_ptr<SharedMemory> made = Make();
+  const SharedMemoryName name = made->name();
+  const auto mapped = SharedMemory::Map(name, kValues);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  EXPECT_TRUE(made->is_offered());
+  EXPECT_TRUE((*mapped)->is_offered());
+  made.reset();
+  EXPECT_FALSE((*mapped)->is_offered());
+  made = Make();
+  EXPECT_EQ(made->name().descriptor, name.descriptor);
+  EXPECT_FALSE((*mapped)->is_offered());
+  EXPECT_THAT(std::string(MapStatus(name).message()), HasSubstr("another key"));
+}
+
+TEST(SharedMemoryTest, WrongNamesAndSizesAreRefused) {
+  const std::shared_ptr<SharedMemory> made = Make();
+  const SharedMemoryName name = made->name();
+  SharedMemoryName other = name;
+  other.key[3] = static_cast<char>(other.key[3] ^ 1);
+  EXPECT_THAT(std::string(MapStatus(other).message()), HasSubstr("another key"));
+  other.key = "short";
+  EXPECT_THAT(std::string(MapStatus(other).message()),
+              AllOf(HasSubstr("expected a key of 16 bytes"), HasSubstr("got 5 bytes and")));
+  other = name;
+  other.descriptor = 1 << 20;
+  EXPECT_TRUE(absl::IsNotFound(MapStatus(other))) << MapStatus(other);
+  other.descriptor = -1;
+  EXPECT_TRUE(absl::IsNotFound(MapStatus(other))) << MapStatus(other);
+  other = name;
+  other.process = -1;
+  EXPECT_TRUE(absl::IsNotFound(MapStatus(other))) << MapStatus(other);
+  for (const int64_t values :
+       {int64_t{0}, kValues - 1, kValues + 1, int64_t{1} << 61, int64_t{-1}}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(MapStatus(name, values))) << values;
+  }
+  EXPECT_TRUE(MapStatus(name).ok());
+}
+
+// What is called otherwise is not even opened.
+TEST(SharedMemoryTest, OtherThingsAreRefused) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/memfd:percentdelta (deleted)";
+  const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  ASSERT_EQ(ftruncate(file, kBytes), 0);
+  std::array<int, 2> ends = {-1, -1};
+  ASSERT_EQ(pipe2(ends.data(), O_CLOEXEC), 0);
+  const int foreign = memfd_create("foreign", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  ASSERT_EQ(ftruncate(foreign, kBytes), 0);
+  for (const int descriptor : {file, ends[0], foreign, open("/dev/null", O_RDWR | O_CLOEXEC)}) {
+    EXPECT_THAT(std::string(MapDescriptor(descriptor).message()),
+                HasSubstr("is no shared memory of ours"));
+  }
+  close(ends[1]);
+  const int unsealed = memfd_create("percentdelta", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  ASSERT_EQ(ftruncate(unsealed, kBytes), 0);
+  EXPECT_THAT(std::string(MapDescriptor(unsealed).message()), HasSubstr("cannot shrink"));
+}
+
+TEST(SharedMemoryTest, LimitOfFilesIsToldAndDoesNotKill) {
+  struct rlimit before {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  struct rlimit low = before;
+  low.rlim_cur = 4096;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &low), 0);
+  const absl::Status status = SharedMemory::Make(kValues).status();
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("ulimit -f) is 4096 bytes"));
+}
+
+TEST(SharedMemoryTest, ItsMakerCannotShrinkIt) {
+  const std::shared_ptr<SharedMemory> made = Make();
+  EXPECT_NE(ftruncate(made->name().descriptor, 0), 0);
+  EXPECT_NE(ftruncate(made->name().descriptor, 2 * kBytes), 0);
+}
+
+}  // namespace
+}  // namespace percentdelta
