@@ -6,7 +6,7 @@ import pathlib
 import tempfile
 import unittest
 
-import links
+from tests.docs import links
 
 
 class LinksTest(unittest.TestCase):
