@@ -23,8 +23,10 @@ from typing import NamedTuple
 
 DEFAULT_ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
-# Made by builds, downloads and runs.
-GENERATED = {".git", "build", "data", "report", "reproduction", "__pycache__"}
+# Made by builds, downloads and runs: in the top folder, and in any.
+GENERATED = {"build", "data", "report", "reproduction"}
+CACHES = {"__pycache__", "build", "dist", "site-packages"}
+HIDDEN = {".ci", ".github"}  # that belong to the project
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`]+)`")
@@ -82,12 +84,15 @@ class Project:
         self.names: set[str] = set()
         self.documents: list[pathlib.Path] = []
         for folder, folders, files in os.walk(root):
-            at_root = pathlib.Path(folder) == root
-            folders[:] = [each for each in folders if not (at_root and each in GENERATED)]
-            folders[:] = [each for each in folders if each != "__pycache__"]
+            ignored = GENERATED | CACHES if pathlib.Path(folder) == root else CACHES
+            folders[:] = [
+                each
+                for each in folders
+                if each not in ignored and (each in HIDDEN or not each.startswith("."))
+            ]
             self.names.update(files)
             self.documents += [pathlib.Path(folder) / file for file in files if file.endswith(".md")]
-        self.top = {entry.name for entry in root.iterdir() if entry.is_dir()} - GENERATED
+        self.top = {entry.name for entry in root.iterdir() if entry.is_dir()} - GENERATED - {".git"}
 
     def has(self, path: str) -> bool:
         return all(any(self.root.glob(each)) for each in alternatives(path.rstrip("/")))
