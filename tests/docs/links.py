@@ -7,8 +7,9 @@ In every Markdown file of the project:
   * links and pictures with a relative target, and their anchors;
   * paths in backquotes and in commands, as in `common/job/job.h` or `tests/run -R Partition`: those
     whose first part is a folder of the project; `*` and `{a,b}` stand for what they do in a shell;
-  * file names in backquotes, as in `job.h`: a file of this name must be somewhere in the project.
-Names with the part "foo" stand for any.
+  * file names in backquotes, as in `job.h`: a file of this name must be somewhere in the project;
+  * names in backquotes, as in `JobHash` or `ShardState::Apply`: they must be in some source.
+Names with the part "foo" or "Foo" stand for any.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`]+)`")
 _PATH = re.compile(r"^\.?[\w-][\w.{},*-]*(/[\w.{},*-]+)+/?$")
 _FILE = re.compile(r"^[\w*-][\w.*-]*\.(h|cc|in|inc|py|md|proto|pml|textproto|cmake|yml|svg|png|csv)$")
-_PLACEHOLDER = re.compile(r"(^|[/_-])foo([._{]|$)")
+_NAME = re.compile(r"^k?[A-Z][a-z0-9]+([A-Z][A-Za-z0-9]*)+(::\w+)*(\(\))?$")
+_SOURCES = (".h", ".cc", ".inc", ".proto", ".py", ".pml")
+_PLACEHOLDER = re.compile(r"(^|[/_-])[fF]oo([._{A-Z]|$)")
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _HEADING = re.compile(r"^#+ +(.*?) *$")
 
@@ -82,6 +85,7 @@ class Project:
     def __init__(self, root: pathlib.Path) -> None:
         self.root = root
         self.names: set[str] = set()
+        self.words: set[str] = set()  # of all sources
         self.documents: list[pathlib.Path] = []
         for folder, folders, files in os.walk(root):
             ignored = GENERATED | CACHES if pathlib.Path(folder) == root else CACHES
@@ -91,6 +95,10 @@ class Project:
                 if each not in ignored and (each in HIDDEN or not each.startswith("."))
             ]
             self.names.update(files)
+            for file in files:
+                if file.endswith(_SOURCES):
+                    text = (pathlib.Path(folder) / file).read_text(encoding="utf-8", errors="replace")
+                    self.words.update(re.findall(r"\w+", text))
             self.documents += [pathlib.Path(folder) / file for file in files if file.endswith(".md")]
         self.top = {entry.name for entry in root.iterdir() if entry.is_dir()} - GENERATED - {".git"}
 
@@ -109,6 +117,9 @@ def check_word(word: str, project: Project) -> str | None:
         return None
     if _PATH.match(word) and word.split("/")[0] in project.top:
         return None if project.has(word) else f"no such path: {word}"
+    if _NAME.match(word):
+        unknown = [part for part in re.findall(r"\w+", word) if part not in project.words]
+        return f"no such name in the sources: {unknown[0]}" if unknown else None
     if _FILE.match(word):
         return None if project.has_name(word) else f"no file of this name: {word}"
     return None

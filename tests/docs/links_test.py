@@ -17,6 +17,7 @@ class LinksTest(unittest.TestCase):
         for path in ("common/job/job.h", "common/job/job.cc", "deploy/build", "docs/other.md"):
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
             (self.root / path).write_text("# One heading\n\n## `Two` of [them](x)\n", encoding="utf-8")
+        (self.root / "common/job/job.h").write_text("struct JobSpec { void Check(); };", encoding="utf-8")
 
     def messages(self, text: str) -> list[str]:
         document = self.root / "docs" / "page.md"
@@ -30,7 +31,8 @@ class LinksTest(unittest.TestCase):
             "`common/job/`, `common/job/job.h`, `common/job/job.{h,cc}`, `common/*/job.h`",
             "`deploy/build release pd-server`, `job.h`, `job.*`, `other.md`",
             "    deploy/build release",
-            "`common/foo.{h,cc}`, `common/job/foo_test.cc`, `foo.h`, `deploy/jobs/mnist-foo.textproto`",
+            "`JobSpec`, `JobSpec::Check`, `JobSpec()`, `Another`, `ANOTHER_NAME`",
+            "`FooRule`, `common/foo.{h,cc}`, `common/job/foo_test.cc`, `foo.h`, `deploy/jobs/mnist-foo.textproto`",
             "`build/release/server/pd-server`, `data/mnist`, `a/b`, `v = 1/2`, `conv1/weights`",
         ):
             with self.subTest(text):
@@ -45,6 +47,8 @@ class LinksTest(unittest.TestCase):
             ("`common/job/job.{h,py}`", "no such path: common/job/job.{h,py}"),
             ("`deploy/none release`", "no such path: deploy/none"),
             ("`common/food.h`", "no such path: common/food.h"),
+            ("`JobSpecs`", "no such name in the sources: JobSpecs"),
+            ("`JobSpec::Checks`", "no such name in the sources: Checks"),
             ("`none.h`", "no file of this name: none.h"),
             ("    deploy/none release", "no such path: deploy/none"),
             ("```\ndeploy/none release\n```", "no such path: deploy/none"),
