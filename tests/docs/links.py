@@ -53,10 +53,10 @@ def alternatives(path: str) -> list[str]:
     found = _BRACES.search(path)
     if not found:
         return [path]
+    before, after = path[: found.start()], path[found.end():]
     return list(
         itertools.chain.from_iterable(
-            alternatives(path[: found.start()] + part + path[found.end() :])
-            for part in found.group(1).split(",")
+            alternatives(before + part + after) for part in found.group(1).split(",")
         )
     )
 

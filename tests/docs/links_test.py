@@ -16,8 +16,8 @@ class LinksTest(unittest.TestCase):
         self.root = pathlib.Path(folder.name)
         for path in ("common/job/job.h", "common/job/job.cc", "deploy/build", "docs/other.md"):
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
-            (self.root / path).write_text("# One heading\n\n## `Two` of [them](x)\n", encoding="utf-8")
-        (self.root / "common/job/job.h").write_text("struct JobSpec { void Check(); };", encoding="utf-8")
+            (self.root / path).write_text("# One heading\n\n## `Two` of [them](x)\n", "utf-8")
+        (self.root / "common/job/job.h").write_text("struct JobSpec { void Check(); };", "utf-8")
 
     def messages(self, text: str) -> list[str]:
         document = self.root / "docs" / "page.md"
@@ -26,13 +26,15 @@ class LinksTest(unittest.TestCase):
 
     def test_what_exists(self) -> None:
         for text in (
-            "[a](other.md), [b](other.md#one-heading), [c](other.md#two-of-them), [d](../common/job/job.h)",
+            "[a](other.md), [b](other.md#one-heading), [c](other.md#two-of-them)",
+            "[a](../common/job/job.h), ![b](other.md)",
             "[a](https://example.org/nothing), [b](#here)\n\n# Here",
             "`common/job/`, `common/job/job.h`, `common/job/job.{h,cc}`, `common/*/job.h`",
             "`deploy/build release pd-server`, `job.h`, `job.*`, `other.md`",
             "    deploy/build release",
             "`JobSpec`, `JobSpec::Check`, `JobSpec()`, `Another`, `ANOTHER_NAME`",
-            "`FooRule`, `common/foo.{h,cc}`, `common/job/foo_test.cc`, `foo.h`, `deploy/jobs/mnist-foo.textproto`",
+            "`FooRule`, `common/foo.{h,cc}`, `common/job/foo_test.cc`, `foo.h`",
+            "`deploy/jobs/mnist-foo.textproto`",
             "`build/release/server/pd-server`, `data/mnist`, `a/b`, `v = 1/2`, `conv1/weights`",
         ):
             with self.subTest(text):
