@@ -7,7 +7,7 @@ In every Markdown file of the project:
   * links and pictures with a relative target, and their anchors;
   * paths in backquotes and in commands, as in `common/job/job.h` or `tests/run -R Partition`: those
     whose first part is a folder of the project; `*` and `{a,b}` stand for what they do in a shell;
-  * file names in backquotes, as in `job.h`: a file of this name must be somewhere in the project;
+  * names of sources in backquotes, as in `job.h`: a file of this name must be somewhere in the project;
   * names in backquotes, as in `JobHash` or `ShardState::Apply`: they must be in some source.
 Names with the part "foo" or "Foo" stand for any.
 """
@@ -32,7 +32,7 @@ HIDDEN = {".ci", ".github"}  # that belong to the project
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`]+)`")
 _PATH = re.compile(r"^\.?[\w-][\w.{},*-]*(/[\w.{},*-]+)+/?$")
-_FILE = re.compile(r"^[\w*-][\w.*-]*\.(h|cc|in|inc|py|md|proto|pml|textproto|cmake|yml|svg|png|csv)$")
+_FILE = re.compile(r"^[\w*-][\w.*-]*\.(h|cc|inc|proto)$")
 _NAME = re.compile(r"^k?[A-Z][a-z0-9]+([A-Z][A-Za-z0-9]*)+(::\w+)*(\(\))?$")
 _SOURCES = (".h", ".cc", ".inc", ".proto", ".py", ".pml")
 _PLACEHOLDER = re.compile(r"(^|[/_-])[fF]oo([._{A-Z]|$)")

@@ -30,7 +30,7 @@ class LinksTest(unittest.TestCase):
             "[a](../common/job/job.h), ![b](other.md)",
             "[a](https://example.org/nothing), [b](#here)\n\n# Here",
             "`common/job/`, `common/job/job.h`, `common/job/job.{h,cc}`, `common/*/job.h`",
-            "`deploy/build release pd-server`, `job.h`, `job.*`, `other.md`",
+            "`deploy/build release pd-server`, `job.h`, `job*.h`, `worker.py`",
             "    deploy/build release",
             "`JobSpec`, `JobSpec::Check`, `JobSpec()`, `Another`, `ANOTHER_NAME`",
             "`FooRule`, `common/foo.{h,cc}`, `common/job/foo_test.cc`, `foo.h`",
