@@ -2,10 +2,7 @@
 
 import importlib
 import pathlib
-import shutil
-import subprocess
 import sys
-import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -15,33 +12,26 @@ class Failure(Exception):
 
 
 def _load():
-    """protobuf's text_format, and job_pb2, which is generated for this run."""
+    """protobuf's text_format, and the message Job, from the Python package of this checkout."""
+    sys.path.insert(0, str(ROOT / "client/python/src"))
     try:
         text_format = importlib.import_module("google.protobuf.text_format")
+        return text_format, importlib.import_module("percentdelta._protocol").message("Job")
     except ImportError as error:
-        raise Failure(f"{error}: needs Debian's python3-protobuf (deploy/install-packages test), and "
-                      f"runs on /usr/bin/python3; this is {sys.executable}") from error
-    if shutil.which("protoc") is None:
-        raise Failure("protoc is not on PATH: needs Debian's protobuf-compiler")
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["protoc", f"--proto_path={ROOT / 'proto'}", f"--python_out={folder}",
-                        "percentdelta/v1/job.proto"], check=True)
-        sys.path.insert(0, folder)
-        try:
-            return text_format, importlib.import_module("percentdelta.v1.job_pb2")
-        finally:
-            sys.path.remove(folder)
+        raise Failure(f"{error}: needs Debian's python3-protobuf, python3-grpcio, python3-numpy and "
+                      f"protobuf-compiler (deploy/install-packages test), and runs on "
+                      f"/usr/bin/python3; this is {sys.executable}") from error
 
 
 class Jobs:
     """Makes them."""
 
     def __init__(self):
-        self._text_format, self._messages = _load()
+        self._text_format, self._message = _load()
 
     def _base(self, name):
         path = ROOT / "deploy/jobs" / f"{name}.textproto"
-        return self._text_format.Parse(path.read_text(encoding="utf-8"), self._messages.Job())
+        return self._text_format.Parse(path.read_text(encoding="utf-8"), self._message())
 
     def text(self, base, setting, seed, steps, every):
         """The job without checkpoints: what decides the weights, and how far it goes."""
@@ -57,7 +47,7 @@ class Jobs:
 
     def with_checkpoints(self, text, directory, every):
         """The same, kept on disk."""
-        job = self._text_format.Parse(text, self._messages.Job())
+        job = self._text_format.Parse(text, self._message())
         job.checkpoint.every_steps = every
         job.checkpoint.directory = str(directory)
         job.checkpoint.keep = 1
