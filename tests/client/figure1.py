@@ -9,12 +9,17 @@ Uses the Python package from client/python of this checkout (Debian: python3-grp
 python3-protobuf, python3-numpy and protobuf-compiler).
 """
 
+from __future__ import annotations
+
 import argparse
 import importlib
+import io
 import math
 import pathlib
 import sys
 import time
+import types
+from typing import Any, cast
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[2] / "client/python/src"
 POLL_SECONDS = 0.2
@@ -26,10 +31,10 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 class Failure(Exception):
-    """What is told to the user, in one message."""
+    """A message to the user."""
 
 
-def load_package():
+def load_package() -> types.ModuleType:
     """Returns the module percentdelta, or says which packages are missing."""
     sys.path.insert(0, str(PACKAGE))
     try:
@@ -40,8 +45,8 @@ def load_package():
                       f"/usr/bin/python3; this is {sys.executable}") from error
 
 
-def ended(status):
-    """Why there will be no further steps, or None."""
+def ended(status: Any) -> str | None:
+    """Returns why there will be no further steps, or None."""
     if status.state == "finished":
         return f"the training finished at step {status.step}"
     if status.state == "failed":
@@ -49,11 +54,11 @@ def ended(status):
     return None
 
 
-def wait_for(client, wanted, timeout):
-    """The statistics of the wanted steps' tensors, by step."""
+def wait_for(client: Any, wanted: list[int], timeout: float) -> dict[int, list[Any]]:
+    """Returns the statistics of the wanted steps' tensors, by step."""
     began = time.monotonic()
     deadline = began + timeout
-    found = {}
+    found: dict[int, list[Any]] = {}
     while True:
         missing = [step for step in wanted if step not in found]
         try:
@@ -67,8 +72,8 @@ def wait_for(client, wanted, timeout):
                 raise Failure(f"step {missing[0]} is no longer retained: the oldest is "
                               f"{statistics.oldest_step}")
             state = f"the cluster at {client.address} is at step {status.step}"
-            if ended(status):
-                state = ended(status)
+            if end := ended(status):
+                state = end
                 deadline = min(deadline, time.monotonic() + SETTLE_SECONDS)
         except (ConnectionError, TimeoutError) as error:
             state = str(error)
@@ -78,15 +83,15 @@ def wait_for(client, wanted, timeout):
         time.sleep(POLL_SECONDS)
 
 
-def bar(value, low, high):
-    """The value's place between the powers of ten `low` and `high`, as a bar."""
+def bar(value: float, low: int, high: int) -> str:
+    """Returns the value's place between the powers of ten `low` and `high`, as a bar."""
     share = (math.log10(value) - low) / (high - low) if value > 0 else 0
     eighths = round(share * BAR_CELLS * 8)
     text = "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
     return text.ljust(BAR_CELLS)
 
 
-def print_figure(steps):
+def print_figure(steps: dict[int, list[Any]]) -> None:
     """Prints the bars of {step: statistics of its tensors}."""
     bars = {}
     for step, updates in sorted(steps.items()):
@@ -98,7 +103,7 @@ def print_figure(steps):
     values = [value for weights in bars.values() for update in weights
               for value in (update.relative_delta, update.sgd_relative_delta)]
     if any(not math.isfinite(value) or value < 0 for value in values):
-        raise Failure(f"a relative delta that is negative or no number: {values}")
+        raise Failure(f"a relative delta that is negative or not a number: {values}")
     positive = [value for value in values if value > 0] or [1.0]
     low = math.floor(math.log10(min(positive)) - 0.5)
     high = max(math.ceil(math.log10(max(positive))), low + 1)
@@ -118,18 +123,19 @@ def print_figure(steps):
                 layer = ""
 
 
-def parse_steps(text):
-    """A comma-separated list of steps, ascending and each once."""
+def parse_steps(text: str) -> list[int]:
+    """Parses a comma-separated list of steps, ascending and each once."""
     try:
         steps = sorted({int(part) for part in text.split(",")})
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no list of numbers as in 0,15,30") from None
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of numbers as in 0,15,30") from None
     if steps[0] < 0:
         raise argparse.ArgumentTypeError(f"step {steps[0]} is negative")
     return steps
 
 
-def main():
+def main() -> int:
+    """Returns the exit code."""
     parser = argparse.ArgumentParser(
         description="Prints the paper's Figure 1 for a running cluster.")
     parser.add_argument("address", help="HOST:PORT of the coordinator")
@@ -138,7 +144,7 @@ def main():
     parser.add_argument("--timeout", type=float, default=60, metavar="SECONDS",
                         help="how long to wait for them (default: %(default)s)")
     arguments = parser.parse_args()
-    sys.stdout.reconfigure(encoding="utf-8")
+    cast(io.TextIOWrapper, sys.stdout).reconfigure(encoding="utf-8")
     try:
         percentdelta = load_package()
         try:
