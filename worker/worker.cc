@@ -273,7 +273,7 @@ absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& sta
                          lease.slot, !result.not_at_fault, status.message());
     }
     if (!stopped_) PauseAfterFailure();
-    if (absl::IsUnavailable(status)) channels_->ConnectAgain();
+    if (absl::IsUnavailable(status)) channels_->ResetBackoff();
   }
   const TraceSpan span(tracer_, "complete lease", {.step = lease.step, .slot = lease.slot});
   absl::StatusOr<Lease> next = Complete(std::move(result));
