@@ -184,7 +184,7 @@ int Run() {
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
-  percentdelta::KeepFreedMemory();
+  percentdelta::RetainFreedMemory();
   const std::vector<std::string> rest = percentdelta::ParseCommandLine(
       argc, argv,
       "A worker whose gradients cost nothing, to measure servers and the way to them.\n"
