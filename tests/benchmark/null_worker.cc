@@ -101,7 +101,7 @@ class NullWorker {
     result.lease_id = lease.id;
     result.worker = "null";
     result.failure = failure;
-    result.not_at_fault = true;
+    result.caused_by_environment = true;
     result.examples = cluster_.job.batch_size;
     return coordinator_->CompleteLease(result);
   }
