@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "common/base/limits.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -47,12 +48,12 @@ class ProgramTest : public ::testing::TestWithParam<Failing> {
   ProgramTest() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
 };
 
-TEST_P(ProgramTest, FailsInOneLineAndCode1) {
+TEST_P(ProgramTest, FailsWithOneLineAndCode1) {
   EXPECT_EXIT(std::exit(RunWith({}, GetParam().body)), ExitedWithCode(kExitFailure),
               std::string("^prog: ") + GetParam().message + "[^\n]*\n$");
 }
 
-TEST_P(ProgramTest, TheSameInAThread) {
+TEST_P(ProgramTest, FailsTheSameWayInAThread) {
   EXPECT_EXIT(std::exit(RunWith({},
                                 [] {
                                   std::thread([] { GetParam().body(); }).join();
@@ -105,7 +106,7 @@ TEST(ProgramStartTest, OpensStandardDescriptorsThatAreClosed) {
         {
           for (const int descriptor : closed) close(descriptor);
           _exit(RunWith({}, [] {
-            std::cout << "nobody reads this" << std::endl;
+            std::cout << "discarded" << std::endl;
             const int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
             return next > STDERR_FILENO && FlushOutput().ok() ? 7 : 1;
           }));
@@ -114,7 +115,7 @@ TEST(ProgramStartTest, OpensStandardDescriptorsThatAreClosed) {
   }
 }
 
-TEST(LimitsTest, ThreadsThatCanBeStarted) { EXPECT_TRUE(CheckThreads(8).ok()); }
+TEST(LimitsTest, ThreadsThatCanBeStarted) { EXPECT_OK(CheckThreads(8)); }
 
 TEST(LimitsTest, NamesTheMachinesMemory) { EXPECT_THAT(MemoryLimits(), HasSubstr("this machine")); }
 
