@@ -88,8 +88,8 @@ absl::StatusOr<std::string> Prepare(const Job& job, const CheckpointStart& start
 std::shared_ptr<const CheckpointStore> MakeStore(const Job& job, const FaultPoints& faults,
                                                  const Logger& log) {
   if (!job.checkpoint) return nullptr;
-  return std::make_shared<const CheckpointStore>(job.checkpoint->directory, job.checkpoint->keep,
-                                                 faults, log);
+  return std::make_shared<const CheckpointStore>(job.checkpoint->directory,
+                                                 job.checkpoint->max_kept, faults, log);
 }
 
 absl::StatusOr<std::string> PrepareCheckpoints(const Job& job, const CheckpointStart& start,
