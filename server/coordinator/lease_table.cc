@@ -130,7 +130,7 @@ LeaseTable::Completion LeaseTable::Fail(const Issued& issued, WorkItem& item,
                                         const LeaseResult& result, absl::Duration now) {
   // An expired lease holds nothing: the item may be another worker's by now.
   if (!issued.expired) --item.holders;
-  if (result.not_at_fault) return CompletionOf(Completion::Kind::kFailed);
+  if (result.caused_by_environment) return CompletionOf(Completion::Kind::kFailed);
   const std::string& worker = issued.worker;
   if (item.failures.empty()) ++failed_items_;
   WorkItem::Failures& failures = item.failures[worker];

@@ -38,7 +38,7 @@ void TrainingRecord::AddResult(const LeaseTable::Completion& completion, const L
   if (completion.kind == LeaseTable::Completion::Kind::kFailed) {
     ++failed_;
     // A failure that the worker did not cause is logged by the process that did.
-    if (!result.not_at_fault) {
+    if (!result.caused_by_environment) {
       log_->warn("lease failed lease={} worker={} reason=\"{}\"", result.lease_id, result.worker,
                  result.failure);
     }
