@@ -234,9 +234,7 @@ TEST_F(CheckpointStartTest, LinkToACheckpointIsNotFollowedAndNotIgnored) {
   EXPECT_THAT(Refusal(), AllOf(HasSubstr("step-0000000010 is a symbolic link"),
                                HasSubstr("--restore="), HasSubstr("--no_restore")));
   EXPECT_OK(Start("", /*no_restore=*/true));
-  const auto restore = Start(StepDirectory(directory_, 10));
-  ASSERT_OK(restore);
-  EXPECT_EQ(*restore, StepDirectory(directory_, 10));
+  EXPECT_THAT(Start(StepDirectory(directory_, 10)), IsOkAndHolds(StepDirectory(directory_, 10)));
   Write(job_, 20);
   EXPECT_OK(Start());
   EXPECT_EQ(Newest(job_), 20);
@@ -265,7 +263,7 @@ TEST_F(CheckpointStartTest, RestoreSaysWhatIsThereInstead) {
     EXPECT_EQ(Newest(job_), 10) << path;  // nothing was set aside
   }
   fs::create_directory_symlink(StepDirectory(directory_, 10), temporary_.path() + "/link");
-  EXPECT_EQ(*Start(temporary_.path() + "/link"), temporary_.path() + "/link");
+  EXPECT_THAT(Start(temporary_.path() + "/link"), IsOkAndHolds(temporary_.path() + "/link"));
   job_.seed = 99;
   EXPECT_THAT(Refusal(temporary_.path() + "/damaged"), HasSubstr("seed: 99 and "));
 }

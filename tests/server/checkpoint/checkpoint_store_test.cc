@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,9 +36,9 @@ TEST_F(CheckpointStoreTest, FindsWhatWasWritten) {
   const Job job = TinyJob();
   EXPECT_EQ(Newest(job), -1);
   Write(job, 10);
-  const auto newest = store_->FindNewest(job);
-  ASSERT_TRUE(newest.ok() && newest->has_value()) << newest.status();
-  const Checkpoint& checkpoint = **newest;
+  ASSERT_OK_AND_ASSIGN(const std::optional<Checkpoint> newest, store_->FindNewest(job));
+  ASSERT_TRUE(newest.has_value());
+  const Checkpoint& checkpoint = *newest;
   EXPECT_EQ(checkpoint.directory, directory_ + "/step-0000000010");
   EXPECT_EQ(checkpoint.manifest.step, 10);
   EXPECT_EQ(checkpoint.manifest.generation, 3U);
@@ -278,15 +279,15 @@ TEST_F(CheckpointStoreTest, SlicesAreReadOntoAnyNumberOfShards) {
       const Partition partition(job.model, shards);
       for (int shard = 0; shard < shards; ++shard) {
         const std::vector<TensorRange>& wanted = partition.ranges_of_shard(shard);
-        const auto read = ReadSlices(directory, written, job.model, StateNames(job), wanted);
-        ASSERT_OK(read);
+        ASSERT_OK_AND_ASSIGN(const std::vector<SliceContent> read,
+                             ReadSlices(directory, written, job.model, StateNames(job), wanted));
         const std::vector<SliceContent> expected = ContentOf(job, wanted);
-        ASSERT_EQ(read->size(), expected.size());
+        ASSERT_EQ(read.size(), expected.size());
         for (size_t i = 0; i < expected.size(); ++i) {
-          EXPECT_EQ(*(*read)[i].weights, *expected[i].weights);
-          ASSERT_EQ((*read)[i].state.size(), expected[i].state.size());
+          EXPECT_EQ(*read[i].weights, *expected[i].weights);
+          ASSERT_EQ(read[i].state.size(), expected[i].state.size());
           for (size_t array = 0; array < expected[i].state.size(); ++array) {
-            EXPECT_EQ(*(*read)[i].state[array], *expected[i].state[array]);
+            EXPECT_EQ(*read[i].state[array], *expected[i].state[array]);
           }
         }
       }

@@ -64,12 +64,11 @@ class CheckpointStoreTest : public testing::Test {
     std::vector<FileEntry> files;
     for (int shard = 0; shard < shards; ++shard) {
       if (partition.ranges_of_shard(shard).empty()) continue;
-      const absl::StatusOr<FileEntry> file =
-          WriteSliceFile(directory, shard, shards,
-                         {generation, step, ContentOf(job, partition.ranges_of_shard(shard))},
-                         job.model, StateNames(job), DurableFile::Options());
-      ASSERT_OK(file);
-      files.push_back(*file);
+      const ShardContent content = {generation, step,
+                                    ContentOf(job, partition.ranges_of_shard(shard))};
+      ASSERT_OK_AND_ASSIGN(files.emplace_back(),
+                           WriteSliceFile(directory, shard, shards, content, job.model,
+                                          StateNames(job), DurableFile::Options()));
     }
     Manifest manifest;
     manifest.step = step;
@@ -80,8 +79,7 @@ class CheckpointStoreTest : public testing::Test {
     History history;
     history.training = {{step - 1, 0.5, 0.9, 12}};
     history.arithmetic = "fma";
-    const absl::Status status = store_->Complete(manifest, files, history, initial_step);
-    ASSERT_OK(status);
+    ASSERT_OK(store_->Complete(manifest, files, history, initial_step));
   }
 
   // The step of the newest complete checkpoint; -1: none.

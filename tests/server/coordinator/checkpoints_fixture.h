@@ -122,10 +122,10 @@ class CoordinatorCheckpointsTest : public testing::Test {
     content.range = Partition(job_.model, 2).ranges_of_shard(0)[0];
     content.weights = std::make_shared<const std::vector<float>>(2, static_cast<float>(step));
     content.state.resize(StateNames(job_).size(), std::make_shared<std::vector<float>>(2));
-    const auto file = WriteSliceFile(directory, 0, 2, {generation, step, {content}}, job_.model,
-                                     StateNames(job_), DurableFile::Options());
-    ASSERT_OK(file);
-    Beat(0, incarnation_, generation, {{step, *file, ""}});
+    ASSERT_OK_AND_ASSIGN(const FileEntry file,
+                         WriteSliceFile(directory, 0, 2, {generation, step, {content}}, job_.model,
+                                        StateNames(job_), DurableFile::Options()));
+    Beat(0, incarnation_, generation, {{step, file, ""}});
   }
 
   int64_t NewestOnDisk() {

@@ -49,9 +49,9 @@ TEST_F(CoordinatorWorkersTest, MustComputeAlike) {
   Acquire(first, absl::ZeroDuration(), {"w1", "avx2"});
   Acquire(other, absl::Seconds(1), {"w2", "sse4"});
   ASSERT_THAT(other, SizeIs(1));
-  EXPECT_THAT(other[0], StatusIs(absl::StatusCode::kFailedPrecondition));
-  EXPECT_THAT(std::string(other[0].status().message()),
-              AllOf(HasSubstr("w2"), HasSubstr("expected arithmetic avx2"), HasSubstr("got sse4")));
+  EXPECT_THAT(other[0], StatusIs(absl::StatusCode::kFailedPrecondition,
+                                 AllOf(HasSubstr("w2"), HasSubstr("expected arithmetic avx2"),
+                                       HasSubstr("got sse4"))));
   EXPECT_EQ(coordinator_.GetProgress(0).arithmetic, "avx2");
   EXPECT_EQ(coordinator_.GetProgress(0).workers, 1);
 }
