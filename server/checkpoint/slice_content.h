@@ -1,4 +1,4 @@
-// What a shard holds at the border of a step: what a checkpoint keeps, and what one begins with.
+// What a shard holds between two steps: what it writes to a checkpoint, and what it starts with.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_SLICE_CONTENT_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_SLICE_CONTENT_H_
@@ -12,7 +12,7 @@
 namespace percentdelta {
 
 struct SliceContent {
-  TensorRange slice;
+  TensorRange range;
   std::shared_ptr<const std::vector<float>> weights;
   std::vector<std::shared_ptr<std::vector<float>>> state;  // by StateNames(job); none is null
 };
