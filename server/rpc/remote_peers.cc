@@ -86,11 +86,11 @@ void RemotePeers::Repeat() {
     greetings.swap(waiting_greetings_);
   }
   for (const auto& call : calls) {
-    ConnectAgain(*channels_[call->home]);
+    ResetBackoff(*channels_[call->home]);
     Send(call);
   }
   for (const auto& greeting : greetings) {
-    ConnectAgain(*channels_[greeting->shard]);
+    ResetBackoff(*channels_[greeting->shard]);
     SendGreeting(greeting);
   }
 }

@@ -73,7 +73,7 @@ ShardBeat ClusterLink::MakeBeat(uint64_t generation) const {
     beat.gathered_steps = (*state)->gathered_steps();
     beat.missing_slots = (*state)->MissingSlots(beat.gathered_steps);
   }
-  beat.trouble = enter_error_.empty() ? options_.member->connection_error() : enter_error_;
+  beat.problem = enter_error_.empty() ? options_.member->connection_error() : enter_error_;
   if (options_.checkpoint_writer != nullptr) beat.parts = options_.checkpoint_writer->parts();
   return beat;
 }
