@@ -118,7 +118,7 @@ void StatisticsReporter::Retry() {
     absl::MutexLock lock(&mutex_);
     if (!std::exchange(retry_, false)) return;
   }
-  ConnectAgain(*channel_);
+  ResetBackoff(*channel_);
   SendPending();
 }
 
