@@ -105,7 +105,7 @@ struct ShardState::Update {
   AsyncSpan reducing;     // of a split tensor's norms
 
   TraceSubject subject() const {
-    return {.step = present.step, .tensor = state->job().model.tensors[present.slice.tensor].name};
+    return {.step = present.step, .tensor = state->job().model.tensors[present.range.tensor].name};
   }
 };
 
@@ -137,7 +137,7 @@ absl::StatusOr<ShardSlice*> ShardState::FindSlice(absl::string_view tensor) cons
                                             "\": expected one of job ", job().name, ", got none"));
   }
   for (const auto& slice : slices_) {
-    if (slice->slice().tensor == index) return slice.get();
+    if (slice->range().tensor == index) return slice.get();
   }
   return absl::NotFoundError(absl::StrCat("tensor ", tensor, ": expected at shard ",
                                           partition_.home(index), ", got at shard ", shard(),
@@ -180,7 +180,7 @@ void ShardState::TellGathered() {
 }
 
 void ShardState::AddGradients(ShardSlice& slice) {
-  const TensorRange& range = slice.slice();
+  const TensorRange& range = slice.range();
   for (ShardSlice::Run run = slice.TakeRun(); !run.gradients.empty(); run = slice.TakeRun()) {
     if (run.last) {
       Reduce(slice, std::move(run));
@@ -203,7 +203,7 @@ void ShardState::Reduce(ShardSlice& slice, ShardSlice::Run run) {
   update->slice = &slice;
   update->present = slice.present();
 
-  const TensorRange& range = slice.slice();
+  const TensorRange& range = slice.range();
   const int32_t slots = job().gradients_per_step;
   const absl::Span<double> sum = slots > 1 ? slice.sum() : absl::Span<double>();
   update->gradient = run.gradients.back();  // becomes the mean
@@ -251,7 +251,7 @@ void ShardState::Reduce(ShardSlice& slice, ShardSlice::Run run) {
 
 void ShardState::Apply(Update& update) {
   const TraceSpan span(tracer(), "phase 2", update.subject());
-  const TensorRange& range = update.present.slice;
+  const TensorRange& range = update.present.range;
   update.context = UpdateContext(job(), update.present.step,
                                  job().model.tensors[range.tensor].size(), update.norms);
   Buffer next = update.slice->TakeBuffer();
@@ -280,7 +280,7 @@ void ShardState::Apply(Update& update) {
 
 void ShardState::Keep(const Update& update, const Buffer& next, std::vector<Buffer> state) {
   SliceContent content;
-  content.slice = update.present.slice;
+  content.range = update.present.range;
   content.weights = next;
   content.state = std::move(state);
   const int64_t step = update.present.step + 1;
@@ -295,14 +295,14 @@ void ShardState::Keep(const Update& update, const Buffer& next, std::vector<Buff
   }
   std::sort(
       whole.slices.begin(), whole.slices.end(),
-      [](const SliceContent& a, const SliceContent& b) { return a.slice.tensor < b.slice.tensor; });
+      [](const SliceContent& a, const SliceContent& b) { return a.range.tensor < b.range.tensor; });
   whole.generation = generation();
   whole.step = step;
   options_.checkpoint_writer->Write(std::move(whole));
 }
 
 void ShardState::Report(const Update& update, std::vector<double> deltas) {
-  const TensorRange& range = update.present.slice;
+  const TensorRange& range = update.present.range;
   const int home = partition_.home(range.tensor);
   DeltaSums sums{range.tensor, update.present.step, range.first_block(), std::move(deltas)};
   if (home != shard()) {

@@ -194,7 +194,7 @@ void ShardGroup::Drain() {
 
 absl::Status ShardGroup::Push(int shard, ShardSlice& slice, int64_t step, int32_t slot,
                               const Gradient& gradient) const {
-  const TensorRange& range = slice.slice();
+  const TensorRange& range = slice.range();
   const std::vector<float>& values = gradient[range.tensor];
   const Buffer buffer = slice.TakeBuffer();
   std::copy(values.begin() + range.begin, values.begin() + range.end, buffer->begin());
@@ -223,7 +223,7 @@ Gradient ShardGroup::Weights(int64_t step) const {
   for (const Snapshot& snapshot : sink->Await(slices)) {
     EXPECT_EQ(snapshot.step, step);
     std::copy(snapshot.values->begin(), snapshot.values->end(),
-              weights[snapshot.slice.tensor].begin() + snapshot.slice.begin);
+              weights[snapshot.range.tensor].begin() + snapshot.range.begin);
   }
   return weights;
 }

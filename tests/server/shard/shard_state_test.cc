@@ -255,9 +255,9 @@ TEST_F(ShardStateTest, AShardWithoutSlicesIsAtTheEnd) {
 
 TEST_F(ShardStateTest, FindsSlices) {
   const ShardGroup group(SmallJob(), 2, 1);
-  EXPECT_EQ((*group.state(1)->FindSlice("b/scalar"))->slice().tensor, kScalar);
-  EXPECT_EQ((*group.state(0)->FindSlice("a/weights"))->slice().end, 3 * kBlockEntries);
-  EXPECT_EQ((*group.state(1)->FindSlice("a/weights"))->slice().begin, 3 * kBlockEntries);
+  EXPECT_EQ((*group.state(1)->FindSlice("b/scalar"))->range().tensor, kScalar);
+  EXPECT_EQ((*group.state(0)->FindSlice("a/weights"))->range().end, 3 * kBlockEntries);
+  EXPECT_EQ((*group.state(1)->FindSlice("a/weights"))->range().begin, 3 * kBlockEntries);
   EXPECT_EQ(group.state(0)->FindSlice("b/scalar").status().code(), absl::StatusCode::kNotFound);
   const absl::Status unknown = group.state(0)->FindSlice(std::string(5000, 'x')).status();
   EXPECT_EQ(unknown.code(), absl::StatusCode::kNotFound);
