@@ -121,7 +121,7 @@ class GrpcCoordinatorStub : public CoordinatorStub {
 
   absl::Status Failed(const grpc::Status& status) {
     absl::Status failure = FromGrpc(status);
-    if (absl::IsUnavailable(failure)) ConnectAgain(*channel_);
+    if (absl::IsUnavailable(failure)) ResetBackoff(*channel_);
     return failure;
   }
 

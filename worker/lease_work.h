@@ -55,7 +55,7 @@ class LeaseWork {
   bool at_fault() const { return at_fault_; }
 
   // After calls that could not reach a shard: see common/transport/channel.h.
-  void ConnectAgain() const { channels_->ConnectAgain(); }
+  void ResetBackoff() const { channels_->ResetBackoff(); }
 
   // Ends transfers, later ones too, once the pool has been cancelled. May be called from any
   // thread.

@@ -154,14 +154,14 @@ absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& sta
     failures_.End();
   } else {
     result.failure = std::string(status.message());
-    result.not_at_fault = !at_fault;
+    result.caused_by_environment = !at_fault;
     // Log an outage once, whatever number of leases it costs.
-    if (!stopped_ && (failures_.length() == 0 || !result.not_at_fault)) {
+    if (!stopped_ && (failures_.length() == 0 || at_fault)) {
       options_.log->warn("lease dropped step={} slot={} at_fault={} reason=\"{}\"", lease.step,
-                         lease.slot, !result.not_at_fault, status.message());
+                         lease.slot, at_fault, status.message());
     }
     if (!stopped_) pause_.Take(failures_.Extend());
-    if (absl::IsUnavailable(status)) work_.ConnectAgain();
+    if (absl::IsUnavailable(status)) work_.ResetBackoff();
   }
   const TraceSpan span(tracer_, "complete lease", {.step = lease.step, .slot = lease.slot});
   absl::StatusOr<Lease> next = Complete(std::move(result));

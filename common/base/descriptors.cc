@@ -10,7 +10,7 @@ namespace percentdelta {
 void RaiseDescriptorLimit() {
   rlimit limit = {};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  const rlim_t wanted = std::min<rlim_t>(limit.rlim_max, kMostDescriptors);
+  const rlim_t wanted = std::min<rlim_t>(limit.rlim_max, kMaxDescriptors);
   if (limit.rlim_cur >= wanted) return;
   limit.rlim_cur = wanted;
   setrlimit(RLIMIT_NOFILE, &limit);

@@ -5,12 +5,12 @@
 
 namespace percentdelta {
 
-// Raises the soft limit (1024 by habit) to the hard one, at most kMostDescriptors. Called by
+// Raises the soft limit (1024 by habit) to the hard one, at most kMaxDescriptors. Called by
 // RunProgram. A limit that cannot be raised stays as it is.
 void RaiseDescriptorLimit();
 
 // Enough for any cluster; some systems' hard limit is 2^30, which costs whatever loops over it.
-inline constexpr int kMostDescriptors = 1 << 20;
+inline constexpr int kMaxDescriptors = 1 << 20;
 
 // The soft limit: descriptors are numbered below it. At most INT_MAX.
 int DescriptorLimit();

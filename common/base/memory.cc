@@ -32,7 +32,7 @@ void GiveBackFreedMemory() {
 
 }  // namespace
 
-void KeepFreedMemory() {
+void RetainFreedMemory() {
 #if defined(__GLIBC__)
   constexpr int kKept = 64 << 20;
   mallopt(M_ARENA_MAX, 1);

@@ -15,7 +15,7 @@ namespace percentdelta {
 // every step. In one arena, for each would come to keep as much: with one a thread, which is
 // glibc's way, a server grows for as long as new threads come to handle large messages, and with
 // two it depends on which thread came to which. Called at the start of main.
-void KeepFreedMemory();
+void RetainFreedMemory();
 
 // When freed memory is to be given back after all: what piled up while a peer was slow or away
 // would be kept for ever. What the next steps need of it has to be fetched anew, which holds one of

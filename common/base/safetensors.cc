@@ -26,7 +26,7 @@ namespace percentdelta {
 namespace {
 
 constexpr size_t kAlignment = 8;
-constexpr uint64_t kMostHeaderBytes = uint64_t{16} << 20;
+constexpr uint64_t kMaxHeaderBytes = uint64_t{16} << 20;
 constexpr char kMetadata[] = "__metadata__";
 
 // Sorted keys: the reader looks them up, and a file of its maker's choice has many.
@@ -131,7 +131,7 @@ class KeyCheck : public nlohmann::json_sax<Json> {
 
   bool start_object(size_t /*size*/) override {
     open_.emplace_back();
-    return open_.size() <= kMostDepth;
+    return open_.size() <= kMaxDepth;
   }
   bool key(std::string& name) override {
     if (open_.back().insert(name).second) return true;
@@ -142,7 +142,7 @@ class KeyCheck : public nlohmann::json_sax<Json> {
     open_.pop_back();
     return true;
   }
-  bool start_array(size_t /*size*/) override { return ++arrays_ <= kMostDepth; }
+  bool start_array(size_t /*size*/) override { return ++arrays_ <= kMaxDepth; }
   bool end_array() override { return arrays_-- > 0; }
   bool null() override { return true; }
   bool boolean(bool /*value*/) override { return true; }
@@ -157,7 +157,7 @@ class KeyCheck : public nlohmann::json_sax<Json> {
   }
 
  private:
-  static constexpr size_t kMostDepth = 32;  // of objects, of arrays; the format needs two and one
+  static constexpr size_t kMaxDepth = 32;  // of objects, of arrays; the format needs two and one
 
   std::vector<std::set<std::string>> open_;  // keys of the open objects
   size_t arrays_ = 0;                        // that are open
@@ -280,7 +280,7 @@ absl::StatusOr<std::string> ReadHeader(const Descriptor& file, const std::string
   }
   absl::Status status = file.Read(path, reinterpret_cast<char*>(&length), sizeof(length));
   if (!status.ok()) return status;
-  const uint64_t most = std::min(file_bytes - sizeof(length), kMostHeaderBytes);
+  const uint64_t most = std::min(file_bytes - sizeof(length), kMaxHeaderBytes);
   if (length > most) {
     return Malformed(path, absl::StrCat("it has ", file_bytes, " bytes and says that ", length,
                                         " of them are its header"));

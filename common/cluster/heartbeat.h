@@ -33,7 +33,7 @@ struct ShardBeat {
   uint64_t generation = 0;                 // what it has open; 0: nothing
   std::vector<CheckpointPart> parts = {};  // of checkpoints, that it has written
   // Why it cannot enter the generation, or which shard it cannot reach. Empty: neither.
-  std::string trouble = {};
+  std::string problem = {};
   int64_t gathered_steps = 0;               // it has all gradients of the steps below
   std::vector<int32_t> missing_slots = {};  // of step `gathered_steps`, that it lacks
 };

@@ -30,7 +30,7 @@ ShardBeat FromProto(const v1::HeartbeatRequest& proto) {
                     proto.incarnation(),
                     proto.generation(),
                     {},
-                    EscapeForLog(proto.trouble(), kMaxReasonBytes),
+                    EscapeForLog(proto.problem(), kMaxReasonBytes),
                     proto.gathered_steps(),
                     {proto.missing_slots().begin(), proto.missing_slots().end()}};
   for (const v1::CheckpointPart& part : proto.parts()) {
@@ -48,7 +48,7 @@ void ToProto(const ShardBeat& beat, v1::HeartbeatRequest& proto) {
   proto.set_address(beat.address);
   proto.set_incarnation(beat.incarnation);
   proto.set_generation(beat.generation);
-  proto.set_trouble(beat.trouble);
+  proto.set_problem(beat.problem);
   proto.set_gathered_steps(beat.gathered_steps);
   for (const int32_t slot : beat.missing_slots) proto.add_missing_slots(slot);
   for (const CheckpointPart& part : beat.parts) {

@@ -44,9 +44,9 @@ struct LeaseResult {
   uint64_t generation = 0;
   uint64_t lease_id = 0;
   std::string worker;
-  std::string failure;        // not empty: the work could not be done, and why
-  bool not_at_fault = false;  // with `failure`: caused by the environment, not by this work item
-  bool leaving = false;       // the worker takes no further lease: the answer is kWait
+  std::string failure;                 // not empty: the work could not be done, and why
+  bool caused_by_environment = false;  // the failure: not by this work item
+  bool leaving = false;                // the worker takes no further lease: the answer is kWait
   double loss_sum = 0;
   int64_t correct = 0;
   int64_t examples = 0;

@@ -2,7 +2,7 @@
 
 namespace percentdelta {
 
-TensorStatistics FromProto(const v1::TensorUpdate& proto) {
+TensorStatistics FromProto(const v1::TensorStatistics& proto) {
   TensorStatistics update;
   update.step = proto.step();
   update.tensor = proto.tensor();
@@ -19,7 +19,7 @@ TensorStatistics FromProto(const v1::TensorUpdate& proto) {
   return update;
 }
 
-void ToProto(const TensorStatistics& update, v1::TensorUpdate& proto) {
+void ToProto(const TensorStatistics& update, v1::TensorStatistics& proto) {
   proto.set_step(update.step);
   proto.set_tensor(update.tensor);
   proto.set_layer(update.layer);
@@ -36,7 +36,7 @@ void ToProto(const TensorStatistics& update, v1::TensorUpdate& proto) {
 
 StepStatistics FromProto(const v1::StepStatistics& proto) {
   StepStatistics step{proto.step(), {}};
-  for (const v1::TensorUpdate& update : proto.updates()) {
+  for (const v1::TensorStatistics& update : proto.updates()) {
     step.updates.push_back(FromProto(update));
   }
   return step;

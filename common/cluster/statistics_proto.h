@@ -8,8 +8,8 @@
 
 namespace percentdelta {
 
-TensorStatistics FromProto(const v1::TensorUpdate& proto);
-void ToProto(const TensorStatistics& update, v1::TensorUpdate& proto);
+TensorStatistics FromProto(const v1::TensorStatistics& proto);
+void ToProto(const TensorStatistics& update, v1::TensorStatistics& proto);
 
 StepStatistics FromProto(const v1::StepStatistics& proto);
 void ToProto(const StepStatistics& step, v1::StepStatistics& proto);

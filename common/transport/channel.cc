@@ -112,7 +112,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
                                    grpc::InsecureChannelCredentials(), arguments);
 }
 
-void ConnectAgain(grpc::Channel& channel) {
+void ResetBackoff(grpc::Channel& channel) {
   grpc::experimental::ChannelResetConnectionBackoff(&channel);
 }
 

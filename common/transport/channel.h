@@ -40,7 +40,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address);
 // After a call that could not reach the peer: has the channel connect again at once. Whoever calls
 // again has paused by itself; gRPC's own pause ends by a timer that waits for a moment of the wall
 // clock, and a clock that was set back by an hour would make it an hour long.
-void ConnectAgain(grpc::Channel& channel);
+void ResetBackoff(grpc::Channel& channel);
 
 }  // namespace percentdelta
 

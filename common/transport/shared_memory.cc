@@ -24,7 +24,7 @@ namespace {
 constexpr char kMemoryName[] = "percentdelta";
 constexpr size_t kKeyBytes = 16;
 constexpr int64_t kHeadBytes = 4096;  // before the values, which begin on a page
-constexpr int64_t kMostValues = (std::numeric_limits<int64_t>::max() - kHeadBytes) / 4;
+constexpr int64_t kMaxValues = (std::numeric_limits<int64_t>::max() - kHeadBytes) / 4;
 
 absl::Status SystemError(absl::string_view what) {
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", what));
@@ -122,10 +122,10 @@ absl::StatusOr<std::shared_ptr<SharedMemory>> SharedMemory::Make(int64_t values)
 
 absl::StatusOr<std::shared_ptr<SharedMemory>> SharedMemory::Map(const SharedMemoryName& name,
                                                                 int64_t values) {
-  if (name.key.size() != kKeyBytes || values < 0 || values > kMostValues) {
+  if (name.key.size() != kKeyBytes || values < 0 || values > kMaxValues) {
     return absl::InvalidArgumentError(
         absl::StrCat("shared memory: expected a key of ", kKeyBytes, " bytes and at most ",
-                     kMostValues, " values, got ", name.key.size(), " bytes and ", values));
+                     kMaxValues, " values, got ", name.key.size(), " bytes and ", values));
   }
   const std::string path = PathOf(name);
   const absl::StatusOr<int> file = OpenNamed(path);

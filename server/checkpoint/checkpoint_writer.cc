@@ -24,7 +24,7 @@ constexpr absl::Duration kLongestPause = absl::Minutes(1);
 int64_t DataBytes(const ShardContent& content) {
   int64_t entries = 0;
   for (const SliceContent& slice : content.slices) {
-    entries += slice.slice.size() * static_cast<int64_t>(1 + slice.state.size());
+    entries += slice.range.size() * static_cast<int64_t>(1 + slice.state.size());
   }
   return entries * static_cast<int64_t>(sizeof(float));
 }

@@ -12,7 +12,7 @@
 namespace percentdelta {
 
 struct SliceContent {
-  TensorRange slice;
+  TensorRange range;
   std::shared_ptr<const std::vector<float>> weights;
   std::vector<std::shared_ptr<std::vector<float>>> state;  // by StateNames(job); none is null
 };

@@ -73,21 +73,21 @@ class SliceFile {
 
 // A slice in the making: its arrays, the weights first.
 struct Arrays {
-  TensorRange slice;
+  TensorRange range;
   std::vector<std::vector<float>> values;
 };
 
 absl::Status CopyOverlap(const SliceFile& file, const TensorSpec& tensor, const TensorRange& source,
                          const std::vector<std::string>& names, Arrays& target) {
-  const int64_t begin = std::max(source.begin, target.slice.begin);
-  const int64_t end = std::min(source.end, target.slice.end);
+  const int64_t begin = std::max(source.begin, target.range.begin);
+  const int64_t end = std::min(source.end, target.range.end);
   if (begin >= end) return absl::OkStatus();
   for (size_t i = 0; i < names.size(); ++i) {
     const absl::StatusOr<const std::vector<float>*> values = file.Find(tensor, source, names[i]);
     if (!values.ok()) return values.status();
     std::copy((*values)->begin() + (begin - source.begin),
               (*values)->begin() + (end - source.begin),
-              target.values[i].begin() + (begin - target.slice.begin));
+              target.values[i].begin() + (begin - target.range.begin));
   }
   return absl::OkStatus();
 }
@@ -119,12 +119,12 @@ absl::StatusOr<FileEntry> WriteSliceFile(const std::string& directory, int shard
   std::map<std::string, std::string> metadata =
       IdentityOf(shard, shards, content.step, content.generation);
   for (const SliceContent& slice : content.slices) {
-    const TensorSpec& tensor = model.tensors[slice.slice.tensor];
+    const TensorSpec& tensor = model.tensors[slice.range.tensor];
     const std::vector<std::string> names = ArrayNames(tensor, state_names);
     for (size_t i = 0; i < names.size(); ++i) {
       const std::vector<float>& values = i == 0 ? *slice.weights : *slice.state[i - 1];
-      entries.push_back({names[i], {slice.slice.size()}, values});
-      metadata[names[i]] = RangeText(tensor, slice.slice);
+      entries.push_back({names[i], {slice.range.size()}, values});
+      metadata[names[i]] = RangeText(tensor, slice.range);
     }
   }
   const std::string name = SliceFileName(shard, shards);
@@ -196,7 +196,7 @@ absl::StatusOr<std::vector<SliceContent>> ReadSlices(const std::string& director
       const TensorSpec& tensor = model.tensors[source.tensor];
       const std::vector<std::string> names = ArrayNames(tensor, state_names);
       for (Arrays& target : targets) {
-        if (!Overlap(source, target.slice)) continue;
+        if (!Overlap(source, target.range)) continue;
         absl::Status status = CopyOverlap(*file, tensor, source, names, target);
         if (!status.ok()) return status;
       }
@@ -205,7 +205,7 @@ absl::StatusOr<std::vector<SliceContent>> ReadSlices(const std::string& director
   std::vector<SliceContent> contents;
   for (Arrays& target : targets) {
     SliceContent& content = contents.emplace_back();
-    content.slice = target.slice;
+    content.range = target.range;
     content.weights = std::make_shared<const std::vector<float>>(std::move(target.values.front()));
     for (size_t i = 1; i < target.values.size(); ++i) {
       content.state.push_back(std::make_shared<std::vector<float>>(std::move(target.values[i])));

@@ -46,7 +46,7 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
   void Deliver(Snapshot snapshot) override {
     {
       absl::MutexLock lock(&mutex_);
-      const int tensor = snapshot.slice.tensor;
+      const int tensor = snapshot.range.tensor;
       const TraceSubject subject = {.step = snapshot.step,
                                     .tensor = state_->job().model.tensors[tensor].name};
       ready_.emplace(tensor, Progress{std::move(snapshot), 0,
@@ -131,10 +131,10 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     const auto next = ready_.begin();
     auto& [snapshot, sent, span] = next->second;
     const int64_t most = memory_ != nullptr ? kMaxChunkEntries : kChunkEntries;
-    const int64_t count = std::min(most, snapshot.slice.size() - sent);
+    const int64_t count = std::min(most, snapshot.range.size() - sent);
     chunk_ = {snapshot, sent, count};
     sent += count;
-    if (sent < snapshot.slice.size()) return;
+    if (sent < snapshot.range.size()) return;
     span.End();
     ready_.erase(next);
     if (--remaining_ == 0) end_ = absl::OkStatus();
@@ -143,7 +143,7 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
   // Makes the message: the values themselves, or a word that they are in the caller's memory now.
   void Encode(const Range& chunk) {
     const ModelSpec& model = state_->job().model;
-    const TensorRange& slice = chunk.snapshot.slice;
+    const TensorRange& slice = chunk.snapshot.range;
     const std::string& name = model.tensors[slice.tensor].name;
     const int64_t begin = slice.begin + chunk.begin;
     const absl::Span<const float> values =

@@ -27,7 +27,7 @@ GradientAssembly::GradientAssembly(std::shared_ptr<ShardState> state, int64_t st
 
 absl::Status GradientAssembly::CheckChunk(const Part& part, absl::string_view tensor, int64_t begin,
                                           size_t bytes) const {
-  const TensorRange& slice = part.slice->slice();
+  const TensorRange& range = part.slice->range();
   if (bytes == 0 || bytes % sizeof(float) != 0) {
     return Refuse(tensor, "a positive multiple of 4 bytes", absl::StrCat(bytes, " bytes"));
   }
@@ -36,15 +36,15 @@ absl::Status GradientAssembly::CheckChunk(const Part& part, absl::string_view te
     return Refuse(tensor, absl::StrCat("a chunk of at most ", kMaxChunkEntries, " values"),
                   absl::StrCat(count, " values"));
   }
-  const int64_t next = slice.begin + part.received;
+  const int64_t next = range.begin + part.received;
   if (begin != next) {
     const absl::string_view what = begin < next ? "which overlaps" : "which leaves a gap";
     return Refuse(tensor, absl::StrCat("the values from entry ", next, " on"),
                   absl::StrCat("entry ", begin, ", ", what));
   }
-  if (count > slice.end - begin) {
+  if (count > range.end - begin) {
     return Refuse(tensor,
-                  absl::StrCat("at most ", slice.end - begin, " values up to entry ", slice.end,
+                  absl::StrCat("at most ", range.end - begin, " values up to entry ", range.end,
                                ", where this shard's slice ends"),
                   absl::StrCat(count, " values"));
   }
@@ -80,7 +80,7 @@ absl::Status GradientAssembly::Add(absl::string_view tensor, int64_t begin,
     }
   }
   part.received += count;
-  if (part.received < part.slice->slice().size()) return absl::OkStatus();
+  if (part.received < part.slice->range().size()) return absl::OkStatus();
 
   part.span.End();
   bool is_new = false;
@@ -96,13 +96,13 @@ absl::Status GradientAssembly::Add(absl::string_view tensor, int64_t begin,
 
 absl::Status GradientAssembly::Finish() const {
   for (const Part& part : parts_) {
-    const TensorRange& slice = part.slice->slice();
-    if (part.received == slice.size() || part.slice->Has(step_, slot_)) continue;
-    return Refuse(state_->job().model.tensors[slice.tensor].name,
-                  absl::StrCat("the values of entries ", slice.begin, "..", slice.end - 1),
+    const TensorRange& range = part.slice->range();
+    if (part.received == range.size() || part.slice->Has(step_, slot_)) continue;
+    return Refuse(state_->job().model.tensors[range.tensor].name,
+                  absl::StrCat("the values of entries ", range.begin, "..", range.end - 1),
                   part.received == 0 ? std::string("none")
-                                     : absl::StrCat("entries ", slice.begin, "..",
-                                                    slice.begin + part.received - 1));
+                                     : absl::StrCat("entries ", range.begin, "..",
+                                                    range.begin + part.received - 1));
   }
   return absl::OkStatus();
 }

@@ -23,25 +23,25 @@ size_t BuffersToKeep(const Job& job) {
 
 }  // namespace
 
-ShardSlice::ShardSlice(const Job& job, const TensorRange& slice, int64_t step)
+ShardSlice::ShardSlice(const Job& job, const TensorRange& range, int64_t step)
     : job_(job),
-      slice_(slice),
-      buffers_(slice.size(), BuffersToKeep(job)),
-      present_{slice, step, nullptr},
+      range_(range),
+      buffers_(range.size(), BuffersToKeep(job)),
+      present_{range, step, nullptr},
       staged_(job.gradients_per_step),
       seen_(job.gradients_per_step) {}
 
-ShardSlice::ShardSlice(const Job& job, const TensorRange& slice) : ShardSlice(job, slice, 0) {
-  state_.resize(StateNames(job).size(), std::vector<float>(slice.size()));
+ShardSlice::ShardSlice(const Job& job, const TensorRange& range) : ShardSlice(job, range, 0) {
+  state_.resize(StateNames(job).size(), std::vector<float>(range.size()));
   Buffer initial = buffers_.Take();
-  DrawInitialWeights(job.model.tensors[slice.tensor], job.seed, slice.begin,
+  DrawInitialWeights(job.model.tensors[range.tensor], job.seed, range.begin,
                      absl::MakeSpan(*initial));
   present_.values = std::move(initial);
   if (job.EvaluatesAt(0)) evaluated_ = present_;
 }
 
 ShardSlice::ShardSlice(const Job& job, int64_t step, SliceContent content)
-    : ShardSlice(job, content.slice, step) {
+    : ShardSlice(job, content.range, step) {
   for (const auto& array : content.state) state_.push_back(std::move(*array));
   present_.values = std::move(content.weights);
   if (job.EvaluatesAt(step)) evaluated_ = present_;
@@ -52,7 +52,7 @@ absl::StatusOr<ShardSlice::StageResult> ShardSlice::Stage(int64_t step, int32_t 
   absl::MutexLock lock(&mutex_);
   if (step > present_.step) {
     return absl::FailedPreconditionError(
-        absl::StrCat("tensor ", job_.model.tensors[slice_.tensor].name, ": expected step ",
+        absl::StrCat("tensor ", job_.model.tensors[range_.tensor].name, ": expected step ",
                      present_.step, ", got ", step, ", which this shard has not reached"));
   }
   if (step < present_.step || seen_[slot]) return StageResult::kDuplicate;
@@ -93,7 +93,7 @@ ShardSlice::Run ShardSlice::TakeRun() {
 }
 
 absl::Span<double> ShardSlice::sum() {
-  sum_.resize(slice_.size());
+  sum_.resize(range_.size());
   return absl::MakeSpan(sum_);
 }
 
@@ -107,7 +107,7 @@ void ShardSlice::Publish(Buffer next) {
   Snapshot published;
   {
     absl::MutexLock lock(&mutex_);
-    before_ = std::exchange(present_, {slice_, present_.step + 1, std::move(next)});
+    before_ = std::exchange(present_, {range_, present_.step + 1, std::move(next)});
     if (job_.EvaluatesAt(present_.step)) evaluated_ = present_;
     std::fill(seen_.begin(), seen_.end(), false);
     staged_count_ = 0;
@@ -147,7 +147,7 @@ absl::Status ShardSlice::Await(int64_t step, const std::shared_ptr<PullSink>& si
       found = evaluated_;
     } else {
       return absl::FailedPreconditionError(
-          absl::StrCat("tensor ", job_.model.tensors[slice_.tensor].name, ": the weights of step ",
+          absl::StrCat("tensor ", job_.model.tensors[range_.tensor].name, ": the weights of step ",
                        step, " are gone; expected step ", present_.step, " or later, got ", step));
     }
   }

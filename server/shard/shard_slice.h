@@ -23,7 +23,7 @@ namespace percentdelta {
 
 // A slice's weights at a step. Published: nobody writes to the values any more.
 struct Snapshot {
-  TensorRange slice;
+  TensorRange range;
   int64_t step = 0;
   std::shared_ptr<const std::vector<float>> values;
 };
@@ -48,12 +48,12 @@ class PullSink {
 class ShardSlice {
  public:
   // At step 0 with the job's initial weights. `job` must outlive the slice.
-  ShardSlice(const Job& job, const TensorRange& slice);
+  ShardSlice(const Job& job, const TensorRange& range);
 
   // At `step` with what a checkpoint kept of it.
   ShardSlice(const Job& job, int64_t step, SliceContent content);
 
-  const TensorRange& slice() const { return slice_; }
+  const TensorRange& range() const { return range_; }
 
   // A buffer of the slice's size, contents undefined.
   Buffer TakeBuffer() { return buffers_.Take(); }
@@ -120,7 +120,7 @@ class ShardSlice {
   void Close(const absl::Status& reason);
 
  private:
-  ShardSlice(const Job& job, const TensorRange& slice, int64_t step);
+  ShardSlice(const Job& job, const TensorRange& range, int64_t step);
 
   struct Waiter {
     int64_t step;
@@ -128,7 +128,7 @@ class ShardSlice {
   };
 
   const Job& job_;
-  const TensorRange slice_;
+  const TensorRange range_;
   BufferPool buffers_;                     // self-synchronised
   std::vector<std::vector<float>> state_;  // of the update's owner
   std::vector<double> sum_;                // of the adder

@@ -105,7 +105,7 @@ struct ShardState::Update {
   AsyncSpan reducing;     // of a split tensor's norms
 
   TraceSubject subject() const {
-    return {.step = present.step, .tensor = state->job().model.tensors[present.slice.tensor].name};
+    return {.step = present.step, .tensor = state->job().model.tensors[present.range.tensor].name};
   }
 };
 
@@ -137,7 +137,7 @@ absl::StatusOr<ShardSlice*> ShardState::FindSlice(absl::string_view tensor) cons
                                             "\": expected one of job ", job().name, ", got none"));
   }
   for (const auto& slice : slices_) {
-    if (slice->slice().tensor == index) return slice.get();
+    if (slice->range().tensor == index) return slice.get();
   }
   return absl::NotFoundError(absl::StrCat("tensor ", tensor, ": expected at shard ",
                                           partition_.home(index), ", got at shard ", shard(),
@@ -169,18 +169,18 @@ absl::StatusOr<bool> ShardState::Stage(ShardSlice& slice, int64_t step, int32_t 
 }
 
 void ShardState::TellGathered() {
-  if (!options_.gathered) return;
+  if (options_.coordinator == nullptr) return;
   const int64_t steps = gathered_steps();
   {
     absl::MutexLock lock(&gathered_mutex_);
     if (steps <= told_gathered_) return;
     told_gathered_ = steps;
   }
-  options_.gathered(steps);
+  options_.coordinator->Gathered(generation(), steps);
 }
 
 void ShardState::AddGradients(ShardSlice& slice) {
-  const TensorRange& range = slice.slice();
+  const TensorRange& range = slice.range();
   for (ShardSlice::Run run = slice.TakeRun(); !run.gradients.empty(); run = slice.TakeRun()) {
     if (run.last) {
       Reduce(slice, std::move(run));
@@ -203,7 +203,7 @@ void ShardState::Reduce(ShardSlice& slice, ShardSlice::Run run) {
   update->slice = &slice;
   update->present = slice.present();
 
-  const TensorRange& range = slice.slice();
+  const TensorRange& range = slice.range();
   const int32_t slots = job().gradients_per_step;
   const absl::Span<double> sum = slots > 1 ? slice.sum() : absl::Span<double>();
   update->gradient = run.gradients.back();  // becomes the mean
@@ -245,19 +245,19 @@ void ShardState::Reduce(ShardSlice& slice, ShardSlice::Run run) {
   if (home == shard()) {
     reducer_.Contribute(sums, apply);
   } else {
-    options_.reduce_at(home, sums, apply);
+    options_.peers->ReduceNorms(home, sums, apply);
   }
 }
 
 void ShardState::Apply(Update& update) {
   const TraceSpan span(tracer(), "phase 2", update.subject());
-  const TensorRange& range = update.present.slice;
+  const TensorRange& range = update.present.range;
   update.context = UpdateContext(job(), update.present.step,
                                  job().model.tensors[range.tensor].size(), update.norms);
   Buffer next = update.slice->TakeBuffer();
   const absl::Span<std::vector<float>> state = update.slice->state();
   std::vector<Buffer> kept;  // a copy of `state`, for a checkpoint
-  const bool keeps = options_.keep != nullptr && update.slice->keeps();
+  const bool keeps = options_.checkpoint_writer != nullptr && update.slice->keeps();
   for (size_t i = 0; keeps && i < state.size(); ++i) kept.push_back(update.slice->TakeBuffer());
   std::vector<double> deltas(range.blocks());
   options_.pool->ParallelFor(range.blocks(), [&](int64_t block) {
@@ -275,12 +275,12 @@ void ShardState::Apply(Update& update) {
   if (keeps) Keep(update, next, std::move(kept));
   update.gradient = nullptr;  // its buffer is there for the gradients that Publish calls for
   update.slice->Publish(std::move(next));
-  if (options_.report) Report(update, std::move(deltas));
+  if (options_.coordinator != nullptr) Report(update, std::move(deltas));
 }
 
 void ShardState::Keep(const Update& update, const Buffer& next, std::vector<Buffer> state) {
   SliceContent content;
-  content.slice = update.present.slice;
+  content.range = update.present.range;
   content.weights = next;
   content.state = std::move(state);
   const int64_t step = update.present.step + 1;
@@ -295,32 +295,32 @@ void ShardState::Keep(const Update& update, const Buffer& next, std::vector<Buff
   }
   std::sort(
       whole.slices.begin(), whole.slices.end(),
-      [](const SliceContent& a, const SliceContent& b) { return a.slice.tensor < b.slice.tensor; });
+      [](const SliceContent& a, const SliceContent& b) { return a.range.tensor < b.range.tensor; });
   whole.generation = generation();
   whole.step = step;
-  options_.keep(std::move(whole));
+  options_.checkpoint_writer->Write(std::move(whole));
 }
 
 void ShardState::Report(const Update& update, std::vector<double> deltas) {
-  const TensorRange& range = update.present.slice;
+  const TensorRange& range = update.present.range;
   const int home = partition_.home(range.tensor);
   DeltaSums sums{range.tensor, update.present.step, range.first_block(), std::move(deltas)};
   if (home != shard()) {
-    if (collector_) options_.collect_at(home, sums);
+    if (collector_) options_.peers->CollectDeltas(home, sums);
     return;
   }
   TensorStatistics report =
       Describe(job().model.tensors[range.tensor], update.norms, update.context);
   if (!collector_) {
     SetMultiplier(report, optimizer_->Multiplier(update.context) * update.context.gradient_scale);
-    options_.report(report);
+    options_.coordinator->ReportStatistics(generation(), report);
   } else if (partition_.ranges_of_tensor(range.tensor).size() == 1) {
     SetDelta(report, std::accumulate(sums.blocks.begin(), sums.blocks.end(), 0.0));
-    options_.report(report);
+    options_.coordinator->ReportStatistics(generation(), report);
   } else {
     collector_->Open(sums, [this, report = std::move(report)](double delta_l1) mutable {
       SetDelta(report, delta_l1);
-      options_.report(report);
+      options_.coordinator->ReportStatistics(generation(), report);
     });
   }
 }

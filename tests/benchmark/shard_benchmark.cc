@@ -62,7 +62,7 @@ void BM_ShardUpdate(benchmark::State& state) {
   std::vector<std::vector<Buffer>> gradients(slots);
   for (std::vector<Buffer>& slot : gradients) {
     for (const auto& slice : shard->slices()) {
-      slot.push_back(std::make_shared<std::vector<float>>(values[slice->slice().tensor]));
+      slot.push_back(std::make_shared<std::vector<float>>(values[slice->range().tensor]));
     }
   }
   const auto stage = [&](int32_t slot, int64_t step) {

@@ -11,7 +11,7 @@ namespace {
 TEST(DescriptorsTest, TheSoftLimitIsRaisedToTheHardOne) {
   rlimit limit = {};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
-  const rlim_t hard = std::min<rlim_t>(limit.rlim_max, kMostDescriptors);
+  const rlim_t hard = std::min<rlim_t>(limit.rlim_max, kMaxDescriptors);
   limit.rlim_cur = 50;
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
   EXPECT_EQ(DescriptorLimit(), 50);

@@ -40,7 +40,7 @@ inline std::vector<SliceContent> ContentOf(const Job& job, const std::vector<Ten
       weights[i] = static_cast<float>(slice.begin + static_cast<int64_t>(i));
     }
     SliceContent& content = contents.emplace_back();
-    content.slice = slice;
+    content.range = slice;
     for (size_t array = 0; array < StateNames(job).size(); ++array) {
       content.state.push_back(std::make_shared<std::vector<float>>(weights));
       for (float& value : *content.state.back()) value = -value - static_cast<float>(array);

@@ -124,7 +124,7 @@ class CoordinatorCheckpointsTest : public testing::Test {
     const std::string directory = StepDirectory(job_.checkpoint->directory, step);
     std::filesystem::create_directories(directory);
     SliceContent content;
-    content.slice = Partition(job_.model, 2).ranges_of_shard(0)[0];
+    content.range = Partition(job_.model, 2).ranges_of_shard(0)[0];
     content.weights = std::make_shared<const std::vector<float>>(2, static_cast<float>(step));
     content.state.resize(StateNames(job_).size(), std::make_shared<std::vector<float>>(2));
     const auto file = WriteSliceFile(directory, 0, 2, {generation, step, {content}}, job_.model,

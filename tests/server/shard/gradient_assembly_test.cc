@@ -233,7 +233,7 @@ std::vector<Chunk> RightChunks(const ShardState& state, const Gradient& gradient
                                int64_t chunk_entries = kChunkEntries) {
   std::vector<Chunk> chunks;
   for (const auto& slice : state.slices()) {
-    const TensorRange& range = slice->slice();
+    const TensorRange& range = slice->range();
     for (int64_t begin = range.begin; begin < range.end; begin += chunk_entries) {
       const int64_t count = std::min(chunk_entries, range.end - begin);
       const auto values = absl::MakeConstSpan(gradient[range.tensor]).subspan(begin, count);

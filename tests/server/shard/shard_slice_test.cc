@@ -216,7 +216,7 @@ TEST(ShardSliceTest, DeliversThePresentStepAtOnce) {
   ASSERT_TRUE(slice.Await(0, sink).ok());
   ASSERT_THAT(sink->snapshots(), SizeIs(1));
   EXPECT_EQ(sink->snapshots()[0].values, slice.present().values);
-  EXPECT_EQ(sink->snapshots()[0].slice.tensor, kFew);
+  EXPECT_EQ(sink->snapshots()[0].range.tensor, kFew);
 }
 
 TEST(ShardSliceTest, PullsWaitForExactlyTheirStep) {
