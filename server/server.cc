@@ -1,9 +1,7 @@
 #include "server/server.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <functional>
 #include <optional>
 #include <random>
 #include <thread>
@@ -17,20 +15,18 @@
 #include "common/job/job_codec.h"
 #include "common/job/job_validation.h"
 #include "server/checkpoint/checkpoint_start.h"
-#include "server/checkpoint/checkpoint_store.h"
 #include "server/checkpoint/checkpoint_writer.h"
-#include "server/checkpoint/slice_file.h"
 #include "server/coordinator/coordinator.h"
+#include "server/generation_opener.h"
+#include "server/local_coordinator.h"
 #include "server/memory_needed.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/identity.h"
-#include "server/rpc/peers.h"
 #include "server/rpc/remote_coordinator.h"
 #include "server/rpc/services.h"
 #include "server/rpc/shard_caller.h"
 #include "server/shard/cluster_link.h"
 #include "server/shard/shard.h"
-#include "server/update/optimizer.h"
 
 namespace percentdelta {
 namespace {
@@ -104,27 +100,16 @@ class Server::Impl {
         identity_{options_.shard, job_hash_, DrawIncarnation()},
         parameter_service_(shard_, identity_) {
     if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
-    if (options_.shard != 0) return;
-    for (const std::string& warning : JobWarnings(options_.job)) {
-      options_.log->warn("job warning=\"{}\"", warning);
+    const auto beat_soon = [this] { link_->Wake(); };
+    if (options_.job.checkpoint) {
+      writer_.emplace(CheckpointWriter::Options{options_.job, options_.shard, options_.shards,
+                                                options_.faults, options_.log, beat_soon});
     }
-    Coordinator::Options coordinator;
-    coordinator.job = options_.job;
-    coordinator.shard_count = options_.shards;
-    coordinator.first_generation = options_.first_generation;
-    coordinator.store = MakeStore(options_.job, options_.faults, options_.log);
-    coordinator.restore = options_.restore;
-    coordinator.lease_deadline = options_.lease_deadline;
-    coordinator.history_steps = options_.history_steps;
-    caller_.emplace(job_hash_, [this](const Newcomer& newcomer, const absl::Status& status) {
-      coordinator_->OnCalledBack(newcomer, status);
-    });
-    coordinator.call_back = [this](const Newcomer& newcomer) { caller_->Call(newcomer); };
-    coordinator.clock = options_.clock;
-    coordinator.log = options_.log;
-    coordinator_.emplace(std::move(coordinator));
-    coordinator_service_.emplace(*coordinator_);
-    statistics_service_.emplace(coordinator_->statistics());
+    if (options_.shard == 0) {
+      MakeCoordinator();
+    } else {
+      remote_coordinator_.emplace(options_.coordinator, options_.shards, beat_soon, options_.log);
+    }
   }
 
   ~Impl() { Shutdown(absl::ZeroDuration()); }
@@ -138,33 +123,64 @@ class Server::Impl {
   const std::string& address() const { return address_; }
 
  private:
+  void MakeCoordinator();
+  ShardCoordinator& shard_coordinator();
+  CheckpointWriter* checkpoint_writer() { return writer_ ? &*writer_ : nullptr; }
   void WarnOfLoopback() const;
-  absl::Status Enter(const ClusterView& view);
-  absl::StatusOr<ShardContent> ReadBegin(const ClusterView& view) const;
   void SetHealth(bool serving);
 
   Options options_;
   const std::string job_hash_;
   const Tracer tracer_;
   Shard shard_;
-  std::optional<Coordinator> coordinator_;
-  std::optional<ShardCaller> caller_;  // of the coordinator
+  std::optional<Coordinator> coordinator_;  // of shard 0, as are the next two
+  std::optional<ShardCaller> caller_;
+  std::optional<LocalCoordinator> local_coordinator_;
+  std::optional<RemoteCoordinator> remote_coordinator_;  // of the others
   std::optional<CheckpointWriter> writer_;
-  ThreadPool pool_;  // destroyed before the shard and the coordinator, when its tasks have run
+  ThreadPool pool_;  // destroyed, when its tasks have run, before what these use
   const ShardIdentity identity_;
   ParameterServerService parameter_service_;
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
   std::unique_ptr<GrpcServer> server_;
-  std::optional<RemoteCoordinator> remote_coordinator_;
-  std::shared_ptr<Peers> peers_;  // of the present generation; the link's thread alone
-  bool healthy_ = true;           // as the health service says; of the ticker's thread alone
+  std::optional<GenerationOpener> opener_;
+  bool healthy_ = true;  // as the health service says; of the ticker's thread alone
   std::optional<Ticker> ticker_;
   std::optional<Ticker> checkpoint_ticker_;
   std::optional<ClusterLink> link_;
   int port_ = 0;
   std::string address_;
 };
+
+void Server::Impl::MakeCoordinator() {
+  for (const std::string& warning : JobWarnings(options_.job)) {
+    options_.log->warn("job warning=\"{}\"", warning);
+  }
+  Coordinator::Options coordinator;
+  coordinator.job = options_.job;
+  coordinator.shard_count = options_.shards;
+  coordinator.first_generation = options_.first_generation;
+  coordinator.store = MakeStore(options_.job, options_.faults, options_.log);
+  coordinator.restore = options_.restore;
+  coordinator.lease_deadline = options_.lease_deadline;
+  coordinator.history_steps = options_.history_steps;
+  caller_.emplace(job_hash_, [this](const Newcomer& newcomer, const absl::Status& status) {
+    coordinator_->Called(newcomer, status);
+  });
+  coordinator.call_back = [this](const Newcomer& newcomer) { caller_->Call(newcomer); };
+  coordinator.clock = options_.clock;
+  coordinator.log = options_.log;
+  coordinator_.emplace(std::move(coordinator));
+  local_coordinator_.emplace(*coordinator_, options_.shard);
+  coordinator_service_.emplace(*coordinator_);
+  statistics_service_.emplace(coordinator_->statistics());
+}
+
+ShardCoordinator& Server::Impl::shard_coordinator() {
+  if (local_coordinator_) return *local_coordinator_;
+  return *remote_coordinator_;
+}
 
 absl::Status Server::Impl::Listen() {
   const absl::StatusOr<HostPort> listen = ParseHostPort("listen", options_.listen, 0);
@@ -187,8 +203,6 @@ absl::Status Server::Impl::Listen() {
 }
 
 void Server::Impl::Join() {
-  ClusterLink::Options link;
-  link.self = {options_.shard, options_.shards, job_hash_, address_, identity_.incarnation};
   if (coordinator_) {
     ticker_.emplace(kTick, [this] {
       coordinator_->Tick();
@@ -196,29 +210,29 @@ void Server::Impl::Join() {
       if (serving != std::exchange(healthy_, serving)) SetHealth(serving);
     });
     checkpoint_ticker_.emplace(kCheckpointTick, [this] { coordinator_->WorkOnCheckpoints(); });
-    link.beat = [this](const ShardBeat& beat) { return coordinator_->Heartbeat(beat); };
   } else {
-    remote_coordinator_.emplace(options_.coordinator, options_.shards);
-    link.beat = [this](const ShardBeat& beat) { return remote_coordinator_->Beat(beat); };
     WarnOfLoopback();
   }
-  link.trouble = [this] { return peers_ == nullptr ? "" : peers_->trouble(); };
-  link.enter = [this](const ClusterView& view) { return Enter(view); };
-  link.describe = [this](ShardBeat& beat) {
-    const absl::StatusOr<std::shared_ptr<ShardState>> state = shard_.At(beat.generation);
-    if (!state.ok()) return;
-    beat.gathered_steps = (*state)->gathered_steps();
-    beat.missing_slots = (*state)->MissingSlots(beat.gathered_steps);
-  };
-  if (options_.job.checkpoint) {
-    writer_.emplace(CheckpointWriter::Options{options_.job, options_.shard, options_.shards,
-                                              options_.faults, options_.log,
-                                              [this] { link_->Wake(); }});
-    link.parts = [this] { return writer_->parts(); };
-    link.heard = [this](size_t count) { writer_->Forget(count); };
-  }
+  GenerationOpener::Options opener;
+  opener.job = options_.job;
+  opener.shards = options_.shards;
+  opener.self = identity_;
+  opener.shard = &shard_;
+  opener.pool = &pool_;
+  opener.coordinator = &shard_coordinator();
+  opener.checkpoint_writer = checkpoint_writer();
+  opener.faults = options_.faults;
+  opener.tracer = tracer_;
+  opener.log = options_.log;
+  opener_.emplace(std::move(opener));
+  ClusterLink::Options link;
+  link.self = {options_.shard, options_.shards, job_hash_, address_, identity_.incarnation};
+  link.coordinator = &shard_coordinator();
+  link.member = &*opener_;
+  link.shard = &shard_;
+  link.checkpoint_writer = checkpoint_writer();
   link.interval = options_.heartbeat_interval;
-  link.coordinator = options_.coordinator;
+  link.coordinator_address = options_.coordinator;
   link.log = options_.log;
   link_.emplace(std::move(link));
   link_->Start();
@@ -242,79 +256,9 @@ void Server::Impl::WarnOfLoopback() const {
       address_, options_.coordinator);
 }
 
-absl::StatusOr<ShardContent> Server::Impl::ReadBegin(const ClusterView& view) const {
-  ShardContent begin;
-  begin.generation = view.generation;
-  begin.step = view.step;
-  if (view.checkpoint.empty()) return begin;
-  options_.faults.Pass("restore");
-  // The coordinator has checked the files as it sees them. This shard may see others.
-  const absl::StatusOr<Checkpoint> checkpoint = OpenCheckpoint(view.checkpoint, options_.job);
-  if (!checkpoint.ok()) {
-    return absl::Status(checkpoint.status().code(),
-                        absl::StrCat(checkpoint.status().message(),
-                                     "; all servers must see the checkpoints' directory"));
-  }
-  if (checkpoint->manifest.step != view.step) {
-    return absl::DataLossError(absl::StrCat(view.checkpoint, ": expected step ", view.step,
-                                            ", got ", checkpoint->manifest.step));
-  }
-  const Partition partition(options_.job.model, options_.shards);
-  absl::StatusOr<std::vector<SliceContent>> slices =
-      ReadSlices(view.checkpoint, checkpoint->manifest.shards, options_.job.model,
-                 StateNames(options_.job), partition.ranges_of_shard(options_.shard));
-  if (!slices.ok()) return slices.status();
-  begin.slices = *std::move(slices);
-  return begin;
-}
-
-absl::Status Server::Impl::Enter(const ClusterView& view) {
-  absl::StatusOr<ShardContent> begin = ReadBegin(view);
-  if (!begin.ok()) return begin.status();
-  if (writer_) writer_->Enter(view.generation, view.step);
-  auto peers = std::make_shared<Peers>(view.generation, view.addresses, options_.job.model,
-                                       identity_, options_.log);
-  ShardState::Options state;
-  state.job = options_.job;
-  state.shard = options_.shard;
-  state.shards = options_.shards;
-  state.generation = view.generation;
-  state.pool = &pool_;
-  state.tracer = tracer_;
-  state.faults = options_.faults;
-  state.begin = *std::move(begin);
-  if (writer_) {
-    state.keep = [this](ShardContent content) { writer_->Write(std::move(content)); };
-  }
-  state.gathered = [this, generation = view.generation](int64_t steps) {
-    if (coordinator_) {
-      coordinator_->Gathered(generation, options_.shard, steps);
-    } else {
-      link_->Wake();
-    }
-  };
-  state.reduce_at = [peers](int home, const BlockSums& sums, NormsCallback done) {
-    peers->ReduceNorms(home, sums, std::move(done));
-  };
-  state.collect_at = [peers](int home, const DeltaSums& sums) { peers->CollectDeltas(home, sums); };
-  state.report = [this, peers](const TensorStatistics& update) {
-    if (coordinator_) {
-      // Refused if a newer generation has been opened meanwhile, which is as it should be.
-      coordinator_->ReportStatistics(peers->generation(), {update}).IgnoreError();
-    } else {
-      peers->ReportStatistics(update);
-    }
-  };
-  shard_.Open(std::make_shared<ShardState>(std::move(state)));
-  peers_.swap(peers);
-  peers_->Greet();
-  if (peers != nullptr) peers->Close();
-  return absl::OkStatus();
-}
-
 void Server::Impl::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
-  if (remote_coordinator_) remote_coordinator_->Cancel();
+  if (remote_coordinator_) remote_coordinator_->CancelBeats();
   if (link_) link_->Stop();
   if (caller_) caller_->Close();
   if (writer_) writer_->Stop();
@@ -324,7 +268,8 @@ void Server::Impl::Shutdown(absl::Duration grace) {
   server_->Shutdown(grace);
   ticker_.reset();
   checkpoint_ticker_.reset();
-  if (peers_ != nullptr) peers_->Close();
+  if (opener_) opener_->Close();
+  if (remote_coordinator_) remote_coordinator_->Close();
   server_.reset();
 }
 

@@ -1,6 +1,7 @@
 #include "server/rpc/remote_coordinator.h"
 
 #include <chrono>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/cluster/heartbeat_proto.h"
@@ -15,10 +16,13 @@ constexpr auto kDeadline = std::chrono::seconds(5);
 
 }  // namespace
 
-RemoteCoordinator::RemoteCoordinator(const std::string& address, int shard_count)
+RemoteCoordinator::RemoteCoordinator(const std::string& address, int shard_count,
+                                     std::function<void()> beat_soon, Logger log)
     : shard_count_(shard_count),
+      beat_soon_(std::move(beat_soon)),
       channel_(MakeChannel(address)),
-      stub_(v1::Coordinator::NewStub(channel_)) {}
+      stub_(v1::Coordinator::NewStub(channel_)),
+      reporter_(channel_, std::move(log)) {}
 
 absl::StatusOr<ClusterView> RemoteCoordinator::Beat(const ShardBeat& beat) {
   v1::HeartbeatRequest request;
@@ -48,10 +52,21 @@ absl::StatusOr<ClusterView> RemoteCoordinator::Beat(const ShardBeat& beat) {
   return FromProto(response, shard_count_);
 }
 
-void RemoteCoordinator::Cancel() {
+void RemoteCoordinator::Gathered(uint64_t /*generation*/, int64_t /*steps*/) { beat_soon_(); }
+
+void RemoteCoordinator::ReportStatistics(uint64_t generation, const TensorStatistics& statistics) {
+  reporter_.Report(generation, statistics);
+}
+
+void RemoteCoordinator::CancelBeats() {
   absl::MutexLock lock(&mutex_);
   cancelled_ = true;
   if (context_ != nullptr) context_->TryCancel();
+}
+
+void RemoteCoordinator::Close() {
+  CancelBeats();
+  reporter_.Close();
 }
 
 }  // namespace percentdelta

@@ -1,4 +1,4 @@
-// The coordinator as the other shards see it: over gRPC.
+// The coordinator in another process, over gRPC.
 
 #ifndef PERCENTDELTA_SERVER_RPC_REMOTE_COORDINATOR_H_
 #define PERCENTDELTA_SERVER_RPC_REMOTE_COORDINATOR_H_
@@ -6,42 +6,57 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "common/base/log.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
-#include "server/coordinator/coordinator.h"
-#include "server/coordinator/membership.h"
+#include "server/rpc/statistics_reporter.h"
+#include "server/shard/shard_coordinator.h"
 
 namespace percentdelta {
 
 // Trailing metadata of a refusal, which tells the coordinator's from those of something else.
 inline constexpr char kRefusedKey[] = "percentdelta-refused";
 
-// Thread-safe; one beat at a time.
-class RemoteCoordinator {
+// Thread-safe.
+class RemoteCoordinator : public ShardCoordinator {
  public:
-  RemoteCoordinator(const std::string& address, int shard_count);
+  // `beat_soon` is called when the next heartbeat has news, on any thread, under no lock; it must
+  // not block.
+  RemoteCoordinator(const std::string& address, int shard_count, std::function<void()> beat_soon,
+                    Logger log);
 
-  // Beats, and waits some seconds for the answer. kFailedPrecondition, kAlreadyExists and
-  // kInvalidArgument are the coordinator's own, for good: what something else says with these codes
-  // is kUnavailable. kDataLoss: an answer that makes no sense. Other codes pass.
-  absl::StatusOr<ClusterView> Beat(const ShardBeat& beat);
+  // Waits some seconds for the answer. What something else says with one of the codes of a refusal
+  // is kUnavailable. kDataLoss: an answer that makes no sense.
+  absl::StatusOr<ClusterView> Beat(const ShardBeat& beat) override;
 
-  // Ends the beat under way and those to come with kCancelled.
-  void Cancel();
+  void Gathered(uint64_t generation, int64_t steps) override;
+
+  void ReportStatistics(uint64_t generation, const TensorStatistics& statistics) override;
+
+  // Ends the beat in flight and later ones with kCancelled.
+  void CancelBeats();
+
+  // Cancels beats and reports, and returns when no callback of a report runs.
+  void Close();
 
  private:
   const int shard_count_;
+  const std::function<void()> beat_soon_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Coordinator::Stub> stub_;
 
   absl::Mutex mutex_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
-  grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;  // of the beat under way
+  grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;  // of the beat in flight
+
+  StatisticsReporter reporter_;  // self-synchronised
 };
 
 }  // namespace percentdelta

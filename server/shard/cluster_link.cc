@@ -1,8 +1,10 @@
 #include "server/shard/cluster_link.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -63,20 +65,29 @@ void ClusterLink::Run() {
   }
 }
 
-bool ClusterLink::BeatOnce(uint64_t& generation) {
+ShardBeat ClusterLink::MakeBeat(uint64_t generation) const {
   ShardBeat beat = options_.self;
   beat.generation = generation;
-  if (options_.describe) options_.describe(beat);
-  beat.problem = trouble_.empty() && options_.trouble ? options_.trouble() : trouble_;
-  if (options_.parts) beat.parts = options_.parts();
-  const absl::StatusOr<ClusterView> view = options_.beat(beat);
+  const absl::StatusOr<std::shared_ptr<ShardState>> state = options_.shard->At(generation);
+  if (state.ok()) {
+    beat.gathered_steps = (*state)->gathered_steps();
+    beat.missing_slots = (*state)->MissingSlots(beat.gathered_steps);
+  }
+  beat.problem = enter_error_.empty() ? options_.member->connection_error() : enter_error_;
+  if (options_.checkpoint_writer != nullptr) beat.parts = options_.checkpoint_writer->parts();
+  return beat;
+}
+
+bool ClusterLink::BeatOnce(uint64_t& generation) {
+  const ShardBeat beat = MakeBeat(generation);
+  const absl::StatusOr<ClusterView> view = options_.coordinator->Beat(beat);
   if (!view.ok()) {
     // Whatever is not a refusal, such as a connection that breaks while the coordinator restarts,
     // or another service that has its port for a while, passes.
     if (!IsRefusal(view.status())) {
-      Say(absl::StrCat("waiting for coordinator address=", options_.coordinator, " error=\"",
-                       absl::CHexEscape(absl::string_view(view.status().message()).substr(0, 200)),
-                       "\""));
+      Say(absl::StrCat(
+          "waiting for coordinator address=", options_.coordinator_address, " error=\"",
+          absl::CHexEscape(absl::string_view(view.status().message()).substr(0, 200)), "\""));
       return true;
     }
     options_.log->error("refused by coordinator error=\"{}\"", view.status().message());
@@ -84,16 +95,17 @@ bool ClusterLink::BeatOnce(uint64_t& generation) {
     refused_ = view.status();
     return false;
   }
-  if (!beat.parts.empty()) options_.heard(beat.parts.size());
+  if (!beat.parts.empty()) options_.checkpoint_writer->Forget(beat.parts.size());
   if (view->generation == 0) {
     SayWhatIsAwaited(*view);
     return true;
   }
   if (view->generation != generation) {
-    const absl::Status entered = options_.enter(*view);
-    trouble_ = std::string(entered.message());
+    const absl::Status entered = options_.member->Enter(*view);
+    enter_error_ = std::string(entered.message());
     if (!entered.ok()) {
-      Say(absl::StrCat("cannot enter generation=", view->generation, " error=\"", trouble_, "\""));
+      Say(absl::StrCat("cannot enter generation=", view->generation, " error=\"", enter_error_,
+                       "\""));
       return true;
     }
     generation = view->generation;

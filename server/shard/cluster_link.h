@@ -5,50 +5,52 @@
 #define PERCENTDELTA_SERVER_SHARD_CLUSTER_LINK_H_
 
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/base/log.h"
 #include "common/base/pause.h"
 #include "common/cluster/heartbeat.h"
+#include "server/checkpoint/checkpoint_writer.h"
+#include "server/shard/shard.h"
+#include "server/shard/shard_coordinator.h"
 
 namespace percentdelta {
 
-// Thread-safe. One thread of its own beats; `enter` runs on it.
+// The process that a link acts for. The link's thread calls it, one call at a time.
+class ClusterMember {
+ public:
+  virtual ~ClusterMember() = default;
+
+  // Enters a new generation, before the next beat. An error is reported to the coordinator, and
+  // entering is tried again with the next beat.
+  virtual absl::Status Enter(const ClusterView& view) = 0;
+
+  // Why another shard of the generation cannot be reached, in one sentence; empty if all can, as
+  // far as is known.
+  virtual std::string connection_error() const = 0;
+};
+
+// Thread-safe. Heartbeats come from one thread of its own.
 class ClusterLink {
  public:
   struct Options {
+    // Constant parts of each beat.
     ShardBeat self;
 
-    // How to reach the coordinator; blocks. kFailedPrecondition, kAlreadyExists and
-    // kInvalidArgument are the coordinator's refusals, for good; any other error passes.
-    std::function<absl::StatusOr<ClusterView>(const ShardBeat& beat)> beat;
-
-    // Called for each new generation, before the next beat. An error is told to the coordinator,
-    // and entering is tried again with the next beat.
-    std::function<absl::Status(const ClusterView& view)> enter;
-
-    // Fills in what the shard has gathered of `beat.generation`. May be empty.
-    std::function<void(ShardBeat& beat)> describe;
-    // Why another shard cannot be reached, for the coordinator; empty: all can. May be empty
-    // itself.
-    std::function<std::string()> trouble;
-
-    // What the beats are to tell of checkpoints, and how much of it has been heard. May be empty.
-    std::function<std::vector<CheckpointPart>()> parts;
-    std::function<void(size_t count)> heard;
+    // All outlive the link.
+    ShardCoordinator* coordinator = nullptr;
+    ClusterMember* member = nullptr;
+    const Shard* shard = nullptr;
+    CheckpointWriter* checkpoint_writer = nullptr;  // null: the job has no checkpoints
 
     absl::Duration interval;
-    std::string coordinator;  // for messages
+    std::string coordinator_address;  // for messages
     Logger log;
   };
 
@@ -69,6 +71,7 @@ class ClusterLink {
 
  private:
   void Run();
+  ShardBeat MakeBeat(uint64_t generation) const;
 
   // One beat, and a second one to say so when it has led into a new generation. False: there is no
   // going on.
@@ -77,9 +80,9 @@ class ClusterLink {
   void Say(const std::string& event);
 
   const Options options_;
-  std::string last_said_;  // of the thread: one line for each change, not one for each beat
-  std::string trouble_;    // of the thread: why it could not enter
-  Pause pause_;            // self-synchronised: between two beats
+  std::string last_said_;    // of the thread: one line for each change, not one for each beat
+  std::string enter_error_;  // of the thread: why it could not enter the generation
+  Pause pause_;              // self-synchronised: between two beats
 
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

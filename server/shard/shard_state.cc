@@ -169,14 +169,14 @@ absl::StatusOr<bool> ShardState::Stage(ShardSlice& slice, int64_t step, int32_t 
 }
 
 void ShardState::TellGathered() {
-  if (!options_.gathered) return;
+  if (options_.coordinator == nullptr) return;
   const int64_t steps = gathered_steps();
   {
     absl::MutexLock lock(&gathered_mutex_);
     if (steps <= told_gathered_) return;
     told_gathered_ = steps;
   }
-  options_.gathered(steps);
+  options_.coordinator->Gathered(generation(), steps);
 }
 
 void ShardState::AddGradients(ShardSlice& slice) {
@@ -245,7 +245,7 @@ void ShardState::Reduce(ShardSlice& slice, ShardSlice::Run run) {
   if (home == shard()) {
     reducer_.Contribute(sums, apply);
   } else {
-    options_.reduce_at(home, sums, apply);
+    options_.peers->ReduceNorms(home, sums, apply);
   }
 }
 
@@ -257,7 +257,7 @@ void ShardState::Apply(Update& update) {
   Buffer next = update.slice->TakeBuffer();
   const absl::Span<std::vector<float>> state = update.slice->state();
   std::vector<Buffer> kept;  // a copy of `state`, for a checkpoint
-  const bool keeps = options_.keep != nullptr && update.slice->keeps();
+  const bool keeps = options_.checkpoint_writer != nullptr && update.slice->keeps();
   for (size_t i = 0; keeps && i < state.size(); ++i) kept.push_back(update.slice->TakeBuffer());
   std::vector<double> deltas(range.blocks());
   options_.pool->ParallelFor(range.blocks(), [&](int64_t block) {
@@ -275,7 +275,7 @@ void ShardState::Apply(Update& update) {
   if (keeps) Keep(update, next, std::move(kept));
   update.gradient = nullptr;  // its buffer is there for the gradients that Publish calls for
   update.slice->Publish(std::move(next));
-  if (options_.report) Report(update, std::move(deltas));
+  if (options_.coordinator != nullptr) Report(update, std::move(deltas));
 }
 
 void ShardState::Keep(const Update& update, const Buffer& next, std::vector<Buffer> state) {
@@ -298,7 +298,7 @@ void ShardState::Keep(const Update& update, const Buffer& next, std::vector<Buff
       [](const SliceContent& a, const SliceContent& b) { return a.range.tensor < b.range.tensor; });
   whole.generation = generation();
   whole.step = step;
-  options_.keep(std::move(whole));
+  options_.checkpoint_writer->Write(std::move(whole));
 }
 
 void ShardState::Report(const Update& update, std::vector<double> deltas) {
@@ -306,21 +306,21 @@ void ShardState::Report(const Update& update, std::vector<double> deltas) {
   const int home = partition_.home(range.tensor);
   DeltaSums sums{range.tensor, update.present.step, range.first_block(), std::move(deltas)};
   if (home != shard()) {
-    if (collector_) options_.collect_at(home, sums);
+    if (collector_) options_.peers->CollectDeltas(home, sums);
     return;
   }
   TensorStatistics report =
       Describe(job().model.tensors[range.tensor], update.norms, update.context);
   if (!collector_) {
     SetMultiplier(report, optimizer_->Multiplier(update.context) * update.context.gradient_scale);
-    options_.report(report);
+    options_.coordinator->ReportStatistics(generation(), report);
   } else if (partition_.ranges_of_tensor(range.tensor).size() == 1) {
     SetDelta(report, std::accumulate(sums.blocks.begin(), sums.blocks.end(), 0.0));
-    options_.report(report);
+    options_.coordinator->ReportStatistics(generation(), report);
   } else {
     collector_->Open(sums, [this, report = std::move(report)](double delta_l1) mutable {
       SetDelta(report, delta_l1);
-      options_.report(report);
+      options_.coordinator->ReportStatistics(generation(), report);
     });
   }
 }

@@ -8,7 +8,6 @@
 #define PERCENTDELTA_SERVER_SHARD_SHARD_STATE_H_
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -21,13 +20,15 @@
 #include "common/base/fault_point.h"
 #include "common/base/thread_pool.h"
 #include "common/base/trace.h"
-#include "common/cluster/statistics.h"
 #include "common/job/job.h"
 #include "common/job/partition.h"
+#include "server/checkpoint/checkpoint_writer.h"
 #include "server/checkpoint/slice_content.h"
 #include "server/shard/delta_collector.h"
 #include "server/shard/mapped_memory.h"
 #include "server/shard/norm_reducer.h"
+#include "server/shard/shard_coordinator.h"
+#include "server/shard/shard_peers.h"
 #include "server/shard/shard_slice.h"
 #include "server/update/optimizer.h"
 
@@ -45,26 +46,20 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
     // Computes the updates; outlives the state.
     ThreadPool* pool = nullptr;
 
-    // Hands block sums to the tensor's home on another shard and calls back with the norms, or
-    // with an error once it has given up. Must not block. Needed with more than one shard.
-    std::function<void(int home, const BlockSums& sums, NormsCallback done)> reduce_at;
+    // The other shards of the generation. Needed with more than one shard.
+    std::shared_ptr<ShardPeers> peers;
+
+    // Gets the statistics and learns what has been gathered, under no lock of the state. Outlives
+    // the state. Null: none, of tests.
+    ShardCoordinator* coordinator = nullptr;
+
+    // Takes what the shard is at each step that is to become a checkpoint. Outlives the state.
+    // Null: the job has no checkpoints.
+    CheckpointWriter* checkpoint_writer = nullptr;
 
     // Where the generation begins: this shard's slices at a step, in the partition's order. Without
     // slices: at step 0 with the job's initial weights.
     ShardContent begin;
-
-    // Takes what the shard is at a step that is to be kept. Must not block. May be empty.
-    std::function<void(ShardContent content)> keep;
-
-    // Called when gathered_steps() has grown, under no lock. Must not block. May be empty.
-    std::function<void(int64_t steps)> gathered;
-
-    // Hands what a step changed a slice by to the tensor's home on another shard. Must not block.
-    // Needed with more than one shard.
-    std::function<void(int home, const DeltaSums& sums)> collect_at;
-
-    // Takes what a step did to a tensor whose home is here. Must not block. May be empty.
-    std::function<void(const TensorStatistics& update)> report;
 
     FaultPoints faults;
     Tracer tracer;
@@ -143,7 +138,7 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
   MappedMemory memory_;                              // self-synchronised
 
   absl::Mutex gathered_mutex_;
-  int64_t told_gathered_ ABSL_GUARDED_BY(gathered_mutex_);  // to options_.gathered
+  int64_t told_gathered_ ABSL_GUARDED_BY(gathered_mutex_);  // to the coordinator
 
   absl::Mutex kept_mutex_;
   std::map<int64_t, ShardContent> kept_ ABSL_GUARDED_BY(kept_mutex_);  // not all slices there yet

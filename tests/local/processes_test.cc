@@ -218,7 +218,7 @@ TEST_F(ProcessesTest, WorkerGivesUpOnShardsThatNeverCome) {
   Process worker({PD_WORKER, "--data=" + directory_.path(), "--coordinator=" + AddressOf(server),
                   "--give_up_after=300ms"});
   EXPECT_EQ(worker.Wait(), 1);
-  EXPECT_THAT(worker.output(), HasSubstr("shards are missing since 300ms"));
+  EXPECT_THAT(worker.output(), HasSubstr("shards have been missing for 300ms"));
 }
 
 TEST_F(ProcessesTest, WorkerGivesUpOnAShardThatDoesNotComeBack) {

@@ -9,6 +9,9 @@
 
 #include "common/base/random.h"
 #include "common/job/partition.h"
+#include "server/shard/shard_coordinator.h"
+#include "server/shard/shard_peers.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 
@@ -133,8 +136,42 @@ std::vector<absl::Status> RecordingSink::ends() const {
   return ends_;
 }
 
+// Block sums and sums of deltas get to their home by a plain call; reports are recorded.
+class ShardGroup::Network : public ShardPeers, public ShardCoordinator {
+ public:
+  explicit Network(const std::vector<std::shared_ptr<ShardState>>& states) : states_(states) {}
+
+  void ReduceNorms(int home, const BlockSums& sums, NormsCallback done) override {
+    states_[home]->reducer().Contribute(sums, std::move(done));
+  }
+  void CollectDeltas(int home, const DeltaSums& sums) override {
+    EXPECT_OK(states_[home]->Collect(sums));
+  }
+
+  absl::StatusOr<ClusterView> Beat(const ShardBeat& /*beat*/) override {
+    return absl::UnimplementedError("no heartbeats in tests of shards");
+  }
+  void Gathered(uint64_t /*generation*/, int64_t /*steps*/) override {}
+  void ReportStatistics(uint64_t /*generation*/, const TensorStatistics& statistics) override {
+    absl::MutexLock lock(&mutex_);
+    reports_.push_back(statistics);
+  }
+
+  std::vector<TensorStatistics> reports() const {
+    absl::MutexLock lock(&mutex_);
+    return reports_;
+  }
+
+ private:
+  const std::vector<std::shared_ptr<ShardState>>& states_;  // the group's
+  mutable absl::Mutex mutex_;
+  std::vector<TensorStatistics> reports_ ABSL_GUARDED_BY(mutex_);
+};
+
 ShardGroup::ShardGroup(const Job& job, int shards, int threads)
-    : job_(job), pool_(std::make_unique<ThreadPool>(threads)) {
+    : job_(job),
+      network_(std::make_shared<Network>(states_)),
+      pool_(std::make_unique<ThreadPool>(threads)) {
   for (int shard = 0; shard < shards; ++shard) {
     ShardState::Options options;
     options.job = job_;
@@ -142,17 +179,8 @@ ShardGroup::ShardGroup(const Job& job, int shards, int threads)
     options.shards = shards;
     options.generation = 1;
     options.pool = pool_.get();
-    options.reduce_at = [this](int home, const BlockSums& sums, NormsCallback done) {
-      states_[home]->reducer().Contribute(sums, std::move(done));
-    };
-    options.collect_at = [this](int home, const DeltaSums& sums) {
-      const absl::Status status = states_[home]->Collect(sums);
-      EXPECT_TRUE(status.ok()) << status;
-    };
-    options.report = [this](const TensorStatistics& update) {
-      absl::MutexLock lock(&mutex_);
-      reports_.push_back(update);
-    };
+    options.peers = network_;
+    options.coordinator = network_.get();
     states_.push_back(std::make_shared<ShardState>(std::move(options)));
   }
 }
@@ -200,9 +228,6 @@ Gradient ShardGroup::Weights(int64_t step) const {
   return weights;
 }
 
-std::vector<TensorStatistics> ShardGroup::reports() const {
-  absl::MutexLock lock(&mutex_);
-  return reports_;
-}
+std::vector<TensorStatistics> ShardGroup::reports() const { return network_->reports(); }
 
 }  // namespace percentdelta

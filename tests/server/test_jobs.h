@@ -119,11 +119,11 @@ class ShardGroup {
   std::vector<TensorStatistics> reports() const;
 
  private:
-  mutable absl::Mutex mutex_;
-  std::vector<TensorStatistics> reports_ ABSL_GUARDED_BY(mutex_);
+  class Network;  // between the shards, and to a coordinator
 
   const Job job_;
   std::vector<std::shared_ptr<ShardState>> states_;
+  const std::shared_ptr<Network> network_;
   std::unique_ptr<ThreadPool> pool_;  // goes first: it runs what is scheduled, for living states
 };
 

@@ -17,8 +17,7 @@ namespace {
 
 constexpr size_t kChunk = 1 << 18;
 
-// Before the first byte of content there is at most this much of a gzip file: headers, empty
-// members.
+// The most that headers and empty members of a gzip file may take before the first byte of content.
 constexpr uint64_t kMaxPreamble = 1 << 26;
 
 absl::Status Invalid(const std::string& path, absl::string_view what) {
@@ -68,7 +67,7 @@ std::string ForeignFormat(absl::Span<const uint8_t> begin) {
   static const struct {
     absl::string_view mark;
     absl::string_view format;
-    absl::string_view command;  // empty: the format tells all
+    absl::string_view command;  // empty: `format` says everything
   } kFormats[] = {
       {"\x1f\x8b", "a gzip file", "gzip -d"},
       {"\x1f\x9d", "a file of compress (.Z)", "gzip -d"},
@@ -112,7 +111,7 @@ DataFile::~DataFile() {
 absl::StatusOr<std::unique_ptr<DataFile>> DataFile::Open(const std::string& path,
                                                          std::function<bool()> cancelled) {
   struct stat status {};
-  // Before it is opened: to open a device may change it.
+  // Check before opening: opening a device may have side effects.
   if (stat(path.c_str(), &status) != 0) return ErrnoStatus(path, errno);
   RETURN_IF_ERROR(CheckRegular(path, status));
   UniqueDescriptor descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
@@ -121,7 +120,7 @@ absl::StatusOr<std::unique_ptr<DataFile>> DataFile::Open(const std::string& path
   std::unique_ptr<DataFile> file(
       new DataFile(path, std::move(descriptor), status.st_size, std::move(cancelled)));
   const absl::StatusOr<bool> any = file->Fill();
-  if (!any.ok()) return any.status();
+  RETURN_IF_ERROR(file->Fill().status());
   if (IsGzip(absl::MakeConstSpan(file->buffer_).first(file->end_))) {
     auto stream = std::make_unique<z_stream>();
     if (inflateInit2(stream.get(), 15 + 16) != Z_OK) {  // the largest window; gzip's format
@@ -151,9 +150,8 @@ absl::StatusOr<size_t> DataFile::Read(absl::Span<uint8_t> to) {
   if (compressed()) return Inflate(to);
   size_t done = 0;
   while (done < to.size()) {
-    const absl::StatusOr<bool> more = Fill();
-    if (!more.ok()) return more.status();
-    if (!*more) break;
+    ASSIGN_OR_RETURN(const bool more, Fill());
+    if (!more) break;
     const size_t count = std::min(to.size() - done, end_ - begin_);
     std::copy_n(buffer_.data() + begin_, count, to.data() + done);
     begin_ += count;
@@ -177,9 +175,8 @@ absl::Status DataFile::TrailingBytes() const {
 
 absl::StatusOr<bool> DataFile::NextMember() {
   while (true) {
-    const absl::StatusOr<bool> more = Fill();
-    if (!more.ok()) return more.status();
-    if (!*more) return false;
+    ASSIGN_OR_RETURN(const bool more, Fill());
+    if (!more) return false;
     while (begin_ < end_ && buffer_[begin_] == 0) ++begin_;
     if (begin_ < end_) break;
   }
@@ -195,13 +192,11 @@ absl::StatusOr<size_t> DataFile::Inflate(absl::Span<uint8_t> to) {
   size_t done = 0;
   while (done < to.size()) {
     if (!in_member_) {
-      const absl::StatusOr<bool> next = NextMember();
-      if (!next.ok()) return next.status();
-      if (!*next) break;
+      ASSIGN_OR_RETURN(const bool next, NextMember());
+      if (!next) break;
     }
-    const absl::StatusOr<bool> more = Fill();
-    if (!more.ok()) return more.status();
-    if (!*more) {
+    ASSIGN_OR_RETURN(const bool more, Fill());
+    if (!more) {
       return Invalid(path_, absl::StrCat("truncated gzip file: it ends after ", content_,
                                          " bytes of content"));
     }
@@ -227,7 +222,7 @@ absl::StatusOr<size_t> DataFile::Inflate(absl::Span<uint8_t> to) {
       return Damaged(stream.msg == nullptr ? "zlib gives no reason" : stream.msg);
     }
     if (content_ == 0 && position() > kMaxPreamble) {
-      return Damaged(absl::StrCat("expected some within the first ", kMaxPreamble, " bytes"));
+      return Damaged(absl::StrCat("expected content within the first ", kMaxPreamble, " bytes"));
     }
   }
   return done;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/log.h"
 
 namespace percentdelta {
 namespace {
@@ -37,7 +38,8 @@ class RemoteCoordinatorTest : public testing::Test {
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&fake_);
     server_ = builder.BuildAndStart();
-    remote_ = std::make_unique<RemoteCoordinator>(absl::StrCat("127.0.0.1:", port), 2);
+    remote_ = std::make_unique<RemoteCoordinator>(
+        absl::StrCat("127.0.0.1:", port), 2, [this] { ++news_; }, MakeSilentLogger());
   }
   ~RemoteCoordinatorTest() override { server_->Shutdown(); }
 
@@ -45,6 +47,7 @@ class RemoteCoordinatorTest : public testing::Test {
 
   FakeCoordinator fake_;
   std::unique_ptr<grpc::Server> server_;
+  int news_ = 0;
   std::unique_ptr<RemoteCoordinator> remote_;
 };
 
@@ -75,8 +78,13 @@ TEST_F(RemoteCoordinatorTest, AnswersThatMakeNoSense) {
 }
 
 TEST_F(RemoteCoordinatorTest, NothingIsSentAfterCancel) {
-  remote_->Cancel();
+  remote_->CancelBeats();
   EXPECT_EQ(Beat(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(RemoteCoordinatorTest, GatheredStepsAreToldByTheNextBeat) {
+  remote_->Gathered(1, 7);
+  EXPECT_EQ(news_, 1);
 }
 
 }  // namespace

@@ -15,10 +15,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/base/random.h"
+#include "server/shard/shard_peers.h"
 #include "tests/server/reference.h"
 #include "tests/server/test_jobs.h"
 
@@ -325,38 +327,51 @@ TEST_F(ShardStateTest, OldGenerationsLateWorkChangesNothing) {
   EXPECT_EQ(now.Weights(1), expected);
 }
 
-// The norms of a split tensor never come, or come after the end: its slice stays where it is, and
-// the state can be let go of.
-TEST_F(ShardStateTest, NormsThatAreRefusedEndTheUpdate) {
-  auto pool = std::make_unique<ThreadPool>(1);
-  absl::Mutex mutex;
-  NormsCallback answer;  // under the mutex; set by the pool's thread
-  ShardState::Options options;
-  options.job = JobOfSlots(1);
-  options.shard = 1;
-  options.shards = 2;
-  options.pool = pool.get();
-  options.reduce_at = [&](int home, const BlockSums& sums, NormsCallback done) {
+// Keeps the callback of the last request.
+class SilentPeers : public ShardPeers {
+ public:
+  void ReduceNorms(int home, const BlockSums& sums, NormsCallback done) override {
     EXPECT_EQ(home, 0);
     EXPECT_EQ(sums.tensor, kLarge);
     EXPECT_EQ(sums.step, 0);
     EXPECT_EQ(sums.first_block, 3);
     EXPECT_THAT(sums.blocks, SizeIs(1));
-    absl::MutexLock lock(&mutex);
-    answer = std::move(done);
-  };
+    absl::MutexLock lock(&mutex_);
+    done_ = std::move(done);
+  }
+  void CollectDeltas(int /*home*/, const DeltaSums& /*sums*/) override { ADD_FAILURE(); }
+
+  // Waits for a request and hands its callback over.
+  NormsCallback TakeCallback() {
+    const auto asked = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return done_ != nullptr; };
+    absl::MutexLock lock(&mutex_);
+    EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&asked), absl::Minutes(1)));
+    return std::exchange(done_, nullptr);
+  }
+
+ private:
+  absl::Mutex mutex_;
+  NormsCallback done_ ABSL_GUARDED_BY(mutex_);
+};
+
+// The norms of a split tensor never come, or come after the end: its slice stays where it is, and
+// the state can be let go of.
+TEST_F(ShardStateTest, NormsThatAreRefusedEndTheUpdate) {
+  auto pool = std::make_unique<ThreadPool>(1);
+  const auto peers = std::make_shared<SilentPeers>();
+  ShardState::Options options;
+  options.job = JobOfSlots(1);
+  options.shard = 1;
+  options.shards = 2;
+  options.pool = pool.get();
+  options.peers = peers;
   auto state = std::make_shared<ShardState>(std::move(options));
   ShardSlice* const slice = *state->FindSlice("a/weights");
   const Buffer gradient = slice->TakeBuffer();
   gradient->assign(gradient->size(), 1);
   ASSERT_EQ(*state->Stage(*slice, 0, 0, gradient), true);
-  NormsCallback late;
-  {
-    const auto asked = [&] { return answer != nullptr; };
-    absl::MutexLock lock(&mutex);
-    ASSERT_TRUE(mutex.AwaitWithTimeout(absl::Condition(&asked), absl::Minutes(1)));
-    late.swap(answer);
-  }
+  NormsCallback late = peers->TakeCallback();
+  ASSERT_NE(late, nullptr);
   state->Close(absl::AbortedError("over"));
   late(absl::AbortedError("over"));
   EXPECT_EQ(slice->present().step, 0);

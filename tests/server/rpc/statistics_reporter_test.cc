@@ -1,6 +1,6 @@
-// What a shard makes of the coordinator's answers to its statistics.
+// How the coordinator's answers to statistics are taken.
 
-#include "server/rpc/peers.h"
+#include "server/rpc/statistics_reporter.h"
 
 #include <gmock/gmock.h>
 #include <grpcpp/server.h>
@@ -13,7 +13,6 @@
 #include <deque>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -21,6 +20,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/cluster/statistics.h"
+#include "common/transport/channel.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 #include "tests/server/test_jobs.h"
 
@@ -86,7 +86,7 @@ class RecordingSink : public spdlog::sinks::base_sink<spdlog::details::null_mute
   std::vector<std::string> lines_ ABSL_GUARDED_BY(lines_mutex_);
 };
 
-class PeersTest : public ::testing::Test {
+class StatisticsReporterTest : public ::testing::Test {
  protected:
   void Start(std::deque<grpc::Status> answers) {
     coordinator_ = std::make_unique<FakeCoordinator>(std::move(answers));
@@ -96,38 +96,40 @@ class PeersTest : public ::testing::Test {
     builder.RegisterService(coordinator_.get());
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
-    peers_ = std::make_shared<Peers>(1, std::vector<std::string>{absl::StrCat("127.0.0.1:", port)},
-                                     SmallJob().model, ShardIdentity{1, "hash", 1},
-                                     std::make_shared<spdlog::logger>("server-1", sink_));
+    reporter_ =
+        std::make_unique<StatisticsReporter>(MakeChannel(absl::StrCat("127.0.0.1:", port)),
+                                             std::make_shared<spdlog::logger>("server-1", sink_));
   }
 
-  ~PeersTest() override {
-    if (peers_ != nullptr) peers_->Close();
+  ~StatisticsReporterTest() override {
+    if (reporter_ != nullptr) reporter_->Close();
     if (server_ != nullptr) server_->Shutdown();
   }
 
-  void Report(int64_t step) {
-    TensorStatistics update;
-    update.step = step;
-    update.tensor = SmallJob().model.tensors[0].name;
-    peers_->ReportStatistics(update);
+  static TensorStatistics StatisticsOf(int64_t step) {
+    TensorStatistics statistics;
+    statistics.step = step;
+    statistics.tensor = SmallJob().model.tensors[0].name;
+    return statistics;
   }
+
+  void Report(int64_t step) { reporter_->Report(1, StatisticsOf(step)); }
 
   std::shared_ptr<RecordingSink> sink_ = std::make_shared<RecordingSink>();
   std::unique_ptr<FakeCoordinator> coordinator_;
   std::unique_ptr<grpc::Server> server_;
-  std::shared_ptr<Peers> peers_;
+  std::unique_ptr<StatisticsReporter> reporter_;
 };
 
 // A step that ends between the opening of a generation and the beat that tells of it is no trouble.
-TEST_F(PeersTest, StatisticsOfAnEndedGenerationAreNoWarning) {
+TEST_F(StatisticsReporterTest, StatisticsOfAnEndedGenerationAreNoWarning) {
   Start({grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "generation: expected 2, got 1")});
   Report(7);
   EXPECT_THAT(sink_->AwaitFirst(), AllOf(HasSubstr("info statistics are of an ended generation"),
                                          HasSubstr("expected 2, got 1")));
 }
 
-TEST_F(PeersTest, RefusedStatisticsAreAWarning) {
+TEST_F(StatisticsReporterTest, RefusedStatisticsAreAWarning) {
   Start({grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "statistics: expected a step of ...")});
   Report(7);
   EXPECT_THAT(sink_->AwaitFirst(), HasSubstr("warning statistics refused"));
@@ -135,20 +137,31 @@ TEST_F(PeersTest, RefusedStatisticsAreAWarning) {
   EXPECT_THAT(coordinator_->AwaitSteps(2), ElementsAre(7, 8));  // the refused ones are not repeated
 }
 
-TEST_F(PeersTest, StatisticsAreRepeatedUntilTheCoordinatorIsThere) {
+TEST_F(StatisticsReporterTest, StatisticsAreRepeatedUntilTheCoordinatorIsThere) {
   Start({grpc::Status(grpc::StatusCode::UNAVAILABLE, "away")});
   Report(7);
   EXPECT_THAT(coordinator_->AwaitSteps(2), ElementsAre(7, 7));
 }
 
-// The coordinator above is no shard: what answers at shard 0's address is something else.
-TEST_F(PeersTest, ShardsThatAreNotWhereTheyShouldBeAreTrouble) {
-  Start({});
-  EXPECT_EQ(peers_->trouble(), "");
-  peers_->Greet();
-  while (peers_->trouble().empty()) std::this_thread::yield();
-  EXPECT_THAT(peers_->trouble(),
-              AllOf(HasSubstr("shard 0 advertises"), HasSubstr("UNIMPLEMENTED")));
+// Reports of a generation are not repeated once there is one of a newer generation.
+TEST_F(StatisticsReporterTest, NewerGenerationsDropPendingReports) {
+  Start({grpc::Status(grpc::StatusCode::UNAVAILABLE, "away")});
+  Report(7);
+  coordinator_->AwaitSteps(1);
+  reporter_->Report(2, StatisticsOf(3));
+  Report(8);  // of generation 1
+  EXPECT_THAT(coordinator_->AwaitSteps(2), ElementsAre(7, 3));
+  reporter_->Report(2, StatisticsOf(4));
+  EXPECT_THAT(coordinator_->AwaitSteps(3), ElementsAre(7, 3, 4));
+}
+
+TEST_F(StatisticsReporterTest, CloseDropsWhatWaitsToBeRepeated) {
+  Start(std::deque<grpc::Status>(100, grpc::Status(grpc::StatusCode::UNAVAILABLE, "away")));
+  Report(7);
+  coordinator_->AwaitSteps(1);
+  reporter_->Close();
+  Report(8);
+  EXPECT_THAT(coordinator_->AwaitSteps(1), testing::Each(7));
 }
 
 }  // namespace

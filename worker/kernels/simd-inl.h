@@ -1,6 +1,17 @@
-// The widest vector of floats that the compiler's flags allow, and the few things that the kernels
-// do with it. Only for kernels_impl.h, which includes it inside the namespace of an instruction
-// set.
+// The widest vector of floats that the compiler's flags allow, and the few operations on it that
+// the kernels use. A part of kernels.cc.
+
+#ifndef PERCENTDELTA_WORKER_KERNELS_SIMD_INL_H_
+#define PERCENTDELTA_WORKER_KERNELS_SIMD_INL_H_
+
+#include <cstdint>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace percentdelta::PD_ISA {
+namespace {
 
 #if defined(__AVX512F__)
 
@@ -102,3 +113,8 @@ static inline Vector MulAdd(Vector a, Vector b, Vector sum) {
 #endif
 
 #endif
+
+}  // namespace
+}  // namespace percentdelta::PD_ISA
+
+#endif  // PERCENTDELTA_WORKER_KERNELS_SIMD_INL_H_

@@ -1,6 +1,5 @@
 // The convolution with a 5x5 kernel by Winograd's minimal filtering, F(2x2, 5x5): 36 products for
-// the 2x2 outputs of a pooling window instead of 100. Only for kernels_impl.h, which includes it
-// inside the namespace of an instruction set.
+// the 2x2 outputs of a pooling window instead of 100. A part of kernels.cc.
 //
 //   Y = A^T [ sum over the input channels of (G g G^T) * (B^T d B) ] A
 //
@@ -9,10 +8,22 @@
 // points 0, 1/2, -1/2, 2, -2 and infinity. With M(x) the product of x - q over the finite points q,
 // point p's row of B^T has the coefficients of M(x) / (x - p), its row of G is (1, p, ..., p^4)
 // over the product of p - q over the others, its column of A^T is (1, p); infinity has M(x),
-// (0, ..., 0, 1) and (0, 1). The usual points 0, +-1 and +-2 would be half as wrong again
-// (docs/decisions/0014).
+// (0, ..., 0, 1) and (0, 1). The errors with the usual points 0, +-1 and +-2 would be half as large
+// again (docs/decisions/0014).
 //
 // G g G^T is computed in double precision and rounded once. The rest is in single precision.
+
+#ifndef PERCENTDELTA_WORKER_KERNELS_WINOGRAD_INL_H_
+#define PERCENTDELTA_WORKER_KERNELS_WINOGRAD_INL_H_
+
+#include <cstdint>
+
+#include "worker/kernels/kernels.h"
+#include "worker/kernels/micro_kernel-inl.h"
+#include "worker/kernels/simd-inl.h"
+
+namespace percentdelta::PD_ISA {
+namespace {
 
 constexpr int64_t kPoints = 36;           // pairs of the six
 constexpr int64_t kWinogradWindows = 14;  // transformed at a time, in whole rows, or one row
@@ -23,8 +34,7 @@ int64_t WinogradPackedSize(const ConvShape& shape) {
   return kPoints * shape.in_channels * PackedChannels(shape);
 }
 
-// to[j] = sum over the 25 taps of their factor and weight, for j < count; 0 for the rest of a
-// panel.
+// to[j] = sum over the 25 taps of factor times weight, for j < count; 0 for the rest of a panel.
 void TransformWeights(const double factors[25], const float* weights, int64_t tap_stride,
                       int64_t count, int64_t width, float* to) {
   double sum[kTileVectors * kLanes] = {};
@@ -59,7 +69,7 @@ void PackWinogradWeights(const ConvShape& shape, const float* weights, float* pa
   }
 }
 
-// A row of windows, or several, at a time.
+// The number of rows of windows that are transformed at a time.
 int64_t WinogradRows(const ConvShape& shape) {
   const int64_t rows = kWinogradWindows / (shape.width / 2);
   return rows < 1 ? 1 : Min(rows, shape.height / 2);
@@ -71,7 +81,7 @@ struct WinogradScratch {
   int64_t row_stride;    // of `rows`
   int64_t input_stride;  // between the points of `inputs`
   int64_t sum_stride;    // between the points of `sums`
-  int64_t size;          // of it all, in floats
+  int64_t size;          // of all parts, in floats
 
   float* rows;    // (6, row_stride): B^T d
   float* inputs;  // (36, windows, channels): B^T d B
@@ -79,7 +89,7 @@ struct WinogradScratch {
   float* pixels;  // (4, packed channels)
 };
 
-// Null: only the numbers.
+// With a null `scratch`, sets only the sizes and strides.
 WinogradScratch DivideWinogradScratch(const ConvShape& shape, float* scratch) {
   const int64_t windows = WinogradRows(shape) * (shape.width / 2);
   WinogradScratch s = {};
@@ -201,3 +211,8 @@ void WinogradConvolve(const ConvShape& shape, const float* input, const float* p
     }
   }
 }
+
+}  // namespace
+}  // namespace percentdelta::PD_ISA
+
+#endif  // PERCENTDELTA_WORKER_KERNELS_WINOGRAD_INL_H_

@@ -1,32 +1,22 @@
-// The kernels, once for each instruction set. A source file defines, before it includes this,
-//   PD_KERNELS_NAMESPACE  a namespace of its own
-//   PD_KERNELS_TABLE      the name of its table, declared in kernels.h
-//   PD_KERNELS_ISA        the name for people
-// and is compiled with the flags of that instruction set (worker/CMakeLists.txt).
-//
-// Two ways to multiply: MicroKernel, here, keeps some rows of a panel of C in registers while it
-// walks along the inner dimension, and is for dense factors (conv.h, winograd.h). Where the factors
-// are zeros as often as not, mat_mul.h and conv_backward.h leave those out.
+// The dense way to multiply, of two: MicroKernel keeps some rows of a panel of C in registers while
+// it walks along the inner dimension (used by conv-inl.h and winograd-inl.h). Where about half of
+// the factors are zeros, mat_mul-inl.h and conv_backward-inl.h skip those. A part of kernels.cc.
+
+#ifndef PERCENTDELTA_WORKER_KERNELS_MICRO_KERNEL_INL_H_
+#define PERCENTDELTA_WORKER_KERNELS_MICRO_KERNEL_INL_H_
 
 #include <cstdint>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include "worker/kernels/kernels.h"
+#include "worker/kernels/simd-inl.h"
 
-namespace percentdelta::PD_KERNELS_NAMESPACE {
-
-// Everything but the table has internal linkage: there is nothing for the linker to merge.
+namespace percentdelta::PD_ISA {
 namespace {
-
-#include "worker/kernels/simd.h"
 
 int64_t Min(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t RoundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-// Vectors in a row of a panel: as few as hold the columns, at most what the registers allow.
+// Vectors in a row of a panel: as few as the columns need, at most what the registers allow.
 int PanelVectors(int64_t columns) {
   int vectors = 1;
   while (vectors < kTileVectors && vectors * kLanes < columns) vectors *= 2;
@@ -96,7 +86,7 @@ MicroKernelFunction MicroKernelOf(int64_t rows, int vectors) {
   return MicroKernelOf<kTileVectors>(rows);
 }
 
-// Multiplies `rows` rows, in groups of about equal height that registers can hold.
+// Multiplies `rows` rows, in groups of about equal height that fit into the registers.
 void MultiplyRows(LeftRows a, int64_t rows, const float* b, int vectors, float* c,
                   int64_t c_row_stride) {
   int64_t groups = (rows + kTileRows - 1) / kTileRows;
@@ -110,8 +100,8 @@ void MultiplyRows(LeftRows a, int64_t rows, const float* b, int vectors, float* 
   }
 }
 
-// Copies `inner` rows of B, `columns` wide, into panels of `width` columns, whole vectors; the last
-// panel is filled up with zeros.
+// Copies `inner` rows of B, `columns` wide, into panels of `width` columns, whole vectors. Pads the
+// last panel with zeros.
 void PackPanels(const float* b, int64_t inner_stride, int64_t column_stride, int64_t inner,
                 int64_t columns, int64_t width, float* packed) {
   for (int64_t begin = 0; begin < columns; begin += width) {
@@ -142,25 +132,7 @@ int64_t PackedChannels(const ConvShape& shape) {
   return RoundUp(shape.out_channels, PanelVectors(shape.out_channels) * kLanes);
 }
 
-#include "worker/kernels/conv.h"
-#include "worker/kernels/conv_backward.h"
-#include "worker/kernels/mat_mul.h"
-
 }  // namespace
-}  // namespace percentdelta::PD_KERNELS_NAMESPACE
+}  // namespace percentdelta::PD_ISA
 
-namespace percentdelta {
-
-const Kernels PD_KERNELS_TABLE = {
-    PD_KERNELS_ISA,
-    PD_KERNELS_NAMESPACE::kArithmetic,
-    PD_KERNELS_NAMESPACE::MultiplyMatrices,
-    PD_KERNELS_NAMESPACE::PackedConvSize,
-    PD_KERNELS_NAMESPACE::PackConvWeights,
-    PD_KERNELS_NAMESPACE::ConvScratchSize,
-    PD_KERNELS_NAMESPACE::Convolve,
-    PD_KERNELS_NAMESPACE::ConvBackwardWeights,
-    PD_KERNELS_NAMESPACE::ConvBackwardInput,
-};
-
-}  // namespace percentdelta
+#endif  // PERCENTDELTA_WORKER_KERNELS_MICRO_KERNEL_INL_H_

@@ -1,18 +1,29 @@
-// Products of matrices: see Kernels::mat_mul. Only for kernels_impl.h, which includes it inside the
-// namespace of an instruction set.
+// Products of matrices: see Kernels::mat_mul. A part of kernels.cc.
 //
-// A's rows come from a ReLU, or from its gradient: many of their entries are zeros. For a block of
-// the inner dimension so short that a panel of B under it stays in the nearest cache, a row's
-// nonzero entries are marked by bits, and only these are multiplied, with a row of C's panel in
-// registers. That a factor is read from the cache for each multiply-add costs nothing: processors
-// load as many vectors as they multiply.
+// A's rows come from a ReLU, or from its gradient: many of their entries are zeros. The inner
+// dimension is taken in blocks so short that a panel of B under a block stays in the nearest cache.
+// A row's nonzero entries are marked by bits, and only these are multiplied, with a row of C's
+// panel in registers. Reading a factor from the cache for each multiply-add costs nothing:
+// processors load as many vectors as they multiply.
 
-constexpr int64_t kInnerBlock = 48;  // whole vectors, at most 64: bits of a mask
+#ifndef PERCENTDELTA_WORKER_KERNELS_MAT_MUL_INL_H_
+#define PERCENTDELTA_WORKER_KERNELS_MAT_MUL_INL_H_
+
+#include <cstdint>
+
+#include "worker/kernels/kernels.h"
+#include "worker/kernels/micro_kernel-inl.h"
+#include "worker/kernels/simd-inl.h"
+
+namespace percentdelta::PD_ISA {
+namespace {
+
+constexpr int64_t kInnerBlock = 48;  // whole vectors; at most 64, the bits of a mask
 constexpr int kRowVectors = 8;       // of C in registers: enough independent sums
 static_assert(kMaxTileColumns % (kRowVectors * kLanes) == 0, "tiles are whole panels");
 
-// A block of A: entry (r, k) is at entries[r * row_stride + k * inner_stride], bit k of nonzero[r]
-// says that it is not 0.
+// A block of A: entry (r, k) is at entries[r * row_stride + k * inner_stride]; bit k of nonzero[r]
+// is set if it is not 0.
 struct LeftBlock {
   const float* entries;
   int64_t row_stride;
@@ -70,7 +81,8 @@ void MultiplyBlock(const LeftBlock& a, int64_t rows, const float* b, float* sums
 }
 
 // A product of at most kMaxTileRows x kMaxTileColumns, in panels of kVectors vectors. The sums have
-// memory of their own until they are complete: C's rows may lie so that they fit in no cache.
+// their own memory until they are complete: the stride of C's rows may keep them out of every
+// cache.
 template <int kVectors>
 void MultiplyTile(const MatMul& p) {
   constexpr int64_t kWidth = kVectors * kLanes;
@@ -123,3 +135,8 @@ void MultiplyMatrices(const MatMul& product) {
     }
   }
 }
+
+}  // namespace
+}  // namespace percentdelta::PD_ISA
+
+#endif  // PERCENTDELTA_WORKER_KERNELS_MAT_MUL_INL_H_

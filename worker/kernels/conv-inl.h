@@ -1,7 +1,16 @@
-// A convolution with bias, ReLU and pooling: see Kernels::conv. Only for kernels_impl.h, which
-// includes it inside the namespace of an instruction set.
+// A convolution with bias, ReLU and pooling: see Kernels::conv. A part of kernels.cc.
 
-#include "worker/kernels/winograd.h"
+#ifndef PERCENTDELTA_WORKER_KERNELS_CONV_INL_H_
+#define PERCENTDELTA_WORKER_KERNELS_CONV_INL_H_
+
+#include <cstdint>
+
+#include "worker/kernels/kernels.h"
+#include "worker/kernels/micro_kernel-inl.h"
+#include "worker/kernels/winograd-inl.h"
+
+namespace percentdelta::PD_ISA {
+namespace {
 
 int64_t PackedConvSize(const ConvShape& shape) {
   if (UsesWinograd(shape)) return WinogradPackedSize(shape);
@@ -19,7 +28,7 @@ int64_t ConvScratchSize(const ConvShape& shape) {
   return 2 * shape.width * PackedChannels(shape);  // two rows of the convolution's sums
 }
 
-// Bias, maximum of four, ReLU. A NaN at the first position, or in the bias, stays one.
+// Bias, maximum of four, ReLU. Preserves a NaN at the first position or in the bias.
 void PoolPixel(const float* __restrict upper, const float* __restrict lower, int64_t next,
                const float* __restrict biases, int64_t channels, float* __restrict output,
                uint8_t* __restrict winners) {
@@ -40,7 +49,7 @@ void PoolPixel(const float* __restrict upper, const float* __restrict lower, int
   }
 }
 
-// Calls pool(window, first sums of its upper row, of its lower row) for every window of an image.
+// Calls pool(window, sums of its upper row, sums of its lower row) for every window of an image.
 template <typename Pool>
 void DirectConvolve(const ConvShape& shape, const float* input, const float* packed, float* scratch,
                     const Pool& pool) {
@@ -51,7 +60,7 @@ void DirectConvolve(const ConvShape& shape, const float* input, const float* pac
   const int64_t row_size = shape.width * channels;
   for (int64_t y = 0; y < shape.height; y += 2) {
     for (int64_t row = 0; row < 2; ++row) {
-      // A kernel's row meets kernel x in_channels inputs that follow each other.
+      // A row of the kernel meets kernel x in_channels consecutive inputs.
       const LeftRows pixels = {input + (y + row) * shape.input_row_stride, shape.in_channels,
                                shape.kernel, shape.kernel * shape.in_channels,
                                shape.input_row_stride};
@@ -85,3 +94,8 @@ void Convolve(const ConvShape& shape, const float* input, const float* packed, c
     DirectConvolve(shape, input, packed, scratch, pool);
   }
 }
+
+}  // namespace
+}  // namespace percentdelta::PD_ISA
+
+#endif  // PERCENTDELTA_WORKER_KERNELS_CONV_INL_H_

@@ -1,13 +1,25 @@
-// The gradients of a convolution: see Kernels::conv_backward_weights and conv_backward_input. Only
-// for kernels_impl.h, which includes it inside the namespace of an instruction set.
+// The gradients of a convolution: see Kernels::conv_backward_weights and conv_backward_input. A
+// part of kernels.cc.
 //
-// Of a pooling window's four positions only the winner carries gradient, and none where the ReLU
-// was closed. So each channel of a window has at most one product with a patch of the input, or
-// with a row of weights. Those that there are are marked by bits, as in mat_mul.h.
+// Of a pooling window's four positions only the winner carries gradient, and none does where the
+// ReLU was closed. So each channel of a window has at most one product with a patch of the input,
+// or with a row of weights. The products that remain are marked by bits, as in mat_mul-inl.h.
 
-constexpr int64_t kBits = 64;  // windows, or channels, that are marked at a time
+#ifndef PERCENTDELTA_WORKER_KERNELS_CONV_BACKWARD_INL_H_
+#define PERCENTDELTA_WORKER_KERNELS_CONV_BACKWARD_INL_H_
 
-// A channel's gradient at one position of a window, and the place of what it is multiplied with.
+#include <cstdint>
+
+#include "worker/kernels/kernels.h"
+#include "worker/kernels/micro_kernel-inl.h"
+#include "worker/kernels/simd-inl.h"
+
+namespace percentdelta::PD_ISA {
+namespace {
+
+constexpr int64_t kBits = 64;  // windows, or channels, marked at a time
+
+// A channel's gradient at one position of a window, and the offset of the patch it multiplies.
 struct Summand {
   int32_t offset;
   float gradient;
@@ -17,9 +29,9 @@ struct Summand {
 struct WindowBlock {
   int64_t first;
   int64_t count;            // at most kBits
-  int64_t gradient[kBits];  // offsets of their gradients
-  int64_t input[kBits];     // and of their first positions' pixels in an image with border
-  int64_t positions[4];     // of their positions' pixels, from the first one
+  int64_t gradient[kBits];  // offsets of the windows' gradients
+  int64_t input[kBits];     // offsets of their first pixels in an image with border
+  int64_t positions[4];     // offsets of a window's four pixels from the first
 };
 
 int64_t Windows(const ConvShape& shape) { return shape.height / 2 * (shape.width / 2); }
@@ -42,7 +54,8 @@ WindowBlock BlockOfWindows(const ConvShape& shape, int64_t gradient_row_stride, 
   return block;
 }
 
-// Of each channel that carries gradient, sets bit `bit`. Inlined, GCC would use no vectors.
+// Sets bit `bit` in the marks of each channel that carries gradient. Not inlined, so that GCC
+// vectorizes it.
 [[gnu::noinline]] void MarkChannels(const float* gradient, const uint8_t* winners, int64_t channels,
                                     int64_t bit, uint64_t* __restrict marks) {
   for (int64_t c = 0; c < channels; ++c) {
@@ -51,7 +64,7 @@ WindowBlock BlockOfWindows(const ConvShape& shape, int64_t gradient_row_stride, 
   }
 }
 
-// Bit c of marks[position]: the gradient of channel c goes there.
+// Sets bit c of marks[position] if the gradient of channel c goes to that position.
 void MarkPositions(const float* gradient, const uint8_t* winners, int64_t channels,
                    uint64_t marks[4]) {
   for (int64_t position = 0; position < 4; ++position) {
@@ -64,7 +77,8 @@ void MarkPositions(const float* gradient, const uint8_t* winners, int64_t channe
   }
 }
 
-// What a channel's marked windows add up to; `gradient` and `winners` begin with that channel.
+// Lists the summands of a channel's marked windows; `gradient` and `winners` begin with that
+// channel. Returns their number.
 int64_t ListSummands(const WindowBlock& block, uint64_t marks, const float* gradient,
                      const uint8_t* winners, int64_t channels, Summand* summands) {
   int64_t count = 0;
@@ -124,7 +138,7 @@ void AddPatches(const ConvShape& shape, const Summand* summands, int64_t count, 
     const float* from = input + v * kLanes;
     float* to = sums + v * kLanes;
     int64_t row = 0;
-    if constexpr (kPart <= 2) {  // several rows at once, to have enough sums
+    if constexpr (kPart <= 2) {  // several rows at once, for enough independent sums
       for (; row + 5 <= shape.kernel; row += 5) {
         AddBlock<5, kPart>(summands, count, from + row * shape.input_row_stride,
                            shape.input_row_stride, to + row * kernel_row, kernel_row);
@@ -181,7 +195,7 @@ void ConvBackwardInput(const ConvShape& shape, const float* weights, const float
                        int64_t gradient_row_stride, const uint8_t* winners, float* input_gradient) {
   const int64_t channels = shape.out_channels;
   const int64_t kernel_row = RoundUp(shape.kernel * shape.in_channels, kPadding);
-  // Adds what a window's position gets through a row of the kernel.
+  // Adds the contribution of one position of a window through one row of the kernel.
   const auto add = [kernel_row](uint64_t marks, const float* from, const float* rows, float* to) {
     ForParts(kernel_row / kLanes, [&](auto part, int64_t v) {
       AddRows<decltype(part)::kCount>(marks, from, rows + v * kLanes, kernel_row, to + v * kLanes);
@@ -196,7 +210,7 @@ void ConvBackwardInput(const ConvShape& shape, const float* weights, const float
         MarkPositions(gradient + block.gradient[k] + begin,
                       winners + (first + k) * channels + begin, count, marks[k]);
       }
-      // Row by row of the kernel: that many of the weights stay in the nearest caches.
+      // Row by row of the kernel, so that the weights in use stay in the nearest caches.
       for (int64_t row = 0; row < shape.kernel; ++row) {
         const float* rows = weights + (row * channels + begin) * kernel_row;
         for (int64_t k = 0; k < block.count; ++k) {
@@ -211,3 +225,8 @@ void ConvBackwardInput(const ConvShape& shape, const float* weights, const float
     }
   }
 }
+
+}  // namespace
+}  // namespace percentdelta::PD_ISA
+
+#endif  // PERCENTDELTA_WORKER_KERNELS_CONV_BACKWARD_INL_H_

@@ -1,0 +1,64 @@
+// Opens the generations of the cluster in this process's shard: reads the checkpoint that a
+// generation begins with, connects to its other shards, and replaces the ShardState.
+
+#ifndef PERCENTDELTA_SERVER_GENERATION_OPENER_H_
+#define PERCENTDELTA_SERVER_GENERATION_OPENER_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/fault_point.h"
+#include "common/base/log.h"
+#include "common/base/thread_pool.h"
+#include "common/base/trace.h"
+#include "common/job/job.h"
+#include "server/checkpoint/checkpoint_writer.h"
+#include "server/checkpoint/slice_content.h"
+#include "server/rpc/identity.h"
+#include "server/rpc/remote_peers.h"
+#include "server/shard/cluster_link.h"
+#include "server/shard/shard.h"
+#include "server/shard/shard_coordinator.h"
+
+namespace percentdelta {
+
+// Thread-compatible: the ClusterLink's thread uses it, and after that thread's end the server does.
+class GenerationOpener : public ClusterMember {
+ public:
+  struct Options {
+    Job job;
+    int shards = 1;
+    ShardIdentity self;
+
+    // What the states are opened in, and use. All outlive the opener.
+    Shard* shard = nullptr;
+    ThreadPool* pool = nullptr;
+    ShardCoordinator* coordinator = nullptr;
+    CheckpointWriter* checkpoint_writer = nullptr;  // null: the job has no checkpoints
+
+    FaultPoints faults;
+    Tracer tracer;
+    Logger log;
+  };
+
+  explicit GenerationOpener(Options options);
+  ~GenerationOpener() override;  // Close()
+
+  absl::Status Enter(const ClusterView& view) override;
+  std::string connection_error() const override;
+
+  // Ends the calls to other shards, and returns when their callbacks have run.
+  void Close();
+
+ private:
+  absl::StatusOr<ShardContent> ReadInitialContent(const ClusterView& view) const;
+
+  const Options options_;
+  std::shared_ptr<RemotePeers> peers_;  // of the current generation; null: none has been opened
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_GENERATION_OPENER_H_
