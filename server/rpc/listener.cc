@@ -24,16 +24,17 @@
 namespace percentdelta {
 namespace {
 
-constexpr int kRetryMs = 100;  // while there are no descriptors
-constexpr int kAttempts = 16;  // to find a port that is free at all addresses of a name
+constexpr int kRetryMs = 100;  // during a shortage of descriptors
+constexpr int kAttempts = 16;  // to find a port that is free on all addresses of a name
 constexpr int kUserTimeoutMs = 20'000;
 
-// A socket that listens, or -1 with errno.
+// Returns a listening socket, or -1 and sets errno.
 int ListenAt(const sockaddr* address, socklen_t size, bool both_families) {
   const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return -1;
-  // A port whose last owner's connections still linger may be taken, one that is listened on may
-  // not: SO_REUSEPORT, which gRPC sets by default, would have two servers share it in silence.
+  // SO_REUSEADDR: a port may be taken while connections of its previous owner are in TIME_WAIT, but
+  // not while another socket listens on it. SO_REUSEPORT, which gRPC sets by default, would let two
+  // servers share the port silently.
   const int yes = 1;
   const int ipv6_only = both_families ? 0 : 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
@@ -65,7 +66,8 @@ int PortOf(int fd) {
                    : reinterpret_cast<const sockaddr_in*>(&address)->sin_port);
 }
 
-// All interfaces for IPv6 and IPv4 with one socket, or for IPv4 where there is no IPv6.
+// Listens on all interfaces, for IPv6 and IPv4 with one socket, or for IPv4 only if the machine has
+// no IPv6. Returns as ListenAt does.
 int ListenEverywhere(int port) {
   sockaddr_in6 ipv6 = {};
   ipv6.sin6_family = AF_INET6;
@@ -78,8 +80,8 @@ int ListenEverywhere(int port) {
   return ListenAt(reinterpret_cast<const sockaddr*>(&ipv4), sizeof(ipv4), false);
 }
 
-// At every address of a list, all with one port. Those that this machine does not have are left
-// out, as ::1 where IPv6 is off, if there are others. Returns 0 or an errno.
+// Listens on every address of a list, all with the same port. Skips addresses that this machine
+// does not have, such as ::1 without IPv6, as long as one remains. Returns 0 or an errno.
 int ListenAtAll(const addrinfo* list, int port, std::vector<int>& sockets) {
   int error = EADDRNOTAVAIL;
   for (const addrinfo* each = list; each != nullptr; each = each->ai_next) {
@@ -114,7 +116,7 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(Options options) {
   if (status.ok()) return listener;
   return absl::UnavailableError(
       absl::StrCat("cannot listen on ", ToString(listener->options_.address), ": ",
-                   status.message(), "; give another with --listen=HOST:PORT"));
+                   status.message(), "; choose another address with --listen=HOST:PORT"));
 }
 
 absl::Status Listener::Bind() {
@@ -133,7 +135,7 @@ absl::Status Listener::Bind() {
     const absl::Cleanup free_list = [list] { freeaddrinfo(list); };
     for (int i = 0; i < kAttempts; ++i) {
       error = ListenAtAll(list, address.port, sockets_);
-      // A free port of one address may be in use at another.
+      // The port that is free on one address may be in use on another.
       if (error != EADDRINUSE || address.port != 0) break;
     }
     if (error != 0) return absl::UnavailableError(std::strerror(error));
@@ -156,7 +158,7 @@ void Listener::Stop() {
   stopping_ = true;
   if (thread_.joinable()) {
     const uint64_t one = 1;
-    // An eventfd takes eight bytes or, when it is full, is readable already.
+    // The write can only fail if the eventfd is full, and then it is readable already.
     [[maybe_unused]] const ssize_t written = write(stop_, &one, sizeof(one));
     thread_.join();
   }
@@ -169,18 +171,18 @@ void Listener::Run() {
   for (const int socket : sockets_) waits.push_back({socket, POLLIN, 0});
   waits.push_back({stop_, POLLIN, 0});
   while (!stopping_) {
-    poll(waits.data(), waits.size(), short_ ? kRetryMs : -1);
-    bool out = false;
+    poll(waits.data(), waits.size(), shortage_ ? kRetryMs : -1);
+    bool pause = false;
     for (size_t i = 0; i + 1 < waits.size() && !stopping_; ++i) {
-      if (waits[i].revents != 0 && !AcceptOne(waits[i].fd)) out = true;
+      if (waits[i].revents != 0 && !AcceptOne(waits[i].fd)) pause = true;
     }
-    NoteQuiet();
-    // What waits keeps its socket readable: look again a little later.
-    if (out) poll(&waits.back(), 1, kRetryMs);
+    CheckShortageOver();
+    // Queued connections keep the socket readable, so that poll() would return at once.
+    if (pause) poll(&waits.back(), 1, kRetryMs);
   }
 }
 
-// Returns false if it could not, and would not if it tried at once.
+// Returns false if accepting failed and an immediate retry would fail, too.
 bool Listener::AcceptOne(int listening) {
   const int fd = accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd < 0) {
@@ -188,16 +190,17 @@ bool Listener::AcceptOne(int listening) {
       Refuse(errno);
       return false;
     }
-    // The connection has gone again. Any other error is of the network: pause, it may last.
+    // These mean that the client has given up, or that nothing happened: retry at once. Other
+    // errors are the network's and may persist.
     return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
   }
-  if (fd >= MostDescriptors()) {
+  if (fd >= DescriptorThreshold()) {
     close(fd);
     Refuse(EMFILE);
     return true;
   }
-  // As gRPC sets them for sockets that it accepts itself: small messages leave at once, and a peer
-  // that acknowledges nothing is gone.
+  // The options that gRPC sets on sockets that it accepts itself: send small messages at once, and
+  // drop a peer that acknowledges nothing.
   const int yes = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
   setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUserTimeoutMs, sizeof(kUserTimeoutMs));
@@ -205,7 +208,7 @@ bool Listener::AcceptOne(int listening) {
   return true;
 }
 
-int Listener::MostDescriptors() const {
+int Listener::DescriptorThreshold() const {
   const int limit = DescriptorLimit();
   return limit - (options_.reserve > 0 ? options_.reserve : std::clamp(limit / 8, 8, 64));
 }
@@ -213,18 +216,18 @@ int Listener::MostDescriptors() const {
 void Listener::Refuse(int error) {
   last_refused_ = Now();
   ++refused_;
-  if (short_) return;
-  short_ = true;
+  if (shortage_) return;
+  shortage_ = true;
   options_.log->error(
-      "out of descriptors: new connections are refused until there are some again limit={} "
-      "error=\"{}\" advice=\"raise the limit with ulimit -n, LimitNOFILE= or ulimits:\"",
+      "out of file descriptors, refusing connections limit={} error=\"{}\" "
+      "advice=\"raise the limit with ulimit -n, LimitNOFILE= or ulimits:\"",
       DescriptorLimit(), std::strerror(error));
 }
 
-void Listener::NoteQuiet() {
-  if (!short_ || Now() - last_refused_ < options_.quiet) return;
-  options_.log->info("new connections are taken again times={}", refused_);
-  short_ = false;
+void Listener::CheckShortageOver() {
+  if (!shortage_ || Now() - last_refused_ < options_.quiet_period) return;
+  options_.log->info("accepting connections again refused={}", refused_);
+  shortage_ = false;
   refused_ = 0;
 }
 
