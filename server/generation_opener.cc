@@ -37,7 +37,7 @@ absl::Status GenerationOpener::Enter(const ClusterView& view) {
   state.tracer = options_.tracer;
   options_.shard->Open(std::make_shared<ShardState>(std::move(state)));
   peers_.swap(peers);
-  peers_->Greet();
+  peers_->IdentifyAll();
   if (peers != nullptr) peers->Close();
   return absl::OkStatus();
 }
