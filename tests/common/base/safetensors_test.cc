@@ -204,7 +204,7 @@ TEST_F(SafetensorsTest, RefusesToWriteWhatDoesNotFit) {
   EXPECT_EQ(refused({{"a", {-2, -1}, two}}),
             "tensor a: its shape [-2, -1] does not fit its 2 values");
   EXPECT_THAT(refused({{"a", {int64_t{1} << 62, 8}, two}}), HasSubstr("does not fit"));
-  EXPECT_EQ(refused({{"a", {2}, two}, {"a", {2}, two}}), "tensor a: comes twice");
+  EXPECT_EQ(refused({{"a", {2}, two}, {"a", {2}, two}}), "tensor a: occurs twice");
   EXPECT_EQ(refused({{"__metadata__", {2}, two}}), "tensor __metadata__: the name is reserved");
 }
 
@@ -259,27 +259,27 @@ TEST_F(SafetensorsTest, SaysWhatIsWrongWithAHeader) {
       {"{}{}", 0, "its header is not JSON"},
       {std::string("{}\0", 3), 0, "its header is not JSON"},
       {"{\"\xff\":{}}", 0, "its header is not JSON"},
-      {"{" + a + "," + a + "}", 8, "the key \"a\" comes twice"},
-      {"{" + a + "," + deep + "," + a + "}", 8, "the key \"a\" comes twice"},
+      {"{" + a + "," + a + "}", 8, "the key \"a\" occurs twice"},
+      {"{" + a + "," + deep + "," + a + "}", 8, "the key \"a\" occurs twice"},
       {R"({"a":{"dtype":"F32","shape":[2],"shape":[2],"data_offsets":[0,8]}})", 8,
-       "the key \"shape\" comes twice"},
-      {R"({"__metadata__":{"k":"1","k":"2"}})", 0, "the key \"k\" comes twice"},
-      {R"({"__metadata__":[]})", 0, "__metadata__ is no object"},
-      {R"({"__metadata__":{"k":1}})", 0, "__metadata__ \"k\" is no string"},
+       "the key \"shape\" occurs twice"},
+      {R"({"__metadata__":{"k":"1","k":"2"}})", 0, "the key \"k\" occurs twice"},
+      {R"({"__metadata__":[]})", 0, "__metadata__ is not an object"},
+      {R"({"__metadata__":{"k":1}})", 0, "__metadata__ \"k\" is not a string"},
       {R"({"a":3})", 0, "tensor \"a\": no dtype"},
       {R"({"a":{"dtype":"F32","data_offsets":[0,8]}})", 8, "tensor \"a\": no shape"},
       {R"({"a":{"dtype":"F32","shape":[2]}})", 8, "tensor \"a\": no data_offsets"},
-      {R"({"a":{"dtype":7,"shape":[2],"data_offsets":[0,8]}})", 8, "dtype is no string"},
+      {R"({"a":{"dtype":7,"shape":[2],"data_offsets":[0,8]}})", 8, "dtype is not a string"},
       {R"({"a":{"dtype":"F16","shape":[4],"data_offsets":[0,8]}})", 8,
        "tensor \"a\": expected dtype F32, got \"F16\""},
-      {"{" + Tensor("a", "2", "[0,8]") + "}", 8, "shape is no array of sizes"},
-      {"{" + Tensor("a", "[-2]", "[0,8]") + "}", 8, "shape is no array of sizes"},
-      {"{" + Tensor("a", "[2.0]", "[0,8]") + "}", 8, "shape is no array of sizes"},
-      {"{" + Tensor("a", "[[2]]", "[0,8]") + "}", 8, "shape is no array of sizes"},
-      {"{" + Tensor("a", "[18446744073709551615]", "[0,8]") + "}", 8, "no array of sizes"},
-      {"{" + Tensor("a", "[2]", "[0]") + "}", 8, "data_offsets is no pair of offsets"},
-      {"{" + Tensor("a", "[2]", "[0,8,8]") + "}", 8, "data_offsets is no pair of offsets"},
-      {"{" + Tensor("a", "[2]", "[-8,0]") + "}", 8, "data_offsets is no pair of offsets"},
+      {"{" + Tensor("a", "2", "[0,8]") + "}", 8, "shape is not an array of sizes"},
+      {"{" + Tensor("a", "[-2]", "[0,8]") + "}", 8, "shape is not an array of sizes"},
+      {"{" + Tensor("a", "[2.0]", "[0,8]") + "}", 8, "shape is not an array of sizes"},
+      {"{" + Tensor("a", "[[2]]", "[0,8]") + "}", 8, "shape is not an array of sizes"},
+      {"{" + Tensor("a", "[18446744073709551615]", "[0,8]") + "}", 8, "not an array of sizes"},
+      {"{" + Tensor("a", "[2]", "[0]") + "}", 8, "data_offsets is not a pair of offsets"},
+      {"{" + Tensor("a", "[2]", "[0,8,8]") + "}", 8, "data_offsets is not a pair of offsets"},
+      {"{" + Tensor("a", "[2]", "[-8,0]") + "}", 8, "data_offsets is not a pair of offsets"},
       {"{" + Tensor("a", "[2]", "[8,0]") + "}", 8, "its data_offsets 8 to 0 do not lie in"},
       {"{" + Tensor("a", "[2]", "[0,12]") + "}", 8, "its data_offsets 0 to 12 do not lie in"},
       {"{" + Tensor("a", "[3]", "[0,8]") + "}", 8, "its shape [3] does not fit its 8 bytes"},
@@ -290,8 +290,8 @@ TEST_F(SafetensorsTest, SaysWhatIsWrongWithAHeader) {
       {"{" + a + "," + Tensor("b", "[1]", "[4,8]") + "}", 8,
        "tensor \"b\": expected its data at 8, got 4: an overlap"},
       {"{" + a + "," + Tensor("b", "[1]", "[12,16]") + "}", 16,
-       "tensor \"b\": expected its data at 8, got 12: a hole"},
-      {"{" + Tensor("a", "[1]", "[4,8]") + "}", 8, "expected its data at 0, got 4: a hole"},
+       "tensor \"b\": expected its data at 8, got 12: a gap"},
+      {"{" + Tensor("a", "[1]", "[4,8]") + "}", 8, "expected its data at 0, got 4: a gap"},
   };
   for (const Malformation& malformation : malformations) {
     const std::string path = Write(malformation.header, malformation.data_bytes);
@@ -381,10 +381,10 @@ TEST_F(SafetensorsTest, ReadErrorsNameThePathAndTheReason) {
   EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(missing.message(), absl::StrCat("cannot open ", Path(), ": No such file or directory"));
   EXPECT_THAT(std::string(ReadSafetensors(directory_).status().message()),
-              AllOf(HasSubstr(directory_), HasSubstr("no regular file")));
+              AllOf(HasSubstr(directory_), HasSubstr("not a regular file")));
   ASSERT_EQ(mkfifo(Path().c_str(), 0600), 0);
   EXPECT_THAT(std::string(ReadSafetensors(Path()).status().message()),
-              HasSubstr("no regular file"));
+              HasSubstr("not a regular file"));
 }
 
 }  // namespace

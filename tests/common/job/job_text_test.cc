@@ -141,7 +141,7 @@ TEST_F(JobFileTest, PathsThatCannotBeReadAreNamedWithTheReason) {
       {Path("file/job"), Code::kFailedPrecondition, "Not a directory"},
       {Path("loop"), Code::kUnknown, "Too many levels of symbolic links"},
       {directory_.path(), Code::kFailedPrecondition, "Is a directory"},
-      {Path("pipe"), Code::kDeadlineExceeded, "a pipe into which nothing was written"},
+      {Path("pipe"), Code::kDeadlineExceeded, "a pipe to which nothing was written"},
       {"/dev/zero", Code::kInvalidArgument, "got a device"},
       {"/dev/null", Code::kInvalidArgument, "got a device"},
       {Path("large"), Code::kInvalidArgument, "at most 16777216 bytes"},

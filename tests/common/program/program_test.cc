@@ -65,7 +65,7 @@ INSTANTIATE_TEST_SUITE_P(
     Exceptions, ProgramTest,
     testing::Values(
         Failing{"BadAlloc", []() -> int { throw std::bad_alloc(); },
-                "no more memory; limits: .*this machine"},
+                "out of memory; limits: .*this machine"},
         Failing{"NoThread",
                 []() -> int { throw std::system_error(EAGAIN, std::generic_category()); },
                 "cannot start a thread: .*limits: "},
@@ -83,7 +83,7 @@ INSTANTIATE_TEST_SUITE_P(
                   errno = ENOMEM;
                   std::abort();
                 },
-                "a library got no more memory or threads"}),
+                "a library ran out of memory or threads"}),
     [](const auto& info) { return info.param.name; });
 
 TEST(ProgramStartTest, ReturnsTheProgramsCode) {
@@ -96,7 +96,7 @@ TEST(ProgramStartTest, ReturnsTheProgramsCode) {
   EXPECT_EXIT(std::exit(RunWith({"--version"}, five)), ExitedWithCode(0), "^$");
 }
 
-// What is opened later must not take the place of a standard descriptor.
+// A file that is opened later must not get the number of a standard descriptor.
 TEST(ProgramStartTest, OpensStandardDescriptorsThatAreClosed) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   for (const std::vector<int>& closed :

@@ -129,7 +129,7 @@ TEST(SharedMemoryTest, OtherThingsAreRefused) {
   ASSERT_EQ(ftruncate(foreign, kBytes), 0);
   for (const int descriptor : {file, ends[0], foreign, open("/dev/null", O_RDWR | O_CLOEXEC)}) {
     EXPECT_THAT(std::string(MapDescriptor(descriptor).message()),
-                HasSubstr("is no shared memory of ours"));
+                HasSubstr("is not shared memory of ours"));
   }
   close(ends[1]);
   const int unsealed = memfd_create("percentdelta", MFD_CLOEXEC | MFD_ALLOW_SEALING);
