@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/job/partition.h"
-#include "server/checkpoint/checkpoint_store.h"
+#include "server/checkpoint/checkpoint.h"
 #include "server/checkpoint/slice_file.h"
 #include "server/shard/shard_state.h"
 #include "server/update/optimizer.h"

@@ -126,7 +126,7 @@ void Server::Impl::MakeCoordinator() {
   coordinator.lease_deadline = options_.lease_deadline;
   coordinator.history_steps = options_.history_steps;
   caller_.emplace(job_hash_, [this](const Newcomer& newcomer, const absl::Status& status) {
-    coordinator_->Called(newcomer, status);
+    coordinator_->OnCalledBack(newcomer, status);
   });
   coordinator.call_back = [this](const Newcomer& newcomer) { caller_->Call(newcomer); };
   coordinator.clock = options_.clock;

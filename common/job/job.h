@@ -60,7 +60,7 @@ struct EvaluationSpec {
 struct CheckpointSpec {
   int64_t every_steps = 0;
   std::string directory;  // shared by all servers under this name
-  int32_t keep = 2;       // whole checkpoints that stay
+  int32_t max_kept = 2;   // complete checkpoints that are retained
 };
 
 struct DataSpec {

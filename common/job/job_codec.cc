@@ -172,7 +172,7 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
   if (proto.has_checkpoint()) {
     job.checkpoint = CheckpointSpec{.every_steps = proto.checkpoint().every_steps(),
                                     .directory = proto.checkpoint().directory()};
-    if (proto.checkpoint().has_keep()) job.checkpoint->keep = proto.checkpoint().keep();
+    if (proto.checkpoint().has_keep()) job.checkpoint->max_kept = proto.checkpoint().keep();
   }
   if (proto.has_gradient_clipping()) {
     job.gradient_clipping = GradientClippingSpec{proto.gradient_clipping().norm()};
@@ -224,7 +224,7 @@ v1::Job JobToProto(const Job& job) {
   if (job.checkpoint) {
     proto.mutable_checkpoint()->set_every_steps(job.checkpoint->every_steps);
     proto.mutable_checkpoint()->set_directory(job.checkpoint->directory);
-    proto.mutable_checkpoint()->set_keep(job.checkpoint->keep);
+    proto.mutable_checkpoint()->set_keep(job.checkpoint->max_kept);
   }
   if (job.gradient_clipping) {
     proto.mutable_gradient_clipping()->set_norm(job.gradient_clipping->norm);

@@ -157,7 +157,7 @@ absl::Status ValidateDirectory(const std::string& path) {
 absl::Status ValidateCheckpoint(const CheckpointSpec& checkpoint) {
   return FirstError({CheckInteger("checkpoint.every_steps", checkpoint.every_steps, 1, kMaxSteps),
                      ValidateDirectory(checkpoint.directory),
-                     CheckInteger("checkpoint.keep", checkpoint.keep, 1, kMaxKept)});
+                     CheckInteger("checkpoint.keep", checkpoint.max_kept, 1, kMaxKept)});
 }
 
 absl::Status ValidateEvaluation(const EvaluationSpec& evaluation, int64_t test_examples) {

@@ -192,7 +192,7 @@ TEST_F(ProcessesTest, TrainingThatDiverges) {
   Process local(
       {PD_LOCAL, "--data=" + directory_.path(), "--job=" + WriteJob("wild.textproto", job)});
   EXPECT_EQ(local.Wait(), 1) << local.output();
-  EXPECT_THAT(local.output(), AllOf(HasSubstr("sent away"), HasSubstr("not finite")));
+  EXPECT_THAT(local.output(), AllOf(HasSubstr("suspended"), HasSubstr("not finite")));
   // What two workers could not do is the training's failure.
   Process two({PD_LOCAL, "--workers=2", "--data=" + directory_.path(),
                "--job=" + (directory_.path() + "/wild.textproto")});

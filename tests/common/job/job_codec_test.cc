@@ -236,7 +236,7 @@ TEST(JobCodecTest, ExplicitZerosAreNotDefaults) {
   }
   sgd.mutable_checkpoint()->set_every_steps(1);
   sgd.mutable_checkpoint()->set_directory("/c");
-  EXPECT_EQ(JobFromProto(sgd)->checkpoint->keep, 2);
+  EXPECT_EQ(JobFromProto(sgd)->checkpoint->max_kept, 2);
 }
 
 TEST(JobCodecTest, ReadsDropout) {
