@@ -12,14 +12,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
-#include "common/base/descriptors.h"
+#include "common/base/errno_status.h"
 
 namespace percentdelta {
 namespace {
@@ -28,10 +27,12 @@ constexpr int kRetryMs = 100;  // during a shortage of descriptors
 constexpr int kAttempts = 16;  // to find a port that is free on all addresses of a name
 constexpr int kUserTimeoutMs = 20'000;
 
-// Returns a listening socket, or -1 and sets errno.
-int ListenAt(const sockaddr* address, socklen_t size, bool both_families) {
-  const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -1;
+// Returns a listening socket; an empty one, with errno set, if that failed.
+UniqueDescriptor ListenAt(const sockaddr* address, socklen_t size, bool both_families) {
+  UniqueDescriptor result(
+      socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!result.ok()) return result;
+  const int fd = result.get();
   // SO_REUSEADDR: a port may be taken while connections of its previous owner are in TIME_WAIT, but
   // not while another socket listens on it. SO_REUSEPORT, which gRPC sets by default, would let two
   // servers share the port silently.
@@ -41,11 +42,8 @@ int ListenAt(const sockaddr* address, socklen_t size, bool both_families) {
   if (address->sa_family == AF_INET6) {
     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only, sizeof(ipv6_only));
   }
-  if (bind(fd, address, size) == 0 && listen(fd, SOMAXCONN) == 0) return fd;
-  const int error = errno;
-  close(fd);
-  errno = error;
-  return -1;
+  if (bind(fd, address, size) == 0 && listen(fd, SOMAXCONN) == 0) return result;
+  return UniqueDescriptor();  // closing `result` leaves errno unchanged
 }
 
 void SetPort(sockaddr* address, int port) {
@@ -57,10 +55,10 @@ void SetPort(sockaddr* address, int port) {
   }
 }
 
-int PortOf(int fd) {
+int PortOf(const UniqueDescriptor& socket) {
   sockaddr_storage address = {};
   socklen_t size = sizeof(address);
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
+  if (getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
   return ntohs(address.ss_family == AF_INET6
                    ? reinterpret_cast<const sockaddr_in6*>(&address)->sin6_port
                    : reinterpret_cast<const sockaddr_in*>(&address)->sin_port);
@@ -68,12 +66,12 @@ int PortOf(int fd) {
 
 // Listens on all interfaces, for IPv6 and IPv4 with one socket, or for IPv4 only if the machine has
 // no IPv6. Returns as ListenAt does.
-int ListenEverywhere(int port) {
+UniqueDescriptor ListenEverywhere(int port) {
   sockaddr_in6 ipv6 = {};
   ipv6.sin6_family = AF_INET6;
   SetPort(reinterpret_cast<sockaddr*>(&ipv6), port);
-  const int fd = ListenAt(reinterpret_cast<const sockaddr*>(&ipv6), sizeof(ipv6), true);
-  if (fd >= 0 || errno == EADDRINUSE || errno == EACCES || errno == EMFILE) return fd;
+  UniqueDescriptor socket = ListenAt(reinterpret_cast<const sockaddr*>(&ipv6), sizeof(ipv6), true);
+  if (socket.ok() || errno == EADDRINUSE || errno == EACCES || errno == EMFILE) return socket;
   sockaddr_in ipv4 = {};
   ipv4.sin_family = AF_INET;
   SetPort(reinterpret_cast<sockaddr*>(&ipv4), port);
@@ -82,20 +80,19 @@ int ListenEverywhere(int port) {
 
 // Listens on every address of a list, all with the same port. Skips addresses that this machine
 // does not have, such as ::1 without IPv6, as long as one remains. Returns 0 or an errno.
-int ListenAtAll(const addrinfo* list, int port, std::vector<int>& sockets) {
+int ListenAtAll(const addrinfo* list, int port, std::vector<UniqueDescriptor>& sockets) {
   int error = EADDRNOTAVAIL;
   for (const addrinfo* each = list; each != nullptr; each = each->ai_next) {
     SetPort(each->ai_addr, port);
-    const int fd = ListenAt(each->ai_addr, each->ai_addrlen, false);
-    if (fd < 0) {
+    UniqueDescriptor socket = ListenAt(each->ai_addr, each->ai_addrlen, false);
+    if (!socket.ok()) {
       error = errno;
       if (error == EADDRNOTAVAIL || error == EAFNOSUPPORT) continue;
-      for (const int socket : sockets) close(socket);
       sockets.clear();
       return error;
     }
-    sockets.push_back(fd);
-    if (port == 0) port = PortOf(fd);
+    if (port == 0) port = PortOf(socket);
+    sockets.push_back(std::move(socket));
   }
   return sockets.empty() ? error : 0;
 }
@@ -110,9 +107,9 @@ absl::Duration Now() { return SteadyClock().Now(); }
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(Options options) {
   std::unique_ptr<Listener> listener(new Listener(std::move(options)));
-  listener->stop_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  listener->stop_ = UniqueDescriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   absl::Status status =
-      listener->stop_ < 0 ? absl::UnavailableError(std::strerror(errno)) : listener->Bind();
+      listener->stop_.ok() ? listener->Bind() : absl::UnavailableError(ErrnoMessage(errno));
   if (status.ok()) return listener;
   return absl::UnavailableError(
       absl::StrCat("cannot listen on ", ToString(listener->options_.address), ": ",
@@ -123,9 +120,9 @@ absl::Status Listener::Bind() {
   const HostPort& address = options_.address;
   int error = 0;
   if (IsWildcard(address.host)) {
-    const int fd = ListenEverywhere(address.port);
-    if (fd < 0) return absl::UnavailableError(std::strerror(errno));
-    sockets_.push_back(fd);
+    UniqueDescriptor socket = ListenEverywhere(address.port);
+    if (!socket.ok()) return absl::UnavailableError(ErrnoMessage(errno));
+    sockets_.push_back(std::move(socket));
   } else {
     addrinfo hints = {};
     hints.ai_socktype = SOCK_STREAM;
@@ -138,16 +135,13 @@ absl::Status Listener::Bind() {
       // The port that is free on one address may be in use on another.
       if (error != EADDRINUSE || address.port != 0) break;
     }
-    if (error != 0) return absl::UnavailableError(std::strerror(error));
+    if (error != 0) return absl::UnavailableError(ErrnoMessage(error));
   }
   port_ = PortOf(sockets_.front());
   return absl::OkStatus();
 }
 
-Listener::~Listener() {
-  Stop();
-  if (stop_ >= 0) close(stop_);
-}
+Listener::~Listener() { Stop(); }
 
 void Listener::Accept(std::function<void(int fd)> take) {
   take_ = std::move(take);
@@ -159,22 +153,21 @@ void Listener::Stop() {
   if (thread_.joinable()) {
     const uint64_t one = 1;
     // The write can only fail if the eventfd is full, and then it is readable already.
-    [[maybe_unused]] const ssize_t written = write(stop_, &one, sizeof(one));
+    [[maybe_unused]] const ssize_t written = write(stop_.get(), &one, sizeof(one));
     thread_.join();
   }
-  for (const int socket : sockets_) close(socket);
   sockets_.clear();
 }
 
 void Listener::Run() {
   std::vector<pollfd> waits;
-  for (const int socket : sockets_) waits.push_back({socket, POLLIN, 0});
-  waits.push_back({stop_, POLLIN, 0});
+  for (const UniqueDescriptor& socket : sockets_) waits.push_back({socket.get(), POLLIN, 0});
+  waits.push_back({stop_.get(), POLLIN, 0});
   while (!stopping_) {
     poll(waits.data(), waits.size(), shortage_ ? kRetryMs : -1);
     bool pause = false;
     for (size_t i = 0; i + 1 < waits.size() && !stopping_; ++i) {
-      if (waits[i].revents != 0 && !AcceptOne(waits[i].fd)) pause = true;
+      if (waits[i].revents != 0 && !AcceptOne(sockets_[i])) pause = true;
     }
     CheckShortageOver();
     // Queued connections keep the socket readable, so that poll() would return at once.
@@ -183,8 +176,8 @@ void Listener::Run() {
 }
 
 // Returns false if accepting failed and an immediate retry would fail, too.
-bool Listener::AcceptOne(int listening) {
-  const int fd = accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+bool Listener::AcceptOne(const UniqueDescriptor& socket) {
+  const int fd = accept4(socket.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd < 0) {
     if (IsShortage(errno)) {
       Refuse(errno);
@@ -221,7 +214,7 @@ void Listener::Refuse(int error) {
   options_.log->error(
       "out of file descriptors, refusing connections limit={} error=\"{}\" "
       "advice=\"raise the limit with ulimit -n, LimitNOFILE= or ulimits:\"",
-      DescriptorLimit(), std::strerror(error));
+      DescriptorLimit(), ErrnoMessage(error));
 }
 
 void Listener::CheckShortageOver() {

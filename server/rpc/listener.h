@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/address.h"
+#include "common/base/descriptors.h"
 #include "common/base/log.h"
 
 namespace percentdelta {
@@ -62,15 +63,15 @@ class Listener {
 
   absl::Status Bind();
   void Run();
-  bool AcceptOne(int listening);
+  bool AcceptOne(const UniqueDescriptor& socket);
   void Refuse(int error);
   void CheckShortageOver();
   int DescriptorThreshold() const;
 
   const Options options_;
-  std::vector<int> sockets_;
+  std::vector<UniqueDescriptor> sockets_;
   int port_ = 0;
-  int stop_ = -1;  // an eventfd; readable tells the thread to end
+  UniqueDescriptor stop_;  // an eventfd; readable tells the thread to end
   std::atomic<bool> stopping_{false};
   std::function<void(int fd)> take_;
 
