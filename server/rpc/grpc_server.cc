@@ -53,8 +53,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   Listener::Options options;
   options.address = address;
   options.log = log;
-  std::unique_ptr<GrpcServer> result(new GrpcServer);
-  ASSIGN_OR_RETURN(result->listener_, Listener::Open(std::move(options)));
+  ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Open(std::move(options)));
+  std::unique_ptr<GrpcServer> result(new GrpcServer(std::move(listener)));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;

@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -40,11 +41,11 @@ class GrpcServer {
   void Shutdown(absl::Duration grace);
 
  private:
-  GrpcServer() = default;
+  explicit GrpcServer(std::unique_ptr<Listener> listener) : listener_(std::move(listener)) {}
 
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
-  std::unique_ptr<Listener> listener_;  // the last member: its thread uses the acceptor
+  const std::unique_ptr<Listener> listener_;  // last member: its thread uses the acceptor
 };
 
 }  // namespace percentdelta

@@ -85,13 +85,16 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     if (tensor < 0) return absl::OkStatus();  // Add() will report the unknown tensor
     const int64_t size = model_->tensors[tensor].size();
     const int64_t count = chunk_.shared_values;
-    if (mapped_ == nullptr || chunk_.begin < 0 || chunk_.begin > size || count < 0 ||
-        count > size - chunk_.begin) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "tensor ", chunk_.tensor, ": expected values within its ", size,
-          mapped_ == nullptr ? " entries, in the stream because the header names no memory, got "
-                             : " entries, got ",
-          count, " shared ones from entry ", chunk_.begin));
+    if (mapped_ == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor ", chunk_.tensor,
+                       ": expected values in the stream, or a header with memory, got ", count,
+                       " shared ones without it"));
+    }
+    if (chunk_.begin < 0 || chunk_.begin > size || count < 0 || count > size - chunk_.begin) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor ", chunk_.tensor, ": expected values within its ", size,
+                       " entries, got ", count, " shared ones from entry ", chunk_.begin));
     }
     chunk_.pieces = {
         AsBytes(mapped_->values().subspan(model_->SizeBefore(tensor) + chunk_.begin, count))};
