@@ -1,4 +1,4 @@
-// Norms of blocks as messages, between a shard and a tensor's home.
+// Conversions of block sums from and to messages, for calls between a shard and a tensor's home.
 
 #ifndef PERCENTDELTA_SERVER_RPC_BLOCK_SUMS_PROTO_H_
 #define PERCENTDELTA_SERVER_RPC_BLOCK_SUMS_PROTO_H_
@@ -14,8 +14,8 @@ namespace percentdelta {
 NormSums FromProto(const v1::NormSums& proto);
 void ToProto(const NormSums& sums, v1::NormSums& proto);
 
-// The sums of a request without deltas, and of one with them. kNotFound: no such tensor in the
-// model.
+// The block sums of a request without deltas, and the sums of deltas of a request with them.
+// kNotFound: no such tensor in the model.
 absl::StatusOr<BlockSums> NormsFromProto(const ModelSpec& model,
                                          const v1::ReduceNormsRequest& proto);
 absl::StatusOr<DeltaSums> DeltasFromProto(const ModelSpec& model,

@@ -33,7 +33,8 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
       call->Answer(sums.status());
       return call.get();
     }
-    // The reducer keeps the callback until the norms are there, however often a caller has left.
+    // The reducer retains the callback until the norms are complete; it must not retain every call
+    // that is cancelled and repeated meanwhile.
     (*state)->reducer().Contribute(*sums, [weak = std::weak_ptr<ReduceNormsCall>(call)](
                                               const absl::StatusOr<NormSums>& norms) {
       if (auto waiting = weak.lock()) waiting->Answer(norms);
@@ -41,7 +42,7 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
     return call.get();
   }
 
-  void OnCancel() override { Answer(absl::CancelledError("the caller has left")); }
+  void OnCancel() override { Answer(absl::CancelledError("the caller cancelled the call")); }
 
   void OnDone() override { self_.reset(); }
 
@@ -50,7 +51,7 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
     End(norms.status(), norms.ok() ? &*norms : nullptr);
   }
 
-  // Only the first answer counts.
+  // Ignores all answers but the first.
   void End(const absl::Status& status, const NormSums* norms) {
     {
       absl::MutexLock lock(&mutex_);
