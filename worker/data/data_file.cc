@@ -119,7 +119,6 @@ absl::StatusOr<std::unique_ptr<DataFile>> DataFile::Open(const std::string& path
   RETURN_IF_ERROR(CheckRegular(path, status));
   std::unique_ptr<DataFile> file(
       new DataFile(path, std::move(descriptor), status.st_size, std::move(cancelled)));
-  const absl::StatusOr<bool> any = file->Fill();
   RETURN_IF_ERROR(file->Fill().status());
   if (IsGzip(absl::MakeConstSpan(file->buffer_).first(file->end_))) {
     auto stream = std::make_unique<z_stream>();
