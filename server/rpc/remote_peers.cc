@@ -3,6 +3,7 @@
 #include <grpcpp/client_context.h>
 
 #include <chrono>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -30,7 +31,7 @@ struct RemotePeers::NormsCall {
   int home = 0;
   v1::ReduceNormsRequest request;
   v1::ReduceNormsResponse response;
-  NormsCallback done;
+  std::function<void(const absl::Status& status, const v1::ReduceNormsResponse& response)> done;
   std::unique_ptr<grpc::ClientContext> context;  // of the present attempt; guarded by mutex_
 };
 
@@ -144,32 +145,44 @@ std::string RemotePeers::connection_error() const {
   return connection_errors_.empty() ? "" : connection_errors_.begin()->second;
 }
 
-void RemotePeers::ReduceNorms(int home, const BlockSums& sums, NormsCallback done) {
+template <typename Sum>
+std::shared_ptr<RemotePeers::NormsCall> RemotePeers::MakeCall(int home,
+                                                              const SliceSums<Sum>& sums) const {
   auto call = std::make_shared<NormsCall>();
   call->home = home;
-  call->done = std::move(done);
   call->request.set_generation(generation_);
-  call->request.set_step(sums.step);
-  call->request.set_tensor(model_.tensors[sums.tensor].name);
-  call->request.set_first_block(sums.first_block);
-  for (const NormSums& block : sums.blocks) ToProto(block, *call->request.add_blocks());
+  ToProto(model_, sums, call->request);
+  return call;
+}
+
+void RemotePeers::ReduceNorms(int home, const BlockSums& sums, NormsCallback done) {
+  const std::shared_ptr<NormsCall> call = MakeCall(home, sums);
+  call->done = [done = std::move(done)](const absl::Status& status,
+                                        const v1::ReduceNormsResponse& response) {
+    if (!status.ok()) return done(status);
+    done(FromProto(response.norms()));
+  };
+  Send(call);
+}
+
+void RemotePeers::ReduceDeltaNorms(int home, const ProposedSums& sums, DeltaNormsCallback done) {
+  const std::shared_ptr<NormsCall> call = MakeCall(home, sums);
+  call->done = [done = std::move(done)](const absl::Status& status,
+                                        const v1::ReduceNormsResponse& response) {
+    if (!status.ok()) return done(status);
+    done(FromProto(response.proposed()));
+  };
   Send(call);
 }
 
 void RemotePeers::CollectDeltas(int home, const DeltaSums& sums) {
-  auto call = std::make_shared<NormsCall>();
-  call->home = home;
-  call->done = [](const absl::StatusOr<NormSums>&) {};
-  call->request.set_generation(generation_);
-  call->request.set_step(sums.step);
-  call->request.set_tensor(model_.tensors[sums.tensor].name);
-  call->request.set_first_block(sums.first_block);
-  call->request.mutable_deltas()->Assign(sums.blocks.begin(), sums.blocks.end());
+  const std::shared_ptr<NormsCall> call = MakeCall(home, sums);
+  call->done = [](const absl::Status&, const v1::ReduceNormsResponse&) {};
   Send(call);
 }
 
-void RemotePeers::End(const std::shared_ptr<NormsCall>& call, absl::StatusOr<NormSums> norms) {
-  call->done(std::move(norms));
+void RemotePeers::End(const std::shared_ptr<NormsCall>& call, const absl::Status& status) {
+  call->done(status, call->response);
   call->done = nullptr;
   absl::MutexLock lock(&mutex_);
   calls_.erase(call);
@@ -189,7 +202,7 @@ void RemotePeers::Send(const std::shared_ptr<NormsCall>& call) {
       call->context.get(), &call->request, &call->response,
       [self = shared_from_this(), call](const grpc::Status& grpc_status) {
         const absl::Status status = FromGrpc(grpc_status);
-        if (status.ok()) return self->End(call, FromProto(call->response.norms()));
+        if (status.ok()) return self->End(call, status);
         if (absl::IsFailedPrecondition(status)) {
           // Another server has come back: ours will hear of it with its next beat.
           self->log_->info("sums are of an ended generation tensor={} step={}",

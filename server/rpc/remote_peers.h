@@ -44,6 +44,7 @@ class RemotePeers : public ShardPeers, public std::enable_shared_from_this<Remot
   std::string connection_error() const;
 
   void ReduceNorms(int home, const BlockSums& sums, NormsCallback done) override;
+  void ReduceDeltaNorms(int home, const ProposedSums& sums, DeltaNormsCallback done) override;
   void CollectDeltas(int home, const DeltaSums& sums) override;
 
   // Ends all calls, those to be repeated among them, and returns when their callbacks have run.
@@ -57,8 +58,10 @@ class RemotePeers : public ShardPeers, public std::enable_shared_from_this<Remot
   void SendGreeting(const std::shared_ptr<Greeting>& greeting);
   void EndGreeting(const std::shared_ptr<Greeting>& greeting, const absl::Status& status);
 
+  template <typename Sum>
+  std::shared_ptr<NormsCall> MakeCall(int home, const SliceSums<Sum>& sums) const;
   void Send(const std::shared_ptr<NormsCall>& call);
-  void End(const std::shared_ptr<NormsCall>& call, absl::StatusOr<NormSums> norms);
+  void End(const std::shared_ptr<NormsCall>& call, const absl::Status& status);
 
   // Sends again what could not be sent.
   void Repeat();

@@ -80,10 +80,20 @@ TEST(ValidateJobTest, EveryBadFieldIsNamed) {
        "[4611686018427387904, 4]"},
       {shape({huge}), "model.tensors", "at most 34359738368 entries in the model",
        "34359738369 up to \"a/b\""},
-      {rule(AdamRule{}), "momentum", "none with ada_grad and adam",
+      {rule(AdamRule{}), "momentum", "none with adam, which scales every entry by its own past",
        "coefficient 0.9, dampening 0.8"},
-      {rule(AdaGradRule{}), "momentum", "none with ada_grad and adam",
+      {rule(AdaGradRule{}), "momentum",
+       "none with ada_grad, which scales every entry by its own past",
        "coefficient 0.9, dampening 0.8"},
+      {rule(LambRule{}), "momentum", "none with lamb, which scales every entry by its own past",
+       "coefficient 0.9, dampening 0.8"},
+      {[](Job& j) {
+         j.momentum = {};
+         j.optimizer.rule = LambRule{.weight_decay = 0.25};
+         j.weight_decay = WeightDecaySpec{0.5};
+       },
+       "weight_decay", "none besides optimizer.lamb.weight_decay, which decays the same weights",
+       "rates 0.5 and 0.25"},
       {[](Job& j) { j.gradients_per_step = 0; }, "gradients_per_step", "1..1024", "0"},
       {[](Job& j) { j.gradients_per_step = 1025; }, "gradients_per_step", "1..1024", "1025"},
       {[](Job& j) { j.max_steps = 0; }, "max_steps", "1..2147483647", "0"},
@@ -188,6 +198,19 @@ TEST(ValidateJobTest, NumbersOutOfRangeAreNamed) {
        [=](Job& j, double x) {
          rule(j, AdamRule{0.9, 0.9, x});
        }},
+      {"optimizer.lamb.beta1", kBelowOne, [=](Job& j, double x) { rule(j, LambRule{x}); }},
+      {"optimizer.lamb.beta2", kBelowOne,
+       [=](Job& j, double x) {
+         rule(j, LambRule{0.9, x});
+       }},
+      {"optimizer.lamb.epsilon", kPositive,
+       [=](Job& j, double x) {
+         rule(j, LambRule{0.9, 0.9, x});
+       }},
+      {"optimizer.lamb.weight_decay", kNotNegative,
+       [=](Job& j, double x) { rule(j, LambRule{.weight_decay = x}); }},
+      {"optimizer.lamb.max_weight_norm", kNotNegative,
+       [=](Job& j, double x) { rule(j, LambRule{.max_weight_norm = x}); }},
       {"optimizer.lars.trust_coefficient", kPositive,
        [=](Job& j, double x) { rule(j, LarsRule{x}); }},
       {"optimizer.lars.weight_decay", kNotNegative,
