@@ -5,7 +5,7 @@
 namespace percentdelta {
 namespace {
 
-constexpr int kRenewalsInADeadline = 3;
+constexpr int kRenewalsPerDeadline = 3;
 
 }  // namespace
 
@@ -43,7 +43,7 @@ void LeaseRenewer::Progress() {
 }
 
 void LeaseRenewer::Run() {
-  // Without a lease there is nothing to wait for but the next one.
+  // Without a lease, wait for the next one.
   absl::Duration wait = absl::InfiniteDuration();
   while (true) {
     pause_.Take(wait);
@@ -52,7 +52,7 @@ void LeaseRenewer::Run() {
       absl::MutexLock lock(&mutex_);
       if (stopping_) return;
       if (std::exchange(changed_, false) && lease_) {
-        wait = lease_->deadline / kRenewalsInADeadline;
+        wait = lease_->deadline / kRenewalsPerDeadline;
         continue;
       }
       if (!lease_) {
@@ -63,7 +63,7 @@ void LeaseRenewer::Run() {
       lease = *lease_;
     }
     const absl::StatusOr<absl::Duration> deadline = stub_->RenewLease(lease, worker_);
-    if (deadline.ok()) wait = *deadline / kRenewalsInADeadline;
+    if (deadline.ok()) wait = *deadline / kRenewalsPerDeadline;
   }
 }
 

@@ -1,5 +1,5 @@
-// Keeps the lease of a slow worker alive for as long as its work gets on. A process that hangs does
-// not get on, and so loses its lease.
+// Keeps the lease of a slow worker alive for as long as its work makes progress. A process that
+// hangs makes none, and so loses its lease.
 
 #ifndef PERCENTDELTA_WORKER_LEASE_RENEWER_H_
 #define PERCENTDELTA_WORKER_LEASE_RENEWER_H_
@@ -18,19 +18,19 @@
 
 namespace percentdelta {
 
-// Thread-safe. One thread of its own, which asks for a renewal every third of a lease's deadline if
-// there was progress since the last time. A renewal that fails is tried no sooner than the next:
-// the work goes on, and what it leads to counts even after the deadline.
+// Thread-safe. A thread of its own asks for a renewal every third of a lease's deadline if there
+// was progress since the last time. A failed renewal is not retried before the next one is due: the
+// work continues, and its result counts even after the deadline.
 class LeaseRenewer {
  public:
   LeaseRenewer(std::unique_ptr<CoordinatorStub> stub, std::string worker);
   ~LeaseRenewer();
 
-  // The lease in hand from now on, until End().
+  // Renews this lease from now on, until End().
   void Begin(const Lease& lease);
   void End();
 
-  // The work has got on.
+  // Notes that the work has made progress.
   void Progress();
 
  private:
@@ -42,7 +42,7 @@ class LeaseRenewer {
 
   absl::Mutex mutex_;
   std::optional<Lease> lease_ ABSL_GUARDED_BY(mutex_);
-  bool changed_ ABSL_GUARDED_BY(mutex_) = false;  // the lease; the wait begins anew
+  bool changed_ ABSL_GUARDED_BY(mutex_) = false;  // the lease: restart the wait
   bool progress_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 

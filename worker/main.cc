@@ -15,39 +15,41 @@
 #include "absl/time/time.h"
 #include "client/coordinator_stub.h"
 #include "common/base/address.h"
+#include "common/base/isa.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
+#include "common/base/status_macros.h"
 #include "common/base/stop_signals.h"
 #include "common/base/text.h"
 #include "common/program/command_line.h"
 #include "common/program/program.h"
 #include "worker/data/data_folder.h"
 #include "worker/data/data_sets.h"
-#include "worker/kernels/select.h"
+#include "worker/models/model.h"
 #include "worker/worker.h"
 
 ABSL_FLAG(std::string, coordinator, "127.0.0.1:5000", "host:port of shard 0");
 ABSL_FLAG(std::string, data, "data/mnist", "directory with the IDX files, plain or gzipped");
 ABSL_FLAG(std::string, name, "", "in logs; empty: host name and process id");
-ABSL_FLAG(int, threads, 0, "threads that compute gradients; 0: one a core");
+ABSL_FLAG(int, threads, 0, "threads that compute gradients; 0: one per core");
 ABSL_FLAG(bool, shared_memory, true,
-          "exchanges weights and gradients with servers on this machine by shared memory, where "
-          "they can see this process; otherwise, and with all others, by the connection");
+          "exchange weights and gradients through shared memory with servers on this machine that "
+          "can see this process; with all others, and if false, through gRPC");
 ABSL_FLAG(std::string, isa, "",
-          "x86-64-v2, x86-64-v3 or x86-64-v4; empty: the best of this processor. All workers of "
-          "a cluster must compute with the same");
+          "instruction set to compute with: generic, x86-64-v2, x86-64-v3 or x86-64-v4; empty: "
+          "the best of this processor. All workers of a cluster must use the same arithmetic");
 ABSL_FLAG(std::string, trace, "",
           "file for a timeline in the Chrome trace format (ui.perfetto.dev); empty: none");
 ABSL_FLAG(
     std::string, fail_at, "",
-    "for tests: POINT[:COUNT[:stop]] kills this process at the COUNT-th passing of pull or push, "
-    "or stops it");
+    "for tests: POINT[:COUNT[:stop]] kills this process, or stops it, when it passes POINT (pull "
+    "or push) for the COUNT-th time");
 ABSL_FLAG(absl::Duration, give_up_after, absl::Minutes(10),
-          "how long the cluster may be out of reach");
+          "how long the cluster may be unreachable before the worker gives up");
 ABSL_FLAG(
     absl::Duration, drain, absl::Seconds(5),
-    "how long the batch in hand may take after SIGTERM, SIGINT or SIGHUP; then, or at a second "
+    "how long the current batch may take after SIGTERM, SIGINT or SIGHUP; then, or at a second "
     "signal, it is given back to the coordinator");
 
 namespace percentdelta {
@@ -55,11 +57,11 @@ namespace {
 
 constexpr char kProgram[] = "pd-worker";
 
-// Of gRPC, of the log, of signals, of the lease's renewal and of memory.
+// Threads of gRPC, the log, the signals, the lease's renewal and the memory trimmer.
 constexpr int kOtherThreads = 20;
 
-// To name the command that gets the job's data.
-constexpr absl::Duration kQuestionDeadline = absl::Seconds(2);
+// Deadline for asking the coordinator which job's data are missing.
+constexpr absl::Duration kJobDeadline = absl::Seconds(2);
 
 std::string DefaultName() {
   char host[256] = "worker";
@@ -68,24 +70,22 @@ std::string DefaultName() {
 }
 
 absl::Status CheckFlags() {
-  absl::Status address = CheckHostAndPort("--coordinator", absl::GetFlag(FLAGS_coordinator));
-  if (!address.ok()) return address;
+  RETURN_IF_ERROR(CheckHostAndPort("--coordinator", absl::GetFlag(FLAGS_coordinator)));
   absl::Status range;
   range.Update(CheckRange("--threads", absl::GetFlag(FLAGS_threads), 0, kMaxThreads));
   range.Update(CheckRange("--give_up_after", absl::GetFlag(FLAGS_give_up_after),
                           absl::ZeroDuration(), absl::InfiniteDuration()));
   range.Update(CheckRange("--drain", absl::GetFlag(FLAGS_drain), absl::ZeroDuration()));
   range.Update(CheckName("--name", absl::GetFlag(FLAGS_name)));
-  if (!range.ok()) return range;
+  RETURN_IF_ERROR(range);
   const absl::StatusOr<FaultPoints> faults =
       FaultPoints::Parse(absl::GetFlag(FLAGS_fail_at), {"pull", "push"});
   if (!faults.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("--fail_at: ", faults.status().message()));
   }
-  const absl::StatusOr<const Kernels*> kernels = SelectKernels(absl::GetFlag(FLAGS_isa));
-  return kernels.ok()
-             ? absl::OkStatus()
-             : absl::InvalidArgumentError(absl::StrCat("--isa: ", kernels.status().message()));
+  const absl::StatusOr<Isa> isa = SelectIsa(absl::GetFlag(FLAGS_isa));
+  return isa.ok() ? absl::OkStatus()
+                  : absl::InvalidArgumentError(absl::StrCat("--isa: ", isa.status().message()));
 }
 
 int ThreadsNeeded() {
@@ -94,21 +94,22 @@ int ThreadsNeeded() {
   return (threads > 0 ? threads : cores) + kOtherThreads;
 }
 
-// Reads the data that the job needs from the folder of --data, and logs which files it took.
+// Loads the data that the job needs from the folder of --data, and logs which files were used.
 absl::StatusOr<DataSets> LoadData(const Job& job, const std::function<bool()>& cancelled,
                                   const Logger& log) {
   ReadOptions options;
   options.cancelled = cancelled;
   options.note = [&log](const std::string& line) { log->info("data {}", line); };
+  options.advice = DataAdvice(job.model.architecture);
   return LoadDataSets(absl::GetFlag(FLAGS_data), job, options);
 }
 
-// A folder that cannot be one of data is told at once, whether the cluster is there or not; if it
-// is, with the command that gets its job's data.
+// Reports a folder that cannot hold data at once, even without a cluster. If the coordinator
+// answers, the message names the command that gets its job's data.
 absl::Status CheckData() {
   absl::Status status = CheckDataFolder(absl::GetFlag(FLAGS_data));
   if (status.ok()) return status;
-  const auto coordinator = MakeCoordinatorStub(absl::GetFlag(FLAGS_coordinator), kQuestionDeadline);
+  const auto coordinator = MakeCoordinatorStub(absl::GetFlag(FLAGS_coordinator), kJobDeadline);
   const absl::StatusOr<ClusterInfo> cluster = coordinator->GetJob();
   return absl::Status(
       status.code(), absl::StrCat(status.message(), ": ",

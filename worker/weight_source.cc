@@ -7,16 +7,16 @@ namespace percentdelta {
 WeightSource::WeightSource(const ShardChannels& channels, absl::Duration deadline, Tracer tracer)
     : channels_(channels), deadline_(deadline), tracer_(std::move(tracer)) {}
 
-void WeightSource::Turn(int64_t step) {
-  if (present_->Has(step)) return;
+void WeightSource::SelectStep(int64_t step) {
+  if (current_->Has(step)) return;
   if (next_->Has(step)) {
-    std::swap(present_, next_);
+    std::swap(current_, next_);
   } else {
-    Pull(*present_, step);
+    Pull(*current_, step);
   }
 }
 
-absl::Status WeightSource::Await(int tensor) { return present_->pull->AwaitTensor(tensor); }
+absl::Status WeightSource::Await(int tensor) { return current_->pull->AwaitTensor(tensor); }
 
 void WeightSource::Prefetch(int64_t step) {
   if (!next_->Has(step)) Pull(*next_, step);
@@ -33,7 +33,7 @@ void WeightSource::Pull(Version& version, int64_t step) {
     absl::MutexLock lock(&mutex_);
     pulls_.erase(&*version.pull);
   }
-  version.pull.reset();  // ends it, if it still runs
+  version.pull.reset();  // cancels it if it still runs
   version.step = step;
   version.pull.emplace(channels_, step, deadline_, version.weights, tracer_);
   absl::MutexLock lock(&mutex_);

@@ -1,5 +1,5 @@
-// The weights that a worker computes with: those of one step at hand, those of the next on their
-// way while the gradient is still being computed.
+// The weights that a worker computes with: those of one step, while those of the next are already
+// being pulled.
 
 #ifndef PERCENTDELTA_WORKER_WEIGHT_SOURCE_H_
 #define PERCENTDELTA_WORKER_WEIGHT_SOURCE_H_
@@ -20,27 +20,26 @@
 
 namespace percentdelta {
 
-// Of one generation. Not thread-safe. Holds two copies of the model's weights.
+// For one generation. Not thread-safe but for Cancel. Holds two copies of the model's weights.
 class WeightSource {
  public:
   // `channels` must outlive the source. `deadline` is that of each pull.
   WeightSource(const ShardChannels& channels, absl::Duration deadline, Tracer tracer);
 
-  // Turns to the weights of `step`: those that are held, or under way, or else a fresh pull.
-  void Turn(int64_t step);
+  // Selects the weights of `step`: those held or being pulled already, or else a fresh pull.
+  void SelectStep(int64_t step);
 
-  // Waits until a tensor of that step is whole; the errors are WeightPull's.
+  // Waits until a tensor of that step is complete. Errors: WeightPull's.
   absl::Status Await(int tensor);
 
-  // The values, each tensor from when it has been awaited, until the next Turn.
-  const TensorValues& weights() const { return present_->weights; }
+  // The values: each tensor's from its Await on, until the next SelectStep.
+  const TensorValues& weights() const { return current_->weights; }
 
-  // Begins to pull a step that is likely to be the next. Its slices come as the shards publish
-  // them, the large ones of the last layers long before the first layers' gradients are made.
+  // Begins to pull a step that is likely to be the next. Its slices arrive as the shards publish
+  // them, the large ones of the last layers long before the first layers' gradients are computed.
   void Prefetch(int64_t step);
 
-  // Ends the pulls, and those that come later: Await returns kCancelled. The one function that any
-  // thread may call.
+  // Ends all pulls, later ones too: Await returns kCancelled. May be called from any thread.
   void Cancel();
 
  private:
@@ -58,12 +57,12 @@ class WeightSource {
   const absl::Duration deadline_;
   const Tracer tracer_;
 
-  // Held when a pull begins or goes, and by Cancel, which looks at them from another thread.
+  // Held when a pull begins or ends, and by Cancel, which reads `pulls_` from another thread.
   absl::Mutex mutex_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   std::set<WeightPull*> pulls_ ABSL_GUARDED_BY(mutex_);
 
-  std::unique_ptr<Version> present_ = std::make_unique<Version>();
+  std::unique_ptr<Version> current_ = std::make_unique<Version>();
   std::unique_ptr<Version> next_ = std::make_unique<Version>();
 };
 

@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "client/cluster.h"
 #include "client/pdctl/statistics_format.h"
+#include "common/base/isa.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
@@ -33,7 +34,7 @@
 #include "deploy/local/progress_display.h"
 #include "deploy/local/report.h"
 #include "worker/data/data_sets.h"
-#include "worker/kernels/select.h"
+#include "worker/models/model.h"
 
 ABSL_FLAG(int, shards, 1, "parameter servers");
 ABSL_FLAG(int, workers, 1, "workers");
@@ -86,10 +87,9 @@ absl::Status CheckFlags() {
   range.Update(CheckRange("--threads", absl::GetFlag(FLAGS_threads), 0, kMaxThreads));
   range.Update(CheckRange("--steps", absl::GetFlag(FLAGS_steps), 0, kMaxHistory));
   if (!range.ok()) return range;
-  const absl::StatusOr<const Kernels*> kernels = SelectKernels(absl::GetFlag(FLAGS_isa));
-  return kernels.ok()
-             ? absl::OkStatus()
-             : absl::InvalidArgumentError(absl::StrCat("--isa: ", kernels.status().message()));
+  const absl::StatusOr<Isa> isa = SelectIsa(absl::GetFlag(FLAGS_isa));
+  return isa.ok() ? absl::OkStatus()
+                  : absl::InvalidArgumentError(absl::StrCat("--isa: ", isa.status().message()));
 }
 
 int ThreadsNeeded() {
@@ -100,7 +100,9 @@ int ThreadsNeeded() {
 }
 
 absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
-  absl::StatusOr<DataSets> data = LoadDataSets(absl::GetFlag(FLAGS_data), job, {});
+  ReadOptions read_options;
+  read_options.advice = DataAdvice(job.model.architecture);
+  absl::StatusOr<DataSets> data = LoadDataSets(absl::GetFlag(FLAGS_data), job, read_options);
   if (!data.ok()) return data.status();
   LocalCluster::Options options;
   options.job = std::move(job);

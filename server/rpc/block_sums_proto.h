@@ -1,4 +1,4 @@
-// Norms of blocks as messages, between a shard and a tensor's home.
+// Conversions of block sums from and to messages, for calls between a shard and a tensor's home.
 
 #ifndef PERCENTDELTA_SERVER_RPC_BLOCK_SUMS_PROTO_H_
 #define PERCENTDELTA_SERVER_RPC_BLOCK_SUMS_PROTO_H_

@@ -27,7 +27,7 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
     return call.get();
   }
 
-  void OnCancel() override { End(absl::CancelledError("the caller has left")); }
+  void OnCancel() override { End(absl::CancelledError("the caller cancelled the call")); }
 
   void OnDone() override { self_.reset(); }
 
@@ -48,8 +48,8 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
     }
   }
 
-  // A callback that answers the call. Reducers keep it until the norms are there, however often a
-  // caller has left.
+  // Returns a callback that answers the call. The reducer retains it until the norms are complete;
+  // it must not retain every call that is cancelled and repeated meanwhile.
   template <typename Sum>
   ReductionCallback<Sum> Answer() {
     return [weak = std::weak_ptr<ReduceNormsCall>(self_)](const absl::StatusOr<Sum>& sum) {
@@ -70,7 +70,7 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
     End(status, [](v1::ReduceNormsResponse&) {});
   }
 
-  // Only the first answer counts; `fill` writes it if `status` is OK.
+  // Ignores all answers but the first, which `fill` writes if `status` is OK.
   template <typename Fill>
   void End(const absl::Status& status, Fill fill) {
     {

@@ -16,13 +16,14 @@ namespace {
 
 constexpr absl::Duration kDeadline = absl::Milliseconds(6);  // a renewal every 2 ms
 
-// What a coordinator was asked for. Thread-safe.
+// The calls that a coordinator received. Thread-safe.
 struct Calls {
-  // Waits for the next renewal; the lease's number.
+  // Waits for the next renewal; returns the lease's number.
   uint64_t Next() {
-    const auto come = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex) { return renewed.size() > seen; };
+    const auto received = [this]()
+                              ABSL_SHARED_LOCKS_REQUIRED(mutex) { return renewed.size() > seen; };
     absl::MutexLock lock(&mutex);
-    mutex.Await(absl::Condition(&come));
+    mutex.Await(absl::Condition(&received));
     return renewed[seen++];
   }
 
@@ -50,17 +51,17 @@ class RenewingStub : public CoordinatorStub {
     return kDeadline;
   }
 
-  absl::StatusOr<ClusterInfo> GetJob() override { return Never(); }
+  absl::StatusOr<ClusterInfo> GetJob() override { return Unused(); }
   absl::StatusOr<Lease> AcquireLease(const WorkerIdentity& /*worker*/,
                                      absl::Duration /*max_wait*/) override {
-    return Never();
+    return Unused();
   }
-  absl::StatusOr<Lease> CompleteLease(const LeaseResult& /*result*/) override { return Never(); }
-  absl::StatusOr<int64_t> TakeCheckpoint() override { return Never(); }
-  absl::StatusOr<Progress> GetProgress(int64_t /*from_step*/) override { return Never(); }
+  absl::StatusOr<Lease> CompleteLease(const LeaseResult& /*result*/) override { return Unused(); }
+  absl::StatusOr<int64_t> TakeCheckpoint() override { return Unused(); }
+  absl::StatusOr<Progress> GetProgress(int64_t /*from_step*/) override { return Unused(); }
 
  private:
-  static absl::Status Never() { return absl::UnimplementedError("not asked for here"); }
+  static absl::Status Unused() { return absl::UnimplementedError("not called in this test"); }
 
   Calls& calls_;
 };
@@ -74,7 +75,7 @@ Lease LeaseOf(uint64_t id) {
 
 class LeaseRenewerTest : public testing::Test {
  protected:
-  // Lets about `count` deadlines' thirds pass, as another worker counts them.
+  // Lets about `count` thirds of a deadline pass, measured by another worker's renewals.
   static void PassRenewals(int count) {
     Calls calls;
     LeaseRenewer other(std::make_unique<RenewingStub>(calls), "other");
@@ -89,7 +90,7 @@ class LeaseRenewerTest : public testing::Test {
   LeaseRenewer renewer_{std::make_unique<RenewingStub>(calls_), "w"};
 };
 
-TEST_F(LeaseRenewerTest, WorkThatGetsOnIsRenewedAgainAndAgain) {
+TEST_F(LeaseRenewerTest, RenewsWhileThereIsProgress) {
   renewer_.Begin(LeaseOf(7));
   for (int i = 0; i < 5; ++i) {
     renewer_.Progress();
@@ -97,7 +98,7 @@ TEST_F(LeaseRenewerTest, WorkThatGetsOnIsRenewedAgainAndAgain) {
   }
 }
 
-TEST_F(LeaseRenewerTest, WorkThatHangsIsNot) {
+TEST_F(LeaseRenewerTest, DoesNotRenewWithoutProgress) {
   renewer_.Begin(LeaseOf(7));
   renewer_.Progress();
   EXPECT_EQ(calls_.Next(), 7U);
@@ -107,7 +108,7 @@ TEST_F(LeaseRenewerTest, WorkThatHangsIsNot) {
   EXPECT_EQ(calls_.Next(), 7U);
 }
 
-TEST_F(LeaseRenewerTest, WorkThatIsDoneIsNot) {
+TEST_F(LeaseRenewerTest, DoesNotRenewAfterTheEnd) {
   renewer_.Begin(LeaseOf(7));
   renewer_.End();
   renewer_.Progress();
@@ -115,7 +116,7 @@ TEST_F(LeaseRenewerTest, WorkThatIsDoneIsNot) {
   EXPECT_EQ(calls_.count(), 0U);
 }
 
-TEST_F(LeaseRenewerTest, ProgressOfTheWorkBeforeDoesNotCount) {
+TEST_F(LeaseRenewerTest, ProgressOfAnEarlierLeaseDoesNotCount) {
   renewer_.Begin(LeaseOf(7));
   renewer_.Progress();
   renewer_.End();
@@ -126,10 +127,10 @@ TEST_F(LeaseRenewerTest, ProgressOfTheWorkBeforeDoesNotCount) {
   EXPECT_EQ(calls_.Next(), 8U);
 }
 
-TEST_F(LeaseRenewerTest, RenewalThatFailsIsTriedAgain) {
+TEST_F(LeaseRenewerTest, ContinuesAfterAFailedRenewal) {
   {
     absl::MutexLock lock(&calls_.mutex);
-    calls_.refusal = absl::UnavailableError("nobody there");
+    calls_.refusal = absl::UnavailableError("no answer");
   }
   renewer_.Begin(LeaseOf(7));
   for (int i = 0; i < 3; ++i) {

@@ -36,7 +36,7 @@ absl::Span<const int64_t> BatchSource::Examples(int64_t epoch, int64_t batch_ind
     order_ = EpochOrder(seed_, epoch, examples_);
     epoch_ = epoch;
   }
-  // Compared by division: the product of two numbers from a message might overflow.
+  // Compare by division: the product of two numbers from a message might overflow.
   if (batch_index > examples_ / batch_size) return {};
   const int64_t begin = batch_index * batch_size;
   return absl::MakeConstSpan(order_).subspan(begin, std::min(batch_size, examples_ - begin));

@@ -2,15 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/errno_status.h"
 #include "common/base/status_macros.h"
 
 namespace percentdelta {
@@ -18,8 +17,7 @@ namespace {
 
 constexpr size_t kChunk = 1 << 18;
 
-// Before the first byte of content there is at most this much of a gzip file: headers, empty
-// members.
+// The most that headers and empty members of a gzip file may take before the first byte of content.
 constexpr uint64_t kMaxPreamble = 1 << 26;
 
 absl::Status Invalid(const std::string& path, absl::string_view what) {
@@ -42,7 +40,7 @@ absl::Status CheckRegular(const std::string& path, const struct stat& status) {
 }  // namespace
 
 absl::Status ErrnoStatus(const std::string& path, int error) {
-  const std::string message = absl::StrCat("\"", path, "\": ", std::strerror(error));
+  const std::string message = absl::StrCat("\"", path, "\": ", ErrnoMessage(error));
   switch (error) {
     case ENOENT:
       return absl::NotFoundError(message);
@@ -69,7 +67,7 @@ std::string ForeignFormat(absl::Span<const uint8_t> begin) {
   static const struct {
     absl::string_view mark;
     absl::string_view format;
-    absl::string_view command;  // empty: the format tells all
+    absl::string_view command;  // empty: `format` says everything
   } kFormats[] = {
       {"\x1f\x8b", "a gzip file", "gzip -d"},
       {"\x1f\x9d", "a file of compress (.Z)", "gzip -d"},
@@ -98,36 +96,30 @@ std::string ForeignFormat(absl::Span<const uint8_t> begin) {
   return "";
 }
 
-DataFile::DataFile(std::string path, int descriptor, uint64_t size, std::function<bool()> cancelled)
+DataFile::DataFile(std::string path, UniqueDescriptor descriptor, uint64_t size,
+                   std::function<bool()> cancelled)
     : path_(std::move(path)),
-      descriptor_(descriptor),
+      descriptor_(std::move(descriptor)),
       size_(size),
       cancelled_(std::move(cancelled)),
       buffer_(kChunk) {}
 
 DataFile::~DataFile() {
   if (stream_ != nullptr) inflateEnd(stream_.get());
-  close(descriptor_);
 }
 
 absl::StatusOr<std::unique_ptr<DataFile>> DataFile::Open(const std::string& path,
                                                          std::function<bool()> cancelled) {
   struct stat status {};
-  // Before it is opened: to open a device may change it.
+  // Check before opening: opening a device may have side effects.
   if (stat(path.c_str(), &status) != 0) return ErrnoStatus(path, errno);
   RETURN_IF_ERROR(CheckRegular(path, status));
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (descriptor < 0) return ErrnoStatus(path, errno);
-  std::unique_ptr<DataFile> file;
-  if (fstat(descriptor, &status) != 0) {
-    const int error = errno;
-    close(descriptor);
-    return ErrnoStatus(path, error);
-  }
-  file.reset(new DataFile(path, descriptor, status.st_size, std::move(cancelled)));
+  UniqueDescriptor descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!descriptor.ok() || fstat(descriptor.get(), &status) != 0) return ErrnoStatus(path, errno);
   RETURN_IF_ERROR(CheckRegular(path, status));
-  const absl::StatusOr<bool> any = file->Fill();
-  if (!any.ok()) return any.status();
+  std::unique_ptr<DataFile> file(
+      new DataFile(path, std::move(descriptor), status.st_size, std::move(cancelled)));
+  RETURN_IF_ERROR(file->Fill().status());
   if (IsGzip(absl::MakeConstSpan(file->buffer_).first(file->end_))) {
     auto stream = std::make_unique<z_stream>();
     if (inflateInit2(stream.get(), 15 + 16) != Z_OK) {  // the largest window; gzip's format
@@ -145,10 +137,7 @@ absl::StatusOr<bool> DataFile::Fill() {
   if (cancelled_ && cancelled_()) {
     return absl::CancelledError(absl::StrCat("\"", path_, "\": reading was cancelled"));
   }
-  ssize_t got = 0;
-  do {
-    got = read(descriptor_, buffer_.data(), buffer_.size());
-  } while (got < 0 && errno == EINTR);
+  const ssize_t got = ReadSome(descriptor_, buffer_.data(), buffer_.size());
   if (got < 0) return ErrnoStatus(path_, errno);
   begin_ = 0;
   end_ = static_cast<size_t>(got);
@@ -160,9 +149,8 @@ absl::StatusOr<size_t> DataFile::Read(absl::Span<uint8_t> to) {
   if (compressed()) return Inflate(to);
   size_t done = 0;
   while (done < to.size()) {
-    const absl::StatusOr<bool> more = Fill();
-    if (!more.ok()) return more.status();
-    if (!*more) break;
+    ASSIGN_OR_RETURN(const bool more, Fill());
+    if (!more) break;
     const size_t count = std::min(to.size() - done, end_ - begin_);
     std::copy_n(buffer_.data() + begin_, count, to.data() + done);
     begin_ += count;
@@ -186,9 +174,8 @@ absl::Status DataFile::TrailingBytes() const {
 
 absl::StatusOr<bool> DataFile::NextMember() {
   while (true) {
-    const absl::StatusOr<bool> more = Fill();
-    if (!more.ok()) return more.status();
-    if (!*more) return false;
+    ASSIGN_OR_RETURN(const bool more, Fill());
+    if (!more) return false;
     while (begin_ < end_ && buffer_[begin_] == 0) ++begin_;
     if (begin_ < end_) break;
   }
@@ -204,13 +191,11 @@ absl::StatusOr<size_t> DataFile::Inflate(absl::Span<uint8_t> to) {
   size_t done = 0;
   while (done < to.size()) {
     if (!in_member_) {
-      const absl::StatusOr<bool> next = NextMember();
-      if (!next.ok()) return next.status();
-      if (!*next) break;
+      ASSIGN_OR_RETURN(const bool next, NextMember());
+      if (!next) break;
     }
-    const absl::StatusOr<bool> more = Fill();
-    if (!more.ok()) return more.status();
-    if (!*more) {
+    ASSIGN_OR_RETURN(const bool more, Fill());
+    if (!more) {
       return Invalid(path_, absl::StrCat("truncated gzip file: it ends after ", content_,
                                          " bytes of content"));
     }
@@ -236,7 +221,7 @@ absl::StatusOr<size_t> DataFile::Inflate(absl::Span<uint8_t> to) {
       return Damaged(stream.msg == nullptr ? "zlib gives no reason" : stream.msg);
     }
     if (content_ == 0 && position() > kMaxPreamble) {
-      return Damaged(absl::StrCat("expected some within the first ", kMaxPreamble, " bytes"));
+      return Damaged(absl::StrCat("expected content within the first ", kMaxPreamble, " bytes"));
     }
   }
   return done;

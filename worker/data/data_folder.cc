@@ -16,12 +16,14 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/base/status_macros.h"
 #include "worker/data/data_file.h"
 
 namespace percentdelta {
 namespace {
 
-// Of those that are not read (data_file.h), so that the message can say what they are.
+// Includes formats that are not read, so that the message can name them (ForeignFormat,
+// data_file.h).
 constexpr absl::string_view kEndings[] = {"",     ".gz",  ".gzip", ".z",  ".bz2", ".xz",
                                           ".zst", ".zip", ".7z",   ".lz", ".lzma"};
 
@@ -32,7 +34,7 @@ std::string Join(const std::string& folder, const std::string& name) {
   return (std::filesystem::path(folder) / name).string();
 }
 
-// The names in a folder that are not hidden, ascending. The error of the system.
+// Returns the names in a folder that are not hidden, ascending; or the system error.
 absl::StatusOr<std::vector<std::string>> ListFolder(const std::string& folder) {
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(folder.c_str()), closedir);
   if (directory == nullptr) return ErrnoStatus(folder, errno);
@@ -47,20 +49,19 @@ absl::StatusOr<std::vector<std::string>> ListFolder(const std::string& folder) {
   return names;
 }
 
-// The file that the folder stands for.
+// Returns the file that the folder stands for.
 absl::StatusOr<std::string> FileInFolder(const std::string& folder, DataSplit split, IdxKind kind) {
-  const absl::StatusOr<std::vector<std::string>> names = ListFolder(folder);
-  if (!names.ok()) return names.status();
-  if (names->size() == 1) return Join(folder, names->front());
-  for (const std::string& name : *names) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
+  if (names.size() == 1) return Join(folder, names.front());
+  for (const std::string& name : names) {
     if (IsDataFileName(name, split, kind)) return Join(folder, name);
   }
   return absl::InvalidArgumentError(absl::StrCat("\"", folder, "\": is a directory with ",
-                                                 names->size(),
-                                                 " files, expected one with just the file"));
+                                                 names.size(),
+                                                 " files, expected one with only this file"));
 }
 
-// Adds what is at that path, if anything is.
+// Adds `path`, if it exists.
 void AddCandidate(const std::string& path, DataSplit split, IdxKind kind, Candidates& candidates) {
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) {
@@ -69,7 +70,7 @@ void AddCandidate(const std::string& path, DataSplit split, IdxKind kind, Candid
       candidates.unusable.push_back(ErrnoStatus(path, error));
     } else if (lstat(path.c_str(), &status) == 0) {
       candidates.unusable.push_back(absl::NotFoundError(
-          absl::StrCat(ErrnoStatus(path, error).message(), " where the symbolic link leads to")));
+          absl::StrCat(ErrnoStatus(path, error).message(), " at the target of the symbolic link")));
     }
     return;
   }
@@ -125,7 +126,7 @@ Candidates FindCandidates(const std::string& folder, DataSplit split, IdxKind ki
   const std::vector<std::string> usual = UsualNames(split, kind);
   for (const std::string& name : usual) AddCandidate(Join(folder, name), split, kind, candidates);
   const absl::StatusOr<std::vector<std::string>> names = ListFolder(folder);
-  if (!names.ok()) return candidates;  // a folder may be entered and not be listed
+  if (!names.ok()) return candidates;  // a folder can be accessible without being readable
   for (const std::string& name : *names) {
     if (std::find(usual.begin(), usual.end(), name) != usual.end()) continue;
     if (IsDataFileName(name, split, kind)) {

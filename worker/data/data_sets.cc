@@ -15,16 +15,6 @@
 namespace percentdelta {
 namespace {
 
-// How to get the data sets of the architectures that there are jobs for in deploy/jobs.
-constexpr struct {
-  absl::string_view architecture;
-  absl::string_view advice;
-} kAdvice[] = {
-    {"mnist_cnn", "deploy/fetch-data (as deploy/quickstart does) puts MNIST into data/mnist"},
-    {"matrix_factorization", "deploy/make-data ratings puts ratings into data/ratings"},
-    {"attention_words", "deploy/make-data documents puts documents into data/documents"},
-};
-
 // Whether another candidate is worth a try.
 bool ShouldTryNext(const absl::Status& status) {
   return !absl::IsCancelled(status) && !absl::IsResourceExhausted(status);
@@ -34,7 +24,7 @@ absl::Status Annotate(const absl::Status& status, absl::string_view what) {
   return absl::Status(status.code(), absl::StrCat(status.message(), what));
 }
 
-// One message of several, without those that say the same; the code is the first one's.
+// Joins the messages of several errors; the code is the first one's.
 absl::Status Join(const std::vector<absl::Status>& reasons) {
   std::vector<std::string> messages;
   messages.reserve(reasons.size());
@@ -47,7 +37,7 @@ struct FoundFile {
   std::string path;
 };
 
-// The first candidate that can be read. kNotFound, in errno's words, if there is none.
+// Reads the first candidate that can be read. kNotFound, worded as ENOENT, if there is none.
 absl::StatusOr<FoundFile> ReadFirst(const std::string& folder, DataSplit split, IdxKind kind,
                                     const ReadOptions& options) {
   const Candidates candidates = FindCandidates(folder, split, kind);
@@ -61,7 +51,7 @@ absl::StatusOr<FoundFile> ReadFirst(const std::string& folder, DataSplit split, 
     }
     if (options.note) {
       for (const absl::Status& reason : reasons) {
-        options.note(absl::StrCat("passed over ", reason.message()));
+        options.note(absl::StrCat("skipped ", reason.message()));
       }
     }
     return FoundFile{*std::move(file), path};
@@ -79,11 +69,9 @@ absl::StatusOr<Dataset> ReadFrom(const std::string& folder, DataSplit split,
     return ReadFirst(folder, split, IdxKind::kImages, options).status();
   }
   // The small file before the large one.
-  absl::StatusOr<FoundFile> labels = ReadFirst(folder, split, IdxKind::kLabels, options);
-  if (!labels.ok()) return labels.status();
-  absl::StatusOr<FoundFile> images = ReadFirst(folder, split, IdxKind::kImages, options);
-  if (!images.ok()) return images.status();
-  return MakeDataset(std::move(images->file), images->path, std::move(labels->file), labels->path);
+  ASSIGN_OR_RETURN(FoundFile labels, ReadFirst(folder, split, IdxKind::kLabels, options));
+  ASSIGN_OR_RETURN(FoundFile images, ReadFirst(folder, split, IdxKind::kImages, options));
+  return MakeDataset(std::move(images.file), images.path, std::move(labels.file), labels.path);
 }
 
 absl::StatusOr<Dataset> ReadSplit(const std::string& folder, DataSplit split,
@@ -92,7 +80,7 @@ absl::StatusOr<Dataset> ReadSplit(const std::string& folder, DataSplit split,
   std::vector<absl::Status> reasons;
   const std::vector<std::string> folders = FoldersOfData(folder);
   for (const std::string& candidate : folders) {
-    // Whatever is wrong with files of its own, a folder below may have good ones.
+    // If the files here are bad, a folder below may have good ones.
     const bool any = !FindCandidates(candidate, split, IdxKind::kImages).empty() ||
                      !FindCandidates(candidate, split, IdxKind::kLabels).empty();
     if (!any && (candidate != folder || folders.size() > 1)) continue;
@@ -100,7 +88,7 @@ absl::StatusOr<Dataset> ReadSplit(const std::string& folder, DataSplit split,
     if (dataset.ok()) {
       if (options.note) {
         for (const absl::Status& reason : reasons) {
-          options.note(absl::StrCat("passed over ", reason.message()));
+          options.note(absl::StrCat("skipped ", reason.message()));
         }
       }
       return dataset;
@@ -131,48 +119,32 @@ absl::StatusOr<Dataset> ReadTestSet(const std::string& folder, const ReadOptions
   return ReadSplit(folder, DataSplit::kTest, options);
 }
 
-std::string DataAdvice(absl::string_view architecture) {
-  std::vector<absl::string_view> all;
-  for (const auto& [name, advice] : kAdvice) {
-    if (name == architecture) {
-      return absl::StrCat(advice, "; give the folder of this job's data with --data");
-    }
-    all.push_back(advice);
-  }
-  return absl::StrCat(absl::StrJoin(all, ", "), "; give the folder of the job's data with --data");
-}
-
 absl::StatusOr<DataSets> LoadDataSets(const std::string& folder, const Job& job,
                                       const ReadOptions& options) {
   const auto load = [&]() -> absl::StatusOr<DataSets> {
     ReadOptions set_options = options;
     set_options.examples = job.data.training_examples;
-    absl::StatusOr<Dataset> training = ReadTrainingSet(folder, set_options);
-    if (!training.ok()) return training.status();
+    ASSIGN_OR_RETURN(Dataset training, ReadTrainingSet(folder, set_options));
     std::shared_ptr<const Dataset> test;
     if (job.evaluation) {
       set_options.examples = job.data.test_examples;
-      absl::StatusOr<Dataset> read = ReadTestSet(folder, set_options);
-      if (!read.ok()) return read.status();
-      test = std::make_shared<const Dataset>(*std::move(read));
+      ASSIGN_OR_RETURN(Dataset read, ReadTestSet(folder, set_options));
+      test = std::make_shared<const Dataset>(std::move(read));
     }
-    return MakeDataSets(job, std::make_shared<const Dataset>(*std::move(training)), std::move(test),
+    return MakeDataSets(job, std::make_shared<const Dataset>(std::move(training)), std::move(test),
                         options.cancelled);
   };
   absl::StatusOr<DataSets> sets = load();
-  if (sets.ok() || absl::IsCancelled(sets.status())) return sets;
-  return Annotate(sets.status(), absl::StrCat(": ", DataAdvice(job.model.architecture)));
+  if (sets.ok() || absl::IsCancelled(sets.status()) || options.advice.empty()) return sets;
+  return Annotate(sets.status(), absl::StrCat(": ", options.advice));
 }
 
 absl::StatusOr<DataSets> MakeDataSets(const Job& job, std::shared_ptr<const Dataset> training,
                                       std::shared_ptr<const Dataset> test,
                                       const std::function<bool()>& cancelled) {
   if (!job.evaluation) test = nullptr;
-  absl::Status status = CheckCount("training", job.data.training_examples, training.get());
-  if (status.ok() && job.evaluation) {
-    status = CheckCount("test", job.data.test_examples, test.get());
-  }
-  if (!status.ok()) return status;
+  RETURN_IF_ERROR(CheckCount("training", job.data.training_examples, training.get()));
+  if (job.evaluation) RETURN_IF_ERROR(CheckCount("test", job.data.test_examples, test.get()));
   DataSets sets = {std::move(training), std::move(test), ""};
   sets.fingerprint = DataFingerprint(*sets.training, sets.test.get(), cancelled);
   if (sets.fingerprint.empty()) return absl::CancelledError("loading the data was cancelled");

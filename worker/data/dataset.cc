@@ -14,7 +14,7 @@
 namespace percentdelta {
 namespace {
 
-constexpr size_t kHashedAtOnce = 1 << 22;
+constexpr size_t kHashedAtOnce = 1 << 22;  // bytes, between calls of `cancelled`
 
 void Hash(int64_t number, Sha256& sha256) {
   std::string bytes;
@@ -24,7 +24,7 @@ void Hash(int64_t number, Sha256& sha256) {
   sha256.Update(bytes);
 }
 
-// False if it was cancelled.
+// Returns false if it was cancelled.
 bool Hash(const std::vector<uint8_t>& bytes, const std::function<bool()>& cancelled,
           Sha256& sha256) {
   const absl::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());

@@ -27,15 +27,15 @@ using Bytes = std::vector<uint8_t>;
 
 constexpr int32_t kClasses = 10;
 constexpr uint8_t kUnsignedBytes = 0x08;
-constexpr uint64_t kMaxBytes = uint64_t{1} << 32;  // of a file's content: far above any data set
+constexpr uint64_t kMaxBytes = uint64_t{1} << 32;  // of a file's content; data sets are far smaller
 constexpr uint32_t kMaxSide = 1 << 15;             // of an image, in pixels
 
-// Deflate makes at most this many bytes of one, and next to none fewer than there were; what more
-// there may be is headers and padding.
+// Deflate expands a byte to at most kMaxRatio bytes, and hardly ever makes content longer; headers
+// and padding may add kMaxOverhead.
 constexpr uint64_t kMaxRatio = 1032;
 constexpr uint64_t kMaxOverhead = 1 << 26;
 
-// Memory for decompressed content grows from here, as it comes.
+// First allocation for decompressed content; doubled as content arrives.
 constexpr uint64_t kFirstPiece = 1 << 20;
 
 absl::Status Invalid(const std::string& path, absl::string_view what) {
@@ -51,7 +51,7 @@ struct Header {
   uint64_t entries;  // the product of the dimensions
 };
 
-// From as many bytes as the header has, or fewer if the file ends before.
+// Parses the file's first bytes: those of the header, or fewer if the file ends before.
 absl::StatusOr<Header> ParseHeader(const std::string& path, absl::Span<const uint8_t> bytes,
                                    IdxKind kind) {
   const uint8_t dimensions = DimensionsOf(kind);
@@ -76,8 +76,8 @@ absl::StatusOr<Header> ParseHeader(const std::string& path, absl::Span<const uin
     const uint32_t value =
         uint32_t{at[0]} << 24 | uint32_t{at[1]} << 16 | uint32_t{at[2]} << 8 | uint32_t{at[3]};
     header.dimensions.push_back(value);
-    const uint32_t most = d == 0 ? UINT32_MAX : kMaxSide;
-    if (value == 0 || value > most || header.entries > kMaxBytes / value) {
+    const uint32_t max = d == 0 ? UINT32_MAX : kMaxSide;
+    if (value == 0 || value > max || header.entries > kMaxBytes / value) {
       return Invalid(path, absl::StrCat("dimension ", d, " is ", value, ": expected at least 1, ",
                                         "images of at most ", kMaxSide,
                                         " pixels a side, and at most 4 GiB in all"));
@@ -90,11 +90,11 @@ absl::StatusOr<Header> ParseHeader(const std::string& path, absl::Span<const uin
 absl::Status WrongSize(const std::string& path, const Header& header, absl::string_view what,
                        absl::string_view got) {
   return Invalid(path, absl::StrCat(what, ": expected ", header.size + header.entries,
-                                    " bytes, as the dimensions ",
-                                    absl::StrJoin(header.dimensions, " x "), " say, got ", got));
+                                    " bytes for the dimensions ",
+                                    absl::StrJoin(header.dimensions, " x "), ", got ", got));
 }
 
-// Whether the file can hold what its header says, as far as its size tells.
+// Checks that the size of the file is plausible for its header.
 absl::Status CheckSize(const std::string& path, const DataFile& file, const Header& header) {
   const uint64_t expected = header.size + header.entries;
   if (!file.compressed()) {
@@ -104,7 +104,7 @@ absl::Status CheckSize(const std::string& path, const DataFile& file, const Head
   }
   if (expected / kMaxRatio > file.size()) {
     return WrongSize(path, header, "truncated",
-                     absl::StrCat("a gzip file of ", file.size(), ", which cannot hold as many"));
+                     absl::StrCat("a gzip file of ", file.size(), ", which cannot hold that many"));
   }
   if (file.size() > 2 * expected + kMaxOverhead) {
     return WrongSize(path, header, "trailing bytes", absl::StrCat("a gzip file of ", file.size()));
@@ -112,7 +112,7 @@ absl::Status CheckSize(const std::string& path, const DataFile& file, const Head
   return absl::OkStatus();
 }
 
-// The entries behind the header; with them, the file must end.
+// Reads the entries after the header; the file must end with them.
 absl::StatusOr<Bytes> ReadEntries(const std::string& path, DataFile& file, const Header& header) {
   Bytes entries;
   while (entries.size() < header.entries) {
@@ -121,16 +121,14 @@ absl::StatusOr<Bytes> ReadEntries(const std::string& path, DataFile& file, const
         file.compressed() ? std::max<uint64_t>(kFirstPiece, begin) : header.entries;
     entries.reserve(std::min(header.entries, begin + piece));
     entries.resize(std::min(header.entries, begin + piece));
-    const absl::StatusOr<size_t> got = file.Read(absl::MakeSpan(entries).subspan(begin));
-    if (!got.ok()) return got.status();
-    if (*got < entries.size() - begin) {
-      return WrongSize(path, header, "truncated", absl::StrCat(header.size + begin + *got));
+    ASSIGN_OR_RETURN(const size_t got, file.Read(absl::MakeSpan(entries).subspan(begin)));
+    if (got < entries.size() - begin) {
+      return WrongSize(path, header, "truncated", absl::StrCat(header.size + begin + got));
     }
   }
   uint8_t more = 0;
-  const absl::StatusOr<size_t> trailing = file.Read({&more, 1});
-  if (!trailing.ok()) return trailing.status();
-  if (*trailing > 0) {
+  ASSIGN_OR_RETURN(const size_t trailing, file.Read({&more, 1}));
+  if (trailing > 0) {
     return WrongSize(path, header, "trailing bytes",
                      absl::StrCat("at least ", header.size + header.entries + 1));
   }
@@ -140,36 +138,32 @@ absl::StatusOr<Bytes> ReadEntries(const std::string& path, DataFile& file, const
 absl::StatusOr<IdxFile> ReadOpened(const std::string& path, DataFile& file, IdxKind kind,
                                    const ReadOptions& options) {
   Bytes start(4 + size_t{4} * DimensionsOf(kind));
-  const absl::StatusOr<size_t> got = file.Read(absl::MakeSpan(start));
-  if (!got.ok()) return got.status();
-  absl::StatusOr<Header> header = ParseHeader(path, absl::MakeSpan(start).first(*got), kind);
-  if (!header.ok()) return header.status();
-  if (options.examples > 0 && header->dimensions[0] != options.examples) {
+  ASSIGN_OR_RETURN(const size_t got, file.Read(absl::MakeSpan(start)));
+  ASSIGN_OR_RETURN(Header header, ParseHeader(path, absl::MakeSpan(start).first(got), kind));
+  if (options.examples > 0 && header.dimensions[0] != options.examples) {
     return Invalid(path, absl::StrCat("expected ", options.examples, " ", NameOf(kind),
-                                      " as the job says, got ", header->dimensions[0]));
+                                      " as the job says, got ", header.dimensions[0]));
   }
-  RETURN_IF_ERROR(CheckSize(path, file, *header));
-  absl::StatusOr<Bytes> entries = ReadEntries(path, file, *header);
-  if (!entries.ok()) return entries.status();
+  RETURN_IF_ERROR(CheckSize(path, file, header));
+  ASSIGN_OR_RETURN(Bytes entries, ReadEntries(path, file, header));
   if (options.note) {
     options.note(absl::StrCat("read \"", path, "\": ", NameOf(kind), " of ",
-                              absl::StrJoin(header->dimensions, " x "),
+                              absl::StrJoin(header.dimensions, " x "),
                               file.compressed() ? ", gzip" : ""));
   }
-  return IdxFile{std::move(header->dimensions), *std::move(entries)};
+  return IdxFile{std::move(header.dimensions), std::move(entries)};
 }
 
 }  // namespace
 
 absl::StatusOr<IdxFile> ReadIdx(const std::string& path, IdxKind kind, const ReadOptions& options) {
   try {
-    const absl::StatusOr<std::unique_ptr<DataFile>> file = DataFile::Open(path, options.cancelled);
-    if (!file.ok()) return file.status();
-    absl::StatusOr<IdxFile> idx = ReadOpened(path, **file, kind, options);
-    if (!idx.ok() || kind == IdxKind::kImages) return idx;
-    for (size_t i = 0; i < idx->entries.size(); ++i) {
-      if (idx->entries[i] < kClasses) continue;
-      return Invalid(path, absl::StrCat("label ", i, " is ", idx->entries[i], ": expected 0 to ",
+    ASSIGN_OR_RETURN(const std::unique_ptr<DataFile> file, DataFile::Open(path, options.cancelled));
+    ASSIGN_OR_RETURN(IdxFile idx, ReadOpened(path, *file, kind, options));
+    if (kind == IdxKind::kImages) return idx;
+    for (size_t i = 0; i < idx.entries.size(); ++i) {
+      if (idx.entries[i] < kClasses) continue;
+      return Invalid(path, absl::StrCat("label ", i, " is ", idx.entries[i], ": expected 0 to ",
                                         kClasses - 1));
     }
     return idx;
@@ -184,7 +178,7 @@ absl::StatusOr<Dataset> MakeDataset(IdxFile images, absl::string_view images_pat
   if (images.dimensions[0] != labels.dimensions[0]) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"", images_path, "\" has ", images.dimensions[0], " images, \"", labels_path,
-                     "\" ", labels.dimensions[0], " labels: expected as many"));
+                     "\" ", labels.dimensions[0], " labels: expected the same number"));
   }
   return Dataset{.count = images.dimensions[0],
                  .rows = static_cast<int32_t>(images.dimensions[1]),
@@ -196,11 +190,9 @@ absl::StatusOr<Dataset> MakeDataset(IdxFile images, absl::string_view images_pat
 
 absl::StatusOr<Dataset> ReadDataset(const std::string& images_path, const std::string& labels_path,
                                     const ReadOptions& options) {
-  absl::StatusOr<IdxFile> images = ReadIdx(images_path, IdxKind::kImages, options);
-  if (!images.ok()) return images.status();
-  absl::StatusOr<IdxFile> labels = ReadIdx(labels_path, IdxKind::kLabels, options);
-  if (!labels.ok()) return labels.status();
-  return MakeDataset(*std::move(images), images_path, *std::move(labels), labels_path);
+  ASSIGN_OR_RETURN(IdxFile images, ReadIdx(images_path, IdxKind::kImages, options));
+  ASSIGN_OR_RETURN(IdxFile labels, ReadIdx(labels_path, IdxKind::kLabels, options));
+  return MakeDataset(std::move(images), images_path, std::move(labels), labels_path);
 }
 
 }  // namespace percentdelta

@@ -1,14 +1,13 @@
-// The inner loops of a model, one table of them for each instruction set.
+// The inner loops of a model, one table of them for each instruction set (select.h).
 //
-// Bits: every entry of every result is made of chains of multiply-adds in an order that is stated
+// Bits: every entry of every result is computed by chains of multiply-adds in the order stated
 // below. Neither the width of the vectors, nor the blocking, nor the caller's tiling changes that
 // order; the instruction sets differ only in whether a multiply-add rounds once ("fma") or twice
-// ("mul-add"). Tables of equal `arithmetic` therefore give equal bits, on any machine; its number
+// ("mul-add"). Tables of equal `arithmetic` therefore give equal bits, on any machine. Its number
 // is raised with every change of an order, so that workers of two versions do not mix.
 //
-// This header and those that the kernels' own sources include hold no inline function and no
-// standard container: a function compiled for one instruction set must not be merged by the linker
-// with its namesake compiled for another.
+// kernels.cc is compiled once for each instruction set: what it includes obeys the rules of
+// common/base/isa.h.
 
 #ifndef PERCENTDELTA_WORKER_KERNELS_KERNELS_H_
 #define PERCENTDELTA_WORKER_KERNELS_KERNELS_H_
@@ -17,7 +16,7 @@
 
 namespace percentdelta {
 
-// C = A B, all of them in memory of the caller's. Entry (i, k) of A is at
+// C = A B, all three in the caller's memory. Entry (i, k) of A is at
 // a[i * a_row_stride + k * a_inner_stride], and so on; C's columns are contiguous.
 struct MatMul {
   int64_t rows;     // of A and C
@@ -33,8 +32,8 @@ struct MatMul {
   int64_t c_row_stride;
 };
 
-// A convolution with stride 1 and as many outputs as inputs ("SAME"), followed by bias, ReLU and
-// 2x2 max-pooling. Its input has a border of kernel / 2 zero pixels on each side.
+// A convolution with stride 1 whose output is as large as its input ("SAME"), followed by bias,
+// ReLU and 2x2 max-pooling. The input has a border of kernel / 2 zero pixels on each side.
 struct ConvShape {
   int64_t height;  // of the image without border: even
   int64_t width;   // even
@@ -42,19 +41,19 @@ struct ConvShape {
   int64_t out_channels;
   int64_t kernel;  // odd: its height and width
 
-  // Floats between the rows of the input: those of width + kernel - 1 pixels.
+  // Distance between the rows of the input, in floats: width + kernel - 1 pixels.
   int64_t input_row_stride;
 };
 
-// What is read in whole vectors is padded to a multiple of this, in floats.
+// Arrays that are read in whole vectors are padded to a multiple of this, in floats.
 inline constexpr int64_t kPadding = 16;
 
-// What mat_mul does at a time: of a larger product several threads best take as much each. Rows of
-// so many floats are no multiple of a large power of 2, columns are whole vectors.
+// The largest product that mat_mul computes at a time: the best unit of work for a thread. The
+// number of rows is not a multiple of a large power of 2; the columns are whole vectors.
 inline constexpr int64_t kMaxTileRows = 504;
 inline constexpr int64_t kMaxTileColumns = 256;
 
-// What Kernels::conv leaves in `winners` where the ReLU's output is 0: no gradient passes.
+// What Kernels::conv writes to `winners` where the ReLU's output is 0: no gradient passes.
 inline constexpr uint8_t kNoWinner = 4;
 
 struct Kernels {
@@ -62,53 +61,45 @@ struct Kernels {
   const char* arithmetic;  // "fma-2" or "mul-add-2"
 
   // c[i][j] = (((0 + a[i][0] b[0][j]) + a[i][1] b[1][j]) + ...), in this order, without the terms
-  // whose a[i][k] is 0. So they cost little, and what is not finite in b shows only where it is
-  // used. Takes some 700 KiB of the stack.
+  // whose a[i][k] is 0: they cost little, and entries of b that are not finite affect only the
+  // results that use them. Takes about 700 KiB of stack.
   void (*mat_mul)(const MatMul& product);
 
-  // The floats that pack_conv_weights writes.
+  // Number of floats that pack_conv_weights writes.
   int64_t (*packed_conv_size)(const ConvShape& shape);
 
-  // Brings weights (kernel, kernel, in_channels, out_channels) into the order that `conv` reads.
+  // Reorders weights (kernel, kernel, in_channels, out_channels) for `conv`.
   void (*pack_conv_weights)(const ConvShape& shape, const float* weights, float* packed);
 
-  // The floats of scratch memory that `conv` needs.
+  // Number of floats of scratch memory that `conv` needs.
   int64_t (*conv_scratch_size)(const ConvShape& shape);
 
-  // Of one image. The convolution's sum is a chain from 0 over (kernel row, kernel column, input
-  // channel), or, with a 5x5 kernel and eight input channels or more, Winograd's (winograd.h: the
-  // same on all instruction sets); then the bias is added. Output pixel (y, x) is at output[y *
-  // output_row_stride + x * out_channels]. winners (height / 2, width / 2, out_channels) says which
-  // of its four positions a maximum came from (0 ... 3, row-major, the first of equals), or
-  // kNoWinner. Up to kPadding floats behind the input's end are read.
+  // Computes one image. The convolution's sum is a chain from 0 over (kernel row, kernel column,
+  // input channel), or, with a 5x5 kernel and eight input channels or more, Winograd's
+  // (winograd-inl.h: the same on all instruction sets); then the bias is added. Output pixel (y, x)
+  // is at output[y * output_row_stride + x * out_channels]. Entries of winners (height / 2, width /
+  // 2, out_channels) name the position of the window's maximum (0 ... 3, row-major, the first of
+  // equals), or are kNoWinner. Reads up to kPadding floats past the end of the input.
   void (*conv)(const ConvShape& shape, const float* input, const float* packed, const float* biases,
                float* scratch, float* output, int64_t output_row_stride, uint8_t* winners);
 
   // Adds one image's gradient, given that of its output, to `weight_sums` (out_channels, kernel,
   // kernel * in_channels rounded up to kPadding) and `bias_sums` (out_channels). Each sum is a
-  // chain over the windows, row-major; entries of the padding are of no meaning. The gradient at a
-  // winner is passed on if it is not 0. Up to kPadding floats behind the input's end are read.
+  // chain over the windows, row-major; the padding is unspecified. Skips gradients of 0. Reads up
+  // to kPadding floats past the end of the input.
   void (*conv_backward_weights)(const ConvShape& shape, const float* input, const float* gradient,
                                 int64_t gradient_row_stride, const uint8_t* winners,
                                 float* weight_sums, float* bias_sums);
 
-  // Adds the gradient of one image's input to `input_gradient`, an image with border, where what is
-  // in the border is of no meaning, as are up to kPadding floats behind its end. `weights` are
-  // (kernel, out_channels, kernel * in_channels rounded up to kPadding with zeros). Each sum is a
-  // chain over blocks of 64 channels, in them over blocks of 64 windows, in these over the rows of
-  // the kernel, the windows, their positions and the channels.
+  // Adds the gradient of one image's input to `input_gradient`, an image with border. The border,
+  // and up to kPadding floats past the end, are unspecified. `weights` are (kernel, out_channels,
+  // kernel * in_channels rounded up to kPadding with zeros). Each sum is a chain over blocks of 64
+  // channels, within them over blocks of 64 windows, within these over the rows of the kernel, the
+  // windows, their positions and the channels.
   void (*conv_backward_input)(const ConvShape& shape, const float* weights, const float* gradient,
                               int64_t gradient_row_stride, const uint8_t* winners,
                               float* input_gradient);
 };
-
-// The tables. Calling into one that the processor lacks ends the process: see select.h.
-extern const Kernels kGenericKernels;
-#if defined(__x86_64__)
-extern const Kernels kX86V2Kernels;
-extern const Kernels kX86V3Kernels;
-extern const Kernels kX86V4Kernels;
-#endif
 
 }  // namespace percentdelta
 

@@ -11,11 +11,11 @@
 
 namespace percentdelta {
 
-// The tables that this processor can run, best first. Never empty: "generic" comes last.
+// The tables of SupportedIsas() (common/base/isa.h), best first.
 std::vector<const Kernels*> SupportedKernels();
 
 // The table of that name, or the best one if `isa` is empty. It lives as long as the process.
-//   kInvalidArgument  unknown, or not among SupportedKernels(), which the message lists
+// Errors: as SelectIsa.
 absl::StatusOr<const Kernels*> SelectKernels(const std::string& isa);
 
 }  // namespace percentdelta

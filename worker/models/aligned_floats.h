@@ -9,9 +9,8 @@
 
 namespace percentdelta {
 
-// Memory that begins with a cache line, so that a vector of 64 bytes lies in one and not across
-// two: the backward pass, which reads such a vector for each multiply-add, is a quarter faster for
-// it.
+// Memory aligned to cache lines, so that no vector of 64 bytes crosses two of them: the backward
+// pass, which reads such a vector for each multiply-add, becomes a quarter faster.
 template <typename T>
 struct CacheLineAllocator {
   using value_type = T;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -10,8 +11,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "common/base/status_macros.h"
+#include "common/base/thread_pool.h"
 #include "common/job/job.h"
 #include "worker/data/dataset.h"
+#include "worker/kernels/kernels.h"
+#include "worker/models/architecture.h"
 #include "worker/models/model.h"
 #include "worker/models/model_inputs.h"
 #include "worker/models/softmax.h"
@@ -19,7 +23,7 @@
 namespace percentdelta {
 namespace {
 
-// Places in the job's list of tensors.
+// Positions in the job's list of tensors.
 enum Tensor { kEmbedding, kAttention, kOutputWeights, kOutputBiases };
 
 constexpr int64_t kClasses = 10;
@@ -95,7 +99,7 @@ absl::Status AttentionWords::ReadWords(const Batch& batch) {
   return absl::OkStatus();
 }
 
-// Leaves alphas_ and pooled_ of the document.
+// Computes alphas_ and pooled_ of the document.
 void AttentionWords::Attend(const TensorValues& weights, int64_t document) {
   const int64_t dimension = sizes_.dimension;
   const float* attention = weights[kAttention].data();
@@ -212,7 +216,7 @@ void AttentionWords::AttentionGradient(const TensorValues& weights, std::vector<
   RoundTo(sums_, gradient);
 }
 
-// An embedding is looked at and taken into the combination.
+// An embedding has gradient from its score and from its share in the combination.
 void AttentionWords::EmbeddingGradient(const TensorValues& weights, std::vector<float>& gradient) {
   const int64_t dimension = sizes_.dimension;
   const float* attention = weights[kAttention].data();
@@ -232,8 +236,7 @@ void AttentionWords::EmbeddingGradient(const TensorValues& weights, std::vector<
 absl::StatusOr<BatchResult> AttentionWords::Gradient(const TensorValues& weights,
                                                      const Batch& batch, const TensorHooks& hooks,
                                                      TensorValues& gradient) {
-  absl::StatusOr<BatchResult> result = Forward(weights, batch, hooks, true);
-  if (!result.ok()) return result;
+  ASSIGN_OR_RETURN(const BatchResult result, Forward(weights, batch, hooks, true));
   gradient.resize(tensors_.size());
   for (size_t t = 0; t < tensors_.size(); ++t) gradient[t].resize(tensors_[t].size());
   const auto ready = [&hooks](int tensor) {
@@ -253,5 +256,16 @@ absl::StatusOr<BatchResult> AttentionWords::Evaluate(const TensorValues& weights
                                                      const Batch& batch, const TensorHooks& hooks) {
   return Forward(weights, batch, hooks, false);
 }
+
+const Architecture kAttentionWordsArchitecture = {
+    .name = "attention_words",
+    .data_advice = "deploy/make-data documents puts documents into data/documents",
+    .tensors = [](const ModelSpec& spec) { return AttentionTensors(AttentionSizesOf(spec)); },
+    .has_dropout = false,
+    .make = [](const ModelSpec& spec, const Kernels& /*kernels*/,
+               ThreadPool& pool) -> std::unique_ptr<Model> {
+      return std::make_unique<AttentionWords>(AttentionSizesOf(spec), &pool);
+    },
+};
 
 }  // namespace percentdelta

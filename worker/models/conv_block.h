@@ -1,12 +1,12 @@
-// Convolution, bias, ReLU and 2x2 max-pooling in one pass, forward and backward, an image at a
+// Convolution, bias, ReLU and 2x2 max-pooling in one pass, forward and backward, one image at a
 // time.
 //
 //   h      = convolution of the input ("SAME": zeros outside of the image, stride 1) + bias
 //   output = max(0, maximum of h over a 2x2 window)
 //
-// Where derivatives do not exist: of equal maxima the first in row-major order takes the whole
+// Where derivatives do not exist, the first of equal maxima in row-major order takes the whole
 // gradient, and the ReLU's derivative at 0 is 0. So at most one of the four positions of a window
-// carries gradient, and the backward pass computes with that one alone.
+// carries gradient, and the backward pass computes only that one.
 
 #ifndef PERCENTDELTA_WORKER_MODELS_CONV_BLOCK_H_
 #define PERCENTDELTA_WORKER_MODELS_CONV_BLOCK_H_
@@ -26,10 +26,10 @@ class PaddedImages {
  public:
   PaddedImages(int64_t height, int64_t width, int64_t channels, int64_t border);
 
-  // Makes room for `count` images; keeps what is there. New ones are all zeros.
+  // Makes room for `count` images and keeps the existing ones. New images are all zeros.
   void Reserve(int64_t count);
 
-  // Image n, from the first pixel of its border; or from the first of its own pixels.
+  // Image n: the first pixel of its border, and the first of its own pixels.
   float* image(int64_t n) { return values_.data() + n * image_stride_; }
   float* interior(int64_t n) { return image(n) + interior_offset_; }
 
@@ -40,10 +40,10 @@ class PaddedImages {
   const int64_t row_stride_;
   const int64_t image_stride_;
   const int64_t interior_offset_;
-  AlignedFloats values_;  // kPadding more than the images
+  AlignedFloats values_;  // kPadding floats more than the images
 };
 
-// The sums of some images' gradients, in an order of its own: see Clear, Backward and Combine.
+// The sums of some images' gradients, in a layout of its own: see Clear, Backward and Combine.
 struct ConvGradient {
   AlignedFloats weights;      // (out_channels, kernel, kernel * in_channels, padded)
   std::vector<float> biases;  // (out_channels)
@@ -52,33 +52,32 @@ struct ConvGradient {
 // The const methods may be called from several threads at once.
 class ConvBlock {
  public:
-  // `shape.input_row_stride` is set here. The table must outlive the block.
+  // Sets `shape.input_row_stride`. The kernels must outlive the block.
   ConvBlock(ConvShape shape, const Kernels& kernels);
 
   const ConvShape& shape() const { return shape_; }
   int64_t outputs() const { return shape_.height / 2 * (shape_.width / 2) * shape_.out_channels; }
   PaddedImages MakeInput() const;
 
-  // Takes the weights (kernel, kernel, in_channels, out_channels) and biases (out_channels) that
-  // Forward reads, and those that Backward reads if the input's gradient is wanted.
+  // Sets the weights (kernel, kernel, in_channels, out_channels) and biases (out_channels) for
+  // Forward, and those for Backward, which needs them only for the gradient of the input.
   void SetForwardWeights(absl::Span<const float> weights, absl::Span<const float> biases);
   void SetBackwardWeights(absl::Span<const float> weights);
 
-  // `input`: an image with border. Output pixel (y, x) goes to output[y * output_row_stride +
-  // x * out_channels]; `winners` (outputs()) is for Backward. `scratch` is made to fit.
+  // `input` is an image with border. Writes output pixel (y, x) to output[y * output_row_stride +
+  // x * out_channels], and `winners` (outputs()) for Backward. Resizes `scratch` as needed.
   void Forward(const float* input, AlignedFloats& scratch, float* output, int64_t output_row_stride,
                uint8_t* winners) const;
 
-  // Makes `sum` fit and 0.
+  // Resizes `sum` to fit, and sets it to 0.
   void Clear(ConvGradient& sum) const;
 
   // Adds one image's gradient, given that of its output, to `sum` and, unless null, to
-  // `input_gradient`: an image with border, where what is in the border is of no meaning. The order
-  // of each sum is in kernels.h.
+  // `input_gradient`, an image whose border is unspecified. The order of each sum is in kernels.h.
   void Backward(const float* input, const float* output_gradient, int64_t output_row_stride,
                 const uint8_t* winners, ConvGradient& sum, float* input_gradient) const;
 
-  // The sum of `parts`, in their order, in the layout of weights and biases.
+  // Adds `parts`, in their order, into the layout of weights and biases.
   void Combine(absl::Span<const ConvGradient> parts, ThreadPool& pool, absl::Span<float> weights,
                absl::Span<float> biases) const;
 

@@ -10,7 +10,7 @@
 namespace percentdelta {
 namespace {
 
-// Calls body(tile's product, its first column) for every tile, in parallel.
+// Calls body(product of a tile, its first column) for every tile, in parallel.
 template <typename Body>
 void ForTiles(ThreadPool& pool, const MatMul& product, const Body& body) {
   const int64_t tile_rows = std::max<int64_t>(1, (product.rows + kMaxTileRows - 1) / kMaxTileRows);

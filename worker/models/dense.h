@@ -1,7 +1,8 @@
 // A fully connected layer over a whole batch: y = x W + b, with a ReLU or without.
 //
-// Every entry of every result is a chain of multiply-adds in ascending order of what it sums over
-// (inputs, outputs or examples): tiles and threads change no bit. The ReLU's derivative at 0 is 0.
+// Every entry of every result is a chain of multiply-adds in ascending order of the index summed
+// over (inputs, outputs or examples): tiles and threads change no bit. The ReLU's derivative at 0
+// is 0.
 
 #ifndef PERCENTDELTA_WORKER_MODELS_DENSE_H_
 #define PERCENTDELTA_WORKER_MODELS_DENSE_H_
@@ -15,7 +16,7 @@
 namespace percentdelta {
 
 // Matrices are row-major: x (examples, inputs), y (examples, outputs), W (inputs, outputs), and
-// their gradients likewise. Table and pool must outlive the layer.
+// their gradients likewise. The kernels and the pool must outlive the layer.
 class Dense {
  public:
   Dense(int64_t inputs, int64_t outputs, bool relu, const Kernels& kernels, ThreadPool& pool);
@@ -26,8 +27,8 @@ class Dense {
   void Forward(int64_t examples, absl::Span<const float> x, absl::Span<const float> weights,
                absl::Span<const float> biases, absl::Span<float> y) const;
 
-  // Turns the gradient of y into that of x W + b, in place: 0 where the ReLU let nothing through.
-  // Without a ReLU nothing happens. The other gradients take what this leaves.
+  // Turns the gradient of y into that of x W + b, in place: 0 where the ReLU was closed. Does
+  // nothing without a ReLU. The other gradients are computed from the result.
   void BackwardRelu(int64_t examples, absl::Span<const float> y,
                     absl::Span<float> y_gradient) const;
 

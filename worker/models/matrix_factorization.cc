@@ -4,28 +4,32 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/base/thread_pool.h"
 #include "common/job/job.h"
 #include "worker/data/dataset.h"
+#include "worker/kernels/kernels.h"
+#include "worker/models/architecture.h"
 #include "worker/models/model.h"
 #include "worker/models/model_inputs.h"
 
 namespace percentdelta {
 namespace {
 
-// Places in the job's list of tensors.
+// Positions in the job's list of tensors.
 enum Tensor { kUserFactors, kUserBiases, kItemFactors, kItemBiases, kGlobalBias };
 
 constexpr int kLabels = 10;
 
 double StarsOf(int label) { return (label + 1) / 2.0; }
 
-// The label whose stars are nearest; -1: none, it is not a number.
+// Returns the label with the nearest number of stars; -1 for NaN.
 int NearestLabel(double stars) {
   if (std::isnan(stars)) return -1;
   return static_cast<int>(std::clamp(std::floor(2 * stars - 0.5), 0.0, kLabels - 1.0));
@@ -72,8 +76,7 @@ absl::Status MatrixFactorization::CheckDataset(const Dataset& dataset) const {
   RETURN_IF_ERROR(CheckForm(dataset.rows, dataset.columns));
   RETURN_IF_ERROR(CheckExamples(dataset, kLabels));
   for (int64_t n = 0; n < dataset.count; ++n) {
-    absl::Status s = CheckIds(WordAt(dataset, n, 0), WordAt(dataset, n, 1), n);
-    if (!s.ok()) return s;
+    RETURN_IF_ERROR(CheckIds(WordAt(dataset, n, 0), WordAt(dataset, n, 1), n));
   }
   return absl::OkStatus();
 }
@@ -140,8 +143,7 @@ absl::StatusOr<BatchResult> MatrixFactorization::Gradient(const TensorValues& we
                                                           const Batch& batch,
                                                           const TensorHooks& hooks,
                                                           TensorValues& gradient) {
-  absl::StatusOr<BatchResult> result = Forward(weights, batch, hooks);
-  if (!result.ok()) return result;
+  ASSIGN_OR_RETURN(const BatchResult result, Forward(weights, batch, hooks));
   gradient.resize(tensors_.size());
   for (size_t t = 0; t < tensors_.size(); ++t) gradient[t].resize(tensors_[t].size());
   const auto ready = [&hooks](int tensor) {
@@ -171,5 +173,17 @@ absl::StatusOr<BatchResult> MatrixFactorization::Evaluate(const TensorValues& we
                                                           const TensorHooks& hooks) {
   return Forward(weights, batch, hooks);
 }
+
+const Architecture kMatrixFactorizationArchitecture = {
+    .name = "matrix_factorization",
+    .data_advice = "deploy/make-data ratings puts ratings into data/ratings",
+    .tensors =
+        [](const ModelSpec& spec) { return FactorizationTensors(FactorizationSizesOf(spec)); },
+    .has_dropout = false,
+    .make = [](const ModelSpec& spec, const Kernels& /*kernels*/,
+               ThreadPool& pool) -> std::unique_ptr<Model> {
+      return std::make_unique<MatrixFactorization>(FactorizationSizesOf(spec), &pool);
+    },
+};
 
 }  // namespace percentdelta

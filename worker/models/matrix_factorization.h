@@ -5,8 +5,8 @@
 //   mean of (p - rating)^2 over the batch
 //
 // An example is an "image" of 1 x 4 bytes: the user's id and the item's, 16 bits each, high byte
-// first. Label 0 ... 9 is the rating in half stars: 0.5 ... 5 stars. An answer is correct if of
-// these ten the rating is nearest to p, the upper one of two as near.
+// first. Label 0 ... 9 is the rating in half stars: 0.5 ... 5 stars. An answer is correct if the
+// rating is the nearest of these ten to p, the upper one of two equally near.
 
 #ifndef PERCENTDELTA_WORKER_MODELS_MATRIX_FACTORIZATION_H_
 #define PERCENTDELTA_WORKER_MODELS_MATRIX_FACTORIZATION_H_
@@ -20,33 +20,36 @@
 #include "common/base/thread_pool.h"
 #include "common/job/job.h"
 #include "worker/data/dataset.h"
+#include "worker/models/architecture.h"
 #include "worker/models/model.h"
 #include "worker/models/model_inputs.h"
 
 namespace percentdelta {
 
 struct FactorizationSizes {
-  int64_t users = kAnySize;  // of more than 65,536 the ids name only the first
+  int64_t users = kAnySize;  // ids address only the first 65,536
   int64_t items = kAnySize;  // likewise
   int64_t rank = kAnySize;
 };
 
-// What the job makes of them: "user/factors" tells users and rank, "item/factors" items.
+// Reads the sizes from the job's tensors: users and rank from "user/factors", items from
+// "item/factors".
 FactorizationSizes FactorizationSizesOf(const ModelSpec& spec);
 
-// In the order of the job: "user/factors" [users, rank], "user/biases" [users], "item/factors"
-// [items, rank], "item/biases" [items], "global/bias", a scalar.
+// The tensors in the job's order: "user/factors" [users, rank], "user/biases" [users],
+// "item/factors" [items, rank], "item/biases" [items], "global/bias", a scalar.
 std::vector<NamedShape> FactorizationTensors(const FactorizationSizes& sizes);
 
-// See Model. Computes in double on the calling thread, with nothing that the C library or the
-// processor could make different. `gradient_ready` is called from the last tensor to the first.
+// See Model. Computes in double on the calling thread, with operations that give the same bits on
+// every processor and with every C library. Calls `gradient_ready` from the last tensor to the
+// first.
 class MatrixFactorization : public Model {
  public:
-  // Ends early when `pool`, which may be null, is cancelled.
+  // Computations end early when `pool`, which may be null, is cancelled.
   explicit MatrixFactorization(const FactorizationSizes& sizes, const ThreadPool* pool = nullptr);
 
-  // Besides the hooks' errors, for a batch without ratings or not of their form, an id that no user
-  // or item has, and weights of other sizes: kInvalidArgument.
+  // Besides the hooks' errors they return kInvalidArgument for a batch without ratings or of
+  // another form, for an unknown user or item, and for weights of other sizes.
   absl::StatusOr<BatchResult> Gradient(const TensorValues& weights, const Batch& batch,
                                        const TensorHooks& hooks, TensorValues& gradient) override;
   absl::StatusOr<BatchResult> Evaluate(const TensorValues& weights, const Batch& batch,
@@ -57,18 +60,18 @@ class MatrixFactorization : public Model {
   std::string arithmetic() const override { return "double"; }
 
  private:
-  // Of one side of the ratings, the users or the items.
+  // The ids of one side of the ratings, users or items.
   using Ids = std::vector<int32_t>;
 
   static absl::Status CheckForm(int64_t rows, int64_t columns);
   absl::Status CheckIds(int32_t user, int32_t item, int64_t rating) const;
   absl::Status ReadIds(const Batch& batch);
 
-  // Leaves prediction minus rating, in stars, in errors_.
+  // Writes prediction minus rating, in stars, to errors_.
   absl::StatusOr<BatchResult> Forward(const TensorValues& weights, const Batch& batch,
                                       const TensorHooks& hooks);
 
-  // From errors_, which hold the loss's gradient with respect to the predictions by now.
+  // The backward pass; errors_ then holds the loss's gradient with respect to the predictions.
   void BiasesGradient(const Ids& ids, std::vector<float>& gradient);
   void FactorsGradient(const Ids& ids, const Ids& other_ids,
                        const std::vector<float>& other_factors, std::vector<float>& gradient);
@@ -79,13 +82,15 @@ class MatrixFactorization : public Model {
   const ThreadPool* const pool_;
   const std::vector<NamedShape> tensors_;
 
-  // Of the batch in hand, rating after rating.
+  // The current batch, rating after rating.
   Ids users_;
   Ids items_;
   std::vector<double> errors_;
 
-  std::vector<double> sums_;  // of the tensor in hand
+  std::vector<double> sums_;  // of the current tensor
 };
+
+extern const Architecture kMatrixFactorizationArchitecture;  // "matrix_factorization"
 
 }  // namespace percentdelta
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -11,8 +12,10 @@
 #include "absl/types/span.h"
 #include "common/base/status_macros.h"
 #include "common/base/thread_pool.h"
+#include "common/job/job.h"
 #include "worker/data/dataset.h"
 #include "worker/kernels/kernels.h"
+#include "worker/models/architecture.h"
 #include "worker/models/conv_block.h"
 #include "worker/models/dense.h"
 #include "worker/models/model.h"
@@ -22,11 +25,11 @@
 namespace percentdelta {
 namespace {
 
-// Places in the job's list of tensors: weights, followed by biases.
+// Positions in the job's list of tensors: of the weights; the biases follow.
 enum Tensor { kConv1 = 0, kConv2 = 2, kFc1 = 4, kFc2 = 6 };
 
-// Images that one thread takes at a time. In the backward pass it decides bits: each tile's
-// gradient is a sum of its own, and these are added in the tiles' order.
+// Images that one thread takes at a time. The size of the backward tiles determines bits: each
+// tile's gradient is a separate sum, and the sums are added in the order of the tiles.
 constexpr int64_t kForwardTile = 4;
 constexpr int64_t kBackwardTile = 16;
 
@@ -204,7 +207,7 @@ absl::StatusOr<BatchResult> MnistCnn::Evaluate(const TensorValues& weights, cons
     const int64_t count = std::min(kEvaluationPart, batch.count - begin);
     RETURN_IF_ERROR(Forward(weights, batch, begin, count, false, part_hooks));
     Loss(batch, begin, count, false, result);
-    part_hooks = {};  // from here on all weights are there
+    part_hooks = {};  // from here on all weights are available
   }
   return result;
 }
@@ -243,7 +246,7 @@ void MnistCnn::Backward(const TensorValues& weights, int64_t count, const Tensor
   ready(kConv1);
 }
 
-// Both convolutions of an image in a row, while it is in the cache.
+// Both convolutions of an image one after the other, while the image is in the cache.
 void MnistCnn::BackwardConvs(const TensorValues& weights, int64_t count) {
   conv2_.SetBackwardWeights(weights[kConv2]);
   const int64_t tiles = TilesOf(count, kBackwardTile);
@@ -267,5 +270,17 @@ void MnistCnn::BackwardConvs(const TensorValues& weights, int64_t count) {
     }
   });
 }
+
+const Architecture kMnistCnnArchitecture = {
+    .name = "mnist_cnn",
+    .data_advice = "deploy/fetch-data (as deploy/quickstart does) puts MNIST into data/mnist",
+    .tensors = [](const ModelSpec& /*spec*/) { return CnnTensors(CnnGeometry()); },
+    .has_dropout = true,
+    .make = [](const ModelSpec& spec, const Kernels& kernels,
+               ThreadPool& pool) -> std::unique_ptr<Model> {
+      return std::make_unique<MnistCnn>(CnnGeometry(), kernels, pool,
+                                        spec.dropout_keep_probability);
+    },
+};
 
 }  // namespace percentdelta

@@ -1,8 +1,8 @@
-// The paper's network for MNIST, that of TensorFlow's tutorial:
+// The paper's network for MNIST, from TensorFlow's tutorial:
 //
 //   conv1  5x5, 32 channels, bias, ReLU, 2x2 max-pool   28x28x1  -> 14x14x32
 //   conv2  5x5, 64 channels, bias, ReLU, 2x2 max-pool            -> 7x7x64
-//   fc1    bias, ReLU; dropout if the job asks for it    3136    -> 1024
+//   fc1    bias, ReLU; dropout if the job sets it        3136    -> 1024
 //   fc2    bias                                                  -> 10
 //   mean softmax cross-entropy over the batch
 //
@@ -23,6 +23,7 @@
 #include "worker/data/dataset.h"
 #include "worker/kernels/kernels.h"
 #include "worker/models/aligned_floats.h"
+#include "worker/models/architecture.h"
 #include "worker/models/conv_block.h"
 #include "worker/models/dense.h"
 #include "worker/models/dropout.h"
@@ -31,7 +32,7 @@
 
 namespace percentdelta {
 
-// The defaults are the paper's; tests take smaller ones.
+// The defaults are the paper's; tests use smaller ones.
 struct CnnGeometry {
   int64_t height = 28;  // of the image, one channel; a multiple of 4
   int64_t width = 28;   // a multiple of 4
@@ -42,23 +43,23 @@ struct CnnGeometry {
   int64_t classes = 10;
 };
 
-// The tensors of the network, in the order of the job: weights and biases of conv1, conv2, fc1,
-// fc2.
+// The tensors of the network in the job's order: weights and biases of conv1, conv2, fc1, fc2.
 std::vector<NamedShape> CnnTensors(const CnnGeometry& geometry);
 
 // See Model. `gradient_ready` is called from the last tensor to the first.
 //
-// Memory: some 120 KB for each image of the largest batch, and 7 MB. Evaluate works through its
-// batch in parts of 500.
+// Memory: about 120 KB for each image of the largest batch, and 7 MB. Evaluate splits its batch
+// into parts of 500.
 class MnistCnn : public Model {
  public:
-  // Units of fc1 are kept with the probability given when a gradient is computed; 0: all are.
-  // Table and pool must outlive the model.
+  // In training, units of fc1 are kept with the given probability; 0: all are kept. The kernels and
+  // the pool must outlive the model.
   MnistCnn(const CnnGeometry& geometry, const Kernels& kernels, ThreadPool& pool,
            double dropout_keep_probability = 0);
 
-  // Besides the hooks' errors, for a batch without images or not of the geometry's size, a label
-  // that is not below `classes`, and weights of other sizes than the geometry's: kInvalidArgument.
+  // Besides the hooks' errors they return kInvalidArgument for a batch without images or of another
+  // size than the geometry's, for a label that is not below `classes`, and for weights of other
+  // sizes.
   absl::StatusOr<BatchResult> Gradient(const TensorValues& weights, const Batch& batch,
                                        const TensorHooks& hooks, TensorValues& gradient) override;
   absl::StatusOr<BatchResult> Evaluate(const TensorValues& weights, const Batch& batch,
@@ -72,21 +73,21 @@ class MnistCnn : public Model {
   absl::Status CheckSides(int64_t rows, int64_t columns) const;
   absl::Status CheckImages(const Batch& batch) const;
 
-  // Of the tensor and of the one that follows: a layer's weights and biases.
+  // Awaits a layer: `tensor`, its weights, and the next one, its biases.
   absl::Status AwaitLayer(int tensor, const TensorValues& weights, const TensorHooks& hooks) const;
   void Reserve(int64_t count);
 
-  // The forward pass over `count` images of the batch from `begin` on, to the logits; with dropout
-  // if it is `training`.
+  // The forward pass over `count` images of the batch from `begin` on, up to the logits; with
+  // dropout if `training`.
   absl::Status Forward(const TensorValues& weights, const Batch& batch, int64_t begin,
                        int64_t count, bool training, const TensorHooks& hooks);
   void ForwardConv1(const Batch& batch, int64_t begin, int64_t count);
   void ForwardConv2(int64_t count);
 
-  // Adds to `result`, and leaves the logits' gradient in logits_gradient_ if `gradient`.
+  // Adds the images' losses to `result`. If `gradient`, writes logits_gradient_.
   void Loss(const Batch& batch, int64_t begin, int64_t count, bool gradient, BatchResult& result);
 
-  // From logits_gradient_ down to each tensor's gradient.
+  // The backward pass from logits_gradient_ to every tensor's gradient.
   void Backward(const TensorValues& weights, int64_t count, const TensorHooks& hooks,
                 TensorValues& gradient);
   void BackwardConvs(const TensorValues& weights, int64_t count);
@@ -101,7 +102,7 @@ class MnistCnn : public Model {
   const Dropout dropout_;
   const Dense fc2_;
 
-  // Of the batch in hand, image after image.
+  // The current batch, image after image.
   PaddedImages conv1_input_;
   PaddedImages conv2_input_;
   std::vector<uint8_t> conv1_winners_;
@@ -110,10 +111,12 @@ class MnistCnn : public Model {
   AlignedFloats fc1_output_, fc1_output_gradient_;
   AlignedFloats logits_, logits_gradient_;
 
-  // Of the batch's tiles.
+  // The gradients of the batch's tiles.
   std::vector<ConvGradient> conv1_parts_;
   std::vector<ConvGradient> conv2_parts_;
 };
+
+extern const Architecture kMnistCnnArchitecture;  // "mnist_cnn"
 
 }  // namespace percentdelta
 

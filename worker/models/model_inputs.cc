@@ -25,7 +25,7 @@ std::string ShapeName(const std::vector<int64_t>& shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", ", append_size), "]");
 }
 
-// Of a batch or a data set.
+// Checks a batch or a data set; `what` names it in messages.
 template <typename Examples>
 absl::Status CheckParts(absl::string_view what, const Examples& examples, int64_t classes) {
   if (examples.count < 1) return absl::InvalidArgumentError(absl::StrCat(what, " without images"));

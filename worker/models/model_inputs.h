@@ -1,4 +1,4 @@
-// What models have in common: what they check of what they are given, and how they round.
+// What models have in common: the checks of their inputs, and rounding.
 
 #ifndef PERCENTDELTA_WORKER_MODELS_MODEL_INPUTS_H_
 #define PERCENTDELTA_WORKER_MODELS_MODEL_INPUTS_H_
@@ -17,8 +17,8 @@
 
 namespace percentdelta {
 
-// A dimension that an architecture leaves to the job, where the job does not tell it either. No
-// tensor has it.
+// A dimension that the architecture leaves to the job, in a job that does not define it. No tensor
+// has this size.
 inline constexpr int64_t kAnySize = 0;
 
 struct NamedShape {
@@ -29,28 +29,28 @@ struct NamedShape {
   int64_t size() const;
 };
 
-// The size that the job gives to a dimension of that tensor; kAnySize if there is no such tensor,
-// or if it has not as many dimensions as `dimensions`.
+// Returns the size that the job gives to a dimension of that tensor; kAnySize if there is no such
+// tensor, or if its number of dimensions is not `dimensions`.
 int64_t SizeInJob(const ModelSpec& spec, absl::string_view tensor, size_t dimensions,
                   size_t dimension);
 
-// kInvalidArgument unless the job's tensors have these names, shapes and order. The message names
-// the first tensor that differs, what was expected and what the job has.
+// Returns kInvalidArgument unless the job's tensors have these names, shapes and order. The message
+// names the first tensor that differs, what was expected and what the job has.
 absl::Status CheckTensors(const ModelSpec& spec, absl::Span<const NamedShape> expected);
 
-// Waits for a tensor's weights. The hook's error, or kInvalidArgument if there are not as many
-// entries as `tensors` says.
+// Waits for a tensor's weights. Returns the hook's error, or kInvalidArgument if the number of
+// entries is not that of `tensors`.
 absl::Status AwaitWeights(absl::Span<const NamedShape> tensors, int tensor,
                           const TensorValues& weights, const TensorHooks& hooks);
 
-// kInvalidArgument for a batch without examples, one whose parts do not fit together, and a label
-// that is not below `classes`.
+// Returns kInvalidArgument for a batch without examples, for one whose parts do not fit together,
+// and for a label that is not below `classes`.
 absl::Status CheckBatch(const Batch& batch, int64_t classes);
 
-// The same of a whole data set.
+// Checks the same for a whole data set.
 absl::Status CheckExamples(const Dataset& dataset, int64_t classes);
 
-// Sums that were taken in double, as the floats of a tensor's gradient, which has as many entries.
+// Rounds sums in double to the floats of a tensor's gradient. The spans are of one size.
 void RoundTo(absl::Span<const double> sums, std::vector<float>& gradient);
 
 }  // namespace percentdelta

@@ -1,5 +1,5 @@
-// Softmax and cross-entropy, in double and with exp and log that are the same on every machine
-// (common/base/portable_math.h).
+// Softmax and cross-entropy, in double, with an exp and a log that give the same bits on every
+// machine (common/base/portable_math.h).
 
 #ifndef PERCENTDELTA_WORKER_MODELS_SOFTMAX_H_
 #define PERCENTDELTA_WORKER_MODELS_SOFTMAX_H_
@@ -11,14 +11,14 @@
 
 namespace percentdelta {
 
-// Of one example: the loss -log softmax(logits)[label], by way of the largest logit, so that
-// nothing overflows. Writes the loss's gradient divided by `examples` to `gradient` unless it is
-// empty. A logit that is not finite may give a loss that is not finite. `label` must be below
-// logits.size().
+// Returns the loss of one example, -log softmax(logits)[label]. Subtracts the largest logit first,
+// so that nothing overflows. Writes the loss's gradient divided by `examples` to `gradient` unless
+// that is empty. A logit that is not finite may give a loss that is not finite. `label` must be
+// below logits.size().
 double SoftmaxCrossEntropy(absl::Span<const float> logits, int label, int64_t examples,
                            absl::Span<float> gradient);
 
-// The index of the largest entry, the first of equals.
+// Returns the index of the largest entry, the first of equals.
 int ArgMax(absl::Span<const float> values);
 
 }  // namespace percentdelta

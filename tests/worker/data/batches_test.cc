@@ -17,7 +17,7 @@ using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
 using ::testing::IsEmpty;
 
-// The golden values were computed by an independent program, from the text of batches.h.
+// The golden values were computed by an independent program from the specification in batches.h.
 
 TEST(EpochOrderTest, HasItsGoldenValues) {
   EXPECT_THAT(EpochOrder(1, 0, 10), ElementsAre(5, 3, 6, 7, 8, 1, 0, 9, 2, 4));
@@ -47,7 +47,7 @@ TEST(BatchSourceTest, CutsTheOrderIntoBatches) {
   EXPECT_THAT(source.Examples(0, 0, 10), ElementsAreArray(EpochOrder(1, 0, 10)));
 }
 
-TEST(BatchSourceTest, DoesNotDependOnWhatWasAskedBefore) {
+TEST(BatchSourceTest, DoesNotDependOnEarlierCalls) {
   BatchSource source(1, 10);
   source.Examples(7, 0, 3);
   EXPECT_THAT(source.Examples(1, 0, 3), ElementsAre(1, 0, 3));
@@ -84,7 +84,7 @@ TEST(GatherBatchTest, CopiesTheExamplesInTheirOrder) {
   EXPECT_THAT(batch.labels, ElementsAre(9));
 }
 
-// Bytes that are codes come back from the floats as they were.
+// Bytes that are codes are restored from the floats.
 TEST(GatherBatchTest, WordsAreTheBytesThatWereGathered) {
   Dataset dataset = {
       .count = 256, .rows = 1, .columns = 4, .pixels = {}, .labels = std::vector<uint8_t>(256)};

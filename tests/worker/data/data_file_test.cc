@@ -21,6 +21,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "common/base/status_macros.h"
+#include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
 #include "tests/worker/data/idx_files.h"
 
@@ -30,17 +32,15 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-// All of the content, asked for in pieces.
+// Reads the whole content, in pieces.
 absl::StatusOr<std::string> ReadWhole(const std::string& path, size_t piece = 1000) {
-  const absl::StatusOr<std::unique_ptr<DataFile>> file = DataFile::Open(path, nullptr);
-  if (!file.ok()) return file.status();
+  ASSIGN_OR_RETURN(const std::unique_ptr<DataFile> file, DataFile::Open(path, nullptr));
   std::string content;
   std::vector<uint8_t> bytes(piece);
   while (true) {
-    const absl::StatusOr<size_t> got = (*file)->Read(absl::MakeSpan(bytes));
-    if (!got.ok()) return got.status();
-    content.append(bytes.begin(), bytes.begin() + static_cast<int64_t>(*got));
-    if (*got < piece) return content;
+    ASSIGN_OR_RETURN(const size_t got, file->Read(absl::MakeSpan(bytes)));
+    content.append(bytes.begin(), bytes.begin() + static_cast<int64_t>(got));
+    if (got < piece) return content;
   }
 }
 
@@ -99,9 +99,9 @@ TEST_F(DataFileTest, ReadsWhatZcatAndPythonRead) {
   for (const Shape& shape : GoodShapes()) {
     for (const size_t piece : {size_t{1}, size_t{999}, size_t{1} << 21}) {
       if (piece == 1 && shape.content.size() > 10000) continue;
-      const absl::StatusOr<std::string> content = ReadWhole(Write(shape.file), piece);
-      ASSERT_TRUE(content.ok()) << shape.name << ": " << content.status();
-      EXPECT_TRUE(*content == shape.content) << shape.name;
+      SCOPED_TRACE(shape.name);
+      ASSERT_OK_AND_ASSIGN(const std::string content, ReadWhole(Write(shape.file), piece));
+      EXPECT_TRUE(content == shape.content);
     }
   }
 }
@@ -112,7 +112,7 @@ std::string Changed(std::string file, size_t from_end, int mask) {
   return file;
 }
 
-TEST_F(DataFileTest, RefusesBadGzipFilesWhateverIsRightBeforeIt) {
+TEST_F(DataFileTest, RefusesBadGzipFilesAfterAnyGoodBeginning) {
   const std::string good = Gzip("some content, good to the end");
   const std::string full = GzipWithFullHeader("content");
   std::string method = good;
@@ -137,9 +137,9 @@ TEST_F(DataFileTest, RefusesBadGzipFilesWhateverIsRightBeforeIt) {
        "header crc mismatch"},
   };
   for (const auto& [name, file, message] : shapes) {
-    const absl::Status status = ReadWhole(Write(file)).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << name << ": " << status;
-    EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr(Path("file")), HasSubstr(message)))
+    EXPECT_THAT(ReadWhole(Write(file)),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         AllOf(HasSubstr(Path("file")), HasSubstr(message))))
         << name;
   }
 }
@@ -150,14 +150,16 @@ TEST_F(DataFileTest, RefusesAGzipFileThatIsCutAnywhere) {
   for (size_t size = 2; size < file.size(); ++size) {
     const absl::StatusOr<std::string> content = ReadWhole(Write(file.substr(0, size)));
     if (size == border) {
-      EXPECT_TRUE(content.ok());
+      EXPECT_OK(content);
       continue;
     }
-    EXPECT_THAT(std::string(content.status().message()), HasSubstr("truncated gzip file")) << size;
+    EXPECT_THAT(content,
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("truncated gzip file")))
+        << size;
   }
 }
 
-TEST_F(DataFileTest, RefusesWhatIsNoRegularFileAtOnce) {
+TEST_F(DataFileTest, RefusesOtherThanRegularFilesAtOnce) {
   const std::string fifo = Path("fifo");
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
   const std::string local = Path("socket");
@@ -180,14 +182,13 @@ TEST_F(DataFileTest, RefusesWhatIsNoRegularFileAtOnce) {
                {Path("empty"), "the file is empty"},
                {"/proc/self/mem", "the file is empty"}};
   for (const auto& [path, message] : kinds) {
-    const absl::Status status = ReadWhole(path).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
-    EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr(path), HasSubstr(message)));
+    EXPECT_THAT(ReadWhole(path), StatusIs(absl::StatusCode::kInvalidArgument,
+                                          AllOf(HasSubstr(path), HasSubstr(message))));
   }
   close(descriptor);
 }
 
-TEST_F(DataFileTest, ErrorsAreErrnos) {
+TEST_F(DataFileTest, ErrorsAreThoseOfErrno) {
   std::filesystem::create_symlink("loop", Path("loop"));
   WriteBytes(Path("file"), "x");
   const struct {
@@ -200,27 +201,27 @@ TEST_F(DataFileTest, ErrorsAreErrnos) {
                {Path(std::string(300, 'x')), ENAMETOOLONG, absl::StatusCode::kFailedPrecondition},
                {"", ENOENT, absl::StatusCode::kNotFound}};
   for (const auto& [path, error, code] : paths) {
-    const absl::Status status = ReadWhole(path).status();
-    EXPECT_EQ(status.code(), code);
-    EXPECT_EQ(status.message(), absl::StrCat("\"", path, "\": ", std::strerror(error)));
+    EXPECT_THAT(ReadWhole(path),
+                StatusIs(code, absl::StrCat("\"", path, "\": ", std::strerror(error))));
   }
-  EXPECT_EQ(ErrnoStatus("x", EACCES).code(), absl::StatusCode::kPermissionDenied);
-  EXPECT_EQ(ErrnoStatus("x", EIO).message(), "\"x\": Input/output error");
+  EXPECT_THAT(ErrnoStatus("x", EACCES), StatusIs(absl::StatusCode::kPermissionDenied));
+  EXPECT_THAT(ErrnoStatus("x", EIO),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "\"x\": Input/output error"));
 }
 
 TEST_F(DataFileTest, IsCancelledBetweenPieces) {
   for (const std::string& content :
        {std::string(1 << 22, 'x'), Gzip("a") + std::string(1 << 22, '\0')}) {
     int calls = 0;
-    const auto file = DataFile::Open(Write(content), [&calls] { return ++calls > 2; });
-    ASSERT_TRUE(file.ok());
+    ASSERT_OK_AND_ASSIGN(const auto file,
+                         DataFile::Open(Write(content), [&calls] { return ++calls > 2; }));
     std::vector<uint8_t> bytes(content.size());
-    EXPECT_TRUE(absl::IsCancelled((*file)->Read(absl::MakeSpan(bytes)).status()));
+    EXPECT_THAT(file->Read(absl::MakeSpan(bytes)), StatusIs(absl::StatusCode::kCancelled));
     EXPECT_EQ(calls, 3);
   }
 }
 
-TEST(ForeignFormatTest, IsNamedWithWhatUndoesIt) {
+TEST(ForeignFormatTest, IsNamedWithTheCommandThatUndoesIt) {
   const struct {
     std::string begin;
     const char* expected;

@@ -58,7 +58,7 @@ TEST_F(DataFolderTest, UsualNamesComeFirst) {
   EXPECT_THAT(Find().unusable, IsEmpty());
 }
 
-TEST_F(DataFolderTest, AFolderStandsForTheFileInIt) {
+TEST_F(DataFolderTest, AFolderStandsForItsFile) {
   const std::string folder = Path("train-images-idx3-ubyte");
   std::filesystem::create_directories(folder);
   ASSERT_EQ(Find().unusable.size(), 1U);
@@ -73,17 +73,17 @@ TEST_F(DataFolderTest, AFolderStandsForTheFileInIt) {
   EXPECT_THAT(Find().paths, ElementsAre(folder + "/train-images.idx3-ubyte"));
 }
 
-TEST_F(DataFolderTest, LinksThatLeadNowhereAreTold) {
+TEST_F(DataFolderTest, DanglingLinksAreReported) {
   std::filesystem::create_symlink("gone", Path("train-images-idx3-ubyte"));
   std::filesystem::create_symlink("train-images.idx3-ubyte", Path("train-images.idx3-ubyte"));
   ASSERT_EQ(Find().unusable.size(), 2U);
   EXPECT_THAT(std::string(Find().unusable[0].message()),
-              HasSubstr("No such file or directory where the symbolic link leads to"));
+              HasSubstr("No such file or directory at the target of the symbolic link"));
   EXPECT_THAT(std::string(Find().unusable[1].message()),
               HasSubstr("Too many levels of symbolic links"));
 }
 
-TEST_F(DataFolderTest, TorchvisionsFoldersAreLookedInto) {
+TEST_F(DataFolderTest, SearchesTorchvisionsFolders) {
   EXPECT_THAT(FoldersOfData(directory_.path()), ElementsAre(directory_.path()));
   for (const char* folder : {"raw", "MNIST/raw", "KMNIST/raw"}) {
     std::filesystem::create_directories(Path(folder));

@@ -29,7 +29,7 @@ std::string Number(int64_t value) {
   return bytes;
 }
 
-TEST(DataFingerprintTest, IsTheSha256OfWhatTheHeaderSays) {
+TEST(DataFingerprintTest, IsTheSha256ThatTheHeaderSpecifies) {
   const Dataset set = SomeDataset();
   const std::string text =
       Number(2) + Number(2) + Number(3) + Number(10) +
@@ -56,7 +56,7 @@ TEST(DataFingerprintTest, EveryPartOfTheDataCounts) {
     fingerprints.insert(DataFingerprint(other, &changed));
     fingerprints.insert(DataFingerprint(changed, &other));
   }
-  // All differ but the unchanged two.
+  // All differ, except those of the unchanged two.
   EXPECT_EQ(fingerprints.size(), 2 * changes.size());
 }
 

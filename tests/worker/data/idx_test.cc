@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
 #include "tests/worker/data/idx_files.h"
 
@@ -46,7 +47,7 @@ class IdxTest : public testing::Test {
 };
 
 void ExpectTheTwoImages(const absl::StatusOr<Dataset>& dataset) {
-  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  ASSERT_OK(dataset);
   EXPECT_EQ(dataset->count, 2);
   EXPECT_EQ(dataset->rows, 2);
   EXPECT_EQ(dataset->columns, 3);
@@ -57,8 +58,8 @@ void ExpectTheTwoImages(const absl::StatusOr<Dataset>& dataset) {
 }
 
 void ExpectInvalid(const absl::Status& status, const std::string& file, const std::string& what) {
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
-  EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr(file), HasSubstr(what)));
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument,
+                               AllOf(HasSubstr(file), HasSubstr(what))));
 }
 
 TEST_F(IdxTest, ReadsPlainFiles) {
@@ -75,12 +76,10 @@ TEST_F(IdxTest, ReadsFilesOfManyChunks) {
   for (uint32_t i = 0; i < 300 * 28 * 28; ++i) pixels += static_cast<char>(i * i >> 3);
   const std::string images = Idx({300, 28, 28}, pixels);
   const std::string labels = Write("l", Idx({300}, std::string(300, '\x05')));
-  const auto plain = ReadDataset(Write("i", images), labels);
-  const auto compressed = ReadDataset(Write("i.gz", Gzip(images)), labels);
-  ASSERT_TRUE(plain.ok()) << plain.status();
-  ASSERT_TRUE(compressed.ok()) << compressed.status();
-  EXPECT_EQ(std::string(plain->pixels.begin(), plain->pixels.end()), pixels);
-  EXPECT_EQ(plain->pixels, compressed->pixels);
+  ASSERT_OK_AND_ASSIGN(const Dataset plain, ReadDataset(Write("i", images), labels));
+  ASSERT_OK_AND_ASSIGN(const Dataset compressed, ReadDataset(Write("i.gz", Gzip(images)), labels));
+  EXPECT_EQ(std::string(plain.pixels.begin(), plain.pixels.end()), pixels);
+  EXPECT_EQ(plain.pixels, compressed.pixels);
 }
 
 TEST_F(IdxTest, ReadsFilesOfSeveralGzipMembers) {
@@ -91,7 +90,7 @@ TEST_F(IdxTest, ReadsFilesOfSeveralGzipMembers) {
   }
 }
 
-TEST_F(IdxTest, TellsOfEachFileItRead) {
+TEST_F(IdxTest, NotesEachFileThatItRead) {
   std::vector<std::string> lines;
   ReadOptions options;
   options.note = [&lines](const std::string& line) { lines.push_back(line); };
@@ -101,7 +100,7 @@ TEST_F(IdxTest, TellsOfEachFileItRead) {
                           absl::StrCat("read \"", Path("l"), "\": labels of 2")));
 }
 
-TEST_F(IdxTest, HasAsManyExamplesAsTheJobSays) {
+TEST_F(IdxTest, ChecksTheNumberOfExamples) {
   ReadOptions options;
   options.examples = 2;
   ExpectTheTwoImages(ReadDataset(Write("i", kImages), Write("l", kLabels), options));
@@ -113,8 +112,8 @@ TEST_F(IdxTest, HasAsManyExamplesAsTheJobSays) {
 TEST_F(IdxTest, IsCancelled) {
   ReadOptions options;
   options.cancelled = [] { return true; };
-  EXPECT_TRUE(
-      absl::IsCancelled(ReadDataset(Write("i", kImages), Write("l", kLabels), options).status()));
+  EXPECT_THAT(ReadDataset(Write("i", kImages), Write("l", kLabels), options),
+              StatusIs(absl::StatusCode::kCancelled));
 }
 
 TEST_F(IdxTest, RefusesEmptyAndShortFiles) {
@@ -123,7 +122,7 @@ TEST_F(IdxTest, RefusesEmptyAndShortFiles) {
   ExpectInvalid(ReadImages(kImages.substr(0, 15)), "images", "the file 15");
   ExpectInvalid(ReadLabels(kLabels.substr(0, 7)), "labels", "has 8 bytes, the file 7");
   ExpectInvalid(ReadImages(kImages.substr(0, 27)), "images",
-                "truncated: expected 28 bytes, as the dimensions 2 x 2 x 3 say, got 27");
+                "truncated: expected 28 bytes for the dimensions 2 x 2 x 3, got 27");
   ExpectInvalid(ReadLabels(kLabels.substr(0, 9)), "labels", "truncated: expected 10 bytes");
 }
 
@@ -150,7 +149,7 @@ TEST_F(IdxTest, RefusesOtherFormats) {
   ExpectInvalid(ReadImages(floats), "images", "got 00000d03");
 }
 
-TEST_F(IdxTest, RefusesAbsurdDimensionsWithoutTakingMemoryForThem) {
+TEST_F(IdxTest, RefusesAbsurdDimensionsWithoutAllocatingMemory) {
   ExpectInvalid(ReadImages(Idx({0, 2, 3}, "")), "images", "dimension 0 is 0");
   ExpectInvalid(ReadImages(Idx({2, 0, 3}, "")), "images", "dimension 1 is 0");
   ExpectInvalid(ReadImages(Idx({2, 2, 0xffffffff}, "x")), "images", "dimension 2 is 4294967295");
@@ -161,8 +160,8 @@ TEST_F(IdxTest, RefusesAbsurdDimensionsWithoutTakingMemoryForThem) {
   ExpectInvalid(ReadLabels(Gzip(Idx({0xffffffff}, "x"))), "labels", "expected 4294967303 bytes");
 }
 
-// Files of the size of a disk, which a file system may hold in a few blocks.
-TEST_F(IdxTest, ComparesTheSizeOfSparseFilesBeforeTakingMemory) {
+// Files as large as a disk, which take few blocks of a file system.
+TEST_F(IdxTest, ComparesTheSizeOfSparseFilesBeforeAllocatingMemory) {
   constexpr int64_t kHuge = int64_t{12} << 30;
   const struct {
     std::string begin;
@@ -182,10 +181,10 @@ TEST_F(IdxTest, ComparesTheSizeOfSparseFilesBeforeTakingMemory) {
   }
 }
 
-TEST_F(IdxTest, AGzipFileCannotAnnounceMoreThanItsSizeAllows) {
+TEST_F(IdxTest, AGzipFileCannotClaimMoreThanItsSizeAllows) {
   const std::string images = Gzip(Idx({60000, 28, 28}, std::string(1000, '\0')));
-  ExpectInvalid(ReadImages(images), "images", "which cannot hold as many");
-  // All that deflate can: it is read and found to be cut.
+  ExpectInvalid(ReadImages(images), "images", "which cannot hold that many");
+  // The most that deflate can produce: the file is read and found to be truncated.
   ExpectInvalid(ReadImages(Gzip(Idx({4, 500, 500}, std::string(999999, '\0')))), "images",
                 "truncated: expected 1000016 bytes");
 }
@@ -194,7 +193,7 @@ TEST_F(IdxTest, RefusesDifferentCounts) {
   ExpectInvalid(ReadLabels(Idx({3}, std::string(3, '\0'))), "labels", "has 2 images");
 }
 
-TEST_F(IdxTest, RefusesLabelsThatAreNoDigits) {
+TEST_F(IdxTest, RefusesLabelsThatAreNotDigits) {
   ExpectInvalid(ReadLabels(Idx({2}, "\x09\x0a")), "labels", "label 1 is 10: expected 0 to 9");
 }
 
@@ -211,7 +210,7 @@ TEST_F(IdxTest, RefusesDamagedCompression) {
   ExpectInvalid(ReadImages(bad_checksum), "images", "damaged gzip file");
 }
 
-TEST_F(IdxTest, NeverTakesAFlippedBitForData) {
+TEST_F(IdxTest, NeverAcceptsAFlippedBit) {
   const std::string good = Gzip(kImages);
   for (size_t bit = size_t{16} * 8; bit < good.size() * 8; ++bit) {
     std::string bad = good;

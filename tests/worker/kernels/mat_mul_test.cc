@@ -1,4 +1,4 @@
-// Products of matrices, as every instruction set computes them, against sums in double.
+// Products of matrices by every instruction set, against sums in double.
 
 #include <gtest/gtest.h>
 
@@ -28,7 +28,7 @@ TEST_P(MatMulTest, OfAnyShapeAndStrides) {
       for (const int64_t columns : {1, 10, 16, 65, 130, 270}) {
         const std::vector<float> a = RandomFloats(kSeed, rows * inner, 1);
         const std::vector<float> b = RandomFloats(kSeed + 1, inner * columns, 1);
-        for (const bool transposed : {false, true}) {  // then a and b hold their transposes
+        for (const bool transposed : {false, true}) {  // then a and b hold the transposes
           std::vector<float> c(rows * (columns + 3), -1);
           GetParam()->mat_mul({.rows = rows,
                                .inner = inner,
@@ -51,7 +51,7 @@ TEST_P(MatMulTest, OfAnyShapeAndStrides) {
               ASSERT_NEAR(c[i * (columns + 3) + j], sum, 2e-5)
                   << rows << " x " << inner << " x " << columns << ", " << i << " " << j;
             }
-            ASSERT_EQ(c[i * (columns + 3) + columns], -1) << "written behind the row";
+            ASSERT_EQ(c[i * (columns + 3) + columns], -1) << "written past the row";
           }
         }
       }
@@ -59,7 +59,7 @@ TEST_P(MatMulTest, OfAnyShapeAndStrides) {
   }
 }
 
-TEST_P(MatMulTest, LeavesOutWhatIsMultipliedWithZero) {
+TEST_P(MatMulTest, SkipsZerosOfA) {
   constexpr uint64_t kSeed = 30;
   SCOPED_TRACE(absl::StrCat("seed ", kSeed));
   constexpr int64_t kRows = 37;
@@ -69,10 +69,10 @@ TEST_P(MatMulTest, LeavesOutWhatIsMultipliedWithZero) {
   for (float& value : a) value = value < 0.5F ? 0 : value;
   std::vector<float> b = RandomFloats(kSeed + 1, kInner * kColumns, 1);
   for (int64_t i = 0; i < kRows; ++i) a[i * kInner + 64] = i % 2 == 0 ? 0.0F : -0.0F;
-  for (int64_t j = 0; j < kColumns; ++j) {  // the row that meets these zeros
+  for (int64_t j = 0; j < kColumns; ++j) {  // the row that these zeros multiply
     b[64 * kColumns + j] = std::numeric_limits<float>::infinity();
   }
-  a[5 * kInner + 7] = std::numeric_limits<float>::quiet_NaN();  // and a row that is not
+  a[5 * kInner + 7] = std::numeric_limits<float>::quiet_NaN();  // and one row with NaN
   std::vector<float> transposed(a.size());
   for (int64_t i = 0; i < kRows; ++i) {
     for (int64_t k = 0; k < kInner; ++k) transposed[k * kRows + i] = a[i * kInner + k];

@@ -17,6 +17,7 @@
 #include "common/base/random.h"
 #include "common/base/thread_pool.h"
 #include "common/job/job.h"
+#include "tests/status_matchers.h"
 #include "tests/worker/models/model_checks.h"
 #include "tests/worker/models/naive_layers.h"
 #include "worker/data/dataset.h"
@@ -34,22 +35,22 @@ using ::testing::HasSubstr;
 constexpr AttentionSizes kSizes = {.vocabulary = 280, .dimension = 5};
 enum Tensor { kEmbedding, kAttention, kOutputWeights, kOutputBiases };
 
-constexpr size_t kLongest = 7;  // document, in words
+constexpr size_t kMaxWords = 7;  // in a document
 
 struct Document {
-  std::vector<int> words;  // 0: none
+  std::vector<int> words;  // 0: padding
   int label;
 };
 
 Batch BatchOf(const std::vector<Document>& documents) {
   Dataset dataset = {.count = static_cast<int64_t>(documents.size()),
                      .rows = 1,
-                     .columns = 2 * kLongest,
+                     .columns = 2 * kMaxWords,
                      .pixels = {},
                      .labels = {}};
   std::vector<int64_t> all;
   for (const auto& [words, label] : documents) {
-    for (size_t i = 0; i < kLongest; ++i) {
+    for (size_t i = 0; i < kMaxWords; ++i) {
       const int word = i < words.size() ? words[i] : 0;
       dataset.pixels.push_back(static_cast<uint8_t>(word / 256));
       dataset.pixels.push_back(static_cast<uint8_t>(word % 256));
@@ -62,12 +63,12 @@ Batch BatchOf(const std::vector<Document>& documents) {
   return batch;
 }
 
-// Of 1 to 7 words, some of them twice, and one with a gap.
+// Documents of 1 to 7 words, some words twice, and one document with a gap.
 std::vector<Document> RandomDocuments(int count, uint64_t seed) {
   RandomStream random(seed, 0);
   std::vector<Document> documents = {{{12, 0, 279, 12}, 3}};
   while (static_cast<int>(documents.size()) < count) {
-    std::vector<int> words(1 + random.Below(kLongest));
+    std::vector<int> words(1 + random.Below(kMaxWords));
     for (int& word : words) word = 1 + static_cast<int>(random.Below(kSizes.vocabulary - 1));
     words.back() = words.front();
     documents.push_back({words, static_cast<int>(random.Below(10))});
@@ -83,7 +84,7 @@ TensorValues RandomWeights(uint64_t seed) {
   return weights;
 }
 
-// The formulas of the header once more, in double and without care.
+// The formulas of the header in double, computed naively.
 double NaiveAttentionLoss(const std::vector<Doubles>& weights,
                           const std::vector<Document>& documents) {
   double sum = 0;
@@ -145,10 +146,9 @@ TEST(AttentionWordsTest, ADocumentOfOneWordIsItsEmbedding) {
     const auto largest =
         static_cast<int>(std::max_element(embedding, embedding + kSizes.dimension) - embedding);
     const Batch batch = BatchOf({{{word}, largest}, {{word, word}, largest}});
-    const auto result = model.Evaluate(weights, batch, {});
-    ASSERT_TRUE(result.ok()) << result.status();
+    ASSERT_OK_AND_ASSIGN(const auto result, model.Evaluate(weights, batch, {}));
     // Only the first five classes have weights.
-    EXPECT_EQ(result->correct, embedding[largest] > 0 || largest == 0 ? 2 : 0) << word;
+    EXPECT_EQ(result.correct, embedding[largest] > 0 || largest == 0 ? 2 : 0) << word;
   }
 }
 
@@ -158,16 +158,16 @@ TEST(AttentionWordsTest, EvaluatesToTheLossOfTheGradient) {
 }
 
 // A model keeps memory of the largest batch.
-TEST(AttentionWordsTest, BitsDoNotDependOnWhatWasComputedBefore) {
+TEST(AttentionWordsTest, BitsDoNotDependOnEarlierComputations) {
   const Batch batch = BatchOf(RandomDocuments(20, 8));
   const TensorValues weights = RandomWeights(9);
   AttentionWords model(kSizes);
   Computed computed = Compute(model, weights, batch);
   const Computed expected = computed;
   Compute(model, RandomWeights(10), BatchOf(RandomDocuments(50, 11)));
-  const absl::StatusOr<BatchResult> again = model.Gradient(weights, batch, {}, computed.gradient);
-  ASSERT_TRUE(again.ok()) << again.status();
-  EXPECT_EQ(again->loss_sum, expected.result.loss_sum);
+  ASSERT_OK_AND_ASSIGN(const BatchResult again,
+                       model.Gradient(weights, batch, {}, computed.gradient));
+  EXPECT_EQ(again.loss_sum, expected.result.loss_sum);
   EXPECT_EQ(computed.gradient, expected.gradient);
 }
 
@@ -179,8 +179,8 @@ TEST(AttentionWordsTest, LossOfWeightsThatAreNotFiniteIsReturned) {
   }
 }
 
-// The words' scores reach 1e6: only the largest counts.
-TEST(AttentionWordsTest, LargeScoresOverflowNothing) {
+// Scores reach 1e6: only the largest matters.
+TEST(AttentionWordsTest, LargeScoresDoNotOverflow) {
   TensorValues weights = RandomWeights(14);
   for (float& value : weights[kAttention]) value *= 1e6F;
   AttentionWords model(kSizes);
@@ -236,7 +236,7 @@ class MakeAttentionWordsTest : public testing::Test {
   ModelSpec spec_;
 };
 
-TEST_F(MakeAttentionWordsTest, SizesAreTheJobs) {
+TEST_F(MakeAttentionWordsTest, TakesTheSizesFromTheJob) {
   AttentionWords expected(kSizes);
   EXPECT_EQ(expected.arithmetic(), "double");
   ExpectMakes(spec_, expected, RandomWeights(20), BatchOf(RandomDocuments(30, 19)));
@@ -265,12 +265,24 @@ TEST_F(MakeAttentionWordsTest, RefusesOtherTensors) {
               HasSubstr("\"output/biases\" of shape [10], got the end of the job's 3"));
 }
 
+TEST_F(MakeAttentionWordsTest, ChecksDatasets) {
+  const Dataset good = {.count = 2,
+                        .rows = 1,
+                        .columns = 6,
+                        .pixels = {1, 23, 0, 0, 0, 8, 0, 0, 0, 0, 0, 1},
+                        .labels = {0, 9}};
+  ExpectChecksDatasets(
+      spec_, good,
+      {{"a word too many", [](Dataset& set) { set.pixels[1] = 24; }, "word 280 at 0 of document 0"},
+       {"no words", [](Dataset& set) { set.pixels[11] = 0; }, "document 1 has no words"}});
+}
+
 TEST_F(MakeAttentionWordsTest, RefusesDropout) {
   spec_.dropout_keep_probability = 0.5;
   EXPECT_THAT(RefusalOfJob(spec_),
               AllOf(HasSubstr("attention_words"), HasSubstr("no dropout"), HasSubstr("got 0.5")));
-  spec_.dropout_keep_probability = 1;  // which drops nothing
-  EXPECT_TRUE(MakeModel(spec_, {.pool = &pool_, .isa = ""}).ok());
+  spec_.dropout_keep_probability = 1;  // the same as off
+  EXPECT_OK(MakeModel(spec_, {.pool = &pool_, .isa = ""}));
 }
 
 }  // namespace

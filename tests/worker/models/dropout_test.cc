@@ -24,8 +24,8 @@ std::vector<float> Dropped(double keep, uint64_t key, int threads = 2, float val
   return outputs;
 }
 
-// As the header has it.
-TEST(DropoutTest, KeepsTheUnitsThatTheRandomNumbersSay) {
+// As the header specifies.
+TEST(DropoutTest, KeepsTheUnitsThatTheRandomNumbersSelect) {
   const std::vector<float> outputs = Dropped(0.75, 42);
   for (int64_t n = 0; n < kExamples; ++n) {
     RandomStream random(42, n);
@@ -43,7 +43,7 @@ TEST(DropoutTest, DoesNotDependOnThreads) {
   EXPECT_NE(Dropped(0.5, 8, 1), expected);
 }
 
-// And the share of what is kept: within five standard deviations.
+// Mean and share of kept units, within five standard deviations.
 TEST(DropoutTest, KeepsTheMean) {
   for (const double keep : {0.1, 0.5, 0.9}) {
     SCOPED_TRACE(absl::StrCat("keep ", keep));
@@ -70,14 +70,14 @@ TEST(DropoutTest, ZeroAndOneKeepAll) {
   }
 }
 
-TEST(DropoutTest, GradientIsScaledAsTheOutputs) {
+TEST(DropoutTest, ScalesTheGradientLikeTheOutputs) {
   ThreadPool pool(2);
   std::vector<float> gradient(2 * kUnits, 3);
   Dropout(0.25, kUnits, pool).Backward(2, absl::MakeSpan(gradient));
   EXPECT_EQ(gradient, std::vector<float>(2 * kUnits, 12));
 }
 
-TEST(GradientKeyTest, NamesAPlaceInTheTraining) {
+TEST(GradientKeyTest, DiffersForEachPlaceInTheTraining) {
   const uint64_t key = GradientKey(1, 2, 3);
   EXPECT_EQ(GradientKey(1, 2, 3), key);
   EXPECT_EQ(key, Hash64(1, Hash64(HashString("gradient"), Hash64(2, 3))));

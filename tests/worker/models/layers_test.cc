@@ -1,4 +1,4 @@
-// Every layer against its naive twin: values, and gradients as central differences of the twin.
+// Every layer against its naive version: values, and gradients as central differences of that.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -99,7 +99,7 @@ ConvRun RunConv(const ConvShape& shape, const Kernels& kernels, const std::vecto
   return run;
 }
 
-// Weights, bias, ReLU and pooling at once: the differences go through the naive layers one by one.
+// Weights, bias, ReLU and pooling together: the differences use the naive layers one by one.
 TEST_P(LayersTest, ConvBlockHasTheNaiveLayersValuesAndDifferences) {
   const ConvShape shapes[] = {{2, 2, 1, 1, 1, 0},
                               {6, 4, 3, 5, 3, 0},
@@ -110,7 +110,7 @@ TEST_P(LayersTest, ConvBlockHasTheNaiveLayersValuesAndDifferences) {
                               // Winograd's: many rows of windows, and a long one.
                               {18, 4, 8, 3, 5, 0},
                               {2, 32, 9, 20, 5, 0},
-                              // More windows, and more channels, than are marked at a time.
+                              // More windows, and more channels, than the kernels mark at a time.
                               {18, 16, 2, 3, 3, 0},
                               {2, 4, 1, 130, 3, 0}};
   uint64_t seed = 100;
@@ -150,7 +150,7 @@ double RootMeanSquare(const Doubles& values) {
   return std::sqrt(sum / static_cast<double>(values.size()));
 }
 
-// Of the paper's second convolution, whose outputs are around 1: what rounding does to them.
+// The effect of rounding on the paper's second convolution, whose outputs are around 1.
 TEST_P(LayersTest, WinogradsConvolutionIsAboutAsExactAsASum) {
   constexpr uint64_t kSeed = 240;
   SCOPED_TRACE(absl::StrCat("seed ", kSeed));
@@ -158,7 +158,7 @@ TEST_P(LayersTest, WinogradsConvolutionIsAboutAsExactAsASum) {
   std::vector<float> image = RandomFloats(kSeed, 14 * 14 * 32, 1);
   for (float& pixel : image) pixel = std::max(pixel, 0.0F);
   const auto weights = RandomFloats(kSeed + 1, int64_t{25} * 32 * 64, 0.1F);
-  const std::vector<float> biases(64, 10);  // no output is below 0
+  const std::vector<float> biases(64, 10);  // keeps all outputs above 0
   const ConvRun run =
       RunConv(shape, *GetParam(), image, weights, biases, std::vector<float>(7 * 7 * 64));
 
@@ -168,11 +168,11 @@ TEST_P(LayersTest, WinogradsConvolutionIsAboutAsExactAsASum) {
       NaivePool(NaiveBias(NaiveConv(x, 14, 14, w, 5, 32, 64), ToDoubles(biases)), 14, 14, 64);
   Doubles errors;
   for (size_t i = 0; i < exact.size(); ++i) errors.push_back(run.output[i] - exact[i]);
-  // A sum of 800 products, added one after the other, is wrong by 5e-7 of its size or so.
+  // The relative error of a sum of 800 products, added one after the other, is about 5e-7.
   EXPECT_LT(RootMeanSquare(errors), 1e-6);
 }
 
-// A 1x1 convolution with weight 1 and bias 0 is none: what is left are ReLU and pooling.
+// A 1x1 convolution with weight 1 and bias 0 is the identity: only ReLU and pooling remain.
 TEST_P(LayersTest, OfEqualMaximaTheFirstTakesTheGradient) {
   const ConvShape shape = {2, 8, 1, 1, 1, 0};
   const std::vector<float> image = {1, 1, 0, 2, 3, 1, 0, 0,  //
@@ -196,7 +196,7 @@ TEST_P(LayersTest, ReluOfTheConvBlockPassesNoGradientAtZeroAndBelow) {
   EXPECT_THAT(run.biases_gradient, Each(0));
 }
 
-TEST_P(LayersTest, NaNGoesThroughTheConvBlock) {
+TEST_P(LayersTest, NaNPassesThroughTheConvBlock) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const ConvRun run = RunConv({2, 2, 1, 1, 1, 0}, *GetParam(), {1, 2, 3, 4}, {nan}, {0}, {1});
   EXPECT_TRUE(std::isnan(run.output[0]));

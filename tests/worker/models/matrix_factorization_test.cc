@@ -15,6 +15,7 @@
 #include "common/base/random.h"
 #include "common/base/thread_pool.h"
 #include "common/job/job.h"
+#include "tests/status_matchers.h"
 #include "tests/worker/models/model_checks.h"
 #include "tests/worker/models/naive_layers.h"
 #include "worker/data/dataset.h"
@@ -78,7 +79,7 @@ TensorValues RandomWeights(uint64_t seed) {
   return weights;
 }
 
-// The mean squared error in stars, in double, once more.
+// The mean squared error in stars, in double, computed naively.
 double NaiveLoss(const std::vector<Doubles>& weights, const std::vector<Rating>& ratings) {
   double sum = 0;
   for (const auto& [user, item, label] : ratings) {
@@ -105,7 +106,7 @@ TEST(MatrixFactorizationTest, HasTheNaiveLossAndItsDifferences) {
                     {.points = 100, .loss = 1e-12, .gradient = 1e-6});
 }
 
-TEST(MatrixFactorizationTest, WhoIsNotInTheBatchHasNoGradient) {
+TEST(MatrixFactorizationTest, UsersAndItemsOutsideTheBatchHaveNoGradient) {
   MatrixFactorization model(kSizes);
   const Computed computed = Compute(model, RandomWeights(3), BatchOf({{257, 4, 9}, {257, 5, 0}}));
   for (int64_t user = 0; user < kSizes.users; ++user) {
@@ -128,9 +129,9 @@ TEST(MatrixFactorizationTest, TheNearestOfTheTenRatingsIsTheAnswer) {
   for (const auto& [stars, label] : answers) {
     weights[kGlobalBias][0] = stars;
     for (int other = 0; other < 10; ++other) {
-      const auto result = model.Evaluate(weights, BatchOf({{0, 0, other}}), {});
-      ASSERT_TRUE(result.ok()) << result.status();
-      EXPECT_EQ(result->correct, other == label ? 1 : 0) << stars << " stars, label " << other;
+      ASSERT_OK_AND_ASSIGN(const auto result,
+                           model.Evaluate(weights, BatchOf({{0, 0, other}}), {}));
+      EXPECT_EQ(result.correct, other == label ? 1 : 0) << stars << " stars, label " << other;
     }
   }
 }
@@ -195,7 +196,7 @@ class MakeMatrixFactorizationTest : public testing::Test {
   ModelSpec spec_;
 };
 
-TEST_F(MakeMatrixFactorizationTest, SizesAreTheJobs) {
+TEST_F(MakeMatrixFactorizationTest, TakesTheSizesFromTheJob) {
   MatrixFactorization expected(kSizes);
   EXPECT_EQ(expected.arithmetic(), "double");
   ExpectMakes(spec_, expected, RandomWeights(13), BatchOf(RandomRatings(30, 12)));
@@ -233,12 +234,21 @@ TEST_F(MakeMatrixFactorizationTest, RefusesOtherTensors) {
                         "tensors"));
 }
 
+TEST_F(MakeMatrixFactorizationTest, ChecksDatasets) {
+  const Dataset good = {
+      .count = 2, .rows = 1, .columns = 4, .pixels = {1, 43, 0, 8, 0, 0, 0, 0}, .labels = {0, 9}};
+  ExpectChecksDatasets(
+      spec_, good,
+      {{"a user too many", [](Dataset& set) { set.pixels[1] = 44; }, "user 300 of rating 0"},
+       {"an item too many", [](Dataset& set) { set.pixels[7] = 9; }, "item 9 of rating 1"}});
+}
+
 TEST_F(MakeMatrixFactorizationTest, RefusesDropout) {
   spec_.dropout_keep_probability = 0.5;
   EXPECT_THAT(RefusalOfJob(spec_), AllOf(HasSubstr("matrix_factorization"), HasSubstr("no dropout"),
                                          HasSubstr("got 0.5")));
-  spec_.dropout_keep_probability = 1;  // which drops nothing
-  EXPECT_TRUE(MakeModel(spec_, {.pool = &pool_, .isa = ""}).ok());
+  spec_.dropout_keep_probability = 1;  // the same as off
+  EXPECT_OK(MakeModel(spec_, {.pool = &pool_, .isa = ""}));
 }
 
 }  // namespace

@@ -6,19 +6,51 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <iterator>
+#include <memory>
 #include <thread>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/thread_pool.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
+namespace {
+
+using ::testing::HasSubstr;
+
+const Misfit kMisfitsOfAllModels[] = {
+    {"no examples",
+     [](Dataset& set) {
+       set.count = 0;
+       set.pixels.clear();
+       set.labels.clear();
+     },
+     "without images"},
+    {"a label too large", [](Dataset& set) { set.labels[1] = 10; }, "label 10 of image 1"},
+    {"a pixel missing", [](Dataset& set) { set.pixels.pop_back(); }, "pixels (expected"},
+    {"a label missing", [](Dataset& set) { set.labels.pop_back(); }, "and 1 labels"},
+    {"another form",
+     [](Dataset& set) {
+       if (set.rows == 1) {
+         set.rows = 2;
+         set.columns /= 2;
+       } else {
+         set.columns *= set.rows;
+         set.rows = 1;
+       }
+     },
+     "images of"},
+};
+
+}  // namespace
 
 Computed Compute(Model& model, const TensorValues& weights, const Batch& batch) {
   Computed computed;
   const absl::StatusOr<BatchResult> result = model.Gradient(weights, batch, {}, computed.gradient);
-  EXPECT_TRUE(result.ok()) << result.status();
+  EXPECT_OK(result);
   if (result.ok()) computed.result = *result;
   return computed;
 }
@@ -60,11 +92,10 @@ void ExpectDifferences(const Computed& computed, const TensorValues& weights,
 
 void ExpectEvaluatesAsTheGradient(Model& model, const TensorValues& weights, const Batch& batch) {
   const Computed computed = Compute(model, weights, batch);
-  const absl::StatusOr<BatchResult> result = model.Evaluate(weights, batch, {});
-  ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_EQ(result->loss_sum, computed.result.loss_sum);
-  EXPECT_EQ(result->correct, computed.result.correct);
-  EXPECT_EQ(result->examples, batch.count);
+  ASSERT_OK_AND_ASSIGN(const BatchResult result, model.Evaluate(weights, batch, {}));
+  EXPECT_EQ(result.loss_sum, computed.result.loss_sum);
+  EXPECT_EQ(result.correct, computed.result.correct);
+  EXPECT_EQ(result.examples, batch.count);
   EXPECT_EQ(computed.result.examples, batch.count);
 }
 
@@ -90,9 +121,8 @@ void ExpectHooksInOrder(Model& model, const TensorValues& weights, const Batch& 
             EXPECT_TRUE(SameBits(gradient[tensor], expected.gradient[tensor])) << tensor;
           },
   };
-  const absl::StatusOr<BatchResult> result = model.Gradient(arriving, batch, hooks, gradient);
-  ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_EQ(result->loss_sum, expected.result.loss_sum);
+  ASSERT_OK_AND_ASSIGN(const BatchResult result, model.Gradient(arriving, batch, hooks, gradient));
+  EXPECT_EQ(result.loss_sum, expected.result.loss_sum);
   ExpectSameBits(gradient, expected.gradient);
   std::vector<std::string> in_order;
   in_order.reserve(2 * weights.size());
@@ -128,15 +158,38 @@ void ExpectLossIsNotFinite(Model& model, const TensorValues& weights, const Batc
 std::string Refusal(Model& model, const TensorValues& weights, const Batch& batch) {
   TensorValues gradient;
   const absl::Status status = model.Gradient(weights, batch, {}, gradient).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_EQ(model.Evaluate(weights, batch, {}).status(), status);
   return std::string(status.message());
+}
+
+void ExpectChecksDatasets(const ModelSpec& spec, const Dataset& good,
+                          const std::vector<Misfit>& misfits) {
+  ThreadPool pool(1);
+  ASSERT_OK_AND_ASSIGN(const std::unique_ptr<Model> model, MakeModel(spec, {&pool, ""}));
+  EXPECT_OK(model->CheckDataset(good));
+  TensorValues weights;
+  for (const TensorSpec& tensor : spec.tensors) weights.emplace_back(tensor.size(), 0.1F);
+  Batch batch;
+  TensorValues gradient;
+  GatherBatch(good, std::vector<int64_t>{0, 1}, batch);
+  EXPECT_OK(model->Gradient(weights, batch, {}, gradient));
+
+  std::vector<Misfit> all = misfits;
+  all.insert(all.end(), std::begin(kMisfitsOfAllModels), std::end(kMisfitsOfAllModels));
+  for (const Misfit& misfit : all) {
+    Dataset bad = good;
+    misfit.make(bad);
+    EXPECT_THAT(model->CheckDataset(bad),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(misfit.message)))
+        << misfit.name;
+  }
 }
 
 std::string RefusalOfJob(const ModelSpec& spec) {
   ThreadPool pool(1);
   const absl::Status status = MakeModel(spec, {.pool = &pool, .isa = ""}).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
   return std::string(status.message());
 }
 
@@ -144,10 +197,9 @@ void ExpectMakes(const ModelSpec& spec, Model& expected, const TensorValues& wei
                  const Batch& batch) {
   for (const int threads : {1, 3}) {
     ThreadPool pool(threads);
-    const auto model = MakeModel(spec, {.pool = &pool, .isa = ""});
-    ASSERT_TRUE(model.ok()) << model.status();
-    EXPECT_EQ((*model)->arithmetic(), expected.arithmetic());
-    ExpectSameBits(Compute(**model, weights, batch).gradient,
+    ASSERT_OK_AND_ASSIGN(const auto model, MakeModel(spec, {.pool = &pool, .isa = ""}));
+    EXPECT_EQ(model->arithmetic(), expected.arithmetic());
+    ExpectSameBits(Compute(*model, weights, batch).gradient,
                    Compute(expected, weights, batch).gradient);
   }
 }

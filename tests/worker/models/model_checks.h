@@ -1,4 +1,4 @@
-// What the tests of every architecture check of it, with weights and batches of its own.
+// Checks for the tests of every architecture, which supply weights and batches.
 
 #ifndef PERCENTDELTA_TESTS_WORKER_MODELS_MODEL_CHECKS_H_
 #define PERCENTDELTA_TESTS_WORKER_MODELS_MODEL_CHECKS_H_
@@ -22,40 +22,53 @@ struct Computed {
   TensorValues gradient;
 };
 
-// A gradient that must succeed, without hooks.
+// Computes a gradient without hooks; it must succeed.
 Computed Compute(Model& model, const TensorValues& weights, const Batch& batch);
 
 bool SameBits(const std::vector<float>& a, const std::vector<float>& b);
 void ExpectSameBits(const TensorValues& a, const TensorValues& b);
 
 struct DifferenceTolerance {
-  int64_t points = 0;   // of a tensor that are looked at, about
+  int64_t points = 0;   // approximate number of entries to check in a tensor
   double loss = 0;      // of the mean loss
   double gradient = 0;  // of an entry
 };
 
-// `computed` has the loss of `naive_loss` at the weights, and its central differences.
+// `computed` has the loss of `naive_loss` at the weights, and its central differences as gradient.
 void ExpectDifferences(const Computed& computed, const TensorValues& weights,
                        absl::Span<const NamedShape> tensors,
                        const std::function<double(const std::vector<Doubles>&)>& naive_loss,
                        const DifferenceTolerance& tolerance);
 
-// Evaluate counts and sums the same as Gradient.
+// Evaluate has the same loss and counts as Gradient.
 void ExpectEvaluatesAsTheGradient(Model& model, const TensorValues& weights, const Batch& batch);
 
-// Each tensor is awaited once, in the order of the job, before it is read, and is final when its
-// gradient is announced, from the last to the first; all on the calling thread. An error of a hook
-// ends the computation.
+// Each tensor is awaited once, in the order of the job, before it is read. Gradients are announced
+// from the last to the first, and are final by then. All hooks are called on the calling thread. An
+// error of a hook ends the computation.
 void ExpectHooksInOrder(Model& model, const TensorValues& weights, const Batch& batch);
 
-// With each tensor in turn full of `broken`, the loss is returned, and is not finite.
+// With each tensor in turn filled with `broken`, the loss is returned and is not finite.
 void ExpectLossIsNotFinite(Model& model, const TensorValues& weights, const Batch& batch,
                            float broken);
 
-// What Gradient and Evaluate say of arguments that both must refuse as invalid.
+// Returns the message with which both Gradient and Evaluate refuse invalid arguments.
 std::string Refusal(Model& model, const TensorValues& weights, const Batch& batch);
 
-// What MakeModel says of a job that it must refuse as invalid.
+// A change to a data set that makes a model refuse it, with a message that contains `message`.
+struct Misfit {
+  const char* name;
+  std::function<void(Dataset&)> make;
+  const char* message;
+};
+
+// CheckDataset of the job's model accepts `good`, of two examples, as Gradient does. It refuses
+// each of `misfits`, and those that no model accepts: no examples, labels too large, parts that do
+// not fit.
+void ExpectChecksDatasets(const ModelSpec& spec, const Dataset& good,
+                          const std::vector<Misfit>& misfits);
+
+// Returns the message with which MakeModel refuses an invalid job.
 std::string RefusalOfJob(const ModelSpec& spec);
 
 // MakeModel's model, with 1 and with 3 threads, computes the same as `expected`.
