@@ -55,10 +55,9 @@ absl::Status GradientAssembly::Add(absl::string_view tensor, int64_t begin,
                                    absl::Span<const absl::string_view> pieces) {
   size_t bytes = 0;
   for (const absl::string_view piece : pieces) bytes += piece.size();
-  absl::StatusOr<ShardSlice*> slice = state_->FindSlice(tensor);
-  if (!slice.ok()) return slice.status();
+  ASSIGN_OR_RETURN(ShardSlice* const slice, state_->FindSlice(tensor));
   Part& part = *std::find_if(parts_.begin(), parts_.end(),
-                             [&](const Part& candidate) { return candidate.slice == *slice; });
+                             [&](const Part& candidate) { return candidate.slice == slice; });
   RETURN_IF_ERROR(CheckChunk(part, tensor, begin, bytes));
   if (part.received == 0) {
     if (step_ > part.slice->current().step) {
@@ -85,10 +84,8 @@ absl::Status GradientAssembly::Add(absl::string_view tensor, int64_t begin,
   part.span.End();
   bool is_new = false;
   if (!part.duplicate) {
-    absl::StatusOr<bool> staged = state_->Stage(
-        *part.slice, step_, slot_, std::exchange(part.gradient, nullptr), for_checkpoint_);
-    if (!staged.ok()) return staged.status();
-    is_new = *staged;
+    ASSIGN_OR_RETURN(is_new, state_->Stage(*part.slice, step_, slot_,
+                                           std::exchange(part.gradient, nullptr), for_checkpoint_));
   }
   ++(is_new ? staged_slices_ : duplicate_slices_);
   return absl::OkStatus();

@@ -29,8 +29,8 @@
 //  8. Publish() makes that buffer the slice's weights at step + 1; pulls that wait for it get it by
 //     reference, and the slice takes the gradients of the next step.
 //  9. The tensor's home reports what the step did to it. If the rule's delta is neither a multiple
-//     of the gradient nor known from the proposal, the shards send it how much their blocks of a split
-//     tensor changed (DeltaCollector); nothing waits for that.
+//     of the gradient nor known from the proposal, the shards send it how much their blocks of a
+//     split tensor changed (DeltaCollector); nothing waits for that.
 //
 // Slices are independent of each other: there is no barrier but the norms of a split tensor.
 
@@ -131,14 +131,13 @@ absl::Status ShardState::CheckSlot(int64_t step, int32_t slot) const {
 
 absl::StatusOr<bool> ShardState::Stage(ShardSlice& slice, int64_t step, int32_t slot,
                                        Buffer gradient, bool for_checkpoint) {
-  absl::StatusOr<ShardSlice::StageResult> result =
-      slice.Stage(step, slot, std::move(gradient), for_checkpoint);
-  if (!result.ok()) return result.status();
-  if (*result == ShardSlice::StageResult::kComplete) ReportGathered();
+  ASSIGN_OR_RETURN(const ShardSlice::StageResult result,
+                   slice.Stage(step, slot, std::move(gradient), for_checkpoint));
+  if (result == ShardSlice::StageResult::kComplete) ReportGathered();
   if (slice.StartAdding()) {
     options_.pool->Schedule([self = shared_from_this(), &slice] { self->AddGradients(slice); });
   }
-  return *result != ShardSlice::StageResult::kDuplicate;
+  return result != ShardSlice::StageResult::kDuplicate;
 }
 
 void ShardState::ReportGathered() {

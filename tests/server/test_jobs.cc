@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "common/base/random.h"
+#include "common/base/status_macros.h"
 #include "common/job/partition.h"
 #include "server/shard/shard_coordinator.h"
 #include "server/shard/shard_peers.h"
@@ -190,7 +191,7 @@ absl::Status ShardGroup::Push(int shard, ShardSlice& slice, int64_t step, int32_
 absl::Status ShardGroup::Push(int64_t step, int32_t slot, const Gradient& gradient) const {
   for (int shard = 0; shard < shards(); ++shard) {
     for (const auto& slice : states_[shard]->slices()) {
-      if (absl::Status s = Push(shard, *slice, step, slot, gradient); !s.ok()) return s;
+      RETURN_IF_ERROR(Push(shard, *slice, step, slot, gradient));
     }
   }
   return absl::OkStatus();
@@ -202,7 +203,7 @@ Gradient ShardGroup::Weights(int64_t step) const {
   for (const auto& state : states_) {
     slices += state->slices().size();
     const absl::Status pulled = state->Pull(step, sink);
-    EXPECT_TRUE(pulled.ok()) << pulled;
+    EXPECT_OK(pulled);
   }
   Gradient weights;
   for (const TensorSpec& tensor : job_.model.tensors) weights.emplace_back(tensor.size());

@@ -14,6 +14,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/random.h"
 #include "tests/server/test_jobs.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -62,7 +63,7 @@ class DeltaCollectorTest : public testing::Test {
 
   void Contribute(size_t part, int64_t step) {
     const absl::Status status = collector_.Contribute(Part(part, step), kAny);
-    EXPECT_TRUE(status.ok()) << status;
+    EXPECT_OK(status);
   }
 
   void ContributeAll(int64_t step) {
@@ -103,7 +104,7 @@ TEST_F(DeltaCollectorTest, RepeatsChangeNothing) {
   Contribute(1, 0);
   DeltaSums repeat = Part(1, 0);
   repeat.blocks[0] += 1;  // the first one counts
-  EXPECT_TRUE(collector_.Contribute(repeat, kAny).ok());
+  EXPECT_OK(collector_.Contribute(repeat, kAny));
   ContributeAll(0);
   ContributeAll(0);  // when the step is done
   Open(1);
@@ -156,8 +157,8 @@ TEST_F(DeltaCollectorTest, BadSumsAreRefusedAndLeaveNoTrace) {
   DeltaSums elsewhere = {kScalar, 0, 0, {1}};
   EXPECT_THAT(refusal(elsewhere, absl::StatusCode::kFailedPrecondition),
               AllOf(HasSubstr("b/scalar: expected at its home"), HasSubstr("got at shard 0")));
-  EXPECT_TRUE(collector_.Contribute(Part(1, 2), 2).ok());
-  EXPECT_TRUE(collector_.Contribute(Part(1, -7), 2).ok());  // long past
+  EXPECT_OK(collector_.Contribute(Part(1, 2), 2));
+  EXPECT_OK(collector_.Contribute(Part(1, -7), 2));  // long past
   Open(0);
   ContributeAll(0);
   EXPECT_THAT(got_, ElementsAre(Expected(0)));
@@ -168,7 +169,7 @@ TEST_F(DeltaCollectorTest, SumsThatAreNotFiniteAreAdded) {
   Open(0);
   DeltaSums sums = Part(1, 0);
   sums.blocks[0] = std::numeric_limits<double>::infinity();
-  EXPECT_TRUE(collector_.Contribute(sums, kAny).ok());
+  EXPECT_OK(collector_.Contribute(sums, kAny));
   ContributeAll(0);
   EXPECT_THAT(got_, ElementsAre(std::numeric_limits<double>::infinity()));
 }

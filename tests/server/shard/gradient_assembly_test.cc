@@ -16,6 +16,7 @@
 #include "common/base/float_bytes.h"
 #include "common/job/partition.h"
 #include "tests/server/test_jobs.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -257,9 +258,9 @@ class GradientAssemblyTest : public testing::Test {
       const Gradient gradient = TestGradient(step, slot);
       for (const Chunk& chunk : RightChunks(*group_.state(shard), gradient, chunk_entries)) {
         const absl::Status added = assembly.Add(chunk.tensor, chunk.begin, {chunk.bytes});
-        ASSERT_TRUE(added.ok()) << added;
+        ASSERT_OK(added);
       }
-      EXPECT_TRUE(assembly.Finish().ok()) << assembly.Finish();
+      EXPECT_OK(assembly.Finish());
       const auto slices = static_cast<int>(group_.state(shard)->slices().size());
       EXPECT_EQ(assembly.staged_slices() + assembly.duplicate_slices(), slices);
     }
@@ -269,7 +270,7 @@ class GradientAssemblyTest : public testing::Test {
   static Gradient CleanWeights() {
     const ShardGroup clean(SmallJob(), 1, 1);
     for (int32_t slot = 0; slot < 2; ++slot) {
-      EXPECT_TRUE(clean.Push(0, slot, TestGradient(0, slot)).ok());
+      EXPECT_OK(clean.Push(0, slot, TestGradient(0, slot)));
     }
     return clean.Weights(1);
   }
@@ -287,11 +288,11 @@ TEST_P(BadStreamTest, IsRefusedWithoutATrace) {
     GradientAssembly assembly(group_.state(bad.shard), bad.step, 0);
     absl::Status status;
     for (const Chunk& chunk : bad.chunks) {
-      EXPECT_TRUE(status.ok()) << "refused too early: " << status;
+      EXPECT_OK(status) << "refused too early";
       status = assembly.Add(chunk.tensor, chunk.begin, {chunk.bytes});
     }
     if (bad.at_the_end) {
-      EXPECT_TRUE(status.ok()) << status;
+      EXPECT_OK(status);
       status = assembly.Finish();
     }
     EXPECT_EQ(status.code(), bad.code) << status;
@@ -328,18 +329,18 @@ TEST_F(GradientAssemblyTest, ChunksOfAnySizeMakeTheGradient) {
 // Chunks of several tensors may be interleaved: each tensor is counted by itself.
 TEST_F(GradientAssemblyTest, TensorsMayInterleave) {
   GradientAssembly assembly(group_.state(1), 0, 0);
-  EXPECT_TRUE(assembly.Add("a/biases", 0, {Values(2)}).ok());
-  EXPECT_TRUE(assembly.Add("c/zeros", 0, {Values(20)}).ok());
-  EXPECT_TRUE(assembly.Add("a/biases", 2, {Values(3)}).ok());
+  EXPECT_OK(assembly.Add("a/biases", 0, {Values(2)}));
+  EXPECT_OK(assembly.Add("c/zeros", 0, {Values(20)}));
+  EXPECT_OK(assembly.Add("a/biases", 2, {Values(3)}));
   EXPECT_EQ(assembly.staged_slices(), 1);
-  EXPECT_TRUE(assembly.Add("c/zeros", 20, {Values(1)}).ok());
+  EXPECT_OK(assembly.Add("c/zeros", 20, {Values(1)}));
   EXPECT_EQ(assembly.staged_slices(), 2);
 }
 
 TEST_F(GradientAssemblyTest, BytesNeedNotBeAligned) {
   const std::string shifted = "x" + Values(5);
   GradientAssembly assembly(group_.state(1), 0, 0);
-  EXPECT_TRUE(assembly.Add("a/biases", 0, {absl::string_view(shifted).substr(1)}).ok());
+  EXPECT_OK(assembly.Add("a/biases", 0, {absl::string_view(shifted).substr(1)}));
   EXPECT_EQ(assembly.staged_slices(), 1);
 }
 
@@ -350,9 +351,9 @@ TEST_F(GradientAssemblyTest, DuplicatesAreCountedAndDropped) {
   const auto push_other = [&](int64_t step, int32_t slot) {
     GradientAssembly assembly(state, step, slot);
     for (const Chunk& chunk : RightChunks(*state, TestGradient(9, 9))) {
-      EXPECT_TRUE(assembly.Add(chunk.tensor, chunk.begin, {chunk.bytes}).ok());
+      EXPECT_OK(assembly.Add(chunk.tensor, chunk.begin, {chunk.bytes}));
     }
-    EXPECT_TRUE(assembly.Finish().ok());
+    EXPECT_OK(assembly.Finish());
     EXPECT_EQ(assembly.staged_slices(), 0);
     EXPECT_EQ(assembly.duplicate_slices(), slices);
   };
@@ -369,10 +370,10 @@ TEST_F(GradientAssemblyTest, DuplicatesAreCountedAndDropped) {
 TEST_F(GradientAssemblyTest, SecondOfTwoStreamsLosesAtTheLastChunk) {
   GradientAssembly first(group_.state(1), 0, 0);
   GradientAssembly second(group_.state(1), 0, 0);
-  EXPECT_TRUE(first.Add("a/biases", 0, {Values(4)}).ok());
-  EXPECT_TRUE(second.Add("a/biases", 0, {Values(4)}).ok());
-  EXPECT_TRUE(second.Add("a/biases", 4, {Values(1)}).ok());
-  EXPECT_TRUE(first.Add("a/biases", 4, {Values(1)}).ok());
+  EXPECT_OK(first.Add("a/biases", 0, {Values(4)}));
+  EXPECT_OK(second.Add("a/biases", 0, {Values(4)}));
+  EXPECT_OK(second.Add("a/biases", 4, {Values(1)}));
+  EXPECT_OK(first.Add("a/biases", 4, {Values(1)}));
   EXPECT_EQ(second.staged_slices(), 1);
   EXPECT_EQ(first.staged_slices(), 0);
   EXPECT_EQ(first.duplicate_slices(), 1);
@@ -385,14 +386,14 @@ TEST_F(GradientAssemblyTest, FinishCountsWhatEarlierStreamsBrought) {
   std::vector<Chunk> chunks = RightChunks(*state, TestGradient(0, 0));
   {
     GradientAssembly broken(state, 0, 0);
-    EXPECT_TRUE(broken.Add(chunks[0].tensor, chunks[0].begin, {chunks[0].bytes}).ok());
+    EXPECT_OK(broken.Add(chunks[0].tensor, chunks[0].begin, {chunks[0].bytes}));
     EXPECT_FALSE(broken.Finish().ok());
   }
   GradientAssembly rest(state, 0, 0);
   for (size_t i = 1; i < chunks.size(); ++i) {
-    EXPECT_TRUE(rest.Add(chunks[i].tensor, chunks[i].begin, {chunks[i].bytes}).ok());
+    EXPECT_OK(rest.Add(chunks[i].tensor, chunks[i].begin, {chunks[i].bytes}));
   }
-  EXPECT_TRUE(rest.Finish().ok()) << rest.Finish();
+  EXPECT_OK(rest.Finish());
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "absl/synchronization/notification.h"
 #include "common/base/random.h"
 #include "tests/server/test_jobs.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -60,7 +61,7 @@ std::vector<Gradient> WeightsOfPlainMeans() {
   const ShardGroup group(JobOfSlots(1), 1, 1);
   std::vector<Gradient> weights = {group.Weights(0)};
   for (int64_t step = 0; step < kSteps; ++step) {
-    EXPECT_TRUE(group.Push(step, 0, PlainMean(step)).ok());
+    EXPECT_OK(group.Push(step, 0, PlainMean(step)));
     weights.push_back(group.Weights(step + 1));
   }
   return weights;
@@ -115,7 +116,7 @@ TEST_F(GradientOrderTest, SameBitsInAnyOrder) {
       const ShardGroup group(JobOfSlots(kSlots), shards, threads);
       for (int64_t step = 0; step < kSteps; ++step) {
         for (const int32_t slot : order.slots) {
-          ASSERT_TRUE(group.Push(step, slot, TestGradient(step, slot)).ok());
+          ASSERT_OK(group.Push(step, slot, TestGradient(step, slot)));
         }
         for (int shard = 0; shard < shards; ++shard) {
           EXPECT_GE(group.state(shard)->gathered_steps(), step + 1);
@@ -139,7 +140,7 @@ TEST_F(GradientOrderTest, SameBitsFromManyThreads) {
       for (int pusher = 0; pusher < kPushers; ++pusher) {
         pushers.emplace_back([&, pusher] {
           for (const int32_t slot : orders[orders.size() - 1 - pusher].slots) {
-            EXPECT_TRUE(group.Push(step, slot, TestGradient(step, slot)).ok());
+            EXPECT_OK(group.Push(step, slot, TestGradient(step, slot)));
           }
         });
       }
@@ -167,7 +168,7 @@ TEST_F(GradientOrderTest, HoldsOnlyWhatWaitsForItsTurn) {
       for (const int32_t slot : order.slots) {
         Buffer gradient = slice.TakeBuffer();
         gradient->assign(gradient->size(), 1);
-        ASSERT_TRUE(state->Stage(slice, step, slot, std::move(gradient)).ok());
+        ASSERT_OK(state->Stage(slice, step, slot, std::move(gradient)));
         RunDry(pool);
         came[slot] = true;
         const auto turn = std::find(came.begin(), came.end(), false);

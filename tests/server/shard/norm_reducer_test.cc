@@ -61,7 +61,7 @@ class NormReducerTest : public testing::Test {
   }
 
   void ExpectNorms(const absl::StatusOr<NormSums>& norms, int64_t step) const {
-    ASSERT_TRUE(norms.ok()) << norms.status();
+    ASSERT_OK(norms);
     const NormSums expected = Expected(step);
     EXPECT_EQ(Bits(norms->ratio_l1), Bits(expected.ratio_l1));
     EXPECT_EQ(Bits(norms->gradient_l1), Bits(expected.gradient_l1));
@@ -140,7 +140,8 @@ TEST_F(NormReducerTest, OtherStepsAreRefused) {
       BlockSums sums = Part(0, current);
       sums.step = step;
       const absl::Status status = AnswerTo(sums).status();
-      EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << step << " at " << current;
+      EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition))
+          << step << " at " << current;
       EXPECT_THAT(
           std::string(status.message()),
           AllOf(HasSubstr("a/weights: expected the norms of step " + std::to_string(current)),
@@ -155,7 +156,7 @@ TEST_F(NormReducerTest, WrongHomeIsRefused) {
   Answers answers;
   other.Contribute(Part(0, 0), Into(answers));
   ASSERT_THAT(answers, SizeIs(1));
-  EXPECT_EQ(answers[0].status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(answers[0].status(), StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(std::string(answers[0].status().message()),
               HasSubstr("a/weights: expected at its home, shard 0, got at shard 1"));
 }
@@ -171,7 +172,7 @@ TEST_F(NormReducerTest, WrongBlocksAreRefusedAndLeaveNoTrace) {
   before.first_block = -1;
   for (const BlockSums& sums : {more, none, shifted, before}) {
     const absl::Status status = AnswerTo(sums).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
     EXPECT_THAT(std::string(status.message()),
                 AllOf(HasSubstr("a/weights: expected the block sums of a slice"),
                       HasSubstr(absl::StrCat("got ", sums.blocks.size(), " blocks from block ",
@@ -189,7 +190,7 @@ TEST_F(NormReducerTest, SumsThatAreNoneAreRefusedAndLeaveNoTrace) {
       BlockSums sums = Part(0, 0);
       sums.blocks.back().*field = bad;
       const absl::Status status = AnswerTo(sums).status();
-      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad;
+      EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument)) << bad;
       EXPECT_THAT(std::string(status.message()), HasSubstr("a/weights: expected sums"));
     }
   }
@@ -208,7 +209,7 @@ TEST_F(NormReducerTest, SumsThatAreNotFiniteAreAdded) {
       reducer.Contribute(sums, Into(answers));
     }
     ASSERT_THAT(answers, SizeIs(parts_));
-    ASSERT_TRUE(answers[0].ok()) << answers[0].status();
+    ASSERT_OK(answers[0]);
     EXPECT_FALSE(std::isfinite(answers[0]->weight_l1));
   }
 }

@@ -16,6 +16,7 @@
 #include "common/job/initial_weights.h"
 #include "server/update/optimizer.h"
 #include "tests/server/test_jobs.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -63,7 +64,7 @@ int64_t Delivered(ShardSlice& slice, int64_t step) {
   const auto sink = std::make_shared<RecordingSink>();
   const absl::Status status = slice.Await(step, sink);
   if (!status.ok()) {
-    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition)) << status;
     EXPECT_THAT(sink->snapshots(), IsEmpty());
   }
   const std::vector<Snapshot> snapshots = sink->snapshots();
@@ -131,10 +132,10 @@ TEST(ShardSliceTest, GivesRunsInSlotOrder) {
 TEST(ShardSliceTest, AnAdderFindsWhatCameMeanwhile) {
   const Job job = JobOfSlots(3);
   ShardSlice slice(job, kSlice);
-  ASSERT_TRUE(slice.Stage(0, 0, Filled(slice, 0)).ok());
+  ASSERT_OK(slice.Stage(0, 0, Filled(slice, 0)));
   ASSERT_TRUE(slice.StartAdding());
   EXPECT_EQ(Slots(slice.TakeRun()), std::vector<int>({0}));
-  ASSERT_TRUE(slice.Stage(0, 1, Filled(slice, 1)).ok());
+  ASSERT_OK(slice.Stage(0, 1, Filled(slice, 1)));
   EXPECT_FALSE(slice.StartAdding());
   EXPECT_EQ(*slice.Stage(0, 2, Filled(slice, 2)), Result::kComplete);
   EXPECT_FALSE(slice.StartAdding());
@@ -169,7 +170,7 @@ TEST(ShardSliceTest, RefusesAFutureStep) {
   const Job job = JobOfSlots(1);
   ShardSlice slice(job, kSlice);
   const absl::Status status = slice.Stage(1, 0, Filled(slice, 1)).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(std::string(status.message()), HasSubstr("a/biases: expected step 0, got 1"));
   EXPECT_FALSE(slice.Has(1, 0));
   EXPECT_EQ(*slice.Stage(0, 0, Filled(slice, 1)), Result::kComplete);
@@ -213,7 +214,7 @@ TEST(ShardSliceTest, DeliversThePresentStepAtOnce) {
   const Job job = SmallJob();
   ShardSlice slice(job, kSlice);
   const auto sink = std::make_shared<RecordingSink>();
-  ASSERT_TRUE(slice.Await(0, sink).ok());
+  ASSERT_OK(slice.Await(0, sink));
   ASSERT_THAT(sink->snapshots(), SizeIs(1));
   EXPECT_EQ(sink->snapshots()[0].values, slice.current().values);
   EXPECT_EQ(sink->snapshots()[0].range.tensor, kFew);
@@ -225,9 +226,9 @@ TEST(ShardSliceTest, PullsWaitForExactlyTheirStep) {
   const auto next = std::make_shared<RecordingSink>();
   const auto later = std::make_shared<RecordingSink>();
   auto gone = std::make_shared<RecordingSink>();
-  ASSERT_TRUE(slice.Await(2, later).ok());
-  ASSERT_TRUE(slice.Await(1, next).ok());
-  ASSERT_TRUE(slice.Await(1, gone).ok());
+  ASSERT_OK(slice.Await(2, later));
+  ASSERT_OK(slice.Await(1, next));
+  ASSERT_OK(slice.Await(1, gone));
   gone.reset();
   EXPECT_THAT(next->snapshots(), IsEmpty());
   PublishNext(slice);
@@ -290,8 +291,8 @@ TEST(ShardSliceTest, CloseEndsPullsThatWait) {
   ShardSlice slice(job, kSlice);
   const auto sink = std::make_shared<RecordingSink>();
   auto gone = std::make_shared<RecordingSink>();
-  ASSERT_TRUE(slice.Await(1, sink).ok());
-  ASSERT_TRUE(slice.Await(1, gone).ok());
+  ASSERT_OK(slice.Await(1, sink));
+  ASSERT_OK(slice.Await(1, gone));
   gone.reset();
   slice.Close(absl::AbortedError("another generation"));
   EXPECT_THAT(sink->ends(), ElementsAre(absl::AbortedError("another generation")));

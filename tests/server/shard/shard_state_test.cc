@@ -72,7 +72,7 @@ void TrainFromThreads(const ShardGroup& group, int32_t slots, int64_t steps) {
         const Gradient gradient = TestGradient(step, slot);
         for (const auto& [shard, slice] : Shuffled(group, step * slots + slot)) {
           const absl::Status pushed = group.Push(shard, *slice, step, slot, gradient);
-          EXPECT_TRUE(pushed.ok()) << pushed;
+          EXPECT_OK(pushed);
         }
       }
     });
@@ -91,7 +91,7 @@ TEST_F(ShardStateTest, SameBitsForAnySplitAnyOrderAnyThreads) {
     const ShardGroup plain(JobOfSlots(slots), 1, 1);
     for (int64_t step = 0; step < kSteps; ++step) {
       for (int32_t slot = 0; slot < slots; ++slot) {
-        ASSERT_TRUE(plain.Push(step, slot, TestGradient(step, slot)).ok());
+        ASSERT_OK(plain.Push(step, slot, TestGradient(step, slot)));
       }
       plain.Weights(step + 1);
     }
@@ -136,8 +136,8 @@ TEST_P(AgreementTest, AgreesWithTheReference) {
     for (int64_t step = 0; step < kSteps; ++step) {
       const Gradient first = TestGradient(step, 0);
       const Gradient second = TestGradient(step, 1);
-      ASSERT_TRUE(group.Push(step, 1, second).ok());
-      ASSERT_TRUE(group.Push(step, 0, first).ok());
+      ASSERT_OK(group.Push(step, 1, second));
+      ASSERT_OK(group.Push(step, 0, first));
       const Gradient weights = group.Weights(step + 1);
       for (size_t t = 0; t < reference.size(); ++t) {
         reference[t].Step(ReferenceRuleOf(job), step, {AsDoubles(first[t]), AsDoubles(second[t])});
@@ -164,7 +164,7 @@ TEST_F(ShardStateTest, ReportsEachTensorOfAStepOnce) {
     ShardGroup group(job, 3, 2);
     for (int64_t step = 0; step < kSteps; ++step) {
       weights.push_back(group.Weights(step));
-      ASSERT_TRUE(group.Push(step, 0, TestGradient(step, 0)).ok());
+      ASSERT_OK(group.Push(step, 0, TestGradient(step, 0)));
     }
     weights.push_back(group.Weights(kSteps));
     group.Drain();
@@ -222,7 +222,7 @@ TEST_P(ReportTest, ReportsHowMuchASplitTensorChanged) {
   ShardGroup group(job, 3, 2);
   const Gradient gradient = TestGradient(0, 0);
   const Gradient before = group.Weights(0);
-  ASSERT_TRUE(group.Push(0, 0, gradient).ok());
+  ASSERT_OK(group.Push(0, 0, gradient));
   const Gradient after = group.Weights(1);
   group.Drain();
   const std::vector<TensorStatistics> reports = group.reports();
@@ -252,10 +252,10 @@ TEST_F(ShardStateTest, SumsThatTheRuleDoesNotUseAreRefused) {
   Job job = JobOfSlots(1);
   const ShardGroup plain(job, 3, 1);
   const DeltaSums sums = {kLarge, 0, 0, {1, 1}};
-  EXPECT_EQ(plain.state(0)->Collect(sums).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(plain.state(0)->Collect(sums), StatusIs(absl::StatusCode::kFailedPrecondition));
   plain.state(0)->ReduceDeltaNorms(
       {kLarge, 0, 0, {{1, 1}, {1, 1}}}, [](const absl::StatusOr<DeltaNorms>& norms) {
-        EXPECT_EQ(norms.status().code(), absl::StatusCode::kFailedPrecondition);
+        EXPECT_THAT(norms.status(), StatusIs(absl::StatusCode::kFailedPrecondition));
         EXPECT_EQ(norms.status().message(),
                   "tensor a/weights: expected no sums of deltas under PercentDelta, got some");
       });
@@ -266,7 +266,7 @@ TEST_F(ShardStateTest, SumsThatTheRuleDoesNotUseAreRefused) {
   early.step = 1;
   EXPECT_THAT(std::string(group.state(0)->Collect(early).message()),
               testing::HasSubstr("expected step 0 or before, got 1"));
-  EXPECT_EQ(group.state(1)->Collect(sums).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(group.state(1)->Collect(sums), StatusIs(absl::StatusCode::kFailedPrecondition));
   const ShardGroup two(job, 2, 1);
   EXPECT_EQ(two.state(0)->Collect({kScalar, 0, 0, {1}}).code(), absl::StatusCode::kNotFound);
 }
@@ -276,11 +276,11 @@ TEST_F(ShardStateTest, StepIsThatOfTheSliceFurthestBehind) {
   const ShardState& state = *group.state(0);
   EXPECT_EQ(state.step(), 0);
   const auto sink = std::make_shared<RecordingSink>();
-  ASSERT_TRUE(state.slices()[kFew]->Await(1, sink).ok());
-  ASSERT_TRUE(group.Push(0, *state.slices()[kFew], 0, 0, TestGradient(0, 0)).ok());
+  ASSERT_OK(state.slices()[kFew]->Await(1, sink));
+  ASSERT_OK(group.Push(0, *state.slices()[kFew], 0, 0, TestGradient(0, 0)));
   sink->Await(1);
   EXPECT_EQ(state.step(), 0);
-  ASSERT_TRUE(group.Push(0, 0, TestGradient(0, 0)).ok());
+  ASSERT_OK(group.Push(0, 0, TestGradient(0, 0)));
   group.Weights(1);
   EXPECT_EQ(state.step(), 1);
 }
@@ -299,9 +299,10 @@ TEST_F(ShardStateTest, FindsSlices) {
   EXPECT_EQ((*group.state(1)->FindSlice("b/scalar"))->range().tensor, kScalar);
   EXPECT_EQ((*group.state(0)->FindSlice("a/weights"))->range().end, 3 * kBlockEntries);
   EXPECT_EQ((*group.state(1)->FindSlice("a/weights"))->range().begin, 3 * kBlockEntries);
-  EXPECT_EQ(group.state(0)->FindSlice("b/scalar").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(group.state(0)->FindSlice("b/scalar").status(),
+              StatusIs(absl::StatusCode::kNotFound));
   const absl::Status unknown = group.state(0)->FindSlice(std::string(5000, 'x')).status();
-  EXPECT_EQ(unknown.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(unknown, StatusIs(absl::StatusCode::kNotFound));
   EXPECT_LT(unknown.message().size(), 300U);
 }
 
@@ -332,7 +333,7 @@ TEST_F(ShardStateTest, PullsOfStepsThatNeverComeAreRefused) {
   const ShardGroup group(SmallJob(), 1, 1);
   for (const int64_t step : {-1, 101}) {
     const absl::Status status = group.state(0)->Pull(step, std::make_shared<RecordingSink>());
-    EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kOutOfRange));
     EXPECT_EQ(status.message(), absl::StrCat("step: expected 0..100, got ", step));
   }
 }
@@ -340,7 +341,7 @@ TEST_F(ShardStateTest, PullsOfStepsThatNeverComeAreRefused) {
 TEST_F(ShardStateTest, CloseEndsPulls) {
   const ShardGroup group(JobOfSlots(1), 1, 1);
   const auto sink = std::make_shared<RecordingSink>();
-  ASSERT_TRUE(group.state(0)->Pull(1, sink).ok());
+  ASSERT_OK(group.state(0)->Pull(1, sink));
   group.state(0)->Close(absl::AbortedError("over"));
   EXPECT_THAT(sink->ends(), SizeIs(SmallJob().model.tensors.size()));
   EXPECT_EQ(group.state(0)->Pull(1, sink), absl::AbortedError("over"));
@@ -352,19 +353,19 @@ TEST_F(ShardStateTest, OldGenerationsLateWorkChangesNothing) {
   const Job job = JobOfSlots(2);
   const ShardGroup clean(job, 3, 1);
   for (int32_t slot = 0; slot < 2; ++slot) {
-    ASSERT_TRUE(clean.Push(0, slot, TestGradient(0, slot)).ok());
+    ASSERT_OK(clean.Push(0, slot, TestGradient(0, slot)));
   }
   const Gradient expected = clean.Weights(1);
 
   const ShardGroup old(job, 3, 2);
-  ASSERT_TRUE(old.Push(0, 0, TestGradient(0, 0)).ok());
+  ASSERT_OK(old.Push(0, 0, TestGradient(0, 0)));
   const ShardGroup now(job, 3, 2);
-  ASSERT_TRUE(now.Push(0, 1, TestGradient(0, 1)).ok());
+  ASSERT_OK(now.Push(0, 1, TestGradient(0, 1)));
   for (int shard = 0; shard < 3; ++shard) old.state(shard)->Close(absl::AbortedError("over"));
-  ASSERT_TRUE(old.Push(0, 1, TestGradient(7, 7)).ok());  // completes the old step
+  ASSERT_OK(old.Push(0, 1, TestGradient(7, 7)));  // completes the old step
   EXPECT_EQ(now.state(0)->step(), 0);
   EXPECT_EQ(now.Weights(0), clean.Weights(0));
-  ASSERT_TRUE(now.Push(0, 0, TestGradient(0, 0)).ok());
+  ASSERT_OK(now.Push(0, 0, TestGradient(0, 0)));
   EXPECT_EQ(now.Weights(1), expected);
 }
 

@@ -19,6 +19,7 @@
 #include "tests/server/reference.h"
 #include "tests/server/test_jobs.h"
 #include "tests/server/update/update_cases.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -129,7 +130,7 @@ TEST_P(OptimizerTest, DoesNotDependOnTheShards) {
     ShardGroup group(job_, shards, 2);
     for (int64_t step = 0; step < kFewSteps; ++step) {
       group.Weights(step);
-      ASSERT_TRUE(group.Push(step, 0, RandomGradient(job_.model, kSeed, step, 0)).ok());
+      ASSERT_OK(group.Push(step, 0, RandomGradient(job_.model, kSeed, step, 0)));
     }
     const Gradient weights = group.Weights(kFewSteps);
     group.Drain();

@@ -23,6 +23,7 @@
 #include "tests/server/reference.h"
 #include "tests/server/test_jobs.h"
 #include "tests/server/update/update_cases.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -212,7 +213,7 @@ Job WithNumbers(Job job, double number) {
 TEST_P(ExtremesTest, StaysFiniteWithTheJobsNumbersAtTheirEnds) {
   for (const double number : {1e-37, 1e37}) {
     const Job job = WithNumbers(job_, number);
-    ASSERT_TRUE(ValidateJob(job).ok()) << ValidateJob(job);
+    ASSERT_OK(ValidateJob(job));
     const auto optimizer = MakeOptimizer(job.optimizer.rule);
     for (const float g : Extremes()) {
       for (const float w : Extremes()) {
