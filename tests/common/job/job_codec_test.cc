@@ -169,8 +169,8 @@ TEST(JobCodecTest, UpdatesRoundTrip) {
   EXPECT_EQ(JobHash(*ParseJob(JobToText(job), "text")), JobHash(job));
 }
 
-// Every field of every rule comes back, has a place of its own in the job, and is in the message.
-TEST(JobCodecTest, RulesComeBack) {
+// Every field of every rule round-trips, counts in the hash, and is in the message.
+TEST(JobCodecTest, RulesRoundTrip) {
   std::set<std::string> hashes;
   size_t kinds = 0;
   ForEachRule([&](auto rule) {

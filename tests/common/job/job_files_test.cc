@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -39,17 +40,11 @@ TEST(JobFilesTest, AllCanBeRead) {
 
 TEST(JobFilesTest, ThereIsOneOfEachAlgorithm) {
   const std::map<std::string, Job> jobs = LoadAll();
-  const auto has = [&]<typename Rule>(const std::string& name, const Rule&) {
-    const auto found = jobs.find(name);
-    ASSERT_NE(found, jobs.end()) << name;
-    EXPECT_TRUE(std::holds_alternative<Rule>(found->second.optimizer.rule)) << name;
-  };
-  has("mnist", PercentDeltaRule());
-  has("mnist-sgd", SgdRule());
-  has("mnist-adagrad", AdaGradRule());
-  has("mnist-adam", AdamRule());
-  has("mnist-lars", LarsRule());
-  has("mnist-lamb", LambRule());
+  std::set<size_t> rules;
+  for (const auto& [name, job] : jobs) {
+    if (name.rfind("mnist", 0) == 0) rules.insert(job.optimizer.rule.index());
+  }
+  EXPECT_EQ(rules.size(), std::variant_size_v<UpdateRule>);
 }
 
 // SHA-256 of the weights before the first step, of all tensors concatenated.
