@@ -156,5 +156,26 @@ TEST(MagnitudeSumTest, DoesNotDependOnThePieces) {
   EXPECT_EQ(MagnitudeSum().Total(), 0);
 }
 
+TEST(DeltaNormSumTest, DoesNotDependOnThePieces) {
+  const std::vector<float> floats = Random(3 * 1024 + 13, 6);
+  const std::vector<double> values(floats.begin(), floats.end());
+  DeltaNormSum sum;
+  sum.Add(values);
+  const DeltaNorms whole = sum.Total();
+  DeltaNorms expected;
+  for (const double value : values) expected += {std::fabs(value), value * value};
+  EXPECT_NEAR(whole.l1, expected.l1, 1e-12 * expected.l1);
+  EXPECT_NEAR(whole.l2_squared, expected.l2_squared, 1e-12 * expected.l2_squared);
+  for (const size_t piece : {8, 1024, 3072}) {
+    DeltaNormSum pieces;
+    for (size_t begin = 0; begin < values.size(); begin += piece) {
+      pieces.Add(absl::MakeConstSpan(values).subspan(begin, piece));
+    }
+    EXPECT_EQ(std::bit_cast<uint64_t>(pieces.Total().l1), std::bit_cast<uint64_t>(whole.l1));
+    EXPECT_EQ(std::bit_cast<uint64_t>(pieces.Total().l2_squared),
+              std::bit_cast<uint64_t>(whole.l2_squared));
+  }
+}
+
 }  // namespace
 }  // namespace percentdelta
