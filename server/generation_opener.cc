@@ -32,7 +32,7 @@ absl::Status GenerationOpener::Enter(const ClusterView& view) {
   state.peers = peers;
   state.coordinator = options_.coordinator;
   state.checkpoint_writer = writer;
-  state.begin = std::move(initial);
+  state.initial = std::move(initial);
   state.faults = options_.faults;
   state.tracer = options_.tracer;
   options_.shard->Open(std::make_shared<ShardState>(std::move(state)));

@@ -10,6 +10,7 @@
 #include "common/base/text.h"
 #include "common/job/job_text.h"
 #include "common/job/job_validation.h"
+#include "common/job/rule_codec.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/tokenizer.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
@@ -34,59 +35,6 @@ class FirstParseError : public google::protobuf::io::ErrorCollector {
  private:
   std::string text_;
 };
-
-absl::StatusOr<UpdateRule> RuleFromProto(const v1::Optimizer& proto) {
-  switch (proto.rule_case()) {
-    case v1::Optimizer::kPercentDelta:
-      return PercentDeltaRule{proto.percent_delta().epsilon()};
-    case v1::Optimizer::kSgd:
-      return SgdRule{};
-    case v1::Optimizer::kAdaGrad:
-      return AdaGradRule{proto.ada_grad().initial_accumulator(), proto.ada_grad().epsilon()};
-    case v1::Optimizer::kAdam: {
-      const auto& adam = proto.adam();
-      AdamRule rule;
-      if (adam.has_beta1()) rule.beta1 = adam.beta1();
-      if (adam.has_beta2()) rule.beta2 = adam.beta2();
-      if (adam.has_epsilon()) rule.epsilon = adam.epsilon();
-      return rule;
-    }
-    case v1::Optimizer::kLars: {
-      LarsRule rule;
-      if (proto.lars().has_trust_coefficient()) {
-        rule.trust_coefficient = proto.lars().trust_coefficient();
-      }
-      rule.weight_decay = proto.lars().weight_decay();
-      return rule;
-    }
-    case v1::Optimizer::RULE_NOT_SET:
-      break;
-  }
-  return absl::InvalidArgumentError(
-      "job: optimizer: expected a rule, one of percent_delta, sgd, ada_grad, adam, lars, got none");
-}
-
-void ToProto(const PercentDeltaRule& rule, v1::Optimizer& proto) {
-  proto.mutable_percent_delta()->set_epsilon(rule.epsilon);
-}
-
-void ToProto(const SgdRule& /*rule*/, v1::Optimizer& proto) { proto.mutable_sgd(); }
-
-void ToProto(const AdaGradRule& rule, v1::Optimizer& proto) {
-  proto.mutable_ada_grad()->set_initial_accumulator(rule.initial_accumulator);
-  proto.mutable_ada_grad()->set_epsilon(rule.epsilon);
-}
-
-void ToProto(const AdamRule& rule, v1::Optimizer& proto) {
-  proto.mutable_adam()->set_beta1(rule.beta1);
-  proto.mutable_adam()->set_beta2(rule.beta2);
-  proto.mutable_adam()->set_epsilon(rule.epsilon);
-}
-
-void ToProto(const LarsRule& rule, v1::Optimizer& proto) {
-  proto.mutable_lars()->set_trust_coefficient(rule.trust_coefficient);
-  proto.mutable_lars()->set_weight_decay(rule.weight_decay);
-}
 
 ScheduleSpec ScheduleFromProto(const v1::Schedule& proto) {
   ScheduleSpec schedule;
@@ -204,7 +152,7 @@ v1::Job JobToProto(const Job& job) {
   }
   v1::Optimizer& optimizer = *proto.mutable_optimizer();
   optimizer.set_learning_rate(job.optimizer.learning_rate);
-  std::visit([&](const auto& rule) { ToProto(rule, optimizer); }, job.optimizer.rule);
+  ToProto(job.optimizer.rule, optimizer);
   ToProto(job.schedule, proto);
   if (job.momentum.any()) {
     proto.mutable_momentum()->set_coefficient(job.momentum.coefficient);

@@ -1,5 +1,5 @@
-// The job's update: rule, schedule and the stages around them, as plain data. Ranges and formulas
-// are in proto/percentdelta/v1/job.proto, the arithmetic in server/update/.
+// The job's update: rule (rule_spec.h), schedule and the stages around them, as plain data. Ranges
+// and formulas are in proto/percentdelta/v1/job.proto, arithmetic in server/update/.
 
 #ifndef PERCENTDELTA_COMMON_JOB_UPDATE_SPEC_H_
 #define PERCENTDELTA_COMMON_JOB_UPDATE_SPEC_H_
@@ -7,26 +7,9 @@
 #include <cstdint>
 #include <variant>
 
-namespace percentdelta {
+#include "common/job/rule_spec.h"
 
-struct PercentDeltaRule {
-  double epsilon = 0;
-};
-struct SgdRule {};
-struct AdaGradRule {
-  double initial_accumulator = 0;
-  double epsilon = 0;
-};
-struct AdamRule {
-  double beta1 = 0.9;
-  double beta2 = 0.999;
-  double epsilon = 1e-8;
-};
-struct LarsRule {
-  double trust_coefficient = 1;
-  double weight_decay = 0;
-};
-using UpdateRule = std::variant<PercentDeltaRule, SgdRule, AdaGradRule, AdamRule, LarsRule>;
+namespace percentdelta {
 
 struct OptimizerSpec {
   double learning_rate = 0;  // eta

@@ -96,12 +96,6 @@ Json Figure(const ReportData& data) {
   return figure;
 }
 
-absl::string_view NameOf(const PercentDeltaRule&) { return "PercentDelta"; }
-absl::string_view NameOf(const SgdRule&) { return "SGD"; }
-absl::string_view NameOf(const AdaGradRule&) { return "AdaGrad"; }
-absl::string_view NameOf(const AdamRule&) { return "Adam"; }
-absl::string_view NameOf(const LarsRule&) { return "LARS"; }
-
 Json PageData(const ReportData& data) {
   Json last = Json::array();
   if (!data.statistics.empty()) {
@@ -110,10 +104,8 @@ Json PageData(const ReportData& data) {
     }
   }
   const Progress& progress = data.progress;
-  const absl::string_view rule =
-      std::visit([](const auto& the_rule) { return NameOf(the_rule); }, data.job.optimizer.rule);
   return {{"name", data.job.name},
-          {"rule", std::string(rule)},
+          {"rule", RuleTitle(data.job.optimizer.rule)},
           {"state", std::string(ToString(progress.state))},
           {"message", progress.message},
           {"step", progress.step},

@@ -2,6 +2,7 @@
 
 #include <grpcpp/client_context.h>
 
+#include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -39,7 +40,7 @@ struct RemotePeers::NormsCall {
   int home = 0;
   v1::ReduceNormsRequest request;
   v1::ReduceNormsResponse response;
-  NormsCallback done;
+  std::function<void(const absl::Status& status, const v1::ReduceNormsResponse& response)> done;
   std::unique_ptr<grpc::ClientContext> context;  // of the current attempt; guarded by mutex_
 };
 
@@ -144,31 +145,40 @@ std::string RemotePeers::connection_error() const {
   return connection_errors_.empty() ? "" : connection_errors_.begin()->second;
 }
 
+template <typename Sum>
+std::shared_ptr<RemotePeers::NormsCall> RemotePeers::MakeCall(int home,
+                                                              const SliceSums<Sum>& sums) const {
+  auto call = std::make_shared<NormsCall>();
+  call->home = home;
+  call->request.set_generation(generation_);
+  ToProto(model_, sums, call->request);
+  return call;
+}
+
 void RemotePeers::ReduceNorms(int home, const BlockSums& sums, NormsCallback done) {
-  const auto call = MakeNormsCall(home, sums.tensor, sums.step, sums.first_block, std::move(done));
-  for (const NormSums& block : sums.blocks) ToProto(block, *call->request.add_blocks());
+  const std::shared_ptr<NormsCall> call = MakeCall(home, sums);
+  call->done = [done = std::move(done)](const absl::Status& status,
+                                        const v1::ReduceNormsResponse& response) {
+    if (!status.ok()) return done(status);
+    done(FromProto(response.norms()));
+  };
+  Send(call);
+}
+
+void RemotePeers::ReduceDeltaNorms(int home, const ProposedSums& sums, DeltaNormsCallback done) {
+  const std::shared_ptr<NormsCall> call = MakeCall(home, sums);
+  call->done = [done = std::move(done)](const absl::Status& status,
+                                        const v1::ReduceNormsResponse& response) {
+    if (!status.ok()) return done(status);
+    done(FromProto(response.proposed()));
+  };
   Send(call);
 }
 
 void RemotePeers::CollectDeltas(int home, const DeltaSums& sums) {
-  const auto call = MakeNormsCall(home, sums.tensor, sums.step, sums.first_block,
-                                  [](const absl::StatusOr<NormSums>&) {});
-  call->request.mutable_deltas()->Assign(sums.blocks.begin(), sums.blocks.end());
+  const std::shared_ptr<NormsCall> call = MakeCall(home, sums);
+  call->done = [](const absl::Status&, const v1::ReduceNormsResponse&) {};
   Send(call);
-}
-
-std::shared_ptr<RemotePeers::NormsCall> RemotePeers::MakeNormsCall(int home, int tensor,
-                                                                   int64_t step,
-                                                                   int64_t first_block,
-                                                                   NormsCallback done) const {
-  auto call = std::make_shared<NormsCall>();
-  call->home = home;
-  call->done = std::move(done);
-  call->request.set_generation(generation_);
-  call->request.set_step(step);
-  call->request.set_tensor(model_.tensors[tensor].name);
-  call->request.set_first_block(first_block);
-  return call;
 }
 
 void RemotePeers::Send(const std::shared_ptr<NormsCall>& call) {
@@ -189,7 +199,7 @@ void RemotePeers::Send(const std::shared_ptr<NormsCall>& call) {
 }
 
 void RemotePeers::End(const std::shared_ptr<NormsCall>& call, const absl::Status& status) {
-  if (status.ok()) return Finish(call, FromProto(call->response.norms()));
+  if (status.ok()) return Finish(call, status);
   if (absl::IsFailedPrecondition(status)) {
     // Another server has restarted: this shard's next heartbeat brings the new generation.
     log_->info("sums are of an ended generation tensor={} step={}", call->request.tensor(),
@@ -211,8 +221,8 @@ void RemotePeers::End(const std::shared_ptr<NormsCall>& call, const absl::Status
   Finish(call, Closed());
 }
 
-void RemotePeers::Finish(const std::shared_ptr<NormsCall>& call, absl::StatusOr<NormSums> norms) {
-  call->done(std::move(norms));
+void RemotePeers::Finish(const std::shared_ptr<NormsCall>& call, const absl::Status& status) {
+  call->done(status, call->response);
   call->done = nullptr;
   absl::MutexLock lock(&mutex_);
   norms_calls_.erase(call);

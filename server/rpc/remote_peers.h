@@ -45,6 +45,7 @@ class RemotePeers : public ShardPeers, public std::enable_shared_from_this<Remot
   std::string connection_error() const;
 
   void ReduceNorms(int home, const BlockSums& sums, NormsCallback done) override;
+  void ReduceDeltaNorms(int home, const ProposedSums& sums, DeltaNormsCallback done) override;
   void CollectDeltas(int home, const DeltaSums& sums) override;
 
   // Cancels all calls, including those to be repeated, and returns when their callbacks have run.
@@ -58,11 +59,11 @@ class RemotePeers : public ShardPeers, public std::enable_shared_from_this<Remot
   void Send(const std::shared_ptr<IdentifyCall>& call);
   void End(const std::shared_ptr<IdentifyCall>& call, const absl::Status& status);
 
-  std::shared_ptr<NormsCall> MakeNormsCall(int home, int tensor, int64_t step, int64_t first_block,
-                                           NormsCallback done) const;
+  template <typename Sum>
+  std::shared_ptr<NormsCall> MakeCall(int home, const SliceSums<Sum>& sums) const;
   void Send(const std::shared_ptr<NormsCall>& call);
   void End(const std::shared_ptr<NormsCall>& call, const absl::Status& status);
-  void Finish(const std::shared_ptr<NormsCall>& call, absl::StatusOr<NormSums> norms);
+  void Finish(const std::shared_ptr<NormsCall>& call, const absl::Status& status);
 
   // Repeats the calls that have failed since the last time.
   void Retry();

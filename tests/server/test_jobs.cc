@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "common/base/random.h"
+#include "common/base/status_macros.h"
 #include "common/job/partition.h"
 #include "server/shard/shard_coordinator.h"
 #include "server/shard/shard_peers.h"
@@ -57,24 +58,7 @@ std::vector<double> AsDoubles(const std::vector<float>& values) {
 ReferenceRule ReferenceRuleOf(const Job& job) {
   ReferenceRule rule;
   rule.eta = job.optimizer.learning_rate;
-  if (const auto* percent_delta = std::get_if<PercentDeltaRule>(&job.optimizer.rule)) {
-    rule.epsilon = percent_delta->epsilon;
-  } else if (const auto* ada_grad = std::get_if<AdaGradRule>(&job.optimizer.rule)) {
-    rule.kind = ReferenceRule::kAdaGrad;
-    rule.initial_accumulator = ada_grad->initial_accumulator;
-    rule.epsilon = ada_grad->epsilon;
-  } else if (const auto* adam = std::get_if<AdamRule>(&job.optimizer.rule)) {
-    rule.kind = ReferenceRule::kAdam;
-    rule.beta1 = adam->beta1;
-    rule.beta2 = adam->beta2;
-    rule.epsilon = adam->epsilon;
-  } else if (const auto* lars = std::get_if<LarsRule>(&job.optimizer.rule)) {
-    rule.kind = ReferenceRule::kLars;
-    rule.trust = lars->trust_coefficient;
-    rule.lars_decay = lars->weight_decay;
-  } else {
-    rule.kind = ReferenceRule::kSgd;
-  }
+  rule.rule = job.optimizer.rule;
   if (const auto* linear = std::get_if<LinearDecay>(&job.schedule.decay)) {
     rule.slope = linear->slope;
     rule.floor = linear->floor;
@@ -136,13 +120,16 @@ std::vector<absl::Status> RecordingSink::ends() const {
   return ends_;
 }
 
-// Block sums and sums of deltas get to their home by a plain call; reports are recorded.
+// Carries sums to their home by a plain call, and records reports.
 class ShardGroup::Network : public ShardPeers, public ShardCoordinator {
  public:
   explicit Network(const std::vector<std::shared_ptr<ShardState>>& states) : states_(states) {}
 
   void ReduceNorms(int home, const BlockSums& sums, NormsCallback done) override {
-    states_[home]->reducer().Contribute(sums, std::move(done));
+    states_[home]->ReduceNorms(sums, std::move(done));
+  }
+  void ReduceDeltaNorms(int home, const ProposedSums& sums, DeltaNormsCallback done) override {
+    states_[home]->ReduceDeltaNorms(sums, std::move(done));
   }
   void CollectDeltas(int home, const DeltaSums& sums) override {
     EXPECT_OK(states_[home]->Collect(sums));
@@ -204,7 +191,7 @@ absl::Status ShardGroup::Push(int shard, ShardSlice& slice, int64_t step, int32_
 absl::Status ShardGroup::Push(int64_t step, int32_t slot, const Gradient& gradient) const {
   for (int shard = 0; shard < shards(); ++shard) {
     for (const auto& slice : states_[shard]->slices()) {
-      if (absl::Status s = Push(shard, *slice, step, slot, gradient); !s.ok()) return s;
+      RETURN_IF_ERROR(Push(shard, *slice, step, slot, gradient));
     }
   }
   return absl::OkStatus();
@@ -216,7 +203,7 @@ Gradient ShardGroup::Weights(int64_t step) const {
   for (const auto& state : states_) {
     slices += state->slices().size();
     const absl::Status pulled = state->Pull(step, sink);
-    EXPECT_TRUE(pulled.ok()) << pulled;
+    EXPECT_OK(pulled);
   }
   Gradient weights;
   for (const TensorSpec& tensor : job_.model.tensors) weights.emplace_back(tensor.size());

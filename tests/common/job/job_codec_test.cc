@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "google/protobuf/descriptor.h"
 #include "tests/common/job/full_job.h"
 #include "tests/status_matchers.h"
 
@@ -168,11 +169,44 @@ TEST(JobCodecTest, UpdatesRoundTrip) {
   EXPECT_EQ(JobHash(*ParseJob(JobToText(job), "text")), JobHash(job));
 }
 
+// Every field of every rule round-trips, counts in the hash, and is in the message.
+TEST(JobCodecTest, RulesRoundTrip) {
+  std::set<std::string> hashes;
+  size_t kinds = 0;
+  ForEachRule([&](auto rule) {
+    SCOPED_TRACE(rule.kName);
+    ++kinds;
+    double number = 0.25;
+    for (const auto& field : rule.Fields()) rule.*field.value = number /= 2;
+    Job job = FullJob();
+    job.momentum = {};
+    job.optimizer.rule = rule;
+    const auto read = ParseJob(JobToText(job), "text");
+    ASSERT_TRUE(read.ok()) << read.status();
+    const auto* back = std::get_if<decltype(rule)>(&read->optimizer.rule);
+    ASSERT_NE(back, nullptr);
+    hashes.insert(JobHash(job));
+    for (const auto& field : rule.Fields()) {
+      EXPECT_EQ(back->*field.value, rule.*field.value) << field.name;
+      Job other = job;
+      std::get<decltype(rule)>(other.optimizer.rule).*field.value = 0.75;
+      EXPECT_TRUE(hashes.insert(JobHash(other)).second) << field.name;
+    }
+    const auto* message = v1::Optimizer::descriptor()->FindFieldByName(rule.kName)->message_type();
+    EXPECT_EQ(message->field_count(), static_cast<int>(rule.Fields().size()));
+  });
+  EXPECT_EQ(static_cast<int>(kinds),
+            v1::Optimizer::descriptor()->FindOneofByName("rule")->field_count());
+}
+
 // A default that is written out gives the same job.
 TEST(JobCodecTest, DefaultsOfRulesAreTheSameJob) {
   const auto hash = [](const std::string& update) { return JobHash(ParsedUpdate(update)); };
   EXPECT_EQ(hash("optimizer { learning_rate: 1 adam {} }"),
             hash("optimizer { learning_rate: 1 adam { beta1: 0.9 beta2: 0.999 epsilon: 1e-8 } }"));
+  EXPECT_EQ(hash("optimizer { learning_rate: 1 lamb {} }"),
+            hash("optimizer { learning_rate: 1 lamb { beta1: 0.9 beta2: 0.999 epsilon: 1e-6"
+                 " weight_decay: 0 max_weight_norm: 0 } }"));
   EXPECT_EQ(hash("optimizer { learning_rate: 1 lars {} }"),
             hash("optimizer { learning_rate: 1 lars { trust_coefficient: 1 weight_decay: 0 } }"));
   EXPECT_EQ(hash("optimizer { learning_rate: 1 sgd {} }"),
@@ -267,9 +301,10 @@ TEST(ParseJobTest, BadFieldsSayWhere) {
   EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument, StartsWith("job.txt: job: ")));
   v1::Job proto = JobToProto(FullJob());
   proto.mutable_optimizer()->clear_rule();
-  EXPECT_EQ(std::string(JobFromProto(proto).status().message()),
-            "job: optimizer: expected a rule, one of percent_delta, sgd, ada_grad, adam, lars, got "
-            "none");
+  EXPECT_EQ(
+      std::string(JobFromProto(proto).status().message()),
+      "job: optimizer: expected a rule, one of percent_delta, sgd, ada_grad, adam, lars, lamb, "
+      "got none");
 }
 
 // Every job that is read is validated.

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -41,7 +42,6 @@ TEST(ValidateJobTest, EveryBadFieldIsNamed) {
   const auto name = [](const std::string& n) {
     return [n](Job& job) { job.model.tensors[0].name = n; };
   };
-  const auto rule = [](UpdateRule r) { return [r](Job& job) { job.optimizer.rule = r; }; };
   const auto decay = [](decltype(ScheduleSpec::decay) d) {
     return [d](Job& job) { job.schedule.decay = d; };
   };
@@ -81,10 +81,13 @@ TEST(ValidateJobTest, EveryBadFieldIsNamed) {
        "[4611686018427387904, 4]"},
       {shape({huge}), "model.tensors", "at most 34359738368 entries in the model",
        "34359738369 up to \"a/b\""},
-      {rule(AdamRule{}), "momentum", "none with ada_grad and adam",
-       "coefficient 0.9, dampening 0.8"},
-      {rule(AdaGradRule{}), "momentum", "none with ada_grad and adam",
-       "coefficient 0.9, dampening 0.8"},
+      {[](Job& j) {
+         j.momentum = {};
+         j.optimizer.rule = LambRule{.weight_decay = 0.25};
+         j.weight_decay = WeightDecaySpec{0.5};
+       },
+       "weight_decay", "none besides optimizer.lamb.weight_decay, which decays the same weights",
+       "rates 0.5 and 0.25"},
       {[](Job& j) { j.gradients_per_step = 0; }, "gradients_per_step", "1..1024", "0"},
       {[](Job& j) { j.gradients_per_step = 1025; }, "gradients_per_step", "1..1024", "1025"},
       {[](Job& j) { j.max_steps = 0; }, "max_steps", "1..2147483647", "0"},
@@ -140,6 +143,13 @@ TEST(ValidateJobTest, EveryBadFieldIsNamed) {
       {[](Job& j) { j.data.test_examples = int64_t{1} << 40; }, "evaluation.batch_size",
        "at most 1048576 batches", "20"},
   };
+  ForEachRule([&](auto kind) {
+    if (kind.kTakesMomentum) return;
+    table.push_back(
+        {[kind](Job& job) { job.optimizer.rule = kind; }, "momentum",
+         "none with " + std::string(kind.kName) + ", which scales every entry by its own past",
+         "coefficient 0.9, dampening 0.8"});
+  });
   EXPECT_OK(ValidateJob(FullJob()));
   for (const Bad& bad : table) {
     Job job = FullJob();
@@ -162,38 +172,9 @@ TEST(ValidateJobTest, NumbersOutOfRangeAreNamed) {
     Range range;
     std::function<void(Job&, double)> set;
   };
-  const auto rule = [](Job& job, UpdateRule r) {
-    job.momentum = {};
-    job.optimizer.rule = r;
-  };
-  const std::vector<Number> numbers = {
+  std::vector<Number> numbers = {
       {"optimizer.learning_rate", kPositive,
        [](Job& j, double x) { j.optimizer.learning_rate = x; }},
-      {"optimizer.percent_delta.epsilon", kPositive,
-       [=](Job& j, double x) { rule(j, PercentDeltaRule{x}); }},
-      {"optimizer.ada_grad.initial_accumulator", kNotNegative,
-       [=](Job& j, double x) {
-         rule(j, AdaGradRule{x, 1});
-       }},
-      {"optimizer.ada_grad.epsilon", kNotNegative,
-       [=](Job& j, double x) {
-         rule(j, AdaGradRule{1, x});
-       }},
-      {"optimizer.adam.beta1", kBelowOne, [=](Job& j, double x) { rule(j, AdamRule{x}); }},
-      {"optimizer.adam.beta2", kBelowOne,
-       [=](Job& j, double x) {
-         rule(j, AdamRule{0.9, x});
-       }},
-      {"optimizer.adam.epsilon", kPositive,
-       [=](Job& j, double x) {
-         rule(j, AdamRule{0.9, 0.9, x});
-       }},
-      {"optimizer.lars.trust_coefficient", kPositive,
-       [=](Job& j, double x) { rule(j, LarsRule{x}); }},
-      {"optimizer.lars.weight_decay", kNotNegative,
-       [=](Job& j, double x) {
-         rule(j, LarsRule{1, x});
-       }},
       {"schedule.linear_decay.slope", kNotNegative,
        [](Job& j, double x) {
          j.schedule.decay = LinearDecay{x, 0};
@@ -223,6 +204,21 @@ TEST(ValidateJobTest, NumbersOutOfRangeAreNamed) {
       {"model.tensors \"a/w\" initializer.constant.value", kAny,
        [](Job& j, double x) { j.model.tensors[0].initializer = ConstantInitializer{x}; }},
   };
+  const std::map<NumberRange, Range> ranges = {{NumberRange::kPositive, kPositive},
+                                               {NumberRange::kNotNegative, kNotNegative},
+                                               {NumberRange::kBelowOne, kBelowOne}};
+  ForEachRule([&](auto rule) {
+    for (const auto& field : rule.Fields()) {
+      const auto set = [=](Job& job, double x) {
+        auto changed = rule;
+        changed.*field.value = x;
+        job.momentum = {};
+        job.optimizer.rule = changed;
+      };
+      numbers.push_back(
+          {"optimizer." + std::string(rule.kName) + "." + field.name, ranges.at(field.range), set});
+    }
+  });
   struct Value {
     double value;
     std::string shown;

@@ -14,6 +14,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/random.h"
 #include "tests/server/test_jobs.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -25,7 +26,8 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 constexpr uint64_t kSeed = 5;
-constexpr int64_t kAny = std::numeric_limits<int64_t>::max();  // as present step: takes all
+constexpr int64_t kAny =
+    std::numeric_limits<int64_t>::max();  // as current step: accepts every step
 
 class DeltaCollectorTest : public testing::Test {
  protected:
@@ -61,7 +63,7 @@ class DeltaCollectorTest : public testing::Test {
 
   void Contribute(size_t part, int64_t step) {
     const absl::Status status = collector_.Contribute(Part(part, step), kAny);
-    EXPECT_TRUE(status.ok()) << status;
+    EXPECT_OK(status);
   }
 
   void ContributeAll(int64_t step) {
@@ -102,7 +104,7 @@ TEST_F(DeltaCollectorTest, RepeatsChangeNothing) {
   Contribute(1, 0);
   DeltaSums repeat = Part(1, 0);
   repeat.blocks[0] += 1;  // the first one counts
-  EXPECT_TRUE(collector_.Contribute(repeat, kAny).ok());
+  EXPECT_OK(collector_.Contribute(repeat, kAny));
   ContributeAll(0);
   ContributeAll(0);  // when the step is done
   Open(1);
@@ -111,7 +113,7 @@ TEST_F(DeltaCollectorTest, RepeatsChangeNothing) {
   EXPECT_THAT(got_, ElementsAre(Expected(0), Expected(1)));
 }
 
-// Nobody waits, so that a slice may be steps ahead of another's sums.
+// Nothing waits for the sums: a slice may be steps ahead of another's.
 TEST_F(DeltaCollectorTest, StepsOvertakeEachOther) {
   Open(0);
   Open(1);
@@ -123,7 +125,7 @@ TEST_F(DeltaCollectorTest, StepsOvertakeEachOther) {
   EXPECT_THAT(got_, ElementsAre(Expected(1), Expected(2), Expected(0)));
 }
 
-// A step whose sums never come is given up, and takes no memory for ever.
+// A step whose sums never come is given up, so that it does not hold memory.
 TEST_F(DeltaCollectorTest, GivesUpAStepThatIsFarBehind) {
   for (int64_t step = 0; step < 5000; ++step) Open(step);
   ContributeAll(0);
@@ -133,16 +135,16 @@ TEST_F(DeltaCollectorTest, GivesUpAStepThatIsFarBehind) {
 }
 
 TEST_F(DeltaCollectorTest, BadSumsAreRefusedAndLeaveNoTrace) {
-  const auto refusal = [&](const DeltaSums& sums, absl::StatusCode code, int64_t present = kAny) {
-    const absl::Status status = collector_.Contribute(sums, present);
+  const auto refusal = [&](const DeltaSums& sums, absl::StatusCode code, int64_t current = kAny) {
+    const absl::Status status = collector_.Contribute(sums, current);
     EXPECT_EQ(status.code(), code);
     return std::string(status.message());
   };
   DeltaSums more = Part(1, 0);
   more.blocks.push_back(1);
-  DeltaSums beside = Part(1, 0);
-  beside.first_block = -1;
-  for (const DeltaSums& sums : {more, beside}) {
+  DeltaSums shifted = Part(1, 0);
+  shifted.first_block = -1;
+  for (const DeltaSums& sums : {more, shifted}) {
     EXPECT_THAT(refusal(sums, absl::StatusCode::kInvalidArgument),
                 HasSubstr("a/weights: expected the block sums of a slice"));
   }
@@ -155,19 +157,19 @@ TEST_F(DeltaCollectorTest, BadSumsAreRefusedAndLeaveNoTrace) {
   DeltaSums elsewhere = {kScalar, 0, 0, {1}};
   EXPECT_THAT(refusal(elsewhere, absl::StatusCode::kFailedPrecondition),
               AllOf(HasSubstr("b/scalar: expected at its home"), HasSubstr("got at shard 0")));
-  EXPECT_TRUE(collector_.Contribute(Part(1, 2), 2).ok());
-  EXPECT_TRUE(collector_.Contribute(Part(1, -7), 2).ok());  // long past
+  EXPECT_OK(collector_.Contribute(Part(1, 2), 2));
+  EXPECT_OK(collector_.Contribute(Part(1, -7), 2));  // long past
   Open(0);
   ContributeAll(0);
   EXPECT_THAT(got_, ElementsAre(Expected(0)));
 }
 
-// A training that diverges ends with its loss.
+// Diverging training is reported by its loss, not refused here.
 TEST_F(DeltaCollectorTest, SumsThatAreNotFiniteAreAdded) {
   Open(0);
   DeltaSums sums = Part(1, 0);
   sums.blocks[0] = std::numeric_limits<double>::infinity();
-  EXPECT_TRUE(collector_.Contribute(sums, kAny).ok());
+  EXPECT_OK(collector_.Contribute(sums, kAny));
   ContributeAll(0);
   EXPECT_THAT(got_, ElementsAre(std::numeric_limits<double>::infinity()));
 }

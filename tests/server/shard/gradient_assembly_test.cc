@@ -16,6 +16,7 @@
 #include "common/base/float_bytes.h"
 #include "common/job/partition.h"
 #include "tests/server/test_jobs.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -24,7 +25,7 @@ using ::testing::HasSubstr;
 
 constexpr uint64_t kSeed = 3;
 constexpr int kShards = 2;
-constexpr int64_t kSplit = 3 * kBlockEntries;  // of a/weights: from here on on shard 1
+constexpr int64_t kSplit = 3 * kBlockEntries;  // of a/weights: the rest is on shard 1
 
 // `count` values as they are sent.
 std::string Values(int64_t count, float value = 0.5F) {
@@ -228,7 +229,7 @@ std::vector<BadStream> BadStreams() {
   // clang-format on
 }
 
-// The chunks of a right gradient for the shard.
+// The chunks of a valid gradient for the shard.
 std::vector<Chunk> RightChunks(const ShardState& state, const Gradient& gradient,
                                int64_t chunk_entries = kChunkEntries) {
   std::vector<Chunk> chunks;
@@ -257,19 +258,19 @@ class GradientAssemblyTest : public testing::Test {
       const Gradient gradient = TestGradient(step, slot);
       for (const Chunk& chunk : RightChunks(*group_.state(shard), gradient, chunk_entries)) {
         const absl::Status added = assembly.Add(chunk.tensor, chunk.begin, {chunk.bytes});
-        ASSERT_TRUE(added.ok()) << added;
+        ASSERT_OK(added);
       }
-      EXPECT_TRUE(assembly.Finish().ok()) << assembly.Finish();
+      EXPECT_OK(assembly.Finish());
       const auto slices = static_cast<int>(group_.state(shard)->slices().size());
       EXPECT_EQ(assembly.staged_slices() + assembly.duplicate_slices(), slices);
     }
   }
 
-  // The weights of step 1 of a cluster that has seen nothing bad.
+  // The weights of step 1 of a cluster without bad pushes.
   static Gradient CleanWeights() {
     const ShardGroup clean(SmallJob(), 1, 1);
     for (int32_t slot = 0; slot < 2; ++slot) {
-      EXPECT_TRUE(clean.Push(0, slot, TestGradient(0, slot)).ok());
+      EXPECT_OK(clean.Push(0, slot, TestGradient(0, slot)));
     }
     return clean.Weights(1);
   }
@@ -287,11 +288,11 @@ TEST_P(BadStreamTest, IsRefusedWithoutATrace) {
     GradientAssembly assembly(group_.state(bad.shard), bad.step, 0);
     absl::Status status;
     for (const Chunk& chunk : bad.chunks) {
-      EXPECT_TRUE(status.ok()) << "refused too early: " << status;
+      EXPECT_OK(status) << "refused too early";
       status = assembly.Add(chunk.tensor, chunk.begin, {chunk.bytes});
     }
     if (bad.at_the_end) {
-      EXPECT_TRUE(status.ok()) << status;
+      EXPECT_OK(status);
       status = assembly.Finish();
     }
     EXPECT_EQ(status.code(), bad.code) << status;
@@ -300,7 +301,7 @@ TEST_P(BadStreamTest, IsRefusedWithoutATrace) {
     }
   }
 
-  // The state is as it was, but for slices that were whole before the error: they stay staged.
+  // The state is unchanged, except that slices that were whole before the error stay staged.
   for (int shard = 0; shard < kShards; ++shard) EXPECT_EQ(group_.state(shard)->step(), 0);
   EXPECT_EQ(group_.Weights(0), before);
   if (bad.name == "MoreAfterTheSlice" || bad.name == "SentTwice") return;
@@ -310,7 +311,7 @@ TEST_P(BadStreamTest, IsRefusedWithoutATrace) {
       EXPECT_FALSE(slice->Has(1, 0));
     }
   }
-  // And the right gradient is taken afterwards, as if nothing had been.
+  // A valid gradient is accepted afterwards, as if there had been no error.
   PushRight(0, 0);
   PushRight(0, 1);
   EXPECT_EQ(group_.Weights(1), CleanWeights());
@@ -325,21 +326,21 @@ TEST_F(GradientAssemblyTest, ChunksOfAnySizeMakeTheGradient) {
   EXPECT_EQ(group_.Weights(1), CleanWeights());
 }
 
-// Tensors' chunks may be mixed: each tensor counts its own.
+// Chunks of several tensors may be interleaved: each tensor is counted by itself.
 TEST_F(GradientAssemblyTest, TensorsMayInterleave) {
   GradientAssembly assembly(group_.state(1), 0, 0);
-  EXPECT_TRUE(assembly.Add("a/biases", 0, {Values(2)}).ok());
-  EXPECT_TRUE(assembly.Add("c/zeros", 0, {Values(20)}).ok());
-  EXPECT_TRUE(assembly.Add("a/biases", 2, {Values(3)}).ok());
+  EXPECT_OK(assembly.Add("a/biases", 0, {Values(2)}));
+  EXPECT_OK(assembly.Add("c/zeros", 0, {Values(20)}));
+  EXPECT_OK(assembly.Add("a/biases", 2, {Values(3)}));
   EXPECT_EQ(assembly.staged_slices(), 1);
-  EXPECT_TRUE(assembly.Add("c/zeros", 20, {Values(1)}).ok());
+  EXPECT_OK(assembly.Add("c/zeros", 20, {Values(1)}));
   EXPECT_EQ(assembly.staged_slices(), 2);
 }
 
 TEST_F(GradientAssemblyTest, BytesNeedNotBeAligned) {
   const std::string shifted = "x" + Values(5);
   GradientAssembly assembly(group_.state(1), 0, 0);
-  EXPECT_TRUE(assembly.Add("a/biases", 0, {absl::string_view(shifted).substr(1)}).ok());
+  EXPECT_OK(assembly.Add("a/biases", 0, {absl::string_view(shifted).substr(1)}));
   EXPECT_EQ(assembly.staged_slices(), 1);
 }
 
@@ -350,9 +351,9 @@ TEST_F(GradientAssemblyTest, DuplicatesAreCountedAndDropped) {
   const auto push_other = [&](int64_t step, int32_t slot) {
     GradientAssembly assembly(state, step, slot);
     for (const Chunk& chunk : RightChunks(*state, TestGradient(9, 9))) {
-      EXPECT_TRUE(assembly.Add(chunk.tensor, chunk.begin, {chunk.bytes}).ok());
+      EXPECT_OK(assembly.Add(chunk.tensor, chunk.begin, {chunk.bytes}));
     }
-    EXPECT_TRUE(assembly.Finish().ok());
+    EXPECT_OK(assembly.Finish());
     EXPECT_EQ(assembly.staged_slices(), 0);
     EXPECT_EQ(assembly.duplicate_slices(), slices);
   };
@@ -365,34 +366,34 @@ TEST_F(GradientAssemblyTest, DuplicatesAreCountedAndDropped) {
   EXPECT_FALSE(state->slices()[0]->Has(1, 0));
 }
 
-// Two streams race with the same slot: one wins each slice, both are told that all is well.
+// Two streams race with the same slot: one of them stages each slice, and both succeed.
 TEST_F(GradientAssemblyTest, SecondOfTwoStreamsLosesAtTheLastChunk) {
   GradientAssembly first(group_.state(1), 0, 0);
   GradientAssembly second(group_.state(1), 0, 0);
-  EXPECT_TRUE(first.Add("a/biases", 0, {Values(4)}).ok());
-  EXPECT_TRUE(second.Add("a/biases", 0, {Values(4)}).ok());
-  EXPECT_TRUE(second.Add("a/biases", 4, {Values(1)}).ok());
-  EXPECT_TRUE(first.Add("a/biases", 4, {Values(1)}).ok());
+  EXPECT_OK(first.Add("a/biases", 0, {Values(4)}));
+  EXPECT_OK(second.Add("a/biases", 0, {Values(4)}));
+  EXPECT_OK(second.Add("a/biases", 4, {Values(1)}));
+  EXPECT_OK(first.Add("a/biases", 4, {Values(1)}));
   EXPECT_EQ(second.staged_slices(), 1);
   EXPECT_EQ(first.staged_slices(), 0);
   EXPECT_EQ(first.duplicate_slices(), 1);
 }
 
-// A worker that died in the middle of its push and one that repeats it: slices that had come whole
-// need not come again.
+// A worker died in the middle of its push and another one repeats it: slices that were whole need
+// not be sent again.
 TEST_F(GradientAssemblyTest, FinishCountsWhatEarlierStreamsBrought) {
   const auto state = group_.state(1);
   std::vector<Chunk> chunks = RightChunks(*state, TestGradient(0, 0));
   {
     GradientAssembly broken(state, 0, 0);
-    EXPECT_TRUE(broken.Add(chunks[0].tensor, chunks[0].begin, {chunks[0].bytes}).ok());
+    EXPECT_OK(broken.Add(chunks[0].tensor, chunks[0].begin, {chunks[0].bytes}));
     EXPECT_FALSE(broken.Finish().ok());
   }
   GradientAssembly rest(state, 0, 0);
   for (size_t i = 1; i < chunks.size(); ++i) {
-    EXPECT_TRUE(rest.Add(chunks[i].tensor, chunks[i].begin, {chunks[i].bytes}).ok());
+    EXPECT_OK(rest.Add(chunks[i].tensor, chunks[i].begin, {chunks[i].bytes}));
   }
-  EXPECT_TRUE(rest.Finish().ok()) << rest.Finish();
+  EXPECT_OK(rest.Finish());
 }
 
 }  // namespace

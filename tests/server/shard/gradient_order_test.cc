@@ -1,5 +1,5 @@
 // Gradients of many slots come in any order: the weights are those of a plain sum in slot order,
-// bit for bit, and no more gradients are held than wait for their turn.
+// bit for bit, and only the gradients that wait for their turn are held.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -16,6 +16,7 @@
 #include "absl/synchronization/notification.h"
 #include "common/base/random.h"
 #include "tests/server/test_jobs.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -60,7 +61,7 @@ std::vector<Gradient> WeightsOfPlainMeans() {
   const ShardGroup group(JobOfSlots(1), 1, 1);
   std::vector<Gradient> weights = {group.Weights(0)};
   for (int64_t step = 0; step < kSteps; ++step) {
-    EXPECT_TRUE(group.Push(step, 0, PlainMean(step)).ok());
+    EXPECT_OK(group.Push(step, 0, PlainMean(step)));
     weights.push_back(group.Weights(step + 1));
   }
   return weights;
@@ -72,7 +73,7 @@ std::vector<int32_t> InOrder() {
   return slots;
 }
 
-// Waits for what a pool of one thread has been given so far.
+// Waits for all tasks that a pool of one thread has so far.
 void RunDry(ThreadPool& pool) {
   absl::Notification done;
   pool.Schedule([&] { done.Notify(); });
@@ -115,7 +116,7 @@ TEST_F(GradientOrderTest, SameBitsInAnyOrder) {
       const ShardGroup group(JobOfSlots(kSlots), shards, threads);
       for (int64_t step = 0; step < kSteps; ++step) {
         for (const int32_t slot : order.slots) {
-          ASSERT_TRUE(group.Push(step, slot, TestGradient(step, slot)).ok());
+          ASSERT_OK(group.Push(step, slot, TestGradient(step, slot)));
         }
         for (int shard = 0; shard < shards; ++shard) {
           EXPECT_GE(group.state(shard)->gathered_steps(), step + 1);
@@ -126,7 +127,7 @@ TEST_F(GradientOrderTest, SameBitsInAnyOrder) {
   }
 }
 
-// Each thread has an order of its own of all slots, so that every slot comes several times.
+// Each thread pushes all slots in its own order, so that every slot comes several times.
 TEST_F(GradientOrderTest, SameBitsFromManyThreads) {
   constexpr int kPushers = 3;
   for (const auto& [shards, threads] : {std::pair(1, 1), std::pair(2, 3)}) {
@@ -139,17 +140,17 @@ TEST_F(GradientOrderTest, SameBitsFromManyThreads) {
       for (int pusher = 0; pusher < kPushers; ++pusher) {
         pushers.emplace_back([&, pusher] {
           for (const int32_t slot : orders[orders.size() - 1 - pusher].slots) {
-            EXPECT_TRUE(group.Push(step, slot, TestGradient(step, slot)).ok());
+            EXPECT_OK(group.Push(step, slot, TestGradient(step, slot)));
           }
         });
       }
-      for (std::thread& pusher : pushers) pusher.join();  // nobody may fall two steps behind
+      for (std::thread& pusher : pushers) pusher.join();  // no thread may fall two steps behind
       EXPECT_TRUE(group.Weights(step + 1) == expected_[step + 1]) << "step " << step + 1;
     }
   }
 }
 
-// What a slice holds beside its weights, after each push has been dealt with: the gradients that
+// What a slice holds besides its weights, after each push has been processed: the gradients that
 // came before their turn, and none of a step that is over.
 TEST_F(GradientOrderTest, HoldsOnlyWhatWaitsForItsTurn) {
   for (const Order& order : Orders()) {
@@ -162,12 +163,12 @@ TEST_F(GradientOrderTest, HoldsOnlyWhatWaitsForItsTurn) {
     ShardSlice& slice = *state->slices()[kBlock];
     for (int64_t step = 0; step < kSteps; ++step) {
       const size_t weights = slice.buffers().taken();
-      EXPECT_EQ(weights, step == 0 ? 1U : 2U);  // of this step and of the one before
+      EXPECT_EQ(weights, step == 0 ? 1U : 2U);  // of this step and of the previous one
       std::vector<bool> came(kSlots);
       for (const int32_t slot : order.slots) {
         Buffer gradient = slice.TakeBuffer();
         gradient->assign(gradient->size(), 1);
-        ASSERT_TRUE(state->Stage(slice, step, slot, std::move(gradient)).ok());
+        ASSERT_OK(state->Stage(slice, step, slot, std::move(gradient)));
         RunDry(pool);
         came[slot] = true;
         const auto turn = std::find(came.begin(), came.end(), false);
@@ -176,12 +177,12 @@ TEST_F(GradientOrderTest, HoldsOnlyWhatWaitsForItsTurn) {
                   weights + static_cast<size_t>(std::count(turn, came.end(), true)))
             << "after slot " << slot << " of step " << step;
       }
-      EXPECT_EQ(slice.present().step, step + 1);
+      EXPECT_EQ(slice.current().step, step + 1);
     }
   }
 }
 
-// What is left for later is bounded by the job, not by the largest crowd of gradients.
+// The number of retained buffers is bounded by the job, not by the largest number of gradients.
 TEST_F(GradientOrderTest, KeepsUnusedBuffersByTheJob) {
   struct Row {
     int32_t slots;
@@ -201,7 +202,7 @@ TEST_F(GradientOrderTest, KeepsUnusedBuffersByTheJob) {
     crowd.reserve(50);
     for (int i = 0; i < 50; ++i) crowd.push_back(slice.TakeBuffer());
     crowd.clear();
-    EXPECT_EQ(slice.buffers().kept(), row.kept)
+    EXPECT_EQ(slice.buffers().retained(), row.kept)
         << row.slots << " slots, checkpoint " << row.checkpoint << ", momentum " << row.momentum;
   }
 }

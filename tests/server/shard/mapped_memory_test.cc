@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/common/transport/memory_maker.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -16,9 +17,9 @@ TEST(MappedMemoryTest, IsMappedOnce) {
   const std::shared_ptr<SharedMemory> made = *SharedMemory::Make(kValues);
   MappedMemory memory;
   const auto first = memory.Find(made->name(), kValues);
-  ASSERT_TRUE(first.ok()) << first.status();
+  ASSERT_OK(first);
   const auto second = memory.Find(made->name(), kValues);
-  ASSERT_TRUE(second.ok()) << second.status();
+  ASSERT_OK(second);
   EXPECT_EQ(*first, *second);
   EXPECT_FALSE(memory.Find(made->name(), kValues + 1).ok());
   SharedMemoryName other = made->name();
@@ -47,11 +48,11 @@ TEST(MappedMemoryTest, ForgetsWhatIsNotOfferedAnyMoreWhenANewOneComes) {
   const std::weak_ptr<SharedMemory> of_other = *memory.Find(other.name(), kValues);
   dropped.reset();
   other.Kill();
-  ASSERT_TRUE(memory.Find(kept->name(), kValues).ok());  // known: nothing is looked through
+  ASSERT_OK(memory.Find(kept->name(), kValues));  // known: nothing is checked
   EXPECT_FALSE(of_dropped.expired());
   EXPECT_FALSE(of_other.expired());
   const std::shared_ptr<SharedMemory> another = *SharedMemory::Make(kValues);
-  ASSERT_TRUE(memory.Find(another->name(), kValues).ok());
+  ASSERT_OK(memory.Find(another->name(), kValues));
   EXPECT_FALSE(of_kept.expired());
   EXPECT_TRUE(of_dropped.expired());
   EXPECT_TRUE(of_other.expired());
@@ -64,7 +65,7 @@ TEST(MappedMemoryTest, WhatACallStillUsesStays) {
   made->values()[3] = 1;
   made.reset();
   const std::shared_ptr<SharedMemory> another = *SharedMemory::Make(kValues);
-  ASSERT_TRUE(memory.Find(another->name(), kValues).ok());
+  ASSERT_OK(memory.Find(another->name(), kValues));
   EXPECT_EQ(used->values()[3], 1);
 }
 

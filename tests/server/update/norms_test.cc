@@ -77,7 +77,7 @@ TEST(NormsTest, NothingHasNoNorms) {
 }
 
 // Footnote 2 pushes weights away from zero: negative ones down, and zeros of either sign by a
-// positive epsilon. With the sign of -1 for a zero the ratio were the same, with 0 infinite.
+// positive epsilon. With a sign of -1 for zero the ratio would be the same, with 0 infinite.
 TEST(NormsTest, EpsilonHasTheSignOfTheWeight) {
   EXPECT_EQ(BlockNorms({{5.0F, 5.0F}}, {{1.0F, -1.0F}}, 0.25).ratio_l1, 8);
   EXPECT_EQ(BlockNorms({{6.0F, -2.0F}}, {{0.0F, -0.0F}}, 0.5).ratio_l1, 16);
@@ -136,7 +136,7 @@ TEST(NormsTest, DoesNotDependOnTheCut) {
   }
 }
 
-// In whatever pieces of whole lanes it comes.
+// Whatever the pieces, of whole lanes.
 TEST(MagnitudeSumTest, DoesNotDependOnThePieces) {
   const std::vector<float> floats = Random(3 * 1024 + 13, 5);
   const std::vector<double> values(floats.begin(), floats.end());
@@ -154,6 +154,27 @@ TEST(MagnitudeSumTest, DoesNotDependOnThePieces) {
         << piece;
   }
   EXPECT_EQ(MagnitudeSum().Total(), 0);
+}
+
+TEST(DeltaNormSumTest, DoesNotDependOnThePieces) {
+  const std::vector<float> floats = Random(3 * 1024 + 13, 6);
+  const std::vector<double> values(floats.begin(), floats.end());
+  DeltaNormSum sum;
+  sum.Add(values);
+  const DeltaNorms whole = sum.Total();
+  DeltaNorms expected;
+  for (const double value : values) expected += {std::fabs(value), value * value};
+  EXPECT_NEAR(whole.l1, expected.l1, 1e-12 * expected.l1);
+  EXPECT_NEAR(whole.l2_squared, expected.l2_squared, 1e-12 * expected.l2_squared);
+  for (const size_t piece : {8, 1024, 3072}) {
+    DeltaNormSum pieces;
+    for (size_t begin = 0; begin < values.size(); begin += piece) {
+      pieces.Add(absl::MakeConstSpan(values).subspan(begin, piece));
+    }
+    EXPECT_EQ(std::bit_cast<uint64_t>(pieces.Total().l1), std::bit_cast<uint64_t>(whole.l1));
+    EXPECT_EQ(std::bit_cast<uint64_t>(pieces.Total().l2_squared),
+              std::bit_cast<uint64_t>(whole.l2_squared));
+  }
 }
 
 }  // namespace
