@@ -120,14 +120,14 @@ TEST_F(LeavingTest, StoppedBeforeItBegins) {
 TEST(LeavingPullTest, CancelEndsThePullAndLaterOnes) {
   const ServersOnly servers(MadeUpJob(10), 2);
   WeightSource source(servers.channels(), absl::Hours(1), {});
-  source.Turn(0);
+  source.SelectStep(0);
   for (int tensor = 0; tensor < 4; ++tensor) EXPECT_TRUE(source.Await(tensor).ok());
-  source.Turn(1);
+  source.SelectStep(1);
   source.Prefetch(2);
   std::thread cancel([&] { source.Cancel(); });
   EXPECT_EQ(source.Await(0).code(), absl::StatusCode::kCancelled);
   cancel.join();
-  source.Turn(2);
+  source.SelectStep(2);
   EXPECT_EQ(source.Await(0).code(), absl::StatusCode::kCancelled);
 }
 
