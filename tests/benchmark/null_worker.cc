@@ -117,7 +117,7 @@ class NullWorker {
 
   // Pulls and pushes as Worker::Train does.
   absl::Status Train(const Lease& lease) {
-    weights_.Turn(lease.step);
+    weights_.SelectStep(lease.step);
     const int tensors = static_cast<int>(gradient_->size());
     for (int tensor = 0; tensor < tensors; ++tensor) {
       if (absl::Status status = weights_.Await(tensor); !status.ok()) return status;
