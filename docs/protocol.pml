@@ -1,28 +1,26 @@
 /* The protocol that keeps a training whole, as a model for SPIN: generations, leases, staged slices,
-   checkpoints and restoring. What it shows, for every order in which things can happen within the
-   bounds below:
+   checkpoints and restoring. It verifies, for every order of events within the bounds below:
 
-     exactly once    a slice takes each slot's gradient once and only once a step, however often it
-                     is sent, and by whomever
+     exactly once    a slice takes each slot's gradient exactly once a step, however often and by
+                     whichever worker it is sent
      whole steps     a gradient is computed on slices that are all of its lease's step
-     whole restores  a generation begins with slices that are all of one checkpoint, and with the
+     whole restores  a generation starts from slices that are all of one checkpoint, and from the
                      newest one that was complete
-     no stuck state  whatever has crashed, the training gets to its end, and its last step to the
-                     disk: nothing waits for ever (no invalid end state), and nothing goes on in
-                     circles (no cycle at all)
+     no stuck state  whatever has crashed, the training reaches its end, and its last step the
+                     disk: no deadlock (no invalid end state) and no livelock (no cycle at all)
 
    Run it with tests/protocol, or by hand:
 
      spin -a docs/protocol.pml && gcc -O2 -DNP -o pan pan.c && ./pan -l -m100000
 
-   A check that cannot fail shows nothing. With one of these, a rule is left out, and SPIN must find
-   what goes wrong then:
+   A check that cannot fail shows nothing. Each of these removes a rule, and SPIN must find the
+   resulting error:
 
      -DNO_DEDUP          a slice that was staged before is staged again
-     -DNO_FENCE          messages of another generation are taken for the present one's
+     -DNO_FENCE          messages of another generation are accepted as the current one's
      -DTORN_CHECKPOINT   the manifest does not wait for all shards' files
-     -DMIXED_PULL        a pull takes the present weights instead of the lease's step
-     -DEARLY_FINISH      workers leave when the last step is done, not when it is on disk as well
+     -DMIXED_PULL        a pull takes the current weights instead of the lease's step
+     -DEARLY_FINISH      workers leave when the last step is done, before it is on disk
      -DTRUST_WORKERS     a step is done when workers have reported its slots, though shards may lack
                          gradients of it
 
@@ -45,7 +43,7 @@
 #define STEPS 2      /* a checkpoint is taken at each */
 #endif
 #ifndef CRASHES
-#define CRASHES 2    /* of any shard; shard 0 is the coordinator, too */
+#define CRASHES 2    /* of any shard; shard 0 is also the coordinator */
 #endif
 #ifndef DEATHS
 #define DEATHS 1     /* of workers, in the middle of a lease */
@@ -81,8 +79,8 @@ bool manifest[STEPS + 1];
 /* ---- coordinator, in shard 0 --------------------------------------------------------------- */
 
 byte generation = 0;      /* that is open; 0: none */
-byte step = 0;            /* whose slots are given out */
-byte restored = 0;        /* step of the checkpoint that the generation began with */
+byte step = 0;            /* whose slots are leased */
+byte restored = 0;        /* step of the checkpoint that the generation started from */
 byte slot[SLOTS];         /* FREE, LEASED, DONE */
 byte holder[SLOTS];       /* which worker, if LEASED */
 byte parts[STEPS + 1];    /* which shards have written their file of a step */
@@ -91,9 +89,9 @@ bool changed[SHARDS];     /* beats with another incarnation than before */
 /* ---- shards: a slice each, of one tensor that is split over all of them --------------------- */
 
 byte entered[SHARDS];     /* generation; 0: nothing is open */
-byte at[SHARDS];          /* step of the weights; those of the step before are retained */
+byte at[SHARDS];          /* step of the weights; those of the previous step are retained */
 byte staged[SHARDS];      /* slots of step `at` that have been filed */
-byte counted[SHARDS];     /* how many times something was filed */
+byte counted[SHARDS];     /* number of gradients filed */
 byte unwritten[SHARDS];   /* step whose checkpoint is still to be written; 0: none */
 
 /* ---- workers ------------------------------------------------------------------------------- */
@@ -102,7 +100,7 @@ bool working[WORKERS];    /* holds a lease and is alive */
 
 byte crashes = 0, deaths = 0, expiries = 0, lies = 0;
 
-/* A message that is on its way a second time. */
+/* A message that is delivered a second time. */
 byte late = 0;            /* how many have been sent */
 bool late_push = false, late_complete = false;
 byte late_generation, late_step, late_slot, late_shard;
@@ -114,7 +112,7 @@ byte late_generation, late_step, late_slot, late_shard;
 #endif
 #define ALL_ENTERED (entered[0] == generation && entered[1] == generation && generation != 0)
 
-/* Push: shard s takes the gradient of a slot of a step, or drops what it has had already. */
+/* Push: shard s takes the gradient of a slot of a step, or drops one that it already took. */
 inline push(s, its_generation, its_step, its_slot) {
   if
   :: FENCED(its_generation, entered[s]) && entered[s] != 0 && its_step == at[s] ->
@@ -130,7 +128,7 @@ inline push(s, its_generation, its_step, its_slot) {
   fi
 }
 
-/* What a shard's beat says of the coordinator's step: it has all gradients, or lacks a slot's. */
+/* What a shard's heartbeat reports about the coordinator's step: it has all gradients, or lacks a slot's. */
 #define GATHERED(s) \
   (entered[s] == generation && (at[s] > step || (at[s] == step && counted[s] >= SLOTS)))
 #define LACKS(s, k) (entered[s] == generation && at[s] == step && !(staged[s] & (1 << (k))))
@@ -149,7 +147,7 @@ inline complete(its_generation, its_step, its_slot) {
      :: else -> skip
      fi
 #endif
-  :: else -> skip /* refused, or somebody else's result came first */
+  :: else -> skip /* refused, or another worker's result came first */
   fi
 }
 
@@ -199,7 +197,7 @@ end:
        slot[1] = FREE
      }
 #ifndef TRUST_WORKERS
-  /* Confirm: the step is done when all shards have its gradients, too. */
+  /* Confirm: the step is done when all shards also have its gradients. */
   :: atomic {
        generation != 0 && step < STEPS && slot[0] == DONE && slot[1] == DONE &&
        GATHERED(0) && GATHERED(1) ->
@@ -217,7 +215,7 @@ end:
        slot[1] = FREE
      }
 #endif
-  /* The manifest comes last, and then what is older goes. */
+  /* The manifest is written last; then older checkpoints are removed. */
   :: atomic {
        generation != 0 && (
 #ifdef TORN_CHECKPOINT
@@ -249,7 +247,7 @@ active [SHARDS] proctype Shard() {
   byte s = _pid - 1;
 end:
   do
-  /* A beat's answer tells of a new generation: enter it, with the checkpoint's weights. */
+  /* A heartbeat's answer announces a new generation: enter it, with the checkpoint's weights. */
   :: atomic {
        generation != 0 && entered[s] != generation && !changed[s] ->
        entered[s] = generation;
@@ -260,7 +258,7 @@ end:
        assert(restored == 0 || file[SHARDS * restored + s]); /* whole restores */
        assert(restored >= 2 || !manifest[2])
      }
-  /* All slots are staged, here and at the others, whose norms are needed: the update. */
+  /* All slots are staged, here and at the others, whose norms are needed: update. */
   :: atomic {
        entered[s] != 0 && counted[s] >= SLOTS &&
        entered[1 - s] == entered[s] &&
@@ -271,7 +269,7 @@ end:
        counted[s] = 0;
        unwritten[s] = at[s]
      }
-  /* Beside the training: the file, renamed when it is whole. */
+  /* Concurrently with the training: the file, renamed when it is whole. */
   :: atomic {
        unwritten[s] != 0 && !manifest[2] ->
        file[SHARDS * unwritten[s] + s] = true;
@@ -285,7 +283,7 @@ end:
   od
 }
 
-/* Crashes, and messages that come late. */
+/* Crashes, and messages that arrive late. */
 active proctype World() {
   byte s;
 end:
@@ -311,12 +309,12 @@ end:
           slot[1] = FREE;
           parts[1] = 0;
           parts[2] = 0;
-          changed[1] = true /* a new coordinator knows nobody */
+          changed[1] = true /* a new coordinator knows no shard */
        :: else -> skip
        fi;
        s = 0
      }
-  /* No crash any more: what is stuck now remains so. */
+  /* No further crash: what is stuck now remains stuck. */
   :: atomic { crashes < CRASHES -> crashes = CRASHES }
   :: atomic {
        timeout ->
@@ -367,7 +365,7 @@ active [WORKERS] proctype Worker() {
 #ifdef MIXED_PULL
              true ->
 #else
-             (at[s] == its_step || at[s] == its_step + 1) -> /* the step before is retained */
+             (at[s] == its_step || at[s] == its_step + 1) -> /* the previous step is retained */
 #endif
 #ifdef MIXED_PULL
              pulled = at[s];

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/job/partition.h"
-#include "server/checkpoint/checkpoint_store.h"
+#include "server/checkpoint/checkpoint.h"
 #include "server/checkpoint/slice_file.h"
 #include "server/shard/shard_state.h"
 #include "server/update/optimizer.h"
@@ -32,12 +32,12 @@ absl::Status GenerationOpener::Enter(const ClusterView& view) {
   state.peers = peers;
   state.coordinator = options_.coordinator;
   state.checkpoint_writer = writer;
-  state.begin = std::move(initial);
+  state.initial = std::move(initial);
   state.faults = options_.faults;
   state.tracer = options_.tracer;
   options_.shard->Open(std::make_shared<ShardState>(std::move(state)));
   peers_.swap(peers);
-  peers_->Greet();
+  peers_->IdentifyAll();
   if (peers != nullptr) peers->Close();
   return absl::OkStatus();
 }

@@ -1,5 +1,5 @@
-// Opens the generations of the cluster in this process's shard: reads the checkpoint that a
-// generation begins with, connects to its other shards, and replaces the ShardState.
+// Opens the cluster's generations in this process's shard: reads the checkpoint that a generation
+// starts from, connects to its other shards, and replaces the ShardState.
 
 #ifndef PERCENTDELTA_SERVER_GENERATION_OPENER_H_
 #define PERCENTDELTA_SERVER_GENERATION_OPENER_H_
@@ -24,7 +24,7 @@
 
 namespace percentdelta {
 
-// Thread-compatible: the ClusterLink's thread uses it, and after that thread's end the server does.
+// Not thread-safe: used by the ClusterLink's thread, and by the server once that thread has ended.
 class GenerationOpener : public ClusterMember {
  public:
   struct Options {
@@ -32,7 +32,7 @@ class GenerationOpener : public ClusterMember {
     int shards = 1;
     ShardIdentity self;
 
-    // What the states are opened in, and use. All outlive the opener.
+    // Used by the states. All must outlive the opener and the states.
     Shard* shard = nullptr;
     ThreadPool* pool = nullptr;
     ShardCoordinator* coordinator = nullptr;
@@ -49,7 +49,7 @@ class GenerationOpener : public ClusterMember {
   absl::Status Enter(const ClusterView& view) override;
   std::string connection_error() const override;
 
-  // Ends the calls to other shards, and returns when their callbacks have run.
+  // Cancels the calls to other shards, and returns when their callbacks have run.
   void Close();
 
  private:

@@ -11,7 +11,7 @@ void LocalCoordinator::Gathered(uint64_t generation, int64_t steps) {
 }
 
 void LocalCoordinator::ReportStatistics(uint64_t generation, const TensorStatistics& statistics) {
-  // Refused once a newer generation has been opened, which is as it should be.
+  // An error means that a newer generation is open; the report is dropped, as intended.
   coordinator_.ReportStatistics(generation, {statistics}).IgnoreError();
 }
 

@@ -1,4 +1,4 @@
-// The coordinator as the shard in its own process, shard 0, sees it: by plain calls.
+// The coordinator in the shard's own process, which is shard 0: plain calls.
 
 #ifndef PERCENTDELTA_SERVER_LOCAL_COORDINATOR_H_
 #define PERCENTDELTA_SERVER_LOCAL_COORDINATOR_H_

@@ -25,31 +25,31 @@
 #include "common/program/program.h"
 #include "server/server.h"
 
-ABSL_FLAG(std::string, listen, "0.0.0.0:5000", "host:port to listen on; port 0 takes a free one");
+ABSL_FLAG(std::string, listen, "0.0.0.0:5000", "host:port to listen on; port 0 takes a free port");
 ABSL_FLAG(std::string, advertise, "",
-          "host:port at which the other servers and the workers reach this one; needed when "
-          "listening on 0.0.0.0 with more than this machine in the cluster");
-ABSL_FLAG(int, shard, 0, "index of this shard; shard 0 hosts the coordinator");
+          "host:port at which the other servers and the workers reach this one; required when "
+          "listening on 0.0.0.0 in a cluster of several machines");
+ABSL_FLAG(int, shard, 0, "index of this shard; shard 0 runs the coordinator");
 ABSL_FLAG(int, shards, 1, "number of shards in the cluster");
-ABSL_FLAG(std::string, coordinator, "", "host:port of shard 0; not needed by shard 0 itself");
+ABSL_FLAG(std::string, coordinator, "", "host:port of shard 0; ignored by shard 0 itself");
 ABSL_FLAG(std::string, job, "", "text-format job file; empty: the paper's MNIST job");
-ABSL_FLAG(int, threads, 0, "threads that compute the updates; 0: one a core");
+ABSL_FLAG(int, threads, 0, "number of update threads; 0: one per core");
 ABSL_FLAG(absl::Duration, lease_deadline, absl::ZeroDuration(),
-          "after which a worker's batch is given to another; 0: derived from the observed pace");
+          "time after which a batch is reassigned to another worker; 0: derived from the observed "
+          "pace");
 ABSL_FLAG(int64_t, history, 10000, "steps whose statistics and progress shard 0 retains");
 ABSL_FLAG(std::string, restore, "",
-          "shard 0: begin with this checkpoint, or the newest in this directory; empty: with the "
-          "newest in the job's own checkpoint.directory, if there is one");
-ABSL_FLAG(bool, no_restore, false,
-          "shard 0: begin at step 0; checkpoints that are there are set aside");
-ABSL_FLAG(
-    std::string, fail_at, "",
-    "for tests: POINT[:COUNT[:stop]] kills this process at the COUNT-th passing of a point, or "
-    "stops it");
+          "shard 0: start from this checkpoint, or from the newest in this directory; empty: from "
+          "the newest in the job's own checkpoint.directory, if it contains any");
+ABSL_FLAG(bool, no_restore, false, "shard 0: start at step 0; existing checkpoints are set aside");
+ABSL_FLAG(std::string, fail_at, "",
+          "for tests: POINT[:COUNT[:stop]] kills (or stops) this process when it passes the point "
+          "for the "
+          "COUNT-th time");
 ABSL_FLAG(std::string, trace, "",
-          "file for a timeline in the Chrome trace format (ui.perfetto.dev); empty: none");
+          "file to write a timeline to, in the Chrome trace format (ui.perfetto.dev); empty: none");
 ABSL_FLAG(absl::Duration, drain, absl::Seconds(5),
-          "how long calls under way may take to end after SIGTERM, SIGINT or SIGHUP; a later one "
+          "how long calls in flight may continue after SIGTERM, SIGINT or SIGHUP; a second signal "
           "ends the server at once");
 
 namespace percentdelta {
@@ -57,10 +57,10 @@ namespace {
 
 constexpr char kProgram[] = "pd-server";
 
-// Of gRPC, of the log, of signals, beats, checkpoints and memory.
+// Threads of gRPC, logging, signals, heartbeats, checkpoints and memory trimming.
 constexpr int kOtherThreads = 24;
 
-// What Server::Start would take, but nobody can have meant.
+// Rejects values that Server::Start would accept but that cannot be intended.
 absl::Status CheckFlags() {
   absl::Status status;
   status.Update(CheckRange("--shards", absl::GetFlag(FLAGS_shards), 1, kMaxShards));
@@ -82,7 +82,7 @@ std::string AdvertisedAddress() {
   std::string advertise = absl::GetFlag(FLAGS_advertise);
   if (!advertise.empty()) return advertise;
   const absl::StatusOr<HostPort> listen = ParseHostPort("", absl::GetFlag(FLAGS_listen), 0);
-  // Everywhere is not an address that one can connect to.
+  // A wildcard address cannot be connected to.
   if (!listen.ok() || !IsWildcard(listen->host)) return "";
   return ToString({"127.0.0.1", listen->port});
 }
@@ -100,26 +100,25 @@ Server::Options OptionsFor(Job job) {
   options.history_steps = absl::GetFlag(FLAGS_history);
   options.restore = absl::GetFlag(FLAGS_restore);
   options.no_restore = absl::GetFlag(FLAGS_no_restore);
-  // A restarted coordinator's generations must be newer than those it opened before.
+  // Generations that a restarted coordinator opens must be newer than those of before.
   options.first_generation = static_cast<uint64_t>(absl::ToUnixMillis(absl::Now()));
   return options;
 }
 
 absl::StatusOr<Server::Options> OptionsFromFlags() {
   RETURN_IF_ERROR(CheckFlags());
-  absl::StatusOr<Job> job = LoadJob(absl::GetFlag(FLAGS_job));
-  if (!job.ok()) return job.status();
+  ASSIGN_OR_RETURN(Job job, LoadJob(absl::GetFlag(FLAGS_job)));
   absl::StatusOr<FaultPoints> faults = FaultPoints::Parse(
       absl::GetFlag(FLAGS_fail_at), {std::begin(kFaultPoints), std::end(kFaultPoints)});
   if (!faults.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("--fail_at: ", faults.status().message()));
   }
-  Server::Options options = OptionsFor(*std::move(job));
+  Server::Options options = OptionsFor(std::move(job));
   options.faults = *std::move(faults);
   return options;
 }
 
-// Runs the server until a signal or the coordinator ends it.
+// Serves until a signal arrives or the coordinator refuses this shard; returns the refusal.
 absl::Status Serve(Server& server, StopSignals& signals, const Logger& log) {
   absl::Notification stop;
   std::once_flag once;

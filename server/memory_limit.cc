@@ -16,16 +16,17 @@
 namespace percentdelta {
 namespace {
 
-constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+constexpr int64_t kMaxBytes = std::numeric_limits<int64_t>::max();
 
 void Lower(std::optional<MemoryLimit>& limit, int64_t bytes, std::string name) {
   if (!limit || bytes < limit->bytes) limit = MemoryLimit{bytes, std::move(name)};
 }
 
-// `group` is an absolute path below `root`, as /proc/self/cgroup has it.
+// `group` is an absolute path within `root`, as /proc/self/cgroup gives it.
 void LowerByGroups(const std::string& root, absl::string_view group, absl::string_view file,
                    std::optional<MemoryLimit>& limit) {
-  // Of a group outside the visible tree only the root, which contains the process, can be read.
+  // If the group is outside the visible tree, only the root, which contains the process, can be
+  // read.
   const std::vector<absl::string_view> steps = absl::StrSplit(group, '/', absl::SkipEmpty());
   if (std::find(steps.begin(), steps.end(), "..") != steps.end()) group = "";
   while (true) {
@@ -34,7 +35,7 @@ void LowerByGroups(const std::string& root, absl::string_view group, absl::strin
     std::string text;
     uint64_t bytes = 0;
     if (std::ifstream(path) >> text && absl::SimpleAtoi(text, &bytes)) {
-      Lower(limit, static_cast<int64_t>(std::min<uint64_t>(bytes, kMost)), path);
+      Lower(limit, static_cast<int64_t>(std::min<uint64_t>(bytes, kMaxBytes)), path);
     }
     if (group.empty()) return;
     group = group.substr(0, group.rfind('/'));
@@ -44,7 +45,7 @@ void LowerByGroups(const std::string& root, absl::string_view group, absl::strin
 void LowerByCgroups(const MemoryLimitSources& sources, std::optional<MemoryLimit>& limit) {
   std::ifstream groups(absl::StrCat(sources.proc, "/self/cgroup"));
   for (std::string line; std::getline(groups, line);) {
-    // hierarchy:controllers:path; version 2 has the hierarchy 0 and no controllers.
+    // hierarchy:controllers:path; in version 2 the hierarchy is 0, and controllers are empty.
     const std::vector<std::string> fields = absl::StrSplit(line, absl::MaxSplits(':', 2));
     if (fields.size() != 3 || fields[2].empty() || fields[2][0] != '/') continue;
     const std::vector<absl::string_view> controllers = absl::StrSplit(fields[1], ',');
@@ -64,7 +65,7 @@ void LowerByMachine(const MemoryLimitSources& sources, std::optional<MemoryLimit
     const std::vector<absl::string_view> fields = absl::StrSplit(line, ' ', absl::SkipEmpty());
     int64_t kib = 0;
     if (fields.size() < 2 || fields[0] != "MemTotal:") continue;
-    if (!absl::SimpleAtoi(fields[1], &kib) || kib <= 0 || kib > kMost / 1024) continue;
+    if (!absl::SimpleAtoi(fields[1], &kib) || kib <= 0 || kib > kMaxBytes / 1024) continue;
     Lower(limit, kib * 1024, absl::StrCat("MemTotal of ", path));
   }
 }
@@ -74,7 +75,7 @@ void LowerByMachine(const MemoryLimitSources& sources, std::optional<MemoryLimit
 std::optional<int64_t> ResourceLimit(int resource) {
   rlimit limit = {};
   if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return std::nullopt;
-  return static_cast<int64_t>(std::min<uint64_t>(limit.rlim_cur, kMost));
+  return static_cast<int64_t>(std::min<uint64_t>(limit.rlim_cur, kMaxBytes));
 }
 
 std::optional<MemoryLimit> FindMemoryLimit(const MemoryLimitSources& sources) {

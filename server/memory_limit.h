@@ -1,4 +1,4 @@
-// How much memory this process may use, as far as the system says.
+// How much memory the system lets this process use.
 
 #ifndef PERCENTDELTA_SERVER_MEMORY_LIMIT_H_
 #define PERCENTDELTA_SERVER_MEMORY_LIMIT_H_
@@ -12,25 +12,25 @@ namespace percentdelta {
 
 struct MemoryLimit {
   int64_t bytes = 0;
-  std::string name;  // what sets it, for messages: a file, or what `ulimit` calls it
+  std::string name;  // its source, for messages: a file, or the name that `ulimit` uses
 };
 
-// Bytes of a limit of the process (RLIMIT_AS, ...); nothing: unlimited.
+// The process's limit of a resource (RLIMIT_AS, ...) in bytes; nullopt if it is unlimited.
 std::optional<int64_t> ResourceLimit(int resource);
 
-// Where to look; tests look elsewhere.
+// Where limits are read from; tests substitute their own.
 struct MemoryLimitSources {
   std::string proc = "/proc";
   std::string cgroups = "/sys/fs/cgroup";
   std::function<std::optional<int64_t>(int resource)> resource_limit = ResourceLimit;
 };
 
-// The lowest of
-//   memory.max (cgroup v2) and memory.limit_in_bytes (v1) of the process's groups and of those
-//   around them, as far as they are visible: a container sees its own as the root;
+// Returns the lowest of
+//   memory.max (cgroup v2) and memory.limit_in_bytes (v1) of the process's groups and of their
+//   ancestors, as far as they are visible: a container sees its own group as the root;
 //   RLIMIT_AS and RLIMIT_DATA;
 //   the machine's memory, without swap.
-// What cannot be read, or is not a number, is no limit. Nothing: none is known.
+// Ignores limits that cannot be read or parsed. Returns nullopt if none is known.
 std::optional<MemoryLimit> FindMemoryLimit(const MemoryLimitSources& sources = {});
 
 }  // namespace percentdelta

@@ -8,8 +8,8 @@ namespace {
 
 constexpr int64_t kMegabyte = 1'000'000;
 
-// Measured: a server that waits for workers, without its arrays; and what it grows by while it
-// trains, without its arrays, most of it memory that gRPC's messages freed (RetainFreedMemory).
+// Measured, both without the arrays: a server that waits for workers; and its growth while it
+// trains, most of which is memory that gRPC's messages freed (RetainFreedMemory).
 constexpr int64_t kProcess = 24 * kMegabyte;
 constexpr int64_t kMessages = 36 * kMegabyte;
 
@@ -20,10 +20,10 @@ int64_t Megabytes(int64_t bytes) { return (bytes + kMegabyte - 1) / kMegabyte; }
 
 MemoryNeeded NeededMemory(const Job& job, int64_t entries) {
   const auto state = static_cast<int64_t>(StateNames(job).size());
-  const int64_t begin = 1 + state;  // what a generation begins with, and what a checkpoint keeps
-  int64_t floats = 3 + state;       // an entry; the weights of this step, of the last and the next
-  if (job.evaluation) floats += 1;  // the weights that are evaluated
-  if (job.checkpoint) floats += begin;
+  const int64_t initial = 1 + state;  // of a generation; also what a checkpoint holds
+  int64_t floats = 3 + state;       // per entry: the current, previous and next weights; the state
+  if (job.evaluation) floats += 1;  // the evaluated weights
+  if (job.checkpoint) floats += initial;
   if (job.gradients_per_step == 1) {
     floats += 1;  // the gradient
   } else {
@@ -32,7 +32,7 @@ MemoryNeeded NeededMemory(const Job& job, int64_t entries) {
   const auto array = static_cast<int64_t>(entries * sizeof(float));
   MemoryNeeded needed;
   needed.least = kProcess + floats * array;
-  needed.usual = needed.least + kMessages + begin * array;
+  needed.usual = needed.least + kMessages + initial * array;
   if (job.gradients_per_step > 1) needed.waiting_gradient = array;
   return needed;
 }

@@ -14,6 +14,7 @@
 #include "common/base/ticker.h"
 #include "common/job/job_codec.h"
 #include "common/job/job_validation.h"
+#include "common/job/partition.h"
 #include "server/checkpoint/checkpoint_start.h"
 #include "server/checkpoint/checkpoint_writer.h"
 #include "server/coordinator/coordinator.h"
@@ -42,49 +43,8 @@ const SteadyClock& TheSteadyClock() {
 }
 
 uint64_t DrawIncarnation() {
-  std::random_device device;  // not of the training: two processes must differ
+  std::random_device device;  // not reproducible: two processes must differ
   return (static_cast<uint64_t>(device()) << 32 | device()) | 1;
-}
-
-const std::string& Advertised(const Server::Options& options) {
-  return options.advertise.empty() ? options.listen : options.advertise;
-}
-
-absl::Status CheckOptions(const Server::Options& options) {
-  if (options.shards < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("shards: expected at least 1, got ", options.shards));
-  }
-  if (options.shard < 0 || options.shard >= options.shards) {
-    return absl::InvalidArgumentError(absl::StrCat("shard: expected 0..", options.shards - 1,
-                                                   " of ", options.shards, ", got ",
-                                                   options.shard));
-  }
-  if (options.shard != 0 && options.coordinator.empty()) {
-    return absl::InvalidArgumentError(
-        "coordinator: expected the host:port of shard 0, got nothing");
-  }
-  const struct {
-    const char* name;
-    const std::string& value;
-    int lowest_port;
-  } addresses[] = {{"listen", options.listen, 0},
-                   {"advertise", options.advertise, 0},
-                   {"coordinator", options.coordinator, 1}};
-  for (const auto& [name, value, lowest_port] : addresses) {
-    if (value.empty()) continue;
-    RETURN_IF_ERROR(CheckHostAndPort(name, value, lowest_port));
-  }
-  RETURN_IF_ERROR(CheckAdvertised("advertise", Advertised(options), 0));
-  if (options.threads < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("threads: expected at least 0, got ", options.threads));
-  }
-  if (options.history_steps < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("history: expected at least 1 step, got ", options.history_steps));
-  }
-  return ValidateJob(options.job);
 }
 
 }  // namespace
@@ -133,19 +93,19 @@ class Server::Impl {
   const std::string job_hash_;
   const Tracer tracer_;
   Shard shard_;
-  std::optional<Coordinator> coordinator_;  // of shard 0, as are the next two
-  std::optional<ShardCaller> caller_;
-  std::optional<LocalCoordinator> local_coordinator_;
-  std::optional<RemoteCoordinator> remote_coordinator_;  // of the others
-  std::optional<CheckpointWriter> writer_;
-  ThreadPool pool_;  // destroyed, when its tasks have run, before what these use
+  std::optional<Coordinator> coordinator_;               // in shard 0 only
+  std::optional<ShardCaller> caller_;                    // in shard 0 only
+  std::optional<LocalCoordinator> local_coordinator_;    // in shard 0 only
+  std::optional<RemoteCoordinator> remote_coordinator_;  // in the other shards
+  std::optional<CheckpointWriter> writer_;               // if the job configures checkpoints
+  ThreadPool pool_;  // the destructor runs what is scheduled, which uses the members above
   const ShardIdentity identity_;
   ParameterServerService parameter_service_;
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
   std::unique_ptr<GrpcServer> server_;
   std::optional<GenerationOpener> opener_;
-  bool healthy_ = true;  // as the health service says; of the ticker's thread alone
+  bool healthy_ = true;  // as the health service reports; used by the ticker's thread only
   std::optional<Ticker> ticker_;
   std::optional<Ticker> checkpoint_ticker_;
   std::optional<ClusterLink> link_;
@@ -166,7 +126,7 @@ void Server::Impl::MakeCoordinator() {
   coordinator.lease_deadline = options_.lease_deadline;
   coordinator.history_steps = options_.history_steps;
   caller_.emplace(job_hash_, [this](const Newcomer& newcomer, const absl::Status& status) {
-    coordinator_->Called(newcomer, status);
+    coordinator_->OnCalledBack(newcomer, status);
   });
   coordinator.call_back = [this](const Newcomer& newcomer) { caller_->Call(newcomer); };
   coordinator.clock = options_.clock;
@@ -183,19 +143,15 @@ ShardCoordinator& Server::Impl::shard_coordinator() {
 }
 
 absl::Status Server::Impl::Listen() {
-  const absl::StatusOr<HostPort> listen = ParseHostPort("listen", options_.listen, 0);
-  if (!listen.ok()) return listen.status();
+  ASSIGN_OR_RETURN(const HostPort listen, ParseHostPort("listen", options_.listen, 0));
   std::vector<grpc::Service*> services = {&parameter_service_};
   if (coordinator_service_) services.push_back(&*coordinator_service_);
   if (statistics_service_) services.push_back(&*statistics_service_);
-  absl::StatusOr<std::unique_ptr<GrpcServer>> server =
-      GrpcServer::Start(*listen, services, options_.log);
-  if (!server.ok()) return server.status();
-  server_ = *std::move(server);
+  ASSIGN_OR_RETURN(server_, GrpcServer::Start(listen, services, options_.log));
   server_->SetServing(kParameterService, true);
   if (coordinator_) server_->SetServing(kCoordinatorService, true);
   port_ = server_->port();
-  address_ = WithPort(Advertised(options_), port_);
+  address_ = WithPort(AdvertisedAddress(options_), port_);
   options_.log->info("listening address={} advertise={} shard={} shards={} job={} job_hash={}",
                      WithPort(options_.listen, port_), address_, options_.shard, options_.shards,
                      options_.job.name, job_hash_.substr(0, 12));
@@ -238,13 +194,13 @@ void Server::Impl::Join() {
   link_->Start();
 }
 
-// Of the server as a whole and of the coordinator: after a training that has failed there is
-// nothing to be had from them but the reason. The shard's weights can still be pulled.
+// Sets the health of the server as a whole and of the coordinator: once the training has failed,
+// they only report the reason. Pulling this shard's weights still works.
 void Server::Impl::SetHealth(bool serving) {
   for (const char* service : {"", kCoordinatorService}) server_->SetServing(service, serving);
 }
 
-// An address that leads to this machine only from this machine.
+// Warns if this shard advertises a loopback address to a coordinator on another machine.
 void Server::Impl::WarnOfLoopback() const {
   const absl::StatusOr<HostPort> self = ParseHostPort("", address_);
   const absl::StatusOr<HostPort> coordinator = ParseHostPort("", options_.coordinator);
@@ -262,7 +218,7 @@ void Server::Impl::Shutdown(absl::Duration grace) {
   if (link_) link_->Stop();
   if (caller_) caller_->Close();
   if (writer_) writer_->Stop();
-  // What waits for other people's work must not use up the grace of what is under way.
+  // Calls that wait for other processes end now: they must not use up the grace of the others.
   if (coordinator_) coordinator_->Close();
   shard_.Close();
   server_->Shutdown(grace);
@@ -282,15 +238,11 @@ absl::StatusOr<Server> Server::Start(Options options) {
   RETURN_IF_ERROR(CheckOptions(options));
   if (options.log == nullptr) options.log = MakeSilentLogger();
   const int64_t entries = Partition(options.job.model, options.shards).load(options.shard);
-  if (absl::Status status = CheckMemory(options.job, entries, FindMemoryLimit(), options.log);
-      !status.ok()) {
-    return status;
-  }
+  RETURN_IF_ERROR(CheckMemory(options.job, entries, FindMemoryLimit(), options.log));
   if (options.shard == 0) {
-    absl::StatusOr<std::string> restore = PrepareCheckpoints(
-        options.job, {options.restore, options.no_restore}, options.faults, options.log);
-    if (!restore.ok()) return restore.status();
-    options.restore = *std::move(restore);
+    ASSIGN_OR_RETURN(options.restore,
+                     PrepareCheckpoints(options.job, {options.restore, options.no_restore},
+                                        options.faults, options.log));
   }
   auto impl = std::make_unique<Impl>(std::move(options));
   RETURN_IF_ERROR(impl->Listen());

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/address.h"
+#include "common/base/status_macros.h"
 #include "common/base/text.h"
 
 namespace percentdelta {
@@ -62,7 +63,7 @@ void ToProto(const ShardBeat& beat, v1::HeartbeatRequest& proto) {
 }
 
 absl::StatusOr<ClusterView> FromProto(const v1::HeartbeatResponse& proto, int shard_count) {
-  if (absl::Status status = CheckAddresses(proto, shard_count); !status.ok()) return status;
+  RETURN_IF_ERROR(CheckAddresses(proto, shard_count));
   return ClusterView{proto.generation(),
                      {proto.shard_addresses().begin(), proto.shard_addresses().end()},
                      {proto.missing_shards().begin(), proto.missing_shards().end()},

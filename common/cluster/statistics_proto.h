@@ -1,4 +1,4 @@
-// Update statistics as messages.
+// Conversion of update statistics to and from messages.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_STATISTICS_PROTO_H_
 #define PERCENTDELTA_COMMON_CLUSTER_STATISTICS_PROTO_H_

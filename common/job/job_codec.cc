@@ -10,6 +10,7 @@
 #include "common/base/text.h"
 #include "common/job/job_text.h"
 #include "common/job/job_validation.h"
+#include "common/job/rule_codec.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/tokenizer.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
@@ -22,7 +23,7 @@ constexpr char kFormat[] =
     " (a job is a text-format protobuf; see proto/percentdelta/v1/job.proto)";
 constexpr size_t kMaxErrorBytes = 500;
 
-// Keeps the first error of the text format's parser.
+// Stores the first error of the text format's parser.
 class FirstParseError : public google::protobuf::io::ErrorCollector {
  public:
   void AddError(int line, google::protobuf::io::ColumnNumber column,
@@ -34,59 +35,6 @@ class FirstParseError : public google::protobuf::io::ErrorCollector {
  private:
   std::string text_;
 };
-
-absl::StatusOr<UpdateRule> RuleFromProto(const v1::Optimizer& proto) {
-  switch (proto.rule_case()) {
-    case v1::Optimizer::kPercentDelta:
-      return PercentDeltaRule{proto.percent_delta().epsilon()};
-    case v1::Optimizer::kSgd:
-      return SgdRule{};
-    case v1::Optimizer::kAdaGrad:
-      return AdaGradRule{proto.ada_grad().initial_accumulator(), proto.ada_grad().epsilon()};
-    case v1::Optimizer::kAdam: {
-      const auto& adam = proto.adam();
-      AdamRule rule;
-      if (adam.has_beta1()) rule.beta1 = adam.beta1();
-      if (adam.has_beta2()) rule.beta2 = adam.beta2();
-      if (adam.has_epsilon()) rule.epsilon = adam.epsilon();
-      return rule;
-    }
-    case v1::Optimizer::kLars: {
-      LarsRule rule;
-      if (proto.lars().has_trust_coefficient()) {
-        rule.trust_coefficient = proto.lars().trust_coefficient();
-      }
-      rule.weight_decay = proto.lars().weight_decay();
-      return rule;
-    }
-    case v1::Optimizer::RULE_NOT_SET:
-      break;
-  }
-  return absl::InvalidArgumentError(
-      "job: optimizer: expected a rule, one of percent_delta, sgd, ada_grad, adam, lars, got none");
-}
-
-void ToProto(const PercentDeltaRule& rule, v1::Optimizer& proto) {
-  proto.mutable_percent_delta()->set_epsilon(rule.epsilon);
-}
-
-void ToProto(const SgdRule& /*rule*/, v1::Optimizer& proto) { proto.mutable_sgd(); }
-
-void ToProto(const AdaGradRule& rule, v1::Optimizer& proto) {
-  proto.mutable_ada_grad()->set_initial_accumulator(rule.initial_accumulator);
-  proto.mutable_ada_grad()->set_epsilon(rule.epsilon);
-}
-
-void ToProto(const AdamRule& rule, v1::Optimizer& proto) {
-  proto.mutable_adam()->set_beta1(rule.beta1);
-  proto.mutable_adam()->set_beta2(rule.beta2);
-  proto.mutable_adam()->set_epsilon(rule.epsilon);
-}
-
-void ToProto(const LarsRule& rule, v1::Optimizer& proto) {
-  proto.mutable_lars()->set_trust_coefficient(rule.trust_coefficient);
-  proto.mutable_lars()->set_weight_decay(rule.weight_decay);
-}
 
 ScheduleSpec ScheduleFromProto(const v1::Schedule& proto) {
   ScheduleSpec schedule;
@@ -108,7 +56,7 @@ ScheduleSpec ScheduleFromProto(const v1::Schedule& proto) {
   return schedule;
 }
 
-// What is constant is left out, in whatever words it was written.
+// Omits a constant schedule, however it was written.
 void ToProto(const ScheduleSpec& schedule, v1::Job& proto) {
   if (const auto* linear = std::get_if<LinearDecay>(&schedule.decay)) {
     if (linear->slope > 0) {
@@ -149,16 +97,14 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
   }
   if (proto.model().has_dropout_keep_probability()) {
     job.model.dropout_keep_probability = proto.model().dropout_keep_probability();
-    if (job.model.dropout_keep_probability == 0) {  // which is none in a Job
+    if (job.model.dropout_keep_probability == 0) {  // in a Job, 0 means no dropout
       return absl::InvalidArgumentError(
           "job: model.dropout_keep_probability: expected a number in (0, 1], or no such field for "
           "no dropout, got 0");
     }
   }
   job.optimizer.learning_rate = proto.optimizer().learning_rate();
-  absl::StatusOr<UpdateRule> rule = RuleFromProto(proto.optimizer());
-  if (!rule.ok()) return rule.status();
-  job.optimizer.rule = *std::move(rule);
+  ASSIGN_OR_RETURN(job.optimizer.rule, RuleFromProto(proto.optimizer()));
   job.schedule = ScheduleFromProto(proto.schedule());
   job.momentum = {proto.momentum().coefficient(), proto.momentum().dampening(),
                   proto.momentum().nesterov()};
@@ -174,7 +120,7 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
   if (proto.has_checkpoint()) {
     job.checkpoint = CheckpointSpec{.every_steps = proto.checkpoint().every_steps(),
                                     .directory = proto.checkpoint().directory()};
-    if (proto.checkpoint().has_keep()) job.checkpoint->keep = proto.checkpoint().keep();
+    if (proto.checkpoint().has_keep()) job.checkpoint->max_kept = proto.checkpoint().keep();
   }
   if (proto.has_gradient_clipping()) {
     job.gradient_clipping = GradientClippingSpec{proto.gradient_clipping().norm()};
@@ -206,7 +152,7 @@ v1::Job JobToProto(const Job& job) {
   }
   v1::Optimizer& optimizer = *proto.mutable_optimizer();
   optimizer.set_learning_rate(job.optimizer.learning_rate);
-  std::visit([&](const auto& rule) { ToProto(rule, optimizer); }, job.optimizer.rule);
+  ToProto(job.optimizer.rule, optimizer);
   ToProto(job.schedule, proto);
   if (job.momentum.any()) {
     proto.mutable_momentum()->set_coefficient(job.momentum.coefficient);
@@ -226,7 +172,7 @@ v1::Job JobToProto(const Job& job) {
   if (job.checkpoint) {
     proto.mutable_checkpoint()->set_every_steps(job.checkpoint->every_steps);
     proto.mutable_checkpoint()->set_directory(job.checkpoint->directory);
-    proto.mutable_checkpoint()->set_keep(job.checkpoint->keep);
+    proto.mutable_checkpoint()->set_keep(job.checkpoint->max_kept);
   }
   if (job.gradient_clipping) {
     proto.mutable_gradient_clipping()->set_norm(job.gradient_clipping->norm);
@@ -257,8 +203,8 @@ absl::StatusOr<Job> ParseJob(absl::string_view text, absl::string_view source) {
 
 absl::StatusOr<Job> LoadJob(const std::string& path) {
   if (path.empty()) return ParseJob(DefaultJobText(), "the built-in job");
-  const absl::StatusOr<std::string> text = ReadJobFile(path);
-  return text.ok() ? ParseJob(*text, path) : text.status();
+  ASSIGN_OR_RETURN(const std::string text, ReadJobFile(path));
+  return ParseJob(text, path);
 }
 
 std::string JobToText(const Job& job) {

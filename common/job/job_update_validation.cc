@@ -4,6 +4,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "common/base/status_macros.h"
 #include "common/job/job.h"
 #include "common/job/job_checks.h"
 
@@ -12,27 +14,26 @@ namespace {
 
 constexpr int64_t kMaxSteps = std::numeric_limits<int32_t>::max();
 
-absl::Status Validate(const PercentDeltaRule& rule) {
-  return CheckPositive("optimizer.percent_delta.epsilon", rule.epsilon);
+absl::Status CheckRange(absl::string_view field, double value, NumberRange range) {
+  switch (range) {
+    case NumberRange::kPositive:
+      return CheckPositive(field, value);
+    case NumberRange::kNotNegative:
+      return CheckNotNegative(field, value);
+    case NumberRange::kBelowOne:
+      return CheckBelowOne(field, value);
+  }
+  return absl::OkStatus();  // not reached
 }
 
-absl::Status Validate(const SgdRule& /*rule*/) { return absl::OkStatus(); }
-
-absl::Status Validate(const AdaGradRule& rule) {
-  return FirstError(
-      {CheckNotNegative("optimizer.ada_grad.initial_accumulator", rule.initial_accumulator),
-       CheckNotNegative("optimizer.ada_grad.epsilon", rule.epsilon)});
-}
-
-absl::Status Validate(const AdamRule& rule) {
-  return FirstError({CheckBelowOne("optimizer.adam.beta1", rule.beta1),
-                     CheckBelowOne("optimizer.adam.beta2", rule.beta2),
-                     CheckPositive("optimizer.adam.epsilon", rule.epsilon)});
-}
-
-absl::Status Validate(const LarsRule& rule) {
-  return FirstError({CheckPositive("optimizer.lars.trust_coefficient", rule.trust_coefficient),
-                     CheckNotNegative("optimizer.lars.weight_decay", rule.weight_decay)});
+// Checks every field of a rule by its range.
+template <typename Rule>
+absl::Status ValidateRule(const Rule& rule) {
+  for (const auto& field : Rule::Fields()) {
+    RETURN_IF_ERROR(CheckRange(absl::StrCat("optimizer.", Rule::kName, ".", field.name),
+                               rule.*field.value, field.range));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Validate(const ConstantRate& /*decay*/) { return absl::OkStatus(); }
@@ -54,19 +55,27 @@ absl::Status Validate(const CosineDecay& decay) {
 }
 
 absl::Status Validate(const MomentumSpec& momentum, const UpdateRule& rule) {
-  if (absl::Status status = FirstError({CheckBelowOne("momentum.coefficient", momentum.coefficient),
-                                        CheckBelowOne("momentum.dampening", momentum.dampening)});
-      !status.ok()) {
-    return status;
-  }
-  const bool accumulates =
-      std::holds_alternative<AdaGradRule>(rule) || std::holds_alternative<AdamRule>(rule);
-  if (momentum.any() && accumulates) {
-    return InvalidField(
-        "momentum", "none with ada_grad and adam, which scale every entry by its own past",
-        absl::StrCat("coefficient ", momentum.coefficient, ", dampening ", momentum.dampening));
-  }
-  return absl::OkStatus();
+  RETURN_IF_ERROR(CheckBelowOne("momentum.coefficient", momentum.coefficient));
+  RETURN_IF_ERROR(CheckBelowOne("momentum.dampening", momentum.dampening));
+  if (!momentum.any()) return absl::OkStatus();
+  return std::visit(
+      [&](const auto& kind) {
+        if (kind.kTakesMomentum) return absl::OkStatus();
+        return InvalidField(
+            "momentum",
+            absl::StrCat("none with ", kind.kName, ", which scales every entry by its own past"),
+            absl::StrCat("coefficient ", momentum.coefficient, ", dampening ", momentum.dampening));
+      },
+      rule);
+}
+
+absl::Status Validate(const WeightDecaySpec& decay, const UpdateRule& rule) {
+  RETURN_IF_ERROR(CheckPositive("weight_decay.rate", decay.rate));
+  const auto* lamb = std::get_if<LambRule>(&rule);
+  if (lamb == nullptr || lamb->weight_decay == 0) return absl::OkStatus();
+  return InvalidField("weight_decay",
+                      "none besides optimizer.lamb.weight_decay, which decays the same weights",
+                      absl::StrCat("rates ", decay.rate, " and ", lamb->weight_decay));
 }
 
 }  // namespace
@@ -76,13 +85,14 @@ absl::Status ValidateUpdate(const Job& job) {
   const auto norm = [&] {
     return CheckPositive("gradient_clipping.norm", job.gradient_clipping->norm);
   };
-  const auto rate = [&] { return CheckPositive("weight_decay.rate", job.weight_decay->rate); };
   return FirstError(
       {CheckPositive("optimizer.learning_rate", job.optimizer.learning_rate),
-       std::visit(validate, job.optimizer.rule), std::visit(validate, job.schedule.decay),
+       std::visit([](const auto& rule) { return ValidateRule(rule); }, job.optimizer.rule),
+       std::visit(validate, job.schedule.decay),
        CheckInteger("schedule.warmup_steps", job.schedule.warmup_steps, 0, kMaxSteps),
        job.gradient_clipping ? norm() : absl::OkStatus(),
-       job.weight_decay ? rate() : absl::OkStatus(), Validate(job.momentum, job.optimizer.rule)});
+       job.weight_decay ? Validate(*job.weight_decay, job.optimizer.rule) : absl::OkStatus(),
+       Validate(job.momentum, job.optimizer.rule)});
 }
 
 }  // namespace percentdelta

@@ -1,35 +1,37 @@
 """Curves of test accuracy: the best setting, several seeds together, smoothing."""
 
 import typing
+from collections.abc import Sequence
 
-import settings
+from deploy.reproduction import settings
+from deploy.reproduction.runs import Run
 
 TABLE_STEPS = (20, 40, 100, 200, 500, 1000, 2000, 5000)
 
 
 class Curve(typing.NamedTuple):
-    """A setting's accuracy over steps, the mean over its seeds."""
+    """A setting's accuracy over steps: the mean over its seeds."""
     setting: settings.Setting
     seeds: int
-    steps: typing.List[int]
-    mean: typing.List[float]
-    lowest: typing.List[float]
-    highest: typing.List[float]
-    loss: typing.List[float]  # the mean
+    steps: list[int]
+    mean: list[float]
+    lowest: list[float]
+    highest: list[float]
+    loss: list[float]  # the mean
 
-    def at(self, step):
-        """(mean, lowest, highest) there."""
+    def at(self, step: int) -> tuple[float, float, float]:
+        """Returns (mean, lowest, highest) at a step."""
         i = self.steps.index(step)
         return self.mean[i], self.lowest[i], self.highest[i]
 
-    def score(self):
-        """What the best is chosen by: the mean over the whole curve without its beginning. It
-        counts how fast the accuracy rises, and how far."""
+    def score(self) -> float:
+        """Returns the mean of the curve without its first point: it rewards a fast rise and a high
+        end. The best setting is chosen by it."""
         return sum(self.mean[1:]) / max(1, len(self.mean) - 1)
 
-    def smoothed(self):
-        """Each point's mean with its neighbours: a fortieth of the curve and at least five, of short
-        curves three; fewer at the ends."""
+    def smoothed(self) -> list[float]:
+        """Returns each point's mean with its neighbours: a fortieth of the curve, at least five points
+        (three of short curves), fewer at the ends."""
         half = max(3, min(5, len(self.mean) // 4), len(self.mean) // 40) // 2
         means = []
         for i in range(len(self.mean)):
@@ -39,8 +41,8 @@ class Curve(typing.NamedTuple):
         return means
 
 
-def curve(setting, runs):
-    """Of a setting's trainings that have come to their end; None if there is none, or one diverged."""
+def curve(setting: settings.Setting, runs: Sequence[Run]) -> Curve | None:
+    """Returns the curve of a setting's finished trainings; None if none is finished, or one diverged."""
     done = [run for run in runs if run.done()]
     if not done or any(run.failure() for run in done):
         return None
@@ -52,19 +54,19 @@ def curve(setting, runs):
                  [sum(point.loss for point in column) / len(column) for column in columns])
 
 
-def of_runs(runs):
-    """Curves of trainings with a seed each, without what diverged."""
+def of_runs(runs: Sequence[Run]) -> list[Curve]:
+    """Returns the curves of trainings, one each, without those that diverged."""
     found = (curve(run.setting, [run]) for run in runs)
     return [c for c in found if c is not None]
 
 
-def top(curves, count):
-    """Those that score highest."""
+def top(curves: Sequence[Curve], count: int) -> list[Curve]:
+    """Returns the curves of the highest scores."""
     return sorted(curves, key=lambda c: -c.score())[:count]
 
 
-def best(curves):
-    """Of each algorithm, in the order of settings.ALGORITHMS, the curve that scores highest."""
+def best(curves: Sequence[Curve | None]) -> list[Curve]:
+    """Returns the curve of the highest score of each algorithm, in the order of settings.ALGORITHMS."""
     winners = []
     for algorithm in settings.ALGORITHMS:
         mine = [c for c in curves if c is not None and c.setting.algorithm == algorithm]
@@ -73,8 +75,8 @@ def best(curves):
     return winners
 
 
-def table(curves, last_step):
-    """Lines of text: accuracy at the steps, with the lowest and highest of several seeds."""
+def table(curves: Sequence[Curve], last_step: int) -> list[str]:
+    """Returns lines of text: accuracy at the steps, with the lowest and highest of several seeds."""
     steps = [s for s in TABLE_STEPS if s <= last_step]
     if last_step not in steps:
         steps.append(last_step)
@@ -91,8 +93,8 @@ def table(curves, last_step):
     return aligned(rows)
 
 
-def aligned(rows):
-    """Rows of cells as lines, the columns below each other."""
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns rows of cells as lines with aligned columns."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
             for row in rows]

@@ -1,24 +1,27 @@
-"""Figure 1: by how much of its own L1 norm each layer changes, PercentDelta beside SGD."""
+"""Figure 1: how much of its own L1 norm each layer changes by, with PercentDelta and with SGD."""
 
 import csv
+import pathlib
+from collections.abc import Mapping, Sequence
 
-import curves
-import plots
+from deploy.reproduction import curves, plots
+from deploy.reproduction.runs import Run, Runs
+from deploy.reproduction.settings import Setting
 
 STEPS = (0, 15, 30, 45)
 LAYERS = ("conv1", "conv2", "fc1", "fc2")
 _COLOURS = ("#0072B2", "#E69F00")
 
 
-def plan(runs, pair, seeds):
-    """The trainings it takes: both settings with each seed, to the step after the last shown."""
+def plan(runs: Runs, pair: Sequence[Setting], seeds: int) -> list[list[Run]]:
+    """Returns the trainings needed: both settings with each seed, to the step after the last shown."""
     return [[runs.run(setting, seed, STEPS[-1] + 1, STEPS[-1] + 1) for setting in pair]
             for seed in range(1, seeds + 1)]
 
 
-def changes(run):
-    """{step: {layer: ||delta||_1 / ||W||_1 of its weights}}"""
-    found = {step: {} for step in STEPS}
+def changes(run: Run) -> dict[int, dict[str, float]]:
+    """Returns {step: {layer: ||delta||_1 / ||W||_1 of its weights}}."""
+    found: dict[int, dict[str, float]] = {step: {} for step in STEPS}
     for change in run.changes():
         layer, _, name = change.tensor.rpartition("/")
         if name == "weights" and change.step in found:
@@ -26,13 +29,13 @@ def changes(run):
     return found
 
 
-def ratio(by_layer):
-    """Largest to smallest."""
+def ratio(by_layer: Mapping[str, float]) -> float:
+    """Returns the largest change divided by the smallest."""
     return max(by_layer.values()) / min(by_layer.values())
 
 
-def table(pairs):
-    """Lines of text: the ratios of every seed, then what the first seed's layers did."""
+def table(pairs: Sequence[Sequence[Run]]) -> list[str]:
+    """Returns lines of text: the ratios of every seed, then the layers' changes of the first seed."""
     head = ["largest / smallest", "seed", *(f"step {step}" for step in STEPS)]
     rows = [head]
     for pair in pairs:
@@ -47,8 +50,8 @@ def table(pairs):
     return lines + curves.aligned(rows)
 
 
-def write_csv(path, pairs):
-    """A row a training, step and layer."""
+def write_csv(path: pathlib.Path, pairs: Sequence[Sequence[Run]]) -> None:
+    """Writes a row for each training, step and layer."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("algorithm", "setting", "seed", "step", "layer", "relative_delta"))
@@ -59,8 +62,8 @@ def write_csv(path, pairs):
                                      f"{layers[layer]:.6g}"])
 
 
-def draw(target, pair):
-    """The picture of one seed as target.svg and target.png."""
+def draw(target: pathlib.Path, pair: Sequence[Run]) -> None:
+    """Draws the figure of one seed as target.svg and target.png."""
     change = [changes(run) for run in pair]
     script = []
     for step in STEPS:
@@ -74,7 +77,7 @@ def draw(target, pair):
         f"set yrange [{min(values) / 3:.3g}:{max(values) * 2:.3g}]", "set format y '10^{%L}'",
         "set xtics scale 0", "unset key",
         "set label 1 '||{/Symbol D}W||_1 / ||W||_1' at screen 0.014,0.47 rotate by 90 center"]
-    # The key, which gnuplot would only fit into a panel.
+    # The key; gnuplot's own would have to fit into a panel.
     for n, run in enumerate(pair):
         text = plots.quoted(f"\u25a0 {run.setting.algorithm}, {run.setting.label}")
         script.append(f"set label {n + 2} {text} at screen {0.08 + 0.4 * n},0.95 font ',12' "

@@ -1,19 +1,25 @@
-"""Figure 2: test accuracy over steps, an algorithm a row, and the best of each in the last."""
+"""Figure 2: test accuracy over steps, one row for each algorithm, and the best of each in the last."""
 
 import csv
+import pathlib
+from collections.abc import Sequence
 
-import curves
-import plots
-import settings
+from deploy.reproduction import curves, plots, settings
+from deploy.reproduction.curves import Curve
+from deploy.reproduction.runs import Run, Runs
+from deploy.reproduction.settings import Setting
 
 COLUMNS = ("algorithm", "setting", "best", "seeds", "step", "accuracy", "lowest", "highest",
            "smoothed", "loss")
+# Index of the curve, title, colour, dash, width.
+Line = tuple[int, str, str, int, float]
+
 EARLY = 200  # steps of the left column
 _WIDTH, _ROW_HEIGHT, _ABOVE, _BELOW, _BETWEEN = 1260, 250, 94, 70, 70  # pixels
 
 
-def write_csv(path, every_curve, winners):
-    """A row a setting and step: what the picture shows, and the spread of the seeds."""
+def write_csv(path: pathlib.Path, every_curve: Sequence[Curve], winners: Sequence[Curve]) -> None:
+    """Writes a row for each setting and step: what the figure shows, and the spread of the seeds."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -25,15 +31,16 @@ def write_csv(path, every_curve, winners):
                                  step, *(f"{value:.6g}" for value in numbers)])
 
 
-def _block(index, c):
-    """A curve's data for gnuplot."""
+def _block(index: int, c: Curve) -> str:
+    """Returns a curve's data for gnuplot."""
     rows = [f"{step} {mean:.6g} {smooth:.6g}"
             for step, mean, smooth in zip(c.steps, c.mean, c.smoothed())]
     return "\n".join([f"$curve{index} << EOD", *rows, "EOD"])
 
 
-def _panel(lines, column, first, last, floor, top, legend):
-    """One plot. `lines`: (index of the curve, title, colour, dash, width), the last drawn on top."""
+def _panel(lines: Sequence[Line], column: int, first: bool, last: int, floor: float, top: float,
+           legend: bool) -> str:
+    """Returns gnuplot's commands for one plot. The last of `lines` is drawn on top."""
     text = [f"set xrange [0:{EARLY if first else last}]", f"set yrange [{floor}:{top}]",
             "set key bottom right Right samplen 2 spacing 1 font ',9'" if legend else "unset key"]
     plotted = [f"$curve{index} using 1:{column} with lines linecolor rgb '{colour}' dashtype {dash} "
@@ -42,14 +49,16 @@ def _panel(lines, column, first, last, floor, top, legend):
     return "\n".join([*text, "plot " + ", \\\n  ".join(plotted)])
 
 
-def draw(target, title, every_curve, winners, early_floor):
-    """The picture as target.svg and target.png. `early_floor`: where the left column begins."""
+def draw(target: pathlib.Path, title: str, every_curve: Sequence[Curve], winners: Sequence[Curve],
+         early_floor: float) -> None:
+    """Draws the figure as target.svg and target.png. The left column's y-axis begins at
+    `early_floor`."""
     algorithms = [a for a in settings.ALGORITHMS if any(c.setting.algorithm == a for c in winners)]
     last = max(c.steps[-1] for c in every_curve)
     late_floor = 0.9 if early_floor and last > 2 * EARLY else early_floor
     highest = max(max(c.mean) for c in every_curve)
-    top = 1 if highest > 0.9 else min(1, highest + 0.05)
-    rows = []
+    top = 1.0 if highest > 0.9 else min(1.0, highest + 0.05)
+    rows: list[tuple[str, list[Line]]] = []
     for algorithm in algorithms:
         mine = [c for c in every_curve if c.setting.algorithm == algorithm]
         mine.sort(key=lambda c: c in winners)
@@ -84,23 +93,25 @@ def draw(target, title, every_curve, winners, early_floor):
     plots.draw("\n".join(script), target, _WIDTH, height)
 
 
-def plan(runs, budget, data_set_settings):
-    """The first part of the trainings: every setting with seed 1."""
+def plan(runs: Runs, budget: settings.Budget, data_set_settings: Sequence[Setting]) -> list[Run]:
+    """Returns the first part of the trainings: every setting with seed 1."""
     return [runs.run(setting, 1, budget.steps, budget.every) for setting in data_set_settings]
 
 
-def more_seeds(runs, budget, chosen):
-    """The second part: other seeds of the settings of these curves."""
+def more_seeds(runs: Runs, budget: settings.Budget, chosen: Sequence[Curve]) -> list[Run]:
+    """Returns the second part: other seeds of the settings of these curves."""
     return [runs.run(c.setting, seed, budget.steps, budget.every)
             for c in chosen for seed in range(2, budget.seeds + 1)]
 
 
-def gather(every_run):
-    """Curves of the settings that were trained, winners, and those that were not or diverged."""
-    by_setting = {}
+def gather(every_run: Sequence[Run]) -> tuple[list[Curve], list[Curve], list[tuple[Setting, str]]]:
+    """Returns the curves of the trained settings, the best of them, and for each other setting why it
+    has no curve."""
+    by_setting: dict[Setting, list[Run]] = {}
     for run in every_run:
         by_setting.setdefault(run.setting, []).append(run)
-    found, missing = [], []
+    found: list[Curve] = []
+    missing: list[tuple[Setting, str]] = []
     for setting, runs in by_setting.items():
         c = curves.curve(setting, runs)
         if c is not None:
@@ -108,7 +119,7 @@ def gather(every_run):
             continue
         failed = [run for run in runs if run.failure()]
         missing.append((setting, f"diverged with seed {failed[0].seed}" if failed else "not run"))
-    # Of equal footing: the best is chosen by what all have, the first seed.
+    # On equal terms: the best is chosen by the first seed, which all have.
     first = curves.best([curves.curve(s, [r for r in runs if r.seed == 1])
                          for s, runs in by_setting.items()])
     chosen = {c.setting for c in first}

@@ -2,49 +2,37 @@
 
 import importlib
 import pathlib
-import shutil
-import subprocess
 import sys
-import tempfile
+from typing import Any
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-class Failure(Exception):
-    """What is told to the user, in one message."""
+from deploy.project import Failure, JOBS, ROOT
+from deploy.reproduction.settings import Setting
 
 
-def _load():
-    """protobuf's text_format, and job_pb2, which is generated for this run."""
+def _load() -> tuple[Any, Any]:
+    """Returns protobuf's text_format and the message Job, from this checkout's Python package."""
+    sys.path.insert(0, str(ROOT / "client/python/src"))
     try:
         text_format = importlib.import_module("google.protobuf.text_format")
+        return text_format, importlib.import_module("percentdelta._protocol").message("Job")
     except ImportError as error:
-        raise Failure(f"{error}: needs Debian's python3-protobuf (deploy/install-packages test), and "
-                      f"runs on /usr/bin/python3; this is {sys.executable}") from error
-    if shutil.which("protoc") is None:
-        raise Failure("protoc is not on PATH: needs Debian's protobuf-compiler")
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["protoc", f"--proto_path={ROOT / 'proto'}", f"--python_out={folder}",
-                        "percentdelta/v1/job.proto"], check=True)
-        sys.path.insert(0, folder)
-        try:
-            return text_format, importlib.import_module("percentdelta.v1.job_pb2")
-        finally:
-            sys.path.remove(folder)
+        raise Failure(f"{error}: needs Debian's python3-protobuf, python3-grpcio, python3-numpy and "
+                      f"protobuf-compiler (deploy/install-packages test), and runs on "
+                      f"/usr/bin/python3; this is {sys.executable}") from error
 
 
 class Jobs:
-    """Makes them."""
+    """Makes job files."""
 
-    def __init__(self):
-        self._text_format, self._messages = _load()
+    def __init__(self) -> None:
+        self._text_format, self._message = _load()
 
-    def _base(self, name):
-        path = ROOT / "deploy/jobs" / f"{name}.textproto"
-        return self._text_format.Parse(path.read_text(encoding="utf-8"), self._messages.Job())
+    def _base(self, name: str) -> Any:
+        path = JOBS / f"{name}.textproto"
+        return self._text_format.Parse(path.read_text(encoding="utf-8"), self._message())
 
-    def text(self, base, setting, seed, steps, every):
-        """The job without checkpoints: what decides the weights, and how far it goes."""
+    def text(self, base: str, setting: Setting, seed: int, steps: int, every: int) -> str:
+        """Returns the job without checkpoints: what decides the weights, and the number of steps."""
         job = self._base(base)
         for field in ("optimizer", "schedule", "momentum", "checkpoint"):
             job.ClearField(field)
@@ -53,12 +41,12 @@ class Jobs:
         job.seed = seed
         job.max_steps = steps
         job.evaluation.every_steps = every
-        return self._text_format.MessageToString(job)
+        return str(self._text_format.MessageToString(job))
 
-    def with_checkpoints(self, text, directory, every):
-        """The same, kept on disk."""
-        job = self._text_format.Parse(text, self._messages.Job())
+    def with_checkpoints(self, text: str, directory: pathlib.Path | str, every: int) -> str:
+        """Returns the job with checkpoints in a directory."""
+        job = self._text_format.Parse(text, self._message())
         job.checkpoint.every_steps = every
         job.checkpoint.directory = str(directory)
         job.checkpoint.keep = 1
-        return self._text_format.MessageToString(job)
+        return str(self._text_format.MessageToString(job))

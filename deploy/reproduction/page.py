@@ -1,7 +1,11 @@
-"""One self-contained page of everything that a folder of results has."""
+"""One self-contained page with all results of a folder."""
 
 import base64
 import html
+import pathlib
+from collections.abc import Sequence
+
+Section = tuple[str, pathlib.Path | None, list[str]]  # heading, SVG file, lines of text
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -9,7 +13,8 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 1280px; margin: 2em auto; padding: 0 1em }}
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 1280px; margin: 2em auto;
+  padding: 0 1em }}
 h1 {{ font-size: 1.6em }} h2 {{ font-size: 1.25em; margin-top: 2em }}
 img {{ max-width: 100%; height: auto }}
 pre {{ overflow-x: auto; background: #f6f6f6; padding: .8em; font-size: 13px; line-height: 1.4 }}
@@ -21,8 +26,8 @@ pre {{ overflow-x: auto; background: #f6f6f6; padding: .8em; font-size: 13px; li
 """
 
 
-def write(path, title, intro, sections):
-    """`sections`: (heading, SVG file or None, lines of text)."""
+def write(path: pathlib.Path, title: str, intro: str, sections: Sequence[Section]) -> None:
+    """Writes the page with all sections."""
     parts = []
     for heading, picture, lines in sections:
         parts.append(f"<h2>{html.escape(heading)}</h2>")

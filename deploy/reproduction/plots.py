@@ -1,15 +1,16 @@
-"""Pictures, by gnuplot: the same script as SVG and as PNG."""
+"""Draws figures with gnuplot, the same script as SVG and as PNG."""
 
+import pathlib
 import subprocess
 import tempfile
 
-import jobs
+from deploy.project import Failure
 
 FONT = "DejaVu Sans"
-RED = "#C00000"  # the best of a row; drawn thicker than the others besides
+RED = "#C00000"  # the best of a row, which is also drawn thicker than the others
 
-# Okabe and Ito's colours without their red, which colour-blind readers can tell apart; lines have
-# dashes of their own besides.
+# Okabe and Ito's colours without their red, which colour-blind readers can tell apart. Lines also differ
+# in their dashes.
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
 
 _COMMON = """
@@ -19,13 +20,13 @@ set grid ytics linecolor rgb "#d8d8d8" linewidth 0.6 dashtype 1
 """
 
 
-def quoted(text):
-    """As a string of gnuplot's."""
+def quoted(text: str) -> str:
+    """Returns the text as a string literal of gnuplot."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def draw(script, target, width, height):
-    """Runs a script; `target` without its ending becomes .svg and .png."""
+def draw(script: str, target: pathlib.Path, width: int, height: int) -> None:
+    """Runs a script, which writes target.svg and target.png."""
     for ending, terminal in (
             ("svg", f"svg size {width},{height} font '{FONT},12' background rgb 'white' dashlength 0.7"),
             ("png", f"pngcairo size {width},{height} font '{FONT},11' dashlength 0.7")):
@@ -36,4 +37,4 @@ def draw(script, target, width, height):
             result = subprocess.run(["gnuplot", file.name], check=False, capture_output=True,
                                     text=True)
         if result.returncode != 0:
-            raise jobs.Failure(f"gnuplot: {result.stderr.strip()}")
+            raise Failure(f"gnuplot: {result.stderr.strip()}")

@@ -1,9 +1,9 @@
-"""Which trainings a comparison needs: for every algorithm, the settings that are tried.
+"""The trainings of a comparison: for every algorithm, the settings that are tried.
 
-A setting is what a job says of optimizer, schedule and momentum, in protobuf's text format; all else
-is the data set's base job. As in the paper (section 5.2): AdaGrad, Adam and SGD at a constant rate and
+A setting is the optimizer, schedule and momentum of a job, in protobuf's text format; all else is the
+data set's base job. As in the paper (section 5.2): AdaGrad, Adam and SGD at a constant rate and
 without momentum, PercentDelta and LARS with momentum and Equation 10. Momentum is dampened, because
-undamped 0.9 makes ten times its value of the rate, and PercentDelta diverges.
+undamped momentum of 0.9 multiplies the rate by ten, and PercentDelta diverges.
 """
 
 import typing
@@ -22,51 +22,52 @@ class Setting(typing.NamedTuple):
     update: str  # of the job
 
 
-def name(setting):
-    """As it is told and asked for."""
+def name(setting: Setting) -> str:
+    """Returns its name in messages and for --only."""
     return f"{setting.algorithm}, {setting.label}"
 
 
-def decay(slope):
-    """Equation 10."""
+def decay(slope: float) -> str:
+    """Returns the schedule of Equation 10."""
     return f"schedule {{ linear_decay {{ slope: {slope:g} floor: {FLOOR:g} }} }}"
 
 
-def percent_delta(rate, slope, epsilon=1e-4, momentum=DAMPED, note=""):
-    """With what differs from dampened momentum told in `note`."""
+def percent_delta(rate: float, slope: float, epsilon: float = 1e-4, momentum: str = DAMPED,
+                  note: str = "") -> Setting:
+    """Returns PercentDelta with these parameters. `note` names a momentum other than the default."""
     label = f"eta {rate:g}, m {slope:g}, eps {epsilon:g}" + (f", {note}" if note else "")
     return Setting(PERCENT_DELTA, label,
                    f"optimizer {{ learning_rate: {rate:g} percent_delta {{ epsilon: {epsilon:g} }} }} "
                    f"{decay(slope)} {momentum}".strip())
 
 
-def lars(rate, slope):
-    """As in the paper: with momentum and Equation 10."""
+def lars(rate: float, slope: float) -> Setting:
+    """Returns LARS as in the paper: with momentum and Equation 10."""
     return Setting(LARS, f"eta {rate:g}, m {slope:g}",
                    f"optimizer {{ learning_rate: {rate:g} lars {{}} }} {decay(slope)} {DAMPED}")
 
 
-def plain(algorithm, rate, rule):
-    """A constant rate and no momentum."""
+def plain(algorithm: str, rate: float, rule: str) -> Setting:
+    """Returns a rule at a constant rate, without momentum."""
     return Setting(algorithm, f"eta {rate:g}",
                    f"optimizer {{ learning_rate: {rate:g} {rule} }}")
 
 
-def adagrad(rate):
-    """With Equation 3 as it stands: the sum begins at (all but) zero."""
+def adagrad(rate: float) -> Setting:
+    """Returns AdaGrad as in Equation 3: the sum begins at almost zero."""
     return plain(ADAGRAD, rate, "ada_grad { initial_accumulator: 1e-6 }")
 
 
 class DataSet(typing.NamedTuple):
-    """What is trained on, and how."""
+    """A data set and the settings that are tried on it."""
     job: str  # its base, in deploy/jobs
-    fetch: typing.Tuple[str, ...]  # makes the data: a script of deploy/ and its argument
-    quick: typing.Tuple[Setting, ...]
-    full: typing.Tuple[Setting, ...]
+    fetch: tuple[str, ...]  # gets the data: a script of deploy/ and its argument
+    quick: tuple[Setting, ...]
+    full: tuple[Setting, ...]
 
 
-def _images(fetch):
-    # PercentDelta and LARS have the same rates and slopes, and each what the paper says of it.
+def _images(fetch: tuple[str, ...]) -> DataSet:
+    # PercentDelta and LARS have the same rates and slopes, and each the paper's own.
     both = ((0.03, 5e-4), (0.06, 5e-4), (0.06, 5e-3), (0.1, 5e-3))
     quick = (
         percent_delta(0.03, 1e-3), *(percent_delta(rate, slope) for rate, slope in both),
@@ -106,12 +107,12 @@ DATA_SETS = {
     "documents": DataSet("documents", ("make-data", "documents"), _DOCUMENTS, _DOCUMENTS),
 }
 
-# PercentDelta as in the default job; SGD at a rate that it trains with, to which its bars are in
-# proportion.
+# PercentDelta as in the default job; SGD at a rate at which it trains. Its bars are proportional to the
+# rate.
 FIGURE1 = (percent_delta(0.06, 5e-4), plain(SGD, 0.03, "sgd {}"))
 
-# Around the default job, one thing at a time; those that do best get more seeds. The best slope is
-# one over the number of steps, so that 200 steps do not tell which one the default job ought to have.
+# Variations of the default job, one parameter at a time; the best get more seeds. The best slope is one
+# over the number of steps: 200 steps do not show which one the default job should have.
 _UNDAMPED = "momentum { coefficient: 0.9 }"
 SWEEP = (
     *(percent_delta(rate, 5e-4) for rate in (0.01, 0.03, 0.06, 0.1, 0.15, 0.2)),
@@ -133,10 +134,10 @@ SWEEP_TOP = 6
 
 
 class Budget(typing.NamedTuple):
-    """How much of it."""
+    """The size of a reproduction."""
     steps: int
     every: int  # steps between evaluations
-    seeds: int  # of what does best, for each algorithm; the others have one
+    seeds: int  # of each algorithm's best setting; the others have one
 
 
 BUDGETS = {"quick": Budget(200, 20, 3), "full": Budget(5000, 5, 1)}

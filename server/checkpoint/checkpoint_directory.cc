@@ -15,7 +15,10 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "common/base/descriptors.h"
 #include "common/base/durable_file.h"
+#include "common/base/errno_status.h"
+#include "common/base/status_macros.h"
 #include "server/checkpoint/history_file.h"
 #include "server/checkpoint/manifest.h"
 #include "server/checkpoint/slice_file.h"
@@ -28,11 +31,10 @@ using Kind = DirectoryEntry::Kind;
 constexpr char kStepPrefix[] = "step-";
 
 absl::Status SystemError(absl::string_view what, const std::string& path) {
-  const int error = errno;
-  return absl::ErrnoToStatus(error, absl::StrCat("cannot ", what, " ", path));
+  return ErrnoStatus(errno, what, path);
 }
 
-// A number as StrCat writes it: no sign, no leading zeros, no blanks.
+// A number as StrCat writes it: without sign, leading zeros and blanks.
 std::optional<int64_t> ParseNumber(absl::string_view text) {
   int64_t number = 0;
   if (!absl::SimpleAtoi(text, &number) || number < 0 || absl::StrCat(number) != text) {
@@ -55,15 +57,15 @@ bool IsCommittedName(absl::string_view name) {
   return name == kManifestName || name == kHistoryName || IsSliceFileName(name);
 }
 
-// An open directory; nothing is opened through a link at its own name if `follow` is false.
+// An open directory. Does not follow a symbolic link at the path itself if `follow` is false.
 class Directory {
  public:
   Directory(const std::string& path, bool follow) {
-    const int file =
-        open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
-    if (file < 0) return;
-    stream_ = fdopendir(file);
-    if (stream_ == nullptr) close(file);
+    UniqueDescriptor file(
+        open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW)));
+    if (!file.ok()) return;
+    stream_ = fdopendir(file.get());
+    if (stream_ != nullptr) file.Release();
   }
   ~Directory() {
     if (stream_ != nullptr) closedir(stream_);
@@ -71,10 +73,10 @@ class Directory {
   Directory(const Directory&) = delete;
   Directory& operator=(const Directory&) = delete;
 
-  bool ok() const { return stream_ != nullptr; }  // else errno says why
+  bool ok() const { return stream_ != nullptr; }  // if false: errno says why
   int file() const { return dirfd(stream_); }
 
-  // False with errno set: it cannot be read.
+  // Appends the entries, by name. Returns false, with errno set, if it cannot be read.
   bool Read(std::vector<DirectoryEntry>& entries) {
     errno = 0;
     while (const dirent* entry = readdir(stream_)) {
@@ -84,7 +86,7 @@ class Directory {
       if (fstatat(file(), entry->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0) {
         if (errno != ENOENT) return false;
         errno = 0;
-        continue;  // gone meanwhile
+        continue;  // removed meanwhile
       }
       entries.push_back({name, S_ISREG(about.st_mode)   ? Kind::kFile
                                : S_ISDIR(about.st_mode) ? Kind::kDirectory
@@ -152,10 +154,9 @@ absl::StatusOr<std::vector<DirectoryEntry>> ListDirectory(const std::string& dir
 }
 
 absl::StatusOr<std::map<int64_t, std::string>> FindStepDirectories(const std::string& directory) {
-  const absl::StatusOr<std::vector<DirectoryEntry>> entries = ListDirectory(directory);
-  if (!entries.ok()) return entries.status();
+  ASSIGN_OR_RETURN(const std::vector<DirectoryEntry> entries, ListDirectory(directory));
   std::map<int64_t, std::string> steps;
-  for (const DirectoryEntry& entry : *entries) {
+  for (const DirectoryEntry& entry : entries) {
     const std::optional<int64_t> step = StepOfName(entry.name);
     if (step && entry.kind == Kind::kDirectory) {
       steps.emplace(*step, absl::StrCat(directory, "/", entry.name));
@@ -165,10 +166,9 @@ absl::StatusOr<std::map<int64_t, std::string>> FindStepDirectories(const std::st
 }
 
 absl::StatusOr<std::vector<std::string>> FindForeign(const std::string& directory) {
-  const absl::StatusOr<std::vector<DirectoryEntry>> entries = ListDirectory(directory);
-  if (!entries.ok()) return entries.status();
+  ASSIGN_OR_RETURN(const std::vector<DirectoryEntry> entries, ListDirectory(directory));
   std::vector<std::string> foreign;
-  for (const DirectoryEntry& entry : *entries) {
+  for (const DirectoryEntry& entry : entries) {
     const bool is_file = entry.kind == Kind::kFile;
     const bool is_directory = entry.kind == Kind::kDirectory;
     const bool is_step = is_directory && StepOfName(entry.name).has_value();
@@ -179,7 +179,7 @@ absl::StatusOr<std::vector<std::string>> FindForeign(const std::string& director
     if (!is_step) continue;
     const absl::StatusOr<std::vector<DirectoryEntry>> files =
         List(absl::StrCat(directory, "/", entry.name), /*follow=*/false);
-    if (!files.ok()) continue;  // reading the checkpoint will report it
+    if (!files.ok()) continue;  // opening the checkpoint reports it
     for (const DirectoryEntry& file : *files) {
       if (file.kind == Kind::kFile && IsStepFileName(file.name)) continue;
       foreign.push_back(absl::StrCat(entry.name, "/", file.name));
@@ -192,19 +192,19 @@ absl::Status MakeStepDirectory(const std::string& directory, int64_t step) {
   const std::string path = StepDirectory(directory, step);
   std::error_code error;
   std::filesystem::create_directories(directory, error);
-  if (error) return absl::ErrnoToStatus(error.value(), absl::StrCat("cannot make ", directory));
+  if (error) return absl::ErrnoToStatus(error.value(), absl::StrCat("cannot create ", directory));
   if (mkdir(path.c_str(), 0777) == 0) return absl::OkStatus();
-  if (errno != EEXIST) return SystemError("make", path);
+  if (errno != EEXIST) return SystemError("create", path);
   struct stat about {};
-  if (lstat(path.c_str(), &about) != 0) return SystemError("make", path);
+  if (lstat(path.c_str(), &about) != 0) return SystemError("create", path);
   if (S_ISDIR(about.st_mode)) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(
-      "cannot write into ", path, ": expected a directory or nothing there, got ",
+      "cannot write into ", path, ": expected a directory or no file, got ",
       S_ISLNK(about.st_mode) ? "a symbolic link" : "another kind of file", "; move it away"));
 }
 
 absl::StatusOr<std::vector<std::string>> RemoveFiles(
-    const std::string& directory, const std::function<bool(absl::string_view name)>& wanted) {
+    const std::string& directory, const std::function<bool(absl::string_view name)>& matches) {
   Directory opened(directory, /*follow=*/false);
   std::vector<DirectoryEntry> entries;
   if (!opened.ok() || !opened.Read(entries)) return SystemError("list", directory);
@@ -212,7 +212,7 @@ absl::StatusOr<std::vector<std::string>> RemoveFiles(
                         [](const DirectoryEntry& entry) { return entry.name == kManifestName; });
   std::vector<std::string> removed;
   for (const DirectoryEntry& entry : entries) {
-    if (entry.kind != Kind::kFile || !wanted(entry.name)) continue;
+    if (entry.kind != Kind::kFile || !matches(entry.name)) continue;
     if (unlinkat(opened.file(), entry.name.c_str(), 0) == 0) {
       removed.push_back(entry.name);
     } else if (errno != ENOENT) {
@@ -223,8 +223,8 @@ absl::StatusOr<std::vector<std::string>> RemoveFiles(
 }
 
 absl::StatusOr<StepRemoval> RemoveStep(const std::string& directory,
-                                       const std::function<bool(absl::string_view name)>& wanted) {
-  const absl::StatusOr<std::vector<std::string>> removed = RemoveFiles(directory, wanted);
+                                       const std::function<bool(absl::string_view name)>& matches) {
+  const absl::StatusOr<std::vector<std::string>> removed = RemoveFiles(directory, matches);
   if (absl::IsNotFound(removed.status())) return StepRemoval{true, 0};
   if (!removed.ok()) return removed.status();
   if (rmdir(directory.c_str()) == 0 || errno == ENOENT) return StepRemoval{true, removed->size()};

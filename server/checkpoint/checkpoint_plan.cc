@@ -13,16 +13,16 @@ CheckpointPlan::CheckpointPlan(const Job& job, int shards) : job_(job) {
   }
 }
 
-void CheckpointPlan::Begin(int64_t step, bool complete) {
+void CheckpointPlan::Begin(int64_t step, bool restored) {
   pending_.clear();
-  newest_ = complete ? step : -1;
+  newest_ = restored ? step : -1;
 }
 
-bool CheckpointPlan::Keeps(int64_t step) {
+bool CheckpointPlan::StartIfDue(int64_t step) {
   if (!job_.checkpoint) return false;
   const bool last = step == job_.max_steps;
   if (!last && !requested_ && !job_.CheckpointsAt(step)) return false;
-  if (!last && under_way()) {
+  if (!last && in_progress()) {
     if (job_.CheckpointsAt(step)) ++skipped_;
     return false;
   }
@@ -38,7 +38,7 @@ void CheckpointPlan::AddPart(int shard, const CheckpointPart& part) {
   pending->second.emplace(shard, part.file);
 }
 
-std::optional<CheckpointPlan::Parts> CheckpointPlan::Whole() const {
+std::optional<CheckpointPlan::Parts> CheckpointPlan::FindComplete() const {
   for (const auto& [step, files] : pending_) {
     if (static_cast<int>(files.size()) < writers_) continue;
     Parts parts;

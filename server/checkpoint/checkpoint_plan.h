@@ -1,9 +1,9 @@
-// Which steps become checkpoints, and how far those under way are. A state machine without locks,
+// Which steps become checkpoints, and how far those in progress are. A state machine without locks,
 // clocks or I/O.
 //
-// The coordinator alone decides: before the first lease of a step it asks Keeps() of the step that
-// this one leads to. The answer travels with the leases and the pushes to every slice, so that all
-// of them keep the same step, with nobody waiting for anybody.
+// Only the coordinator decides: before the first lease of a step it calls StartIfDue() for the step
+// that this one leads to. The answer travels with the leases and the pushes to every slice, so that
+// all of them snapshot the same step without waiting for each other.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_PLAN_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_PLAN_H_
@@ -23,41 +23,43 @@ namespace percentdelta {
 // Not thread-safe.
 class CheckpointPlan {
  public:
-  // `job` must outlive the plan. A job without checkpoints never keeps a step.
+  // `job` must outlive the plan. A job without checkpoints never starts one.
   CheckpointPlan(const Job& job, int shards);
 
-  // A new generation begins at `step`: what was under way is given up. `complete`: that step is
-  // a whole checkpoint.
-  void Begin(int64_t step, bool complete);
+  // Starts a generation at `step`, which is a complete checkpoint if `restored`. Abandons what is
+  // in progress.
+  void Begin(int64_t step, bool restored);
 
-  // Whether the weights of `step` are to be kept: when one is due or wanted and none is under way;
-  // the job's last step always. To be asked once a step, in ascending order.
-  bool Keeps(int64_t step);
+  // Starts the checkpoint of `step` if one is due or requested and none is in progress; that of the
+  // job's last step always. Returns whether it did. To be called once for each step, in ascending
+  // order.
+  bool StartIfDue(int64_t step);
 
-  // Wants a checkpoint at the next step that Keeps() is asked of.
+  // Requests a checkpoint at the next step that StartIfDue() is called for.
   void Request() { requested_ = true; }
 
-  // Takes a shard's part; repeated ones change nothing. One that failed fails the checkpoint: see
-  // End.
+  // Takes a shard's part; repeated ones have no effect. A part with an error fails the checkpoint,
+  // as End() does.
   void AddPart(int shard, const CheckpointPart& part);
 
-  // The oldest checkpoint whose parts are all there, by shard.
+  // The oldest checkpoint all of whose parts are written; the files by shard.
   struct Parts {
     int64_t step = 0;
     std::vector<FileEntry> files;
   };
-  std::optional<Parts> Whole() const;
+  std::optional<Parts> FindComplete() const;
 
-  // Ends the checkpoint of a step, if it is under way. The job's last one does not end by a
-  // failure: there is no next one, so that its parts are tried again.
+  // Ends the checkpoint of a step, if it is in progress. A failure does not end the job's last one:
+  // there is no next one, so its parts are retried.
   void End(int64_t step, const absl::Status& result);
 
-  bool under_way() const { return !pending_.empty(); }
+  bool in_progress() const { return !pending_.empty(); }
 
-  int64_t newest() const { return newest_; }      // the newest complete step; -1: none
-  int64_t failures() const { return failures_; }  // since the process began
+  int64_t newest() const { return newest_; }      // step of the newest complete one; -1: none
+  int64_t failures() const { return failures_; }  // since the process started
 
-  // That were due while another was under way, since the process began: the disk is slow.
+  // Checkpoints that were due while another was in progress, because the disk is slow; since the
+  // process started.
   int64_t skipped() const { return skipped_; }
   const std::string& error() const { return error_; }  // of the last one; empty: it succeeded
 
@@ -65,7 +67,7 @@ class CheckpointPlan {
   using Files = std::map<int, FileEntry>;  // by shard
 
   const Job& job_;
-  int writers_ = 0;                   // shards that own something
+  int writers_ = 0;                   // shards that own slices
   std::map<int64_t, Files> pending_;  // by step
   bool requested_ = false;
   int64_t newest_ = -1;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
 
 namespace percentdelta {
 namespace {
@@ -16,7 +17,7 @@ absl::Status Named(const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat("--restore: ", status.message()));
 }
 
-// The checkpoint that --restore means: the path itself, or the newest in it.
+// The checkpoint that --restore names: the path itself, or the newest in it.
 absl::StatusOr<Checkpoint> FindRestore(const std::string& path, const Job& job,
                                        const FaultPoints& faults, const Logger& log) {
   std::error_code error;
@@ -26,7 +27,7 @@ absl::StatusOr<Checkpoint> FindRestore(const std::string& path, const Job& job,
   }
   if (!is_directory) {
     return Named(absl::NotFoundError(absl::StrCat(
-        "expected the directory of a checkpoint, or one that holds them, got the file ", path)));
+        "expected the directory of a checkpoint, or of several, got the file ", path)));
   }
   absl::StatusOr<Checkpoint> checkpoint = OpenCheckpoint(path, job);
   if (checkpoint.ok()) return checkpoint;
@@ -37,10 +38,10 @@ absl::StatusOr<Checkpoint> FindRestore(const std::string& path, const Job& job,
   if (*newest) return **std::move(newest);
   return Named(absl::NotFoundError(absl::StrCat("expected a checkpoint at ", path,
                                                 ", got a directory without ", kManifestName,
-                                                " and without one that is whole in it")));
+                                                " and without a complete checkpoint in it")));
 }
 
-// Whether FindNewest() finds the checkpoint in its place.
+// Whether the checkpoint is one of the store's own, which FindNewest() can find.
 bool IsIn(const CheckpointStore& store, const Checkpoint& checkpoint) {
   const std::string own = StepDirectory(store.directory(), checkpoint.manifest.step);
   std::error_code error;
@@ -48,38 +49,34 @@ bool IsIn(const CheckpointStore& store, const Checkpoint& checkpoint) {
          fs::equivalent(own, checkpoint.directory, error);
 }
 
+// Checks that the training can start with the newest of the store's checkpoints, or has none.
+absl::Status CheckOwnCheckpoints(const CheckpointStore& store, const Job& job) {
+  RETURN_IF_ERROR(store.CheckOwner(job));
+  ASSIGN_OR_RETURN(const std::optional<Checkpoint> newest, store.FindNewest(job));
+  return newest ? absl::OkStatus() : store.CheckLinks();
+}
+
 absl::StatusOr<std::string> Prepare(const Job& job, const CheckpointStart& start,
                                     const FaultPoints& faults, const Logger& log) {
   const std::shared_ptr<const CheckpointStore> store = MakeStore(job, faults, log);
-  absl::Status status;
-  if (store != nullptr) status = store->Prepare();
-  if (!status.ok()) return status;
+  if (store != nullptr) RETURN_IF_ERROR(store->Prepare());
   if (start.no_restore) {
-    if (store != nullptr) status = store->SetAside(-1);
-    if (!status.ok()) return status;
+    if (store != nullptr) RETURN_IF_ERROR(store->SetAside(-1));
     return std::string();
   }
   if (start.restore.empty()) {
-    if (store == nullptr) return std::string();
-    status = store->CheckOwner(job);
-    if (!status.ok()) return status;
-    const absl::StatusOr<std::optional<Checkpoint>> newest = store->FindNewest(job);
-    status = newest.status();
-    if (status.ok() && !*newest) status = store->CheckLinks();
-    if (!status.ok()) return status;
+    if (store != nullptr) RETURN_IF_ERROR(CheckOwnCheckpoints(*store, job));
     return std::string();
   }
-  const absl::StatusOr<Checkpoint> checkpoint = FindRestore(start.restore, job, faults, log);
-  if (!checkpoint.ok()) return checkpoint.status();
+  ASSIGN_OR_RETURN(const Checkpoint checkpoint, FindRestore(start.restore, job, faults, log));
   std::error_code error;
-  const fs::path restore = fs::absolute(checkpoint->directory, error);
+  const fs::path restore = fs::absolute(checkpoint.directory, error);
   if (error) {
     return Named(absl::ErrnoToStatus(error.value(), absl::StrCat("cannot open ", start.restore)));
   }
   if (store != nullptr) {
-    status = store->SetAside(IsIn(*store, *checkpoint) ? checkpoint->manifest.step : -1);
+    RETURN_IF_ERROR(store->SetAside(IsIn(*store, checkpoint) ? checkpoint.manifest.step : -1));
   }
-  if (!status.ok()) return status;
   return restore.string();
 }
 
@@ -88,8 +85,8 @@ absl::StatusOr<std::string> Prepare(const Job& job, const CheckpointStart& start
 std::shared_ptr<const CheckpointStore> MakeStore(const Job& job, const FaultPoints& faults,
                                                  const Logger& log) {
   if (!job.checkpoint) return nullptr;
-  return std::make_shared<const CheckpointStore>(job.checkpoint->directory, job.checkpoint->keep,
-                                                 faults, log);
+  return std::make_shared<const CheckpointStore>(job.checkpoint->directory,
+                                                 job.checkpoint->max_kept, faults, log);
 }
 
 absl::StatusOr<std::string> PrepareCheckpoints(const Job& job, const CheckpointStart& start,
@@ -98,7 +95,7 @@ absl::StatusOr<std::string> PrepareCheckpoints(const Job& job, const CheckpointS
     return absl::InvalidArgumentError("expected --restore or --no_restore, got both");
   }
   absl::StatusOr<std::string> restore = Prepare(job, start, faults, log);
-  // The system's EINVAL, ENOTDIR, ENAMETOOLONG: what is on disk, not how the program was called.
+  // EINVAL, ENOTDIR or ENAMETOOLONG of the system: a problem on disk, not of the command line.
   if (absl::IsInvalidArgument(restore.status())) {
     return absl::FailedPreconditionError(restore.status().message());
   }

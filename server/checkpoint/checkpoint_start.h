@@ -1,4 +1,4 @@
-// What shard 0 does with checkpoints before it listens: while there is still a terminal to tell.
+// What shard 0 does with checkpoints before it listens, so that a problem ends the program at once.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_START_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_START_H_
@@ -14,23 +14,23 @@
 
 namespace percentdelta {
 
-// What the command line says of the beginning.
+// What the training starts with, as given on the command line.
 struct CheckpointStart {
   std::string restore;      // a checkpoint, or a directory of them; empty: the job's own
-  bool no_restore = false;  // begin at step 0
+  bool no_restore = false;  // start at step 0
 };
 
 // Null if the job has no checkpoints.
 std::shared_ptr<const CheckpointStore> MakeStore(const Job& job, const FaultPoints& faults,
                                                  const Logger& log);
 
-// Prepares the job's directory, checks that there is something whole to begin with, and sets aside
-// the checkpoints that are not to be found again. Returns the absolute directory of the checkpoint
-// that `start.restore` means; empty if it is.
+// Prepares the job's directory, checks that the checkpoints in it are not all damaged, and sets
+// aside those that must not be found again. Returns the absolute directory of the checkpoint that
+// `start.restore` names; empty if that is empty.
 //   kInvalidArgument     both --restore and --no_restore
-//   kNotFound            --restore: no checkpoint is there
-//   kDataLoss            every checkpoint is damaged: a training never begins at step 0 by itself
-//   kFailedPrecondition  a checkpoint of another job, or a name in the directory that is in the way
+//   kNotFound            --restore: there is no checkpoint
+//   kDataLoss            every checkpoint is damaged: the training does not fall back to step 0
+//   kFailedPrecondition  a checkpoint of another job, or a name in the directory that is taken
 //   others               the system's reason, with the path
 absl::StatusOr<std::string> PrepareCheckpoints(const Job& job, const CheckpointStart& start,
                                                const FaultPoints& faults, const Logger& log);

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <optional>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
 #include "server/checkpoint/checkpoint_directory.h"
 #include "server/checkpoint/checkpoint_store.h"
 #include "server/checkpoint/manifest.h"
@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr absl::Duration kFirstPause = absl::Seconds(1);
-constexpr absl::Duration kLongestPause = absl::Minutes(1);
+constexpr absl::Duration kMaxPause = absl::Minutes(1);
 
 int64_t DataBytes(const ShardContent& content) {
   int64_t entries = 0;
@@ -29,7 +29,7 @@ int64_t DataBytes(const ShardContent& content) {
   return entries * static_cast<int64_t>(sizeof(float));
 }
 
-// If that cannot be found out, it may.
+// Also true if that cannot be determined.
 bool MayHaveManifest(const std::string& directory) {
   std::error_code error;
   const std::string path = absl::StrCat(directory, "/", kManifestName);
@@ -57,7 +57,7 @@ void CheckpointWriter::Write(ShardContent content) {
   absl::MutexLock lock(&mutex_);
   if (content.generation != generation_) return;
   const Pace::Clock::time_point now = Pace::Clock::now();
-  // The next one is skipped if this one is not whole a step before it.
+  // The next checkpoint is skipped unless this one is complete a step before it.
   const int64_t steps = std::max<int64_t>(content.step - last_step_, 1);
   const Pace::Clock::time_point due = now + (now - last_time_) * (steps - 1) / (2 * steps);
   last_time_ = now;
@@ -67,7 +67,7 @@ void CheckpointWriter::Write(ShardContent content) {
 
 void CheckpointWriter::Enter(uint64_t generation, int64_t step) {
   if (options_.shard != 0) {
-    // The coordinator writes it before it tells of the generation.
+    // The coordinator writes the file before it announces the generation.
     const CheckpointStore store(options_.job.checkpoint->directory, 1, FaultPoints(), options_.log);
     if (const uint64_t seen = store.ReadGeneration(); seen != generation) {
       std::error_code error;
@@ -119,24 +119,24 @@ void CheckpointWriter::Run() {
       if (task.content.generation != generation_) continue;
       parts_.push_back(std::move(part));
     }
-    options_.written();
+    options_.on_part();
     if (!failed) {
       next_pause_ = kFirstPause;
     } else if (task.content.step == options_.job.max_steps) {
-      TryAgain(std::move(task));
+      Retry(std::move(task));
     }
   }
 }
 
-void CheckpointWriter::TryAgain(Task task) {
+void CheckpointWriter::Retry(Task task) {
   pause_.Take(next_pause_);
-  next_pause_ = std::min(2 * next_pause_, kLongestPause);
+  next_pause_ = std::min(2 * next_pause_, kMaxPause);
   absl::MutexLock lock(&mutex_);
   if (task.content.generation == generation_) queue_.push_front(std::move(task));
 }
 
 bool CheckpointWriter::HasTime(const ShardContent& content) const {
-  if (content.step == options_.job.max_steps) return false;  // the training is over
+  if (content.step == options_.job.max_steps) return false;  // the end of the training waits
   absl::MutexLock lock(&mutex_);
   return !stopping_ && queue_.empty() && content.generation == generation_;
 }
@@ -147,15 +147,14 @@ void CheckpointWriter::RemoveOldParts(const ShardContent& content) {
   written_generation_ = content.generation;
   written_step_ = content.step;
   const std::string own = SliceFileName(options_.shard, options_.shards);
-  const absl::StatusOr<std::map<int64_t, std::string>> steps =
-      FindStepDirectories(options_.job.checkpoint->directory);
-  if (!steps.ok()) return;  // writing will tell
+  const auto steps = FindStepDirectories(options_.job.checkpoint->directory);
+  if (!steps.ok()) return;  // writing reports the error
   const auto is_temporary = [&](absl::string_view name) { return IsTemporaryName(name, own); };
   const auto is_own = [&](absl::string_view name) { return name == own || is_temporary(name); };
   for (const auto& [step, path] : *steps) {
     if (step > content.step) break;
     if (step == content.step) {
-      // The directory stays, even empty: another shard may be about to write into it.
+      // The directory stays, even if empty: another shard may be about to write into it.
       RemoveFiles(path, is_temporary).status().IgnoreError();
     } else if (step != previous_step_ && !MayHaveManifest(path)) {
       const absl::StatusOr<StepRemoval> removal = RemoveStep(path, is_own);
@@ -178,8 +177,7 @@ absl::StatusOr<FileEntry> CheckpointWriter::WriteFile(const Task& task) {
   };
   RemoveOldParts(content);
   const std::string& directory = options_.job.checkpoint->directory;
-  absl::Status made = MakeStepDirectory(directory, content.step);
-  if (!made.ok()) return made;
+  RETURN_IF_ERROR(MakeStepDirectory(directory, content.step));
   return WriteSliceFile(StepDirectory(directory, content.step), options_.shard, options_.shards,
                         content, options_.job.model, StateNames(options_.job), file_options);
 }

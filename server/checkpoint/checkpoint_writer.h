@@ -1,11 +1,11 @@
-// Writes a shard's parts of checkpoints beside the training, on a thread of its own, spread over
-// half the time until it is decided whether there is a next one: no step is held up much. A part
-// that cannot be written is reported as failed; that of the job's last step is then tried again,
-// after a second and ever longer pauses, for there is no next one.
+// Writes a shard's parts of checkpoints while the training runs, on a thread of its own. Spreads
+// the work over half the time until it is decided whether the next checkpoint starts, so that no
+// step is delayed much. A part that cannot be written is reported as failed; that of the job's last
+// step is retried, first after a second and then at longer intervals, because there is no next one.
 //
-// The coordinator removes old checkpoints. A shard that does not see the coordinator's directory,
-// but another one of that name, has what it writes refused by the coordinator; so that this does
-// not grow, the writer removes this shard's own files of older steps that never became checkpoints.
+// The coordinator removes old checkpoints. A shard that sees another directory than the coordinator
+// has its parts refused by the coordinator. To bound what it leaves there, the writer removes this
+// shard's own files of older steps that never became checkpoints.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_WRITER_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_WRITER_H_
@@ -41,23 +41,23 @@ class CheckpointWriter {
     Logger log;
 
     // Called, on the writer's thread, when there is a part to report.
-    std::function<void()> written;
+    std::function<void()> on_part;
   };
 
   explicit CheckpointWriter(Options options);
   ~CheckpointWriter();  // Stop()
 
-  // Ends after the file under way. What is to be written later is not.
+  // Finishes the file that is being written, drops the others, and ends the thread.
   void Stop();
 
-  // Writes the content when those before it are written. Returns at once.
+  // Queues the content for writing. Does not block.
   void Write(ShardContent content);
 
-  // Gives up whatever is of another generation than `generation`, which begins at `step`. Logs if
-  // the coordinator's cluster.json of this generation is not to be seen in the directory.
+  // Drops all content but that of `generation`, which starts at `step`. Logs a warning if the
+  // directory does not show the coordinator's cluster.json of this generation.
   void Enter(uint64_t generation, int64_t step);
 
-  // What the coordinator has not heard of yet. Forget() what it has.
+  // The parts that have not been reported to the coordinator. Forget() drops the first `count`.
   std::vector<CheckpointPart> parts() const;
   void Forget(size_t count);
 
@@ -70,16 +70,16 @@ class CheckpointWriter {
   void Run();
 
   // Pauses and puts the task before the others, unless there is a new generation by now.
-  void TryAgain(Task task);
+  void Retry(Task task);
   CheckpointPart WritePart(const Task& task);
   absl::StatusOr<FileEntry> WriteFile(const Task& task);
 
-  // Before the part of `step` is written: removes this shard's files of older steps without a
-  // manifest, but for the step written last, which may still be under way; and what a dead process
-  // left of this shard's file of `step`.
+  // Called before the content's part is written. Removes this shard's files of older steps that
+  // have no manifest, except those of the step written last, whose checkpoint may still become
+  // complete; and what a dead process left of this shard's file of the same step.
   void RemoveOldParts(const ShardContent& content);
 
-  // Whether nobody waits for the content to be written.
+  // Whether writing the content may take its time, because nothing waits for it.
   bool HasTime(const ShardContent& content) const;
 
   const Options options_;
@@ -88,7 +88,7 @@ class CheckpointWriter {
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<Task> queue_ ABSL_GUARDED_BY(mutex_);
 
-  // Of the last Write() or Enter().
+  // When, and of which step, the last Write() or Enter() was.
   Pace::Clock::time_point last_time_ ABSL_GUARDED_BY(mutex_);
   int64_t last_step_ ABSL_GUARDED_BY(mutex_) = 0;
 
@@ -97,12 +97,12 @@ class CheckpointWriter {
 
   Pause pause_;
 
-  // Of the thread alone.
+  // Used only on the thread.
   absl::Duration next_pause_;
   uint64_t written_generation_ = 0;
   int64_t written_step_ = -1;   // the newest of that generation
   int64_t previous_step_ = -1;  // the one before
-  std::thread thread_;          // the last member: it uses the others
+  std::thread thread_;          // last member, because it uses the others
 };
 
 }  // namespace percentdelta

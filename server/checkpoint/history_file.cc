@@ -4,11 +4,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/durable_file.h"
+#include "common/base/status_macros.h"
 #include "common/cluster/progress_proto.h"
 #include "common/cluster/statistics_proto.h"
 #include "percentdelta/v1/checkpoint.pb.h"
 
 namespace percentdelta {
+
 absl::StatusOr<FileEntry> WriteHistory(const std::string& directory, const History& history,
                                        const FaultPoints& faults) {
   faults.Pass("history");
@@ -20,21 +22,20 @@ absl::StatusOr<FileEntry> WriteHistory(const std::string& directory, const Histo
   proto.set_data(history.data);
   DurableFile file(absl::StrCat(directory, "/", kHistoryName),
                    {faults, nullptr, /*follow_links=*/false});
-  absl::Status status = file.Open();
-  if (status.ok()) status = file.Write(proto.SerializeAsString());
-  if (status.ok()) status = file.Commit();
-  if (!status.ok()) return status;
+  RETURN_IF_ERROR(file.Open());
+  RETURN_IF_ERROR(file.Write(proto.SerializeAsString()));
+  RETURN_IF_ERROR(file.Commit());
   return FileEntry{kHistoryName, file.bytes(), file.sha256()};
 }
 
 absl::StatusOr<History> ReadHistory(const std::string& directory) {
   const std::string path = absl::StrCat(directory, "/", kHistoryName);
-  const absl::StatusOr<std::string> bytes =
-      ReadWholeFile(path, std::numeric_limits<int32_t>::max());
-  if (!bytes.ok()) return bytes.status();
+  ASSIGN_OR_RETURN(const std::string bytes,
+                   ReadWholeFile(path, std::numeric_limits<int32_t>::max()));
   v1::History proto;
-  if (!proto.ParseFromString(*bytes)) {
-    return absl::DataLossError(absl::StrCat(path, ": it is no percentdelta.v1.History"));
+  if (!proto.ParseFromString(bytes)) {
+    return absl::DataLossError(
+        absl::StrCat(path, ": expected a percentdelta.v1.History message, got other bytes"));
   }
   History history;
   history.training = PointsFromProto(proto.training());

@@ -1,5 +1,5 @@
-// The coordinator's part of a checkpoint: the curves and the statistics of the steps before it, as
-// the file history.pb, a v1.History.
+// The coordinator's part of a checkpoint: curves and statistics of the steps before it, in the file
+// history.pb, a v1.History.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_HISTORY_FILE_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_HISTORY_FILE_H_
@@ -17,21 +17,23 @@ namespace percentdelta {
 
 inline constexpr char kHistoryName[] = "history.pb";
 
-// What came before a step, and of the job's last step its evaluation, too. Ascending steps
-// everywhere.
+// The results of the steps before a checkpoint's step; for the job's last step also its evaluation.
+// All in ascending order of steps.
 struct History {
   std::vector<ProgressPoint> training;
   std::vector<ProgressPoint> evaluations;
   std::vector<StepStatistics> statistics;
-  std::string arithmetic;  // of the workers; empty: none yet
-  std::string data;        // fingerprint of theirs; empty: none has said
+  std::string arithmetic;  // of the workers; empty: no worker yet
+  std::string data;        // fingerprint of the workers' data; empty: not known
 };
 
-// Writes it durably into `directory`. Passes the fault point "history" first.
+// Writes it durably into `directory`. Passes the fault point "history" first. Errors: the system's
+// reason, with the path.
 absl::StatusOr<FileEntry> WriteHistory(const std::string& directory, const History& history,
                                        const FaultPoints& faults);
 
-// kDataLoss: no such message; others: the system's reason, with the path.
+// kNotFound: no such file; kDataLoss: not such a message; others: the system's reason, with the
+// path.
 absl::StatusOr<History> ReadHistory(const std::string& directory);
 
 }  // namespace percentdelta

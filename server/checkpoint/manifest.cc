@@ -10,12 +10,12 @@
 namespace percentdelta {
 namespace {
 
-// In the order of insertion, for people who read it.
+// Keeps the order of insertion, for human readers.
 using Json = nlohmann::ordered_json;
 
 constexpr char kFormat[] = "percentdelta checkpoint 1";
 
-// The sealed text of a JSON object: its checksum is that of the text without it.
+// The text of a JSON object with its checksum, which is that of the text without it.
 std::string Seal(Json json) {
   const auto dump = [&] { return json.dump(1, ' ', false, Json::error_handler_t::replace); };
   json["checksum"] = Sha256Hex(dump());
@@ -53,7 +53,7 @@ std::string ToJson(const Manifest& manifest) {
 
 absl::StatusOr<Manifest> ParseManifest(absl::string_view text) {
   const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return absl::DataLossError("it is no JSON object");
+  if (!json.is_object()) return absl::DataLossError("expected a JSON object");
   Json bare = json;
   bare.erase("checksum");
   Manifest manifest;
@@ -63,19 +63,20 @@ absl::StatusOr<Manifest> ParseManifest(absl::string_view text) {
         absl::StrCat("expected the format \"", kFormat, "\", got ",
                      format.empty() ? "none" : absl::StrCat("\"", format, "\"")));
   }
-  bool whole = Get(json, "step", manifest.step) && Get(json, "generation", manifest.generation) &&
-               Get(json, "shards", manifest.shards) && Get(json, "job_hash", manifest.job_hash) &&
-               Get(json, "job", manifest.job) && json.contains("files") && json["files"].is_array();
-  if (whole) {
+  bool complete =
+      Get(json, "step", manifest.step) && Get(json, "generation", manifest.generation) &&
+      Get(json, "shards", manifest.shards) && Get(json, "job_hash", manifest.job_hash) &&
+      Get(json, "job", manifest.job) && json.contains("files") && json["files"].is_array();
+  if (complete) {
     for (const Json& entry : json["files"]) {
       FileEntry& file = manifest.files.emplace_back();
-      whole = whole && entry.is_object() && Get(entry, "name", file.name) &&
-              Get(entry, "bytes", file.bytes) && Get(entry, "sha256", file.sha256);
+      complete = complete && entry.is_object() && Get(entry, "name", file.name) &&
+                 Get(entry, "bytes", file.bytes) && Get(entry, "sha256", file.sha256);
     }
   }
-  if (!whole) return absl::DataLossError("a field is missing or of another type");
+  if (!complete) return absl::DataLossError("a field is missing or has another type");
   if (Seal(std::move(bare)) != text) {
-    return absl::DataLossError("it does not fit its own checksum");
+    return absl::DataLossError("it does not match its own checksum");
   }
   return manifest;
 }

@@ -1,4 +1,4 @@
-// What makes files a checkpoint: the list of them, with their sizes and checksums. Written last.
+// What makes files a checkpoint: the list of their names, sizes and checksums. Written last.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_MANIFEST_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_MANIFEST_H_
@@ -17,17 +17,17 @@ inline constexpr char kManifestName[] = "manifest.json";
 
 struct Manifest {
   int64_t step = 0;
-  uint64_t generation = 0;  // that wrote it
+  uint64_t generation = 0;  // of the cluster that wrote it
   int shards = 0;
   std::string job_hash;
   std::string job;  // in its text format
   std::vector<FileEntry> files;
 };
 
-// JSON with a checksum of its own, so that a flipped bit in it is noticed too.
+// JSON with a checksum of its own, so that a flipped bit in it is detected, too.
 std::string ToJson(const Manifest& manifest);
 
-// Accepts exactly what ToJson writes. kDataLoss says what is wrong.
+// Accepts exactly what ToJson() writes. kDataLoss: anything else; the message says what is wrong.
 absl::StatusOr<Manifest> ParseManifest(absl::string_view text);
 
 }  // namespace percentdelta

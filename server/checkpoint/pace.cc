@@ -7,8 +7,8 @@
 namespace percentdelta {
 namespace {
 
-constexpr int kThinnest = 20;                               // one part work, the others pause
-constexpr absl::Duration kLeast = absl::Microseconds(200);  // of work between two pauses
+constexpr int kMaxDilution = 20;  // one part of work, the other parts of pause
+constexpr absl::Duration kMinWork = absl::Microseconds(200);  // between two pauses
 
 absl::Duration ThreadTime() {
   timespec time{};
@@ -19,14 +19,14 @@ absl::Duration ThreadTime() {
 }  // namespace
 
 Pace::Pace(Pause* pause, Clock::time_point due)
-    : pause_(pause), begin_(Clock::now()), whole_(due - begin_), worked_(ThreadTime()) {}
+    : pause_(pause), start_(Clock::now()), total_(due - start_), worked_(ThreadTime()) {}
 
 void Pace::Take(double part) {
   const absl::Duration worked = ThreadTime() - worked_;
-  if (worked < kLeast) return;
+  if (worked < kMinWork) return;
   const absl::Duration early =
-      part * absl::FromChrono(whole_) - absl::FromChrono(Clock::now() - begin_);
-  if (early > absl::ZeroDuration()) pause_->Take(std::min(early, (kThinnest - 1) * worked));
+      part * absl::FromChrono(total_) - absl::FromChrono(Clock::now() - start_);
+  if (early > absl::ZeroDuration()) pause_->Take(std::min(early, (kMaxDilution - 1) * worked));
   worked_ = ThreadTime();
 }
 

@@ -1,4 +1,4 @@
-// What a shard holds at the border of a step: what a checkpoint keeps, and what one begins with.
+// What a shard holds between two steps: what it writes to a checkpoint, and what it starts with.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_SLICE_CONTENT_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_SLICE_CONTENT_H_

@@ -11,11 +11,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/safetensors.h"
+#include "common/base/status_macros.h"
 
 namespace percentdelta {
 namespace {
 
-// A tensor's name has no blank.
+// Unambiguous, because a tensor's name has no blank.
 std::string ArrayName(const TensorSpec& tensor, const std::string& state) {
   return state.empty() ? tensor.name : absl::StrCat(tensor.name, " ", state);
 }
@@ -24,7 +25,7 @@ std::string RangeText(const TensorSpec& tensor, const TensorRange& slice) {
   return absl::StrCat("[", slice.begin, ", ", slice.end, ") of ", tensor.size());
 }
 
-// The weights, then the optimizer's arrays: the names of one slice's tensors in a file.
+// The names of one slice's tensors in a file: the weights, then the optimizer's arrays.
 std::vector<std::string> ArrayNames(const TensorSpec& tensor,
                                     const std::vector<std::string>& state_names) {
   std::vector<std::string> names = {ArrayName(tensor, "")};
@@ -32,16 +33,15 @@ std::vector<std::string> ArrayNames(const TensorSpec& tensor,
   return names;
 }
 
-// One shard's file, by the names in it.
+// One shard's file, with its tensors by name.
 class SliceFile {
  public:
   static absl::StatusOr<SliceFile> Open(const std::string& path) {
-    absl::StatusOr<SafetensorsContent> content = ReadSafetensors(path);
-    if (!content.ok()) return content.status();
-    return SliceFile(path, *std::move(content));
+    ASSIGN_OR_RETURN(SafetensorsContent content, ReadSafetensors(path));
+    return SliceFile(path, std::move(content));
   }
 
-  // The values of `array` at the entries of `slice`, which the file must have just so.
+  // The values of `array` at the entries of `slice`. kDataLoss unless the file has exactly these.
   absl::StatusOr<const std::vector<float>*> Find(const TensorSpec& tensor, const TensorRange& slice,
                                                  const std::string& array) const {
     const auto range = metadata_.find(array);
@@ -83,16 +83,14 @@ absl::Status CopyOverlap(const SliceFile& file, const TensorSpec& tensor, const 
   const int64_t end = std::min(source.end, target.range.end);
   if (begin >= end) return absl::OkStatus();
   for (size_t i = 0; i < names.size(); ++i) {
-    const absl::StatusOr<const std::vector<float>*> values = file.Find(tensor, source, names[i]);
-    if (!values.ok()) return values.status();
-    std::copy((*values)->begin() + (begin - source.begin),
-              (*values)->begin() + (end - source.begin),
+    ASSIGN_OR_RETURN(const std::vector<float>* values, file.Find(tensor, source, names[i]));
+    std::copy(values->begin() + (begin - source.begin), values->begin() + (end - source.begin),
               target.values[i].begin() + (begin - target.range.begin));
   }
   return absl::OkStatus();
 }
 
-// What tells a shard's file from all others of its name, in the metadata.
+// The metadata that identify a shard's file among all files of its name.
 std::map<std::string, std::string> IdentityOf(int shard, int shards, int64_t step,
                                               uint64_t generation) {
   return {{"step", absl::StrCat(step)},
@@ -189,16 +187,14 @@ absl::StatusOr<std::vector<SliceContent>> ReadSlices(const std::string& director
                          [&](const TensorRange& slice) { return Overlap(source, slice); });
     });
     if (!needed) continue;
-    const absl::StatusOr<SliceFile> file =
-        SliceFile::Open(absl::StrCat(directory, "/", SliceFileName(shard, shards)));
-    if (!file.ok()) return file.status();
+    ASSIGN_OR_RETURN(const SliceFile file,
+                     SliceFile::Open(absl::StrCat(directory, "/", SliceFileName(shard, shards))));
     for (const TensorRange& source : sources) {
       const TensorSpec& tensor = model.tensors[source.tensor];
       const std::vector<std::string> names = ArrayNames(tensor, state_names);
       for (Arrays& target : targets) {
         if (!Overlap(source, target.range)) continue;
-        absl::Status status = CopyOverlap(*file, tensor, source, names, target);
-        if (!status.ok()) return status;
+        RETURN_IF_ERROR(CopyOverlap(file, tensor, source, names, target));
       }
     }
   }

@@ -1,10 +1,11 @@
-// A shard's part of a checkpoint: its slices of the weights and of what the optimizer keeps for
-// each entry, as one safetensors file.
+// A shard's part of a checkpoint: its slices of the weights and of the optimizer's state, as one
+// safetensors file.
 //
-// A file has, for every slice, the flat tensor "conv1/weights" with the slice's weights and a flat
-// tensor "conv1/weights velocity" for each array of the optimizer. The metadata tell, under the
-// same names, which entries of the whole tensor these are: "[0, 800) of 800"; and the step, the
-// shard, the number of shards and the generation, which no two files of one name have in common.
+// For every slice a file has the flat tensor "conv1/weights" with the slice's weights, and a flat
+// tensor "conv1/weights velocity" for each array of the optimizer. The metadata hold, under the
+// same names, which entries of the tensor these are: "[0, 800) of 800"; and the step, the shard,
+// the number of shards and the generation, which together identify the file among those of its
+// name.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_SLICE_FILE_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_SLICE_FILE_H_
@@ -25,24 +26,24 @@ namespace percentdelta {
 
 std::string SliceFileName(int shard, int shards);  // "shard-00000-of-00003.safetensors"
 
-// Writes the slices of one shard durably into `directory`. `state_names`: of the arrays of each
-// slice. Passes the fault point "slice_file" before the commit. Errors: the system's reason, with
-// the path; nothing is left behind.
+// Writes the slices of one shard durably into `directory`. `state_names`: of the optimizer's arrays
+// of each slice. Passes the fault point "slice_file" before the commit. Errors: the system's
+// reason, with the path; no file is left behind.
 absl::StatusOr<FileEntry> WriteSliceFile(const std::string& directory, int shard, int shards,
                                          const ShardContent& content, const ModelSpec& model,
                                          const std::vector<std::string>& state_names,
                                          const DurableFile::Options& options);
 
-// Whether `directory` holds the file that a shard of `shards` has reported, of this step and
-// generation. Told by the file's name, its size and its metadata, for the cost of reading its
-// header: the values are not read again, their checksum is for whoever restores them.
-//   kNotFound  no such file is there, or another one; the message says what was expected
+// Checks that `directory` holds the file that a shard of `shards` has reported, of this step and
+// generation, by the file's name, size and metadata. Reads only its header; the values' checksum is
+// checked when the checkpoint is opened.
+//   kNotFound  there is no such file, or another one; the message says what was expected
 //   others     the system's reason, with the path
 absl::Status CheckSliceFile(const std::string& directory, const FileEntry& file, int shards,
                             int64_t step, uint64_t generation);
 
-// Reads `wanted` slices, at whatever shards' borders, out of the files that `shards` shards wrote
-// into `directory`. Only files that hold some of them are read.
+// Reads the slices `wanted`, whatever shards they belong to now, from the files that `shards`
+// shards wrote into `directory`. Reads only files that hold some of them.
 //   kDataLoss  a file is damaged or does not hold what the partition says; the message names it
 absl::StatusOr<std::vector<SliceContent>> ReadSlices(const std::string& directory, int shards,
                                                      const ModelSpec& model,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -16,8 +17,7 @@ Membership::Membership(int shard_count, std::string job_hash, uint64_t first_gen
     : job_hash_(std::move(job_hash)), members_(shard_count), next_generation_(first_generation) {}
 
 absl::Status Membership::CheckBeat(const ShardBeat& beat) const {
-  absl::Status address = CheckAdvertised("the shard's address", beat.address);
-  if (!address.ok()) return address;
+  RETURN_IF_ERROR(CheckAdvertised("the shard's address", beat.address));
   const auto count = static_cast<int32_t>(members_.size());
   const std::string who = absl::StrCat("shard ", beat.shard, " at ", beat.address);
   if (beat.shard_count != count) {
@@ -40,7 +40,7 @@ absl::Status Membership::CheckBeat(const ShardBeat& beat) const {
   }
   if (members_[beat.shard].replaced.contains(beat.incarnation)) {
     return absl::AlreadyExistsError(
-        absl::StrCat("shard ", beat.shard, ": expected to be the only one, got a newer process at ",
+        absl::StrCat("shard ", beat.shard, ": expected to be the only process, got a newer one at ",
                      members_[beat.shard].newcomer ? members_[beat.shard].newcomer->address
                                                    : members_[beat.shard].address,
                      " in its place"));
@@ -48,8 +48,9 @@ absl::Status Membership::CheckBeat(const ShardBeat& beat) const {
   return absl::OkStatus();
 }
 
-// Of a newcomer: whether another shard has its address. That other one may be dead, and its port
-// have been given to the newcomer; only when both have beaten since is it certain that both live.
+// Checks that no other live shard has the newcomer's address. The other one may be dead and its
+// port reused by the newcomer: both are certainly alive only if the other one has beaten since the
+// newcomer came.
 absl::Status Membership::CheckAddress(const ShardBeat& beat) const {
   for (size_t i = 0; i < members_.size(); ++i) {
     const Member& other = members_[i];
@@ -69,7 +70,7 @@ absl::StatusOr<bool> Membership::Beat(const ShardBeat& beat, absl::Duration now)
   if (IsMember(beat)) {
     member.last_beat = now;
     member.generation = beat.generation;
-    member.trouble = beat.problem;
+    member.problem = beat.problem;
     return needs_generation();
   }
   const Newcomer newcomer = {beat.shard, beat.address, beat.incarnation};
@@ -109,7 +110,7 @@ bool Membership::Admit(const Newcomer& newcomer) {
   member.address = newcomer.address;
   member.generation = 0;
   member.last_beat = member.newcomer_beat;
-  member.trouble.clear();
+  member.problem.clear();
   member.newcomer.reset();
   member.rejection.clear();
   changed_ = true;
@@ -131,25 +132,43 @@ std::string Membership::rejections() const {
   return absl::StrJoin(reasons, "; ");
 }
 
-void Membership::Open(uint64_t at_least) {
-  generation_ = std::max(at_least, next_generation_);
-  next_generation_ = generation_ + 1;
+void Membership::Open(uint64_t at_least, const std::string& checkpoint, int64_t step) {
+  opened_ = ClusterView();
+  opened_.generation = std::max(at_least, next_generation_);
+  opened_.checkpoint = checkpoint;
+  opened_.step = step;
+  for (const Member& member : members_) opened_.addresses.push_back(member.address);
+  next_generation_ = opened_.generation + 1;
   changed_ = false;
-  addresses_.clear();
-  for (const Member& member : members_) addresses_.push_back(member.address);
 }
 
-std::string Membership::trouble() const {
+ClusterView Membership::view() const {
+  ClusterView view;
+  if (!needs_generation()) view = opened_;
+  view.missing = missing();
+  return view;
+}
+
+ClusterView Membership::ViewFor(const ShardBeat& beat) const {
+  if (IsMember(beat)) return view();
+  ClusterView view;
+  view.missing = missing();
+  if (!absl::c_linear_search(view.missing, beat.shard)) view.missing.push_back(beat.shard);
+  view.message = members_[beat.shard].rejection;
+  return view;
+}
+
+std::string Membership::FirstProblem() const {
   for (size_t i = 0; i < members_.size(); ++i) {
-    if (!members_[i].trouble.empty()) return absl::StrCat("shard ", i, ": ", members_[i].trouble);
+    if (!members_[i].problem.empty()) return absl::StrCat("shard ", i, ": ", members_[i].problem);
   }
   return "";
 }
 
 bool Membership::entered() const {
-  return generation_ != 0 &&
+  return generation() != 0 &&
          std::all_of(members_.begin(), members_.end(),
-                     [&](const Member& member) { return member.generation == generation_; });
+                     [&](const Member& member) { return member.generation == generation(); });
 }
 
 std::vector<int32_t> Membership::missing() const {
@@ -164,10 +183,10 @@ std::optional<Membership::Silent> Membership::FindSilent(absl::Duration now,
                                                          absl::Duration limit) const {
   std::optional<Silent> silent;
   for (size_t i = 0; i < members_.size(); ++i) {
-    const absl::Duration since = now - members_[i].last_beat;
-    if (members_[i].incarnation == 0 || since <= limit) continue;
-    if (!silent || since > silent->since) {
-      silent = Silent{static_cast<int>(i), members_[i].address, since};
+    const absl::Duration duration = now - members_[i].last_beat;
+    if (members_[i].incarnation == 0 || duration <= limit) continue;
+    if (!silent || duration > silent->duration) {
+      silent = Silent{static_cast<int>(i), members_[i].address, duration};
     }
   }
   return silent;

@@ -17,7 +17,7 @@
 
 namespace percentdelta {
 
-// A process that says it is a shard, and has not been called back yet at the address it
+// A process that claims to be a shard, and that has not yet been called back at the address that it
 // advertises.
 struct Newcomer {
   int32_t shard = 0;
@@ -30,77 +30,90 @@ struct Newcomer {
 // Not thread-safe.
 class Membership {
  public:
-  // The first generation to be opened is `first_generation`.
+  // The first generation will be `first_generation`.
   Membership(int shard_count, std::string job_hash, uint64_t first_generation);
 
-  // Takes a beat. A process that is new, or has moved, becomes the shard's newcomer; the one
-  // before it keeps its place until Admit(). Returns whether a new generation is to be opened:
-  // all shards are there, and one of them is new since the last one was.
-  //   kInvalidArgument     an address that is not HOST:PORT or that nobody can connect to
-  //   kFailedPrecondition  another job or number of shards than ours, no such index, no
-  //   incarnation;
-  //                        the address of another shard, which was admitted there and still beats
-  //   kAlreadyExists       a newer process has taken this shard's place: leave
+  // Takes a heartbeat. A process that is new, or has moved, becomes the shard's newcomer; the
+  // previous process stays the member until Admit(). Returns needs_generation().
+  //   kInvalidArgument     the address is not HOST:PORT or cannot be connected to
+  //   kFailedPrecondition  another job or number of shards than ours, no such shard, no
+  //                        incarnation; the address of another shard, which was admitted there and
+  //                        still beats
+  //   kAlreadyExists       a newer process has replaced this one, which should exit
   absl::StatusOr<bool> Beat(const ShardBeat& beat, absl::Duration now);
 
-  // The process that is to be called back for `shard`; none if it is in its place.
+  // The process to be called back for `shard`; nothing if there is none.
   std::optional<Newcomer> newcomer(int shard) const;
 
-  // It answered at its address: it takes its shard's place, and a shard that was there before is
-  // missing. Nothing changes if another newcomer has come since. Returns as Beat does.
+  // The newcomer answered at its address: makes it the member. A shard that had this address before
+  // is missing from then on. No effect if another newcomer has come since. Returns
+  // needs_generation().
   bool Admit(const Newcomer& newcomer);
 
-  // It did not, for this reason, which is a sentence. Nothing changes if another has come since.
-  // Returns whether the reason is news.
+  // The newcomer did not answer; `reason` is a sentence. No effect if another has come since.
+  // Returns whether the reason is new.
   bool Reject(const Newcomer& newcomer, std::string reason);
 
-  // Why newcomers are not in their places, one sentence each shard; empty: there are none, or
-  // they have not been called back yet.
+  // Why newcomers are not members, one sentence for each shard. Empty: there are none, or they have
+  // not been called back yet.
   std::string rejections() const;
-  const std::string& rejection(int shard) const { return members_[shard].rejection; }
 
-  // Whether the beat is of a process in its place.
+  // Whether the heartbeat is a member's.
   bool IsMember(const ShardBeat& beat) const;
 
+  // Whether all shards are members, one of which is new since the current generation opened.
   bool needs_generation() const { return changed_ && missing().empty(); }
 
-  // Opens a generation with the processes that there are now: `at_least`, or the next one if that
-  // was passed already.
-  void Open(uint64_t at_least);
+  // Opens a generation of the current members: number `at_least`, or next_generation() if that is
+  // greater. It starts with the checkpoint in this directory (empty: the job's initial weights),
+  // which is of `step`.
+  void Open(uint64_t at_least, const std::string& checkpoint = "", int64_t step = 0);
   uint64_t next_generation() const { return next_generation_; }
 
-  // 0 while shards are missing for the first time.
-  uint64_t generation() const { return generation_; }
+  // 0 before the first one.
+  uint64_t generation() const { return opened_.generation; }
 
-  // Whether every shard has said that it has opened the present generation: until then work that
-  // is handed out would find closed doors.
+  // Where the shards of the current generation are, by index.
+  const std::vector<std::string>& addresses() const { return opened_.addresses; }
+
+  // What the current generation starts with. Empty and 0: the job's initial weights.
+  const std::string& checkpoint() const { return opened_.checkpoint; }
+  int64_t first_step() const { return opened_.step; }
+
+  // The view for members and clients. Its generation is 0 while one has to be opened: a new
+  // process must not enter the generation that it ended.
+  ClusterView view() const;
+
+  // The view for the sender of a heartbeat. A process that is not a member does not learn what is
+  // open, but why it was rejected.
+  ClusterView ViewFor(const ShardBeat& beat) const;
+
+  // Whether every shard has reported that it entered the current generation. Work that is handed
+  // out before would be refused.
   bool entered() const;
 
-  // What the first shard says that cannot enter the present generation, or reach another shard;
-  // empty: there is none.
-  std::string trouble() const;
-
-  // By index; of the present generation.
-  const std::vector<std::string>& addresses() const { return addresses_; }
+  // What the first shard reports that cannot enter the current generation or reach another shard.
+  // Empty: no shard reports a problem.
+  std::string FirstProblem() const;
 
   std::vector<int32_t> missing() const;
 
-  // The shard that has been silent longest, if it has been for more than `limit`.
+  // The shard whose last heartbeat is the oldest, if it is older than `limit`.
   struct Silent {
     int shard;
     std::string address;
-    absl::Duration since;
+    absl::Duration duration;
   };
   std::optional<Silent> FindSilent(absl::Duration now, absl::Duration limit) const;
 
  private:
   struct Member {
     std::string address;
-    uint64_t incarnation = 0;  // 0: not there yet
-    uint64_t generation = 0;   // what it has open
+    uint64_t incarnation = 0;  // 0: missing
+    uint64_t generation = 0;   // that it has entered
     absl::Duration last_beat;
-    std::string trouble;
-    std::set<uint64_t> replaced;  // incarnations that lost their place
+    std::string problem;          // that it reports
+    std::set<uint64_t> replaced;  // incarnations
     std::optional<Newcomer> newcomer;
     absl::Duration newcomer_since;
     absl::Duration newcomer_beat;  // its last
@@ -113,9 +126,8 @@ class Membership {
   const std::string job_hash_;
   std::vector<Member> members_;
   uint64_t next_generation_;
-  uint64_t generation_ = 0;
+  ClusterView opened_;    // the current generation, of 0 before the first one
   bool changed_ = false;  // since it was opened
-  std::vector<std::string> addresses_;
 };
 
 }  // namespace percentdelta

@@ -8,10 +8,11 @@ namespace {
 
 constexpr absl::Duration kWindow = absl::Minutes(1);
 
-void CopyFrom(const std::deque<ProgressPoint>& curve, int64_t from_step,
-              std::vector<ProgressPoint>& points) {
-  std::copy_if(curve.begin(), curve.end(), std::back_inserter(points),
-               [&](const ProgressPoint& point) { return point.step >= from_step; });
+template <typename Predicate>
+std::vector<ProgressPoint> Select(const std::deque<ProgressPoint>& curve, Predicate predicate) {
+  std::vector<ProgressPoint> points;
+  std::copy_if(curve.begin(), curve.end(), std::back_inserter(points), predicate);
+  return points;
 }
 
 }  // namespace
@@ -26,10 +27,27 @@ void ProgressHistory::AddLease(int64_t examples, const LeaseTimes& times, absl::
   while (leases_.front().at < now - kWindow) leases_.pop_front();
 }
 
+void ProgressHistory::StartTime(absl::Duration now) {
+  if (!first_lease_) first_lease_ = now;
+}
+
+double ProgressHistory::SecondsAt(absl::Duration now) const {
+  return restored_seconds_ + (first_lease_ ? absl::ToDoubleSeconds(now - *first_lease_) : 0);
+}
+
+std::vector<ProgressPoint> ProgressHistory::TrainingBefore(int64_t step) const {
+  return Select(training_, [&](const ProgressPoint& point) { return point.step < step; });
+}
+
+std::vector<ProgressPoint> ProgressHistory::EvaluationsBefore(int64_t step) const {
+  return Select(evaluations_, [&](const ProgressPoint& point) { return point.step < step; });
+}
+
 void ProgressHistory::Fill(int64_t from_step, absl::Duration now, Progress& progress) const {
-  CopyFrom(training_, from_step, progress.training);
-  CopyFrom(evaluations_, from_step, progress.evaluations);
-  // The first lease in the window says when the others began, so its examples are not counted.
+  const auto from = [&](const ProgressPoint& point) { return point.step >= from_step; };
+  progress.training = Select(training_, from);
+  progress.evaluations = Select(evaluations_, from);
+  // The first lease in the window marks when the others started: its examples are not counted.
   const auto begin = std::find_if(leases_.begin(), leases_.end(), [&](const DoneLease& lease) {
     return lease.at >= now - kWindow;
   });
@@ -55,12 +73,11 @@ void ProgressHistory::Begin(const std::vector<ProgressPoint>& training,
   leases_.clear();
   for (const ProgressPoint& point : training) Append(training_, point);
   for (const ProgressPoint& point : evaluations) Append(evaluations_, point);
-}
-
-double ProgressHistory::seconds() const {
-  double seconds = training_.empty() ? 0 : training_.back().seconds;
-  if (!evaluations_.empty()) seconds = std::max(seconds, evaluations_.back().seconds);
-  return seconds;
+  first_lease_.reset();
+  restored_seconds_ = training_.empty() ? 0 : training_.back().seconds;
+  if (!evaluations_.empty()) {
+    restored_seconds_ = std::max(restored_seconds_, evaluations_.back().seconds);
+  }
 }
 
 }  // namespace percentdelta

@@ -1,11 +1,12 @@
-// What has been reached so far: the points of the curves, the rate of work, where the workers' time
-// goes. A state machine without locks, clocks or I/O.
+// What a training has reached: the points of its curves, the rate of work, and where the workers'
+// time goes. A state machine without locks, clocks or I/O.
 
 #ifndef PERCENTDELTA_SERVER_COORDINATOR_PROGRESS_HISTORY_H_
 #define PERCENTDELTA_SERVER_COORDINATOR_PROGRESS_HISTORY_H_
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -16,7 +17,7 @@ namespace percentdelta {
 // Not thread-safe.
 class ProgressHistory {
  public:
-  // Retains at most so many points of each curve.
+  // Retains at most `capacity` points of each curve.
   explicit ProgressHistory(size_t capacity) : capacity_(capacity) {}
 
   void AddTraining(const ProgressPoint& point) { Append(training_, point); }
@@ -25,15 +26,23 @@ class ProgressHistory {
   // A completed training lease: its examples, and where its time went.
   void AddLease(int64_t examples, const LeaseTimes& times, absl::Duration now);
 
-  // Fills in the curves from `from_step` on, the rate and the mean times of the last minute.
+  // A lease is issued: the first one of a generation starts the time of its points.
+  void StartTime(absl::Duration now);
+
+  // The time of a point: since the generation's first lease, plus the time of the newest point that
+  // Begin() was given.
+  double SecondsAt(absl::Duration now) const;
+
+  // Fills in the curves from `from_step` on, and the rate and mean times of the last minute.
   void Fill(int64_t from_step, absl::Duration now, Progress& progress) const;
 
-  // A new generation begins: forgets the rate, and the curves but for what is known of them.
+  // The points of steps before `step`.
+  std::vector<ProgressPoint> TrainingBefore(int64_t step) const;
+  std::vector<ProgressPoint> EvaluationsBefore(int64_t step) const;
+
+  // Starts a generation with these curves; forgets all else.
   void Begin(const std::vector<ProgressPoint>& training,
              const std::vector<ProgressPoint>& evaluations);
-
-  // The newest time of a point; 0 if there is none.
-  double seconds() const;
 
  private:
   struct DoneLease {
@@ -48,6 +57,8 @@ class ProgressHistory {
   std::deque<ProgressPoint> training_;
   std::deque<ProgressPoint> evaluations_;
   std::deque<DoneLease> leases_;  // of the last minute
+  std::optional<absl::Duration> first_lease_;
+  double restored_seconds_ = 0;
 };
 
 }  // namespace percentdelta

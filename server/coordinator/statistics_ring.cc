@@ -14,17 +14,18 @@ StatisticsRing::StatisticsRing(const Job& job, int64_t capacity)
     : job_(job), model_(job.model), capacity_(capacity) {}
 
 void StatisticsRing::Begin(uint64_t generation, int64_t step,
-                           const std::vector<StepStatistics>& known) {
+                           const std::vector<StepStatistics>& restored) {
   absl::MutexLock lock(&mutex_);
   generation_ = generation;
   rows_.clear();
   newest_ = -1;
   first_ = step;
   ended_.reset();
-  for (const StepStatistics& each : known) {
-    // Of this job, in its order, as a checkpoint has them: others are not taken.
-    if (each.step < 0 || each.step >= step || each.updates.size() != model_.tensors.size())
+  for (const StepStatistics& each : restored) {
+    // Takes only what a checkpoint of this job can hold.
+    if (each.step < 0 || each.step >= step || each.updates.size() != model_.tensors.size()) {
       continue;
+    }
     rows_[each.step] = {each.updates, each.updates.size()};
     newest_ = std::max(newest_, each.step);
     first_ = std::min(first_, each.step);
@@ -54,29 +55,30 @@ absl::Status StatisticsRing::Add(uint64_t generation, const TensorStatistics& up
     TensorStatistics& place = row.updates[tensor];
     if (!place.tensor.empty()) return absl::OkStatus();
     place = update;
-    place.layer = std::string(model_.tensors[tensor].layer());  // whatever the report says
-    const bool whole = ++row.present == row.updates.size();
-    // Steps that never became whole take no more room than others.
+    place.layer = std::string(model_.tensors[tensor].layer());  // not what the report claims
+    ++row.count;
+    const bool complete = IsComplete(row);
+    // Steps that never become complete are dropped like others.
     rows_.erase(rows_.begin(), rows_.upper_bound(rows_.rbegin()->first - capacity_));
-    if (!whole) return absl::OkStatus();
+    if (!complete) return absl::OkStatus();
     newest_ = std::max(newest_, update.step);
-    if (!ended_ && WholeBeforeLocked(job_.max_steps)) ended_ = absl::OkStatus();
+    if (!ended_ && IsCompleteBeforeLocked(job_.max_steps)) ended_ = absl::OkStatus();
   }
   Notify();
   return absl::OkStatus();
 }
 
-bool StatisticsRing::WholeBefore(int64_t step) const {
+bool StatisticsRing::IsCompleteBefore(int64_t step) const {
   absl::MutexLock lock(&mutex_);
-  return WholeBeforeLocked(step);
+  return IsCompleteBeforeLocked(step);
 }
 
-bool StatisticsRing::WholeBeforeLocked(int64_t step) const {
+bool StatisticsRing::IsCompleteBeforeLocked(int64_t step) const {
   const int64_t newest = rows_.empty() ? step - 1 : rows_.rbegin()->first;
   const int64_t first = std::max(first_, newest - capacity_ + 1);
   int64_t expected = first;
   for (auto row = rows_.lower_bound(first); row != rows_.end() && row->first < step; ++row) {
-    if (row->first != expected || row->second.present < model_.tensors.size()) return false;
+    if (row->first != expected || !IsComplete(row->second)) return false;
     ++expected;
   }
   return expected >= step;
@@ -98,7 +100,7 @@ std::vector<StepStatistics> StatisticsRing::Range(int64_t first, int64_t last,
   std::vector<StepStatistics> steps;
   absl::MutexLock lock(&mutex_);
   for (auto row = rows_.lower_bound(first); row != rows_.end() && row->first <= last; ++row) {
-    if (row->second.present < model_.tensors.size()) continue;
+    if (!IsComplete(row->second)) continue;
     StepStatistics& step = steps.emplace_back();
     step.step = row->first;
     for (const TensorStatistics& update : row->second.updates) {
@@ -111,7 +113,7 @@ std::vector<StepStatistics> StatisticsRing::Range(int64_t first, int64_t last,
 int64_t StatisticsRing::oldest() const {
   absl::MutexLock lock(&mutex_);
   for (const auto& [step, row] : rows_) {
-    if (row.present == model_.tensors.size()) return step;
+    if (IsComplete(row)) return step;
   }
   return -1;
 }
@@ -137,7 +139,7 @@ std::optional<absl::Status> StatisticsRing::ended() const {
 
 void StatisticsRing::Listen(std::weak_ptr<StatisticsListener> listener) {
   absl::MutexLock lock(&mutex_);
-  std::erase_if(listeners_, [](const auto& known) { return known.expired(); });
+  std::erase_if(listeners_, [](const auto& weak) { return weak.expired(); });
   listeners_.push_back(std::move(listener));
 }
 

@@ -9,24 +9,24 @@ namespace percentdelta {
 void WorkerRoster::See(const std::string& worker, absl::Duration now) {
   workers_[worker].seen = now;
   std::erase_if(workers_, [&](const auto& entry) {
-    return !IsPresent(entry.second, now) && !IsAway(entry.second, now);
+    return !IsPresent(entry.second, now) && !IsSuspended(entry.second, now);
   });
 }
 
-void WorkerRoster::SendAway(const std::string& worker, const std::string& reason,
-                            absl::Duration now) {
+void WorkerRoster::Suspend(const std::string& worker, const std::string& reason,
+                           absl::Duration now) {
   Record& record = workers_[worker];
   record.seen = now;
-  record.away_until = now + kAway;
+  record.suspended_until = now + kSuspension;
   record.reason = reason;
 }
 
-absl::Status WorkerRoster::CheckWelcome(const std::string& worker, absl::Duration now) const {
+absl::Status WorkerRoster::CheckNotSuspended(const std::string& worker, absl::Duration now) const {
   const auto found = workers_.find(worker);
-  if (found == workers_.end() || !IsAway(found->second, now)) return absl::OkStatus();
+  if (found == workers_.end() || !IsSuspended(found->second, now)) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(
-      "worker ", worker, " is sent away: ", found->second.reason, "; it gets work again in ",
-      absl::FormatDuration(absl::Ceil(*found->second.away_until - now, absl::Seconds(1)))));
+      "worker ", worker, " is suspended: ", found->second.reason, "; it gets work again in ",
+      absl::FormatDuration(absl::Ceil(*found->second.suspended_until - now, absl::Seconds(1)))));
 }
 
 int WorkerRoster::Count(absl::Duration now) const {
@@ -37,17 +37,17 @@ int WorkerRoster::Count(absl::Duration now) const {
 
 bool WorkerRoster::HasOtherThan(const std::set<std::string>& workers, absl::Duration now) const {
   return std::any_of(workers_.begin(), workers_.end(), [&](const auto& entry) {
-    return IsPresent(entry.second, now) && !IsAway(entry.second, now) &&
+    return IsPresent(entry.second, now) && !IsSuspended(entry.second, now) &&
            !workers.contains(entry.first);
   });
 }
 
-std::string WorkerRoster::AllAwayBecause(absl::Duration now) const {
+std::string WorkerRoster::WhyAllSuspended(absl::Duration now) const {
   std::string reason;
   for (const auto& [name, record] : workers_) {
-    if (!IsPresent(record, now) && !IsAway(record, now)) continue;
-    if (!IsAway(record, now)) return "";
-    if (reason.empty()) reason = absl::StrCat("worker ", name, " is sent away: ", record.reason);
+    if (!IsPresent(record, now) && !IsSuspended(record, now)) continue;
+    if (!IsSuspended(record, now)) return "";
+    if (reason.empty()) reason = absl::StrCat("worker ", name, " is suspended: ", record.reason);
   }
   return reason;
 }

@@ -1,8 +1,8 @@
-// Which workers there are, and what they failed at. A state machine without locks, clocks or I/O.
+// Which workers there are, and which are suspended. A state machine without locks, clocks or I/O.
 //
-// A worker that fails at work is not to blame yet: the work may be impossible. It is to blame when
-// another worker can do the same work, or when it reports a gradient that the shards do not have.
-// Then it is sent away for a minute, so that it neither ends the training nor slows it down.
+// A worker that fails at work is not blamed yet: the work may be impossible. It is blamed when
+// another worker completes the same work, or when it reports a gradient that the shards do not
+// have. Then it is suspended for a minute, so that it neither ends the training nor slows it down.
 
 #ifndef PERCENTDELTA_SERVER_COORDINATOR_WORKER_ROSTER_H_
 #define PERCENTDELTA_SERVER_COORDINATOR_WORKER_ROSTER_H_
@@ -20,39 +20,38 @@ namespace percentdelta {
 // Not thread-safe.
 class WorkerRoster {
  public:
-  // A worker is present for this long after it was heard of.
+  // A worker counts as present for this long after its last call.
   static constexpr absl::Duration kPresence = absl::Minutes(1);
-  // And away for this long when it was sent away.
-  static constexpr absl::Duration kAway = absl::Minutes(1);
+  // How long a worker is suspended.
+  static constexpr absl::Duration kSuspension = absl::Minutes(1);
 
-  // The worker was heard of.
+  // Records a call of the worker.
   void See(const std::string& worker, absl::Duration now);
 
-  // The worker must not get work for kAway. `reason` is for people.
-  void SendAway(const std::string& worker, const std::string& reason, absl::Duration now);
+  // Gives the worker no work for kSuspension. `reason` is for people.
+  void Suspend(const std::string& worker, const std::string& reason, absl::Duration now);
 
-  // kFailedPrecondition, with the reason, if the worker is sent away.
-  absl::Status CheckWelcome(const std::string& worker, absl::Duration now) const;
+  // kFailedPrecondition, with the reason, if the worker is suspended.
+  absl::Status CheckNotSuspended(const std::string& worker, absl::Duration now) const;
 
-  // Workers heard of within kPresence, whether they get work or not.
+  // Workers that called within kPresence, suspended or not.
   int Count(absl::Duration now) const;
 
-  // Whether a worker is present that may get work and is not one of `workers`.
+  // Whether a worker is present that is not suspended and is not one of `workers`.
   bool HasOtherThan(const std::set<std::string>& workers, absl::Duration now) const;
 
-  // Why nobody works: all workers that are present are sent away. Empty: somebody may get work, or
-  // nobody is present.
-  std::string AllAwayBecause(absl::Duration now) const;
+  // If all workers that are present are suspended: why the first of them is. Otherwise empty.
+  std::string WhyAllSuspended(absl::Duration now) const;
 
  private:
   struct Record {
     absl::Duration seen;
-    std::optional<absl::Duration> away_until;
+    std::optional<absl::Duration> suspended_until;
     std::string reason;
   };
 
-  static bool IsAway(const Record& record, absl::Duration now) {
-    return record.away_until && now < *record.away_until;
+  static bool IsSuspended(const Record& record, absl::Duration now) {
+    return record.suspended_until && now < *record.suspended_until;
   }
   static bool IsPresent(const Record& record, absl::Duration now) {
     return now - record.seen <= kPresence;

@@ -47,13 +47,13 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
     Finish(ToGrpc(lease.status()));
   }
 
-  // Start and the call itself each hold the object: the answer may come, and the call be done,
-  // while Start still looks at it.
+  // Start() and the RPC each hold one reference: the RPC may be answered and done before Start()
+  // returns.
   void Release() {
     bool last = false;
     {
       absl::MutexLock lock(&mutex_);
-      last = --holders_ == 0;
+      last = --references_ == 0;
     }
     if (last) delete this;
   }
@@ -64,7 +64,7 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
   absl::Mutex mutex_;
   uint64_t wait_ ABSL_GUARDED_BY(mutex_) = 0;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
-  int holders_ ABSL_GUARDED_BY(mutex_) = 2;
+  int references_ ABSL_GUARDED_BY(mutex_) = 2;
 };
 
 }  // namespace

@@ -10,8 +10,8 @@
 
 namespace percentdelta {
 
-// Answers when there is work, and holds no thread until then. A caller that leaves gets no lease.
-// Owns itself until the call is done; the coordinator must outlive it.
+// Answers when there is work, without blocking a thread until then. A call that is cancelled gets
+// no lease. The reactor owns itself until the call is done; the coordinator must outlive it.
 grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator,
                                             const v1::AcquireLeaseRequest& request,
                                             v1::Lease* response);

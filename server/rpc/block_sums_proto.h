@@ -1,4 +1,4 @@
-// Norms of blocks as messages, between a shard and a tensor's home.
+// Conversions of block sums from and to messages, for calls between a shard and a tensor's home.
 
 #ifndef PERCENTDELTA_SERVER_RPC_BLOCK_SUMS_PROTO_H_
 #define PERCENTDELTA_SERVER_RPC_BLOCK_SUMS_PROTO_H_
@@ -6,18 +6,26 @@
 #include "absl/status/statusor.h"
 #include "common/job/job.h"
 #include "percentdelta/v1/parameter_server.pb.h"
-#include "server/shard/delta_collector.h"
-#include "server/shard/norm_reducer.h"
+#include "server/shard/block_sums.h"
 
 namespace percentdelta {
 
 NormSums FromProto(const v1::NormSums& proto);
+DeltaNorms FromProto(const v1::DeltaNorms& proto);
 void ToProto(const NormSums& sums, v1::NormSums& proto);
+void ToProto(const DeltaNorms& norms, v1::DeltaNorms& proto);
 
-// The sums of a request without deltas, and of one with them. kNotFound: no such tensor in the
-// model.
+// Write a slice's sums to a request, all but its generation.
+void ToProto(const ModelSpec& model, const BlockSums& sums, v1::ReduceNormsRequest& proto);
+void ToProto(const ModelSpec& model, const ProposedSums& sums, v1::ReduceNormsRequest& proto);
+void ToProto(const ModelSpec& model, const DeltaSums& sums, v1::ReduceNormsRequest& proto);
+
+// The sums of a request with `blocks`, with `proposed` and with `deltas`. kNotFound: no such tensor
+// in the model.
 absl::StatusOr<BlockSums> NormsFromProto(const ModelSpec& model,
                                          const v1::ReduceNormsRequest& proto);
+absl::StatusOr<ProposedSums> ProposedFromProto(const ModelSpec& model,
+                                               const v1::ReduceNormsRequest& proto);
 absl::StatusOr<DeltaSums> DeltasFromProto(const ModelSpec& model,
                                           const v1::ReduceNormsRequest& proto);
 

@@ -7,39 +7,41 @@
 #include <chrono>
 #include <utility>
 
+#include "common/base/status_macros.h"
 #include "common/transport/channel.h"
 
 namespace percentdelta {
 namespace {
 
-// Calls at once on one connection. A worker has some, a shard as many as it has slices; the default
-// has no limit, and any client could hold all of the memory.
+// Concurrent calls on one connection. A worker makes a few, a shard one per slice. gRPC sets no
+// limit by default, so any client could exhaust the memory.
 constexpr int kMaxStreams = 4096;
 
-// From a connection to its HTTP/2 settings. The default of 120 s lets whoever only connects hold a
-// descriptor for that long; a slow or busy client needs seconds.
+// Time from accepting a connection to receiving its HTTP/2 settings. gRPC's default of 120 s lets
+// an idle client hold a descriptor for that long; a slow or busy client needs a few seconds.
 constexpr int kHandshakeTimeoutMs = 20'000;
 
-// After a probe that is not answered. gRPC's default, longer than a client's: the server loses less
-// by waiting.
+// Time to wait for the answer to a keepalive ping. This is gRPC's default, and longer than a
+// client's: waiting costs the server less.
 constexpr int kKeepaliveTimeoutMs = 20'000;
 
-// Defaults that stay: connections have no greatest age and are not closed for being idle
-// (GRPC_ARG_MAX_CONNECTION_*): a worker may compute for an hour between two calls; three probes
-// that come too soon end a connection (GRPC_ARG_HTTP2_MAX_PING_STRIKES), and clients of ours probe
-// at twice the interval that is allowed.
+// Two defaults are kept. Connections have no maximum age and are not closed when idle
+// (GRPC_ARG_MAX_CONNECTION_*), because a worker may compute for an hour between two calls. Three
+// pings sent too early end a connection (GRPC_ARG_HTTP2_MAX_PING_STRIKES); our clients ping at
+// twice the permitted interval.
 void SetArguments(grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
-  // The default probes every two hours: a worker whose machine is gone would be waited for.
+  // gRPC's default is to ping every two hours: calls of a worker whose machine is down would stay
+  // open for that long.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kClientKeepaliveMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  // The default of five minutes would end connections whose clients probe as often as ours.
+  // gRPC's default of five minutes would end the connections of our clients, which ping more often.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kServerKeepaliveMinMs);
 }
@@ -51,10 +53,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   Listener::Options options;
   options.address = address;
   options.log = log;
-  absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Open(std::move(options));
-  if (!listener.ok()) return listener.status();
-  std::unique_ptr<GrpcServer> result(new GrpcServer);
-  result->listener_ = *std::move(listener);
+  ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Open(std::move(options)));
+  std::unique_ptr<GrpcServer> result(new GrpcServer(std::move(listener)));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -65,7 +65,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   for (grpc::Service* service : services) builder.RegisterService(service);
   result->server_ = builder.BuildAndStart();
   if (result->server_ == nullptr) {
-    return absl::InternalError("gRPC cannot start a server: is there a lack of memory or threads?");
+    return absl::InternalError(
+        "gRPC could not start a server; check the limits of memory and threads");
   }
   result->listener_->Accept([acceptor = result->acceptor_.get()](int fd) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;

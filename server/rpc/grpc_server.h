@@ -1,4 +1,5 @@
-// A gRPC server with this project's settings, behind a listener of our own (server/rpc/listener.h).
+// A gRPC server with this project's settings. Listener accepts its connections, not gRPC
+// (server/rpc/listener.h says why).
 
 #ifndef PERCENTDELTA_SERVER_RPC_GRPC_SERVER_H_
 #define PERCENTDELTA_SERVER_RPC_GRPC_SERVER_H_
@@ -8,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -21,8 +23,8 @@ namespace percentdelta {
 // Thread-safe. The destructor shuts down without grace.
 class GrpcServer {
  public:
-  // Listens at `address` and serves `services`, which outlive the server, the health check and
-  // reflection. Errors: Listener::Open.
+  // Listens on `address` and serves `services`, which must outlive the server, and also the health
+  // check and reflection. Errors: those of Listener::Open; kInternal if gRPC cannot start.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
       const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log);
 
@@ -30,20 +32,20 @@ class GrpcServer {
 
   int port() const { return listener_->port(); }
 
-  // What the health check says of a service; empty: of the server as a whole, which serves from the
-  // start. Others are not known to it before this.
+  // Sets what the health check reports for a service. Empty: the server as a whole, which is
+  // serving from the start. A service is unknown to the health check before the first call.
   void SetServing(const std::string& service, bool serving);
 
-  // Takes no more connections and calls, gives those under way until `grace` has passed, ends them
-  // and returns when nothing runs any more. Safe to call twice.
+  // Accepts no more connections and calls, lets calls in flight run for `grace`, cancels the rest,
+  // and returns when all have ended. May be called more than once.
   void Shutdown(absl::Duration grace);
 
  private:
-  GrpcServer() = default;
+  explicit GrpcServer(std::unique_ptr<Listener> listener) : listener_(std::move(listener)) {}
 
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
-  std::unique_ptr<Listener> listener_;  // the last member: its thread uses the acceptor
+  const std::unique_ptr<Listener> listener_;  // last member: its thread uses the acceptor
 };
 
 }  // namespace percentdelta

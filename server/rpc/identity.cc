@@ -7,7 +7,7 @@
 namespace percentdelta {
 namespace {
 
-constexpr size_t kMaxError = 200;
+constexpr size_t kMaxErrorBytes = 200;
 
 }  // namespace
 
@@ -20,9 +20,9 @@ absl::Status CheckIdentity(const ShardIdentity& expected, const std::string& add
     return absl::FailedPreconditionError(
         absl::StrCat(advertises, "where ", who, " answers; check its --advertise"));
   };
-  // Whatever has answered there has written it.
+  // The message comes from an unknown process: escape and shorten it.
   const std::string error =
-      absl::CHexEscape(absl::string_view(status.message()).substr(0, kMaxError));
+      absl::CHexEscape(absl::string_view(status.message()).substr(0, kMaxErrorBytes));
   if (IsTransient(status)) {
     return absl::UnavailableError(
         absl::StrCat(advertises, "which cannot be reached from ", caller, ": ",

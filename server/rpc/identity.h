@@ -12,17 +12,18 @@
 
 namespace percentdelta {
 
-// Of a server's process.
+// Identifies a server process.
 struct ShardIdentity {
   int32_t shard = 0;
   std::string job_hash;
-  uint64_t incarnation = 0;  // 0, of one that is expected: any
+  uint64_t incarnation = 0;  // in an expected identity, 0 matches any
 };
 
-// What came of ParameterServer.Identify at `address`, called by `caller`, as in "the coordinator".
-//   kFailedPrecondition  another shard, process or service has answered
-//   kUnavailable         none has
-// The message is a sentence that says which, and what to do about it.
+// Checks the outcome of ParameterServer.Identify at `address`: the call's `status` and `response`.
+// `caller` names its client in messages, as in "the coordinator".
+//   kFailedPrecondition  another shard, process or service answered
+//   kUnavailable         no answer
+// The message is one sentence that says which, and what to do about it.
 absl::Status CheckIdentity(const ShardIdentity& expected, const std::string& address,
                            absl::string_view caller, const absl::Status& status,
                            const v1::IdentifyResponse& response);

@@ -12,39 +12,38 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
-#include "common/base/descriptors.h"
+#include "common/base/errno_status.h"
 
 namespace percentdelta {
 namespace {
 
-constexpr int kRetryMs = 100;  // while there are no descriptors
-constexpr int kAttempts = 16;  // to find a port that is free at all addresses of a name
+constexpr int kRetryMs = 100;  // during a shortage of descriptors
+constexpr int kAttempts = 16;  // to find a port that is free on all addresses of a name
 constexpr int kUserTimeoutMs = 20'000;
 
-// A socket that listens, or -1 with errno.
-int ListenAt(const sockaddr* address, socklen_t size, bool both_families) {
-  const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -1;
-  // A port whose last owner's connections still linger may be taken, one that is listened on may
-  // not: SO_REUSEPORT, which gRPC sets by default, would have two servers share it in silence.
+// Returns a listening socket; an empty one, with errno set, if that failed.
+UniqueDescriptor ListenAt(const sockaddr* address, socklen_t size, bool both_families) {
+  UniqueDescriptor result(
+      socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!result.ok()) return result;
+  const int fd = result.get();
+  // SO_REUSEADDR: a port may be taken while connections of its previous owner are in TIME_WAIT, but
+  // not while another socket listens on it. SO_REUSEPORT, which gRPC sets by default, would let two
+  // servers share the port silently.
   const int yes = 1;
   const int ipv6_only = both_families ? 0 : 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
   if (address->sa_family == AF_INET6) {
     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only, sizeof(ipv6_only));
   }
-  if (bind(fd, address, size) == 0 && listen(fd, SOMAXCONN) == 0) return fd;
-  const int error = errno;
-  close(fd);
-  errno = error;
-  return -1;
+  if (bind(fd, address, size) == 0 && listen(fd, SOMAXCONN) == 0) return result;
+  return UniqueDescriptor();  // closing `result` leaves errno unchanged
 }
 
 void SetPort(sockaddr* address, int port) {
@@ -56,44 +55,44 @@ void SetPort(sockaddr* address, int port) {
   }
 }
 
-int PortOf(int fd) {
+int PortOf(const UniqueDescriptor& socket) {
   sockaddr_storage address = {};
   socklen_t size = sizeof(address);
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
+  if (getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
   return ntohs(address.ss_family == AF_INET6
                    ? reinterpret_cast<const sockaddr_in6*>(&address)->sin6_port
                    : reinterpret_cast<const sockaddr_in*>(&address)->sin_port);
 }
 
-// All interfaces for IPv6 and IPv4 with one socket, or for IPv4 where there is no IPv6.
-int ListenEverywhere(int port) {
+// Listens on all interfaces, for IPv6 and IPv4 with one socket, or for IPv4 only if the machine has
+// no IPv6. Returns as ListenAt does.
+UniqueDescriptor ListenEverywhere(int port) {
   sockaddr_in6 ipv6 = {};
   ipv6.sin6_family = AF_INET6;
   SetPort(reinterpret_cast<sockaddr*>(&ipv6), port);
-  const int fd = ListenAt(reinterpret_cast<const sockaddr*>(&ipv6), sizeof(ipv6), true);
-  if (fd >= 0 || errno == EADDRINUSE || errno == EACCES || errno == EMFILE) return fd;
+  UniqueDescriptor socket = ListenAt(reinterpret_cast<const sockaddr*>(&ipv6), sizeof(ipv6), true);
+  if (socket.ok() || errno == EADDRINUSE || errno == EACCES || errno == EMFILE) return socket;
   sockaddr_in ipv4 = {};
   ipv4.sin_family = AF_INET;
   SetPort(reinterpret_cast<sockaddr*>(&ipv4), port);
   return ListenAt(reinterpret_cast<const sockaddr*>(&ipv4), sizeof(ipv4), false);
 }
 
-// At every address of a list, all with one port. Those that this machine does not have are left
-// out, as ::1 where IPv6 is off, if there are others. Returns 0 or an errno.
-int ListenAtAll(const addrinfo* list, int port, std::vector<int>& sockets) {
+// Listens on every address of a list, all with the same port. Skips addresses that this machine
+// does not have, such as ::1 without IPv6, as long as one remains. Returns 0 or an errno.
+int ListenAtAll(const addrinfo* list, int port, std::vector<UniqueDescriptor>& sockets) {
   int error = EADDRNOTAVAIL;
   for (const addrinfo* each = list; each != nullptr; each = each->ai_next) {
     SetPort(each->ai_addr, port);
-    const int fd = ListenAt(each->ai_addr, each->ai_addrlen, false);
-    if (fd < 0) {
+    UniqueDescriptor socket = ListenAt(each->ai_addr, each->ai_addrlen, false);
+    if (!socket.ok()) {
       error = errno;
       if (error == EADDRNOTAVAIL || error == EAFNOSUPPORT) continue;
-      for (const int socket : sockets) close(socket);
       sockets.clear();
       return error;
     }
-    sockets.push_back(fd);
-    if (port == 0) port = PortOf(fd);
+    if (port == 0) port = PortOf(socket);
+    sockets.push_back(std::move(socket));
   }
   return sockets.empty() ? error : 0;
 }
@@ -108,22 +107,22 @@ absl::Duration Now() { return SteadyClock().Now(); }
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(Options options) {
   std::unique_ptr<Listener> listener(new Listener(std::move(options)));
-  listener->stop_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  listener->stop_ = UniqueDescriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   absl::Status status =
-      listener->stop_ < 0 ? absl::UnavailableError(std::strerror(errno)) : listener->Bind();
+      listener->stop_.ok() ? listener->Bind() : absl::UnavailableError(ErrnoMessage(errno));
   if (status.ok()) return listener;
   return absl::UnavailableError(
       absl::StrCat("cannot listen on ", ToString(listener->options_.address), ": ",
-                   status.message(), "; give another with --listen=HOST:PORT"));
+                   status.message(), "; choose another address with --listen=HOST:PORT"));
 }
 
 absl::Status Listener::Bind() {
   const HostPort& address = options_.address;
   int error = 0;
   if (IsWildcard(address.host)) {
-    const int fd = ListenEverywhere(address.port);
-    if (fd < 0) return absl::UnavailableError(std::strerror(errno));
-    sockets_.push_back(fd);
+    UniqueDescriptor socket = ListenEverywhere(address.port);
+    if (!socket.ok()) return absl::UnavailableError(ErrnoMessage(errno));
+    sockets_.push_back(std::move(socket));
   } else {
     addrinfo hints = {};
     hints.ai_socktype = SOCK_STREAM;
@@ -133,19 +132,16 @@ absl::Status Listener::Bind() {
     const absl::Cleanup free_list = [list] { freeaddrinfo(list); };
     for (int i = 0; i < kAttempts; ++i) {
       error = ListenAtAll(list, address.port, sockets_);
-      // A free port of one address may be in use at another.
+      // The port that is free on one address may be in use on another.
       if (error != EADDRINUSE || address.port != 0) break;
     }
-    if (error != 0) return absl::UnavailableError(std::strerror(error));
+    if (error != 0) return absl::UnavailableError(ErrnoMessage(error));
   }
   port_ = PortOf(sockets_.front());
   return absl::OkStatus();
 }
 
-Listener::~Listener() {
-  Stop();
-  if (stop_ >= 0) close(stop_);
-}
+Listener::~Listener() { Stop(); }
 
 void Listener::Accept(std::function<void(int fd)> take) {
   take_ = std::move(take);
@@ -156,48 +152,48 @@ void Listener::Stop() {
   stopping_ = true;
   if (thread_.joinable()) {
     const uint64_t one = 1;
-    // An eventfd takes eight bytes or, when it is full, is readable already.
-    [[maybe_unused]] const ssize_t written = write(stop_, &one, sizeof(one));
+    // The write can only fail if the eventfd is full, and then it is readable already.
+    [[maybe_unused]] const ssize_t written = write(stop_.get(), &one, sizeof(one));
     thread_.join();
   }
-  for (const int socket : sockets_) close(socket);
   sockets_.clear();
 }
 
 void Listener::Run() {
   std::vector<pollfd> waits;
-  for (const int socket : sockets_) waits.push_back({socket, POLLIN, 0});
-  waits.push_back({stop_, POLLIN, 0});
+  for (const UniqueDescriptor& socket : sockets_) waits.push_back({socket.get(), POLLIN, 0});
+  waits.push_back({stop_.get(), POLLIN, 0});
   while (!stopping_) {
-    poll(waits.data(), waits.size(), short_ ? kRetryMs : -1);
-    bool out = false;
+    poll(waits.data(), waits.size(), shortage_ ? kRetryMs : -1);
+    bool pause = false;
     for (size_t i = 0; i + 1 < waits.size() && !stopping_; ++i) {
-      if (waits[i].revents != 0 && !AcceptOne(waits[i].fd)) out = true;
+      if (waits[i].revents != 0 && !AcceptOne(sockets_[i])) pause = true;
     }
-    NoteQuiet();
-    // What waits keeps its socket readable: look again a little later.
-    if (out) poll(&waits.back(), 1, kRetryMs);
+    CheckShortageOver();
+    // Queued connections keep the socket readable, so that poll() would return at once.
+    if (pause) poll(&waits.back(), 1, kRetryMs);
   }
 }
 
-// Returns false if it could not, and would not if it tried at once.
-bool Listener::AcceptOne(int listening) {
-  const int fd = accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+// Returns false if accepting failed and an immediate retry would fail, too.
+bool Listener::AcceptOne(const UniqueDescriptor& socket) {
+  const int fd = accept4(socket.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd < 0) {
     if (IsShortage(errno)) {
       Refuse(errno);
       return false;
     }
-    // The connection has gone again. Any other error is of the network: pause, it may last.
+    // These mean that the client has given up, or that nothing happened: retry at once. Other
+    // errors are the network's and may persist.
     return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
   }
-  if (fd >= MostDescriptors()) {
+  if (fd >= DescriptorThreshold()) {
     close(fd);
     Refuse(EMFILE);
     return true;
   }
-  // As gRPC sets them for sockets that it accepts itself: small messages leave at once, and a peer
-  // that acknowledges nothing is gone.
+  // The options that gRPC sets on sockets that it accepts itself: send small messages at once, and
+  // drop a peer that acknowledges nothing.
   const int yes = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
   setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUserTimeoutMs, sizeof(kUserTimeoutMs));
@@ -205,7 +201,7 @@ bool Listener::AcceptOne(int listening) {
   return true;
 }
 
-int Listener::MostDescriptors() const {
+int Listener::DescriptorThreshold() const {
   const int limit = DescriptorLimit();
   return limit - (options_.reserve > 0 ? options_.reserve : std::clamp(limit / 8, 8, 64));
 }
@@ -213,18 +209,18 @@ int Listener::MostDescriptors() const {
 void Listener::Refuse(int error) {
   last_refused_ = Now();
   ++refused_;
-  if (short_) return;
-  short_ = true;
+  if (shortage_) return;
+  shortage_ = true;
   options_.log->error(
-      "out of descriptors: new connections are refused until there are some again limit={} "
-      "error=\"{}\" advice=\"raise the limit with ulimit -n, LimitNOFILE= or ulimits:\"",
-      DescriptorLimit(), std::strerror(error));
+      "out of file descriptors, refusing connections limit={} error=\"{}\" "
+      "advice=\"raise the limit with ulimit -n, LimitNOFILE= or ulimits:\"",
+      DescriptorLimit(), ErrnoMessage(error));
 }
 
-void Listener::NoteQuiet() {
-  if (!short_ || Now() - last_refused_ < options_.quiet) return;
-  options_.log->info("new connections are taken again times={}", refused_);
-  short_ = false;
+void Listener::CheckShortageOver() {
+  if (!shortage_ || Now() - last_refused_ < options_.quiet_period) return;
+  options_.log->info("accepting connections again refused={}", refused_);
+  shortage_ = false;
   refused_ = 0;
 }
 

@@ -1,8 +1,9 @@
-// Listens on a TCP port and accepts connections, also after a time without file descriptors.
+// Listens on a TCP port and accepts connections. Survives a shortage of file descriptors.
 //
-// gRPC's own listener (1.51) waits for the edges of epoll: the first accept() that fails for want
-// of a descriptor is its last, and the server never serves a new connection again. Ours polls, and
-// refuses connections before the descriptors run out, so that files and peers still get theirs.
+// gRPC's own listener (1.51) uses edge-triggered epoll: after one accept() that fails because no
+// descriptor is free, it is never notified again, and the server accepts no more connections. This
+// listener polls, and refuses connections before the descriptors run out, so that some remain for
+// files and for connections to peers.
 
 #ifndef PERCENTDELTA_SERVER_RPC_LISTENER_H_
 #define PERCENTDELTA_SERVER_RPC_LISTENER_H_
@@ -16,43 +17,45 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/address.h"
+#include "common/base/descriptors.h"
 #include "common/base/log.h"
 
 namespace percentdelta {
 
-// Thread-safe. One thread of its own accepts.
+// Thread-safe. A thread of its own accepts connections.
 class Listener {
  public:
   struct Options {
-    // Port 0 takes a free one. A name is listened on at all of its addresses ("localhost":
-    // 127.0.0.1 and ::1); 0.0.0.0 and :: at all interfaces, for IPv4 and IPv6.
+    // Port 0 takes a free port. A host name means all of its addresses ("localhost": 127.0.0.1 and
+    // ::1); 0.0.0.0 and :: mean all interfaces, for IPv4 and IPv6.
     HostPort address;
 
-    // Connections whose descriptor would be among the last `reserve` are refused: closed at once.
-    // 0: an eighth of the limit, 8..64.
+    // Number of descriptors to leave free: a connection that would take one of them is closed at
+    // once. 0 means an eighth of the limit, within 8..64.
     int reserve = 0;
 
-    // A shortage is over when no connection was refused for this long. One line tells of its
-    // beginning and one of its end.
-    absl::Duration quiet = absl::Seconds(5);
+    // A shortage has ended when no connection was refused for this long. Its beginning and its end
+    // are logged, one line each.
+    absl::Duration quiet_period = absl::Seconds(5);
 
     Logger log;
   };
 
-  // Binds and listens; connections wait until Accept().
-  //   kUnavailable  what the system says, as when the port is in use (it is not shared with another
-  //                 process), or the address is another machine's
+  // Binds and listens; connections queue until Accept().
+  //   kUnavailable  the system's error: for example, the port is in use (it is never shared with
+  //                 another process), or the address belongs to another machine
   static absl::StatusOr<std::unique_ptr<Listener>> Open(Options options);
 
   ~Listener();  // Stop()
 
   int port() const { return port_; }
 
-  // Begins to accept. `take` gets each connection's descriptor, non-blocking, and owns it. To be
-  // called once.
+  // Starts to accept. `take` receives and owns each connection's descriptor, which is non-blocking.
+  // Must be called at most once.
   void Accept(std::function<void(int fd)> take);
 
-  // Closes the port and returns when `take` runs no more. Connections that have been taken stay.
+  // Closes the port and returns when no call of `take` is in progress. Accepted connections stay
+  // open.
   void Stop();
 
  private:
@@ -60,24 +63,24 @@ class Listener {
 
   absl::Status Bind();
   void Run();
-  bool AcceptOne(int listening);
+  bool AcceptOne(const UniqueDescriptor& socket);
   void Refuse(int error);
-  void NoteQuiet();
-  int MostDescriptors() const;
+  void CheckShortageOver();
+  int DescriptorThreshold() const;
 
   const Options options_;
-  std::vector<int> sockets_;
+  std::vector<UniqueDescriptor> sockets_;
   int port_ = 0;
-  int stop_ = -1;  // an eventfd, readable when the thread is to end
+  UniqueDescriptor stop_;  // an eventfd; readable tells the thread to end
   std::atomic<bool> stopping_{false};
   std::function<void(int fd)> take_;
 
-  // Of the thread.
-  bool short_ = false;  // of descriptors
-  int refused_ = 0;     // since it has been
+  // Used by the thread only.
+  bool shortage_ = false;  // of descriptors
+  int refused_ = 0;        // connections, since the shortage began
   absl::Duration last_refused_;
 
-  std::thread thread_;  // the last member: it uses the others
+  std::thread thread_;  // last member: uses the others
 };
 
 }  // namespace percentdelta

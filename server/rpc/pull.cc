@@ -16,8 +16,8 @@
 namespace percentdelta {
 namespace {
 
-// One write is in flight at a time; whoever sets `busy_` starts it, or finishes the call, after
-// letting go of the lock.
+// At most one write is in flight. The thread that sets `busy_` or `finished_` starts the write, or
+// finishes the call, after it has released the lock.
 class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullSink {
  public:
   static PullCall* Start(const Shard& shard, const grpc::ByteBuffer& bytes) {
@@ -25,8 +25,8 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     call->self_ = call;
     v1::PullRequest request;
     if (!DecodeMessage(bytes, request)) {
-      call->End(absl::InvalidArgumentError(
-          absl::StrCat("pull: expected a PullRequest, got ", bytes.Length(), " bytes of another")));
+      call->End(absl::InvalidArgumentError(absl::StrCat(
+          "pull: expected a PullRequest, got ", bytes.Length(), " bytes that are not one")));
       return call.get();
     }
     absl::StatusOr<std::shared_ptr<ShardState>> state = shard.At(request.generation());
@@ -35,7 +35,7 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
       if (request.has_memory()) call->Map(request.memory());
       call->SetRemaining((*state)->slices().size());
       absl::Status status = (*state)->Pull(request.step(), call);
-      // A shard that owns nothing has nothing to deliver: the call ends here.
+      // A shard without slices delivers nothing: end the call here.
       if (!status.ok() || (*state)->slices().empty()) call->End(std::move(status));
     } else {
       call->End(state.status());
@@ -49,8 +49,8 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
       const int tensor = snapshot.range.tensor;
       const TraceSubject subject = {.step = snapshot.step,
                                     .tensor = state_->job().model.tensors[tensor].name};
-      ready_.emplace(tensor, Progress{std::move(snapshot), 0,
-                                      AsyncSpan(state_->tracer(), "send weights", subject)});
+      ready_.emplace(tensor, ReadySlice{std::move(snapshot), 0,
+                                        AsyncSpan(state_->tracer(), "send weights", subject)});
     }
     Pump();
   }
@@ -67,30 +67,31 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     {
       absl::MutexLock lock(&mutex_);
       busy_ = false;
-      if (!ok && !end_) end_ = absl::CancelledError("the connection is gone");
+      if (!ok && !end_) end_ = absl::CancelledError("connection lost");
     }
     Pump();
   }
 
-  void OnCancel() override { End(absl::CancelledError("the caller has left")); }
+  void OnCancel() override { End(absl::CancelledError("the caller cancelled the call")); }
 
   void OnDone() override { self_.reset(); }
 
  private:
-  // Entries of a snapshot.
-  struct Range {
+  // Consecutive entries of a snapshot.
+  struct SnapshotRange {
     Snapshot snapshot;
     int64_t begin = 0;
     int64_t count = 0;
   };
 
-  struct Progress {
+  // A snapshot that is being sent.
+  struct ReadySlice {
     Snapshot snapshot;
     int64_t sent = 0;  // entries
     AsyncSpan span;
   };
 
-  // Memory that cannot be mapped is left alone: most often its owner is on another machine.
+  // Ignores memory that cannot be mapped: usually its owner runs on another machine.
   void Map(const v1::SharedMemory& name) {
     absl::StatusOr<std::shared_ptr<SharedMemory>> mapped =
         state_->memory().Find(FromProto(name), state_->job().model.size());
@@ -125,13 +126,13 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     }
   }
 
-  // The next chunk of the first tensor that is ready; after the last one of the last slice the
-  // call ends well.
+  // Takes the next chunk of the first tensor that is ready. After the last chunk of the last slice,
+  // sets the end of the call to kOk.
   void TakeChunk() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const auto next = ready_.begin();
     auto& [snapshot, sent, span] = next->second;
-    const int64_t most = memory_ != nullptr ? kMaxChunkEntries : kChunkEntries;
-    const int64_t count = std::min(most, snapshot.range.size() - sent);
+    const int64_t max_count = memory_ != nullptr ? kMaxChunkEntries : kChunkEntries;
+    const int64_t count = std::min(max_count, snapshot.range.size() - sent);
     chunk_ = {snapshot, sent, count};
     sent += count;
     if (sent < snapshot.range.size()) return;
@@ -140,16 +141,17 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     if (--remaining_ == 0) end_ = absl::OkStatus();
   }
 
-  // Makes the message: the values themselves, or a word that they are in the caller's memory now.
-  void Encode(const Range& chunk) {
+  // Makes the message of the chunk: with its values, or, once these are written to the caller's
+  // memory, with their number.
+  void Encode(const SnapshotRange& chunk) {
     const ModelSpec& model = state_->job().model;
-    const TensorRange& slice = chunk.snapshot.range;
-    const std::string& name = model.tensors[slice.tensor].name;
-    const int64_t begin = slice.begin + chunk.begin;
+    const TensorRange& range = chunk.snapshot.range;
+    const std::string& name = model.tensors[range.tensor].name;
+    const int64_t begin = range.begin + chunk.begin;
     const absl::Span<const float> values =
         absl::MakeConstSpan(*chunk.snapshot.values).subspan(chunk.begin, chunk.count);
     if (memory_ != nullptr) {
-      absl::c_copy(values, memory_->values().begin() + model.SizeBefore(slice.tensor) + begin);
+      absl::c_copy(values, memory_->values().begin() + model.SizeBefore(range.tensor) + begin);
       message_ = EncodeSharedChunk(name, begin, chunk.count);
     } else {
       message_ = EncodeChunk(name, begin, values, chunk.snapshot.values);
@@ -158,13 +160,13 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
 
   std::shared_ptr<PullCall> self_;  // until OnDone
   std::shared_ptr<ShardState> state_;
-  std::shared_ptr<SharedMemory> memory_;  // the caller's; null: values go by the stream
+  std::shared_ptr<SharedMemory> memory_;  // the caller's; null: values go through the stream
   grpc::ByteBuffer message_;              // of the write in flight
-  Range chunk_;                           // that it holds; of whoever set `busy_`
+  SnapshotRange chunk_;  // contents of `message_`; used by the thread that set `busy_`
 
   absl::Mutex mutex_;
-  std::map<int, Progress> ready_ ABSL_GUARDED_BY(mutex_);  // by tensor
-  size_t remaining_ ABSL_GUARDED_BY(mutex_) = 0;           // slices not wholly sent
+  std::map<int, ReadySlice> ready_ ABSL_GUARDED_BY(mutex_);  // by tensor
+  size_t remaining_ ABSL_GUARDED_BY(mutex_) = 0;             // slices not completely sent
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
   bool busy_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;

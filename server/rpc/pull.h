@@ -10,10 +10,11 @@
 
 namespace percentdelta {
 
-// Streams every slice at the request's step, each the moment it gets there; among those that are
-// there the ones that the forward pass needs first. Values are sent from where they are, without a
-// copy, or written to memory of the caller's that it offers and that can be mapped. `request` and
-// what is written are the bytes of the .proto's messages. Owns itself until the call is done.
+// Streams every slice of the shard at the request's step, each as soon as it reaches that step; of
+// several, those that the forward pass needs first. Values are sent in place, without a copy, or
+// written to the caller's shared memory if the request offers some that can be mapped. `request`
+// and what is streamed are serialized messages of the .proto. The reactor owns itself until the
+// call is done.
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartPull(const Shard& shard,
                                                       const grpc::ByteBuffer& request);
 

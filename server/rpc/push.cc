@@ -13,15 +13,15 @@
 namespace percentdelta {
 namespace {
 
-// Reactions come one after the other: there is one read in flight, and Finish is called from a
-// read's end alone.
+// Reactions do not overlap: one read is in flight at a time, and only the end of a read, or the
+// constructor, calls Finish().
 class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
  public:
   PushCall(const Shard& shard, std::atomic<int>& pushes, grpc::ByteBuffer* response)
       : shard_(shard), pushes_(pushes), response_(response) {
     if (++pushes_ > kMaxPushes) {
       Finish(ToGrpc(absl::ResourceExhaustedError(
-          absl::StrCat("pushes under way: expected at most ", kMaxPushes, ", got one more"))));
+          absl::StrCat("pushes in flight: expected at most ", kMaxPushes, ", got one more"))));
       return;
     }
     StartRead(&message_);
@@ -45,7 +45,7 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   absl::Status Take() {
     if (!DecodeChunk(message_, chunk_)) {
       return absl::InvalidArgumentError(absl::StrCat("push: expected a PushRequest, got ",
-                                                     message_.Length(), " bytes of another"));
+                                                     message_.Length(), " bytes that are not one"));
     }
     if (!assembly_) {
       RETURN_IF_ERROR(Begin());
@@ -62,45 +62,46 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
       return absl::InvalidArgumentError("push: expected a header in the first message, got none");
     }
     const v1::PushHeader& header = *chunk_.header;
-    absl::StatusOr<std::shared_ptr<ShardState>> state = shard_.At(header.generation());
-    if (!state.ok()) return state.status();
-    absl::Status status = (*state)->CheckSlot(header.step(), header.slot());
-    if (!status.ok()) return status;
-    model_ = &(*state)->job().model;
+    ASSIGN_OR_RETURN(std::shared_ptr<ShardState> state, shard_.At(header.generation()));
+    RETURN_IF_ERROR(state->CheckSlot(header.step(), header.slot()));
+    model_ = &state->job().model;
     if (header.has_memory()) {
       absl::StatusOr<std::shared_ptr<SharedMemory>> mapped =
-          (*state)->memory().Find(FromProto(header.memory()), model_->size());
+          state->memory().Find(FromProto(header.memory()), model_->size());
       if (!mapped.ok()) {
         return absl::FailedPreconditionError(
             absl::StrCat("push: ", mapped.status().message(), "; send the values themselves"));
       }
       mapped_ = *std::move(mapped);
     }
-    assembly_.emplace(*std::move(state), header.step(), header.slot(), header.checkpoint());
+    assembly_.emplace(std::move(state), header.step(), header.slot(), header.checkpoint());
     return absl::OkStatus();
   }
 
-  // Makes what the chunk names in the caller's memory its piece. What is read of it is copied
-  // before it is checked: the caller might change it.
+  // Makes the values that the chunk refers to in the caller's memory its only piece. The assembly
+  // checks its copy of them, because the caller might change the memory.
   absl::Status FindShared() {
     const int tensor = model_->Find(chunk_.tensor);
-    if (tensor < 0) return absl::OkStatus();  // which will be told
+    if (tensor < 0) return absl::OkStatus();  // Add() will report the unknown tensor
     const int64_t size = model_->tensors[tensor].size();
     const int64_t count = chunk_.shared_values;
-    if (mapped_ == nullptr || chunk_.begin < 0 || chunk_.begin > size || count < 0 ||
-        count > size - chunk_.begin) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "tensor ", chunk_.tensor, ": expected values within its ", size,
-          mapped_ == nullptr ? " entries, in the stream for want of a header with memory, got "
-                             : " entries, got ",
-          count, " shared ones from entry ", chunk_.begin));
+    if (mapped_ == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor ", chunk_.tensor,
+                       ": expected values in the stream, or a header with memory, got ", count,
+                       " shared ones without it"));
+    }
+    if (chunk_.begin < 0 || chunk_.begin > size || count < 0 || count > size - chunk_.begin) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor ", chunk_.tensor, ": expected values within its ", size,
+                       " entries, got ", count, " shared ones from entry ", chunk_.begin));
     }
     chunk_.pieces = {
         AsBytes(mapped_->values().subspan(model_->SizeBefore(tensor) + chunk_.begin, count))};
     return absl::OkStatus();
   }
 
-  // The stream's end: the caller's, or that of the connection, whose answer nobody hears.
+  // Handles the end of the stream. If the connection was lost, the answer goes nowhere.
   absl::Status End() {
     if (!assembly_) {
       return absl::InvalidArgumentError("push: expected a header, got an empty stream");
@@ -117,9 +118,9 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   std::atomic<int>& pushes_;
   grpc::ByteBuffer* const response_;
   grpc::ByteBuffer message_;              // of the read in flight
-  Chunk chunk_;                           // the message's; kept for its memory
+  Chunk chunk_;                           // of the message; reused to save allocations
   const ModelSpec* model_ = nullptr;      // the assembly's
-  std::shared_ptr<SharedMemory> mapped_;  // the caller's, if it offers some
+  std::shared_ptr<SharedMemory> mapped_;  // the caller's; null if it offers none
   std::optional<GradientAssembly> assembly_;
 };
 

@@ -12,13 +12,13 @@
 
 namespace percentdelta {
 
-// Pushes at a time, each of which may hold a gradient of the shard's size.
+// Limit of concurrent pushes, each of which may hold a gradient of the shard's size in memory.
 inline constexpr int kMaxPushes = 256;
 
-// Feeds the stream's chunks to a GradientAssembly, which copies the values out of the messages
-// that came, or out of the caller's memory. `pushes` counts the pushes under way; it and the shard
-// must outlive the call. `response` and what is read are the bytes of the .proto's messages. Owns
-// itself until the call is done.
+// Passes the stream's chunks to a GradientAssembly, which copies the values out of the received
+// messages, or out of the caller's shared memory. `pushes` counts the pushes in flight; it and the
+// shard must outlive the call. `response` and what is read are serialized messages of the .proto.
+// The reactor owns itself until the call is done.
 grpc::ServerReadReactor<grpc::ByteBuffer>* StartPush(const Shard& shard, std::atomic<int>& pushes,
                                                      grpc::ByteBuffer* response);
 

@@ -20,43 +20,64 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
     call->response_ = response;
     absl::StatusOr<std::shared_ptr<ShardState>> state = shard.At(request.generation());
     if (!state.ok()) {
-      call->Answer(state.status());
+      call->End(state.status());
       return call.get();
     }
-    if (request.deltas_size() > 0) {
-      const absl::StatusOr<DeltaSums> deltas = DeltasFromProto((*state)->job().model, request);
-      call->End(deltas.ok() ? (*state)->Collect(*deltas) : deltas.status(), nullptr);
-      return call.get();
-    }
-    absl::StatusOr<BlockSums> sums = NormsFromProto((*state)->job().model, request);
-    if (!sums.ok()) {
-      call->Answer(sums.status());
-      return call.get();
-    }
-    // The reducer keeps the callback until the norms are there, however often a caller has left.
-    (*state)->reducer().Contribute(*sums, [weak = std::weak_ptr<ReduceNormsCall>(call)](
-                                              const absl::StatusOr<NormSums>& norms) {
-      if (auto waiting = weak.lock()) waiting->Answer(norms);
-    });
+    call->Handle(**state, request);
     return call.get();
   }
 
-  void OnCancel() override { Answer(absl::CancelledError("the caller has left")); }
+  void OnCancel() override { End(absl::CancelledError("the caller cancelled the call")); }
 
   void OnDone() override { self_.reset(); }
 
  private:
-  void Answer(const absl::StatusOr<NormSums>& norms) {
-    End(norms.status(), norms.ok() ? &*norms : nullptr);
+  void Handle(ShardState& state, const v1::ReduceNormsRequest& request) {
+    const ModelSpec& model = state.job().model;
+    if (request.deltas_size() > 0) {
+      const absl::StatusOr<DeltaSums> deltas = DeltasFromProto(model, request);
+      End(deltas.ok() ? state.Collect(*deltas) : deltas.status());
+    } else if (request.proposed_size() > 0) {
+      const absl::StatusOr<ProposedSums> proposed = ProposedFromProto(model, request);
+      if (!proposed.ok()) return End(proposed.status());
+      state.ReduceDeltaNorms(*proposed, Answer<DeltaNorms>());
+    } else {
+      const absl::StatusOr<BlockSums> sums = NormsFromProto(model, request);
+      if (!sums.ok()) return End(sums.status());
+      state.ReduceNorms(*sums, Answer<NormSums>());
+    }
   }
 
-  // Only the first answer counts.
-  void End(const absl::Status& status, const NormSums* norms) {
+  // Returns a callback that answers the call. The reducer retains it until the norms are complete;
+  // it must not retain every call that is cancelled and repeated meanwhile.
+  template <typename Sum>
+  ReductionCallback<Sum> Answer() {
+    return [weak = std::weak_ptr<ReduceNormsCall>(self_)](const absl::StatusOr<Sum>& sum) {
+      const std::shared_ptr<ReduceNormsCall> waiting = weak.lock();
+      if (waiting == nullptr) return;
+      waiting->End(sum.status(), [&](v1::ReduceNormsResponse& response) { Set(*sum, response); });
+    };
+  }
+
+  static void Set(const NormSums& norms, v1::ReduceNormsResponse& response) {
+    ToProto(norms, *response.mutable_norms());
+  }
+  static void Set(const DeltaNorms& norms, v1::ReduceNormsResponse& response) {
+    ToProto(norms, *response.mutable_proposed());
+  }
+
+  void End(const absl::Status& status) {
+    End(status, [](v1::ReduceNormsResponse&) {});
+  }
+
+  // Ignores all answers but the first, which `fill` writes if `status` is OK.
+  template <typename Fill>
+  void End(const absl::Status& status, Fill fill) {
     {
       absl::MutexLock lock(&mutex_);
       if (std::exchange(answered_, true)) return;
     }
-    if (norms != nullptr) ToProto(*norms, *response_->mutable_norms());
+    if (status.ok()) fill(*response_);
     Finish(ToGrpc(status));
   }
 

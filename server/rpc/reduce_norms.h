@@ -10,8 +10,8 @@
 
 namespace percentdelta {
 
-// Answers when the sums of all slices are there, or at once when the caller leaves. Owns itself
-// until then.
+// Answers when the sums of all slices have arrived, or at once when the call is cancelled. Sums of
+// deltas are answered at once. The reactor owns itself until the call is done.
 grpc::ServerUnaryReactor* StartReduceNorms(const Shard& shard,
                                            const v1::ReduceNormsRequest& request,
                                            v1::ReduceNormsResponse* response);

@@ -1,18 +1,18 @@
 #include "server/rpc/remote_coordinator.h"
 
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/cluster/heartbeat_proto.h"
 #include "common/transport/channel.h"
+#include "common/transport/deadline.h"
 #include "common/transport/grpc_status.h"
 
 namespace percentdelta {
 namespace {
 
-// A coordinator on a slow path, or a busy one, takes seconds. Shutdown() does not wait for it.
-constexpr auto kDeadline = std::chrono::seconds(5);
+// A busy coordinator, or one behind a slow network, takes seconds. CancelBeats() ends the wait.
+constexpr absl::Duration kTimeout = absl::Seconds(5);
 
 }  // namespace
 
@@ -29,7 +29,7 @@ absl::StatusOr<ClusterView> RemoteCoordinator::Beat(const ShardBeat& beat) {
   ToProto(beat, request);
   v1::HeartbeatResponse response;
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+  SetDeadline(context, kTimeout);
   {
     absl::MutexLock lock(&mutex_);
     if (cancelled_) return absl::CancelledError("this shard is shutting down");
@@ -47,7 +47,7 @@ absl::StatusOr<ClusterView> RemoteCoordinator::Beat(const ShardBeat& beat) {
                           absl::IsInvalidArgument(failure);
     if (!is_final || context.GetServerTrailingMetadata().count(kRefusedKey) > 0) return failure;
     return absl::UnavailableError(
-        absl::StrCat("something else answers than a coordinator: ", failure.message()));
+        absl::StrCat("another service answers at the coordinator's address: ", failure.message()));
   }
   return FromProto(response, shard_count_);
 }

@@ -21,7 +21,8 @@
 
 namespace percentdelta {
 
-// Trailing metadata of a refusal, which tells the coordinator's from those of something else.
+// Trailing metadata of the coordinator's refusals, which distinguishes them from errors of other
+// services at its address.
 inline constexpr char kRefusedKey[] = "percentdelta-refused";
 
 // Thread-safe.
@@ -32,8 +33,8 @@ class RemoteCoordinator : public ShardCoordinator {
   RemoteCoordinator(const std::string& address, int shard_count, std::function<void()> beat_soon,
                     Logger log);
 
-  // Waits some seconds for the answer. What something else says with one of the codes of a refusal
-  // is kUnavailable. kDataLoss: an answer that makes no sense.
+  // Waits a few seconds for the answer. An answer of another service with the code of a refusal is
+  // kUnavailable. kDataLoss: an answer that is malformed.
   absl::StatusOr<ClusterView> Beat(const ShardBeat& beat) override;
 
   void Gathered(uint64_t generation, int64_t steps) override;

@@ -2,13 +2,14 @@
 
 #include <grpcpp/client_context.h>
 
-#include <chrono>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
 #include "common/base/transience.h"
 #include "common/transport/channel.h"
+#include "common/transport/deadline.h"
 #include "common/transport/grpc_status.h"
 #include "server/rpc/block_sums_proto.h"
 
@@ -16,30 +17,31 @@ namespace percentdelta {
 namespace {
 
 constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
-constexpr auto kDeadline = std::chrono::seconds(30);
-constexpr auto kGreetingDeadline = std::chrono::seconds(3);
+constexpr absl::Duration kNormsTimeout = absl::Seconds(30);
+constexpr absl::Duration kIdentifyTimeout = absl::Seconds(3);
 
-// A peer that cannot be reached is trouble after this time: it may just be starting.
-constexpr absl::Duration kPatience = absl::Seconds(5);
+// A peer that does not answer is an error only after this time: it may be starting.
+constexpr absl::Duration kStartupTime = absl::Seconds(5);
 
 absl::Duration Now() { return SteadyClock().Now(); }
 
+absl::Status Closed() { return absl::CancelledError("the generation has ended"); }
+
 }  // namespace
+
+struct RemotePeers::IdentifyCall {
+  int shard = 0;
+  v1::IdentifyRequest request;
+  v1::IdentifyResponse response;
+  std::unique_ptr<grpc::ClientContext> context;  // of the current attempt; guarded by mutex_
+};
 
 struct RemotePeers::NormsCall {
   int home = 0;
   v1::ReduceNormsRequest request;
   v1::ReduceNormsResponse response;
-  NormsCallback done;
-  std::unique_ptr<grpc::ClientContext> context;  // of the present attempt; guarded by mutex_
-};
-
-// Until the peer has answered that it is the shard that it should be.
-struct RemotePeers::Greeting {
-  int shard = 0;
-  v1::IdentifyRequest request;
-  v1::IdentifyResponse response;
-  std::unique_ptr<grpc::ClientContext> context;  // of the present attempt; guarded by mutex_
+  std::function<void(const absl::Status& status, const v1::ReduceNormsResponse& response)> done;
+  std::unique_ptr<grpc::ClientContext> context;  // of the current attempt; guarded by mutex_
 };
 
 RemotePeers::RemotePeers(uint64_t generation, const std::vector<std::string>& addresses,
@@ -49,27 +51,27 @@ RemotePeers::RemotePeers(uint64_t generation, const std::vector<std::string>& ad
       model_(model),
       self_(std::move(self)),
       log_(std::move(log)),
-      begin_(Now()) {
+      created_at_(Now()) {
   for (const std::string& address : addresses) {
     channels_.push_back(MakeChannel(address));
-    shards_.push_back(v1::ParameterServer::NewStub(channels_.back()));
+    stubs_.push_back(v1::ParameterServer::NewStub(channels_.back()));
   }
-  ticker_.emplace(kRetryDelay, [this] { Repeat(); });
+  ticker_.emplace(kRetryDelay, [this] { Retry(); });
 }
 
 RemotePeers::~RemotePeers() = default;
 
 void RemotePeers::Close() {
   const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return calls_.empty() && greetings_.empty();
+    return identify_calls_.empty() && norms_calls_.empty();
   };
   {
     absl::MutexLock lock(&mutex_);
     closed_ = true;
-    for (const auto& call : calls_) call->context->TryCancel();
-    for (const auto& greeting : greetings_) greeting->context->TryCancel();
+    for (const auto& call : identify_calls_) call->context->TryCancel();
+    for (const auto& call : norms_calls_) call->context->TryCancel();
   }
-  Repeat();  // ends them
+  Retry();  // ends the calls to be repeated
   {
     absl::MutexLock lock(&mutex_);
     mutex_.Await(absl::Condition(&idle));
@@ -77,65 +79,64 @@ void RemotePeers::Close() {
   ticker_.reset();
 }
 
-void RemotePeers::Repeat() {
-  std::vector<std::shared_ptr<NormsCall>> calls;
-  std::vector<std::shared_ptr<Greeting>> greetings;
+void RemotePeers::Retry() {
+  std::vector<std::shared_ptr<IdentifyCall>> identify_calls;
+  std::vector<std::shared_ptr<NormsCall>> norms_calls;
   {
     absl::MutexLock lock(&mutex_);
-    calls.swap(waiting_calls_);
-    greetings.swap(waiting_greetings_);
+    identify_calls.swap(identify_retries_);
+    norms_calls.swap(norms_retries_);
   }
-  for (const auto& call : calls) {
+  for (const auto& call : identify_calls) {
+    ResetBackoff(*channels_[call->shard]);
+    Send(call);
+  }
+  for (const auto& call : norms_calls) {
     ResetBackoff(*channels_[call->home]);
     Send(call);
   }
-  for (const auto& greeting : greetings) {
-    ResetBackoff(*channels_[greeting->shard]);
-    SendGreeting(greeting);
-  }
 }
 
-void RemotePeers::Greet() {
-  for (int shard = 0; shard < static_cast<int>(shards_.size()); ++shard) {
+void RemotePeers::IdentifyAll() {
+  for (int shard = 0; shard < static_cast<int>(stubs_.size()); ++shard) {
     if (shard == self_.shard) continue;
-    auto greeting = std::make_shared<Greeting>();
-    greeting->shard = shard;
-    SendGreeting(greeting);
+    auto call = std::make_shared<IdentifyCall>();
+    call->shard = shard;
+    Send(call);
   }
 }
 
-void RemotePeers::SendGreeting(const std::shared_ptr<Greeting>& greeting) {
+void RemotePeers::Send(const std::shared_ptr<IdentifyCall>& call) {
   {
     absl::MutexLock lock(&mutex_);
     if (closed_) {
-      greetings_.erase(greeting);
+      identify_calls_.erase(call);
       return;
     }
-    greeting->context = std::make_unique<grpc::ClientContext>();
-    greeting->context->set_deadline(std::chrono::system_clock::now() + kGreetingDeadline);
-    greetings_.insert(greeting);
+    call->context = std::make_unique<grpc::ClientContext>();
+    SetDeadline(*call->context, kIdentifyTimeout);
+    identify_calls_.insert(call);
   }
-  shards_[greeting->shard]->async()->Identify(
-      greeting->context.get(), &greeting->request, &greeting->response,
-      [self = shared_from_this(), greeting](const grpc::Status& status) {
-        self->EndGreeting(greeting, FromGrpc(status));
+  stubs_[call->shard]->async()->Identify(
+      call->context.get(), &call->request, &call->response,
+      [self = shared_from_this(), call](const grpc::Status& status) {
+        self->End(call, FromGrpc(status));
       });
 }
 
-void RemotePeers::EndGreeting(const std::shared_ptr<Greeting>& greeting,
-                              const absl::Status& status) {
+void RemotePeers::End(const std::shared_ptr<IdentifyCall>& call, const absl::Status& status) {
   const absl::Status identity =
-      CheckIdentity({greeting->shard, self_.job_hash, 0}, addresses_[greeting->shard],
-                    absl::StrCat("shard ", self_.shard), status, greeting->response);
+      CheckIdentity({call->shard, self_.job_hash, 0}, addresses_[call->shard],
+                    absl::StrCat("shard ", self_.shard), status, call->response);
   absl::MutexLock lock(&mutex_);
   if (identity.ok() || closed_) {
-    greetings_.erase(greeting);
-    connection_errors_.erase(greeting->shard);
+    identify_calls_.erase(call);
+    connection_errors_.erase(call->shard);
     return;
   }
-  waiting_greetings_.push_back(greeting);
-  if (absl::IsFailedPrecondition(identity) || Now() - begin_ > kPatience) {
-    connection_errors_[greeting->shard] = std::string(identity.message());
+  identify_retries_.push_back(call);
+  if (absl::IsFailedPrecondition(identity) || Now() - created_at_ > kStartupTime) {
+    connection_errors_[call->shard] = std::string(identity.message());
   }
 }
 
@@ -144,35 +145,40 @@ std::string RemotePeers::connection_error() const {
   return connection_errors_.empty() ? "" : connection_errors_.begin()->second;
 }
 
-void RemotePeers::ReduceNorms(int home, const BlockSums& sums, NormsCallback done) {
+template <typename Sum>
+std::shared_ptr<RemotePeers::NormsCall> RemotePeers::MakeCall(int home,
+                                                              const SliceSums<Sum>& sums) const {
   auto call = std::make_shared<NormsCall>();
   call->home = home;
-  call->done = std::move(done);
   call->request.set_generation(generation_);
-  call->request.set_step(sums.step);
-  call->request.set_tensor(model_.tensors[sums.tensor].name);
-  call->request.set_first_block(sums.first_block);
-  for (const NormSums& block : sums.blocks) ToProto(block, *call->request.add_blocks());
+  ToProto(model_, sums, call->request);
+  return call;
+}
+
+void RemotePeers::ReduceNorms(int home, const BlockSums& sums, NormsCallback done) {
+  const std::shared_ptr<NormsCall> call = MakeCall(home, sums);
+  call->done = [done = std::move(done)](const absl::Status& status,
+                                        const v1::ReduceNormsResponse& response) {
+    if (!status.ok()) return done(status);
+    done(FromProto(response.norms()));
+  };
+  Send(call);
+}
+
+void RemotePeers::ReduceDeltaNorms(int home, const ProposedSums& sums, DeltaNormsCallback done) {
+  const std::shared_ptr<NormsCall> call = MakeCall(home, sums);
+  call->done = [done = std::move(done)](const absl::Status& status,
+                                        const v1::ReduceNormsResponse& response) {
+    if (!status.ok()) return done(status);
+    done(FromProto(response.proposed()));
+  };
   Send(call);
 }
 
 void RemotePeers::CollectDeltas(int home, const DeltaSums& sums) {
-  auto call = std::make_shared<NormsCall>();
-  call->home = home;
-  call->done = [](const absl::StatusOr<NormSums>&) {};
-  call->request.set_generation(generation_);
-  call->request.set_step(sums.step);
-  call->request.set_tensor(model_.tensors[sums.tensor].name);
-  call->request.set_first_block(sums.first_block);
-  call->request.mutable_deltas()->Assign(sums.blocks.begin(), sums.blocks.end());
+  const std::shared_ptr<NormsCall> call = MakeCall(home, sums);
+  call->done = [](const absl::Status&, const v1::ReduceNormsResponse&) {};
   Send(call);
-}
-
-void RemotePeers::End(const std::shared_ptr<NormsCall>& call, absl::StatusOr<NormSums> norms) {
-  call->done(std::move(norms));
-  call->done = nullptr;
-  absl::MutexLock lock(&mutex_);
-  calls_.erase(call);
 }
 
 void RemotePeers::Send(const std::shared_ptr<NormsCall>& call) {
@@ -181,35 +187,45 @@ void RemotePeers::Send(const std::shared_ptr<NormsCall>& call) {
     absl::MutexLock lock(&mutex_);
     closed = closed_;
     call->context = std::make_unique<grpc::ClientContext>();
-    if (!closed) calls_.insert(call);
+    if (!closed) norms_calls_.insert(call);
   }
-  if (closed) return End(call, absl::CancelledError("the generation has ended"));
-  call->context->set_deadline(std::chrono::system_clock::now() + kDeadline);
-  shards_[call->home]->async()->ReduceNorms(
+  if (closed) return Finish(call, Closed());
+  SetDeadline(*call->context, kNormsTimeout);
+  stubs_[call->home]->async()->ReduceNorms(
       call->context.get(), &call->request, &call->response,
-      [self = shared_from_this(), call](const grpc::Status& grpc_status) {
-        const absl::Status status = FromGrpc(grpc_status);
-        if (status.ok()) return self->End(call, FromProto(call->response.norms()));
-        if (absl::IsFailedPrecondition(status)) {
-          // Another server has come back: ours will hear of it with its next beat.
-          self->log_->info("sums are of an ended generation tensor={} step={}",
-                           call->request.tensor(), call->request.step());
-          return self->End(call, status);
-        }
-        if (!ShouldRetryPeerCall(status)) {
-          self->log_->error("sums refused tensor={} step={} home={} error=\"{}\"",
-                            call->request.tensor(), call->request.step(), call->home,
-                            status.message());
-          return self->End(call, status);
-        }
-        bool closed = false;
-        {
-          absl::MutexLock lock(&self->mutex_);
-          closed = self->closed_;
-          if (!closed) self->waiting_calls_.push_back(call);
-        }
-        if (closed) self->End(call, absl::CancelledError("the generation has ended"));
+      [self = shared_from_this(), call](const grpc::Status& status) {
+        self->End(call, FromGrpc(status));
       });
+}
+
+void RemotePeers::End(const std::shared_ptr<NormsCall>& call, const absl::Status& status) {
+  if (status.ok()) return Finish(call, status);
+  if (absl::IsFailedPrecondition(status)) {
+    // Another server has restarted: this shard's next heartbeat brings the new generation.
+    log_->info("sums are of an ended generation tensor={} step={}", call->request.tensor(),
+               call->request.step());
+    return Finish(call, status);
+  }
+  if (!ShouldRetryPeerCall(status)) {
+    log_->error("sums refused tensor={} step={} home={} error=\"{}\"", call->request.tensor(),
+                call->request.step(), call->home, status.message());
+    return Finish(call, status);
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!closed_) {
+      norms_retries_.push_back(call);
+      return;
+    }
+  }
+  Finish(call, Closed());
+}
+
+void RemotePeers::Finish(const std::shared_ptr<NormsCall>& call, const absl::Status& status) {
+  call->done(status, call->response);
+  call->done = nullptr;
+  absl::MutexLock lock(&mutex_);
+  norms_calls_.erase(call);
 }
 
 }  // namespace percentdelta

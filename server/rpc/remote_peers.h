@@ -26,64 +26,71 @@
 
 namespace percentdelta {
 
-// Thread-safe; no call but Close() blocks. Calls that fail because a peer is away are repeated,
-// about every half second, until the peer answers or Close() is called.
+// Thread-safe. Only Close() blocks, and it must be called before the last reference goes. Calls
+// that fail because a peer is unreachable are repeated about every half second until the peer
+// answers or Close() is called.
 class RemotePeers : public ShardPeers, public std::enable_shared_from_this<RemotePeers> {
  public:
-  // `addresses`: of the generation's shards, by index.
+  // `addresses` are those of the generation's shards, by index.
   RemotePeers(uint64_t generation, const std::vector<std::string>& addresses,
               const ModelSpec& model, ShardIdentity self, Logger log);
   ~RemotePeers() override;
 
-  // Begins to ask the other shards whether they are there, each until it says so. To be called
+  // Starts to call each other shard until it has answered at its address. Must be called at most
   // once.
-  void Greet();
+  void IdentifyAll();
 
-  // Why another shard has not been reached yet, as one sentence: something else answers at its
-  // address, or nothing has for some seconds. Empty: none of that.
+  // Why a shard has not been reached yet, in one sentence: another process answers at its address,
+  // or none has answered for some seconds. Empty: no shard has such an error.
   std::string connection_error() const;
 
   void ReduceNorms(int home, const BlockSums& sums, NormsCallback done) override;
+  void ReduceDeltaNorms(int home, const ProposedSums& sums, DeltaNormsCallback done) override;
   void CollectDeltas(int home, const DeltaSums& sums) override;
 
-  // Ends all calls, those to be repeated among them, and returns when their callbacks have run.
-  // Not to be called from a callback.
+  // Cancels all calls, including those to be repeated, and returns when their callbacks have run.
+  // Must not be called from a callback.
   void Close();
 
  private:
+  struct IdentifyCall;
   struct NormsCall;
-  struct Greeting;
 
-  void SendGreeting(const std::shared_ptr<Greeting>& greeting);
-  void EndGreeting(const std::shared_ptr<Greeting>& greeting, const absl::Status& status);
+  void Send(const std::shared_ptr<IdentifyCall>& call);
+  void End(const std::shared_ptr<IdentifyCall>& call, const absl::Status& status);
 
+  template <typename Sum>
+  std::shared_ptr<NormsCall> MakeCall(int home, const SliceSums<Sum>& sums) const;
   void Send(const std::shared_ptr<NormsCall>& call);
-  void End(const std::shared_ptr<NormsCall>& call, absl::StatusOr<NormSums> norms);
+  void End(const std::shared_ptr<NormsCall>& call, const absl::Status& status);
+  void Finish(const std::shared_ptr<NormsCall>& call, const absl::Status& status);
 
-  // Sends again what could not be sent.
-  void Repeat();
+  // Repeats the calls that have failed since the last time.
+  void Retry();
 
   const uint64_t generation_;
   const std::vector<std::string> addresses_;
   const ModelSpec model_;
   const ShardIdentity self_;
   const Logger log_;
-  const absl::Duration begin_;                            // by the steady clock
-  std::vector<std::shared_ptr<grpc::Channel>> channels_;  // to the shards
-  std::vector<std::unique_ptr<v1::ParameterServer::Stub>> shards_;
+  const absl::Duration created_at_;                                // by the steady clock
+  std::vector<std::shared_ptr<grpc::Channel>> channels_;           // by shard; constant
+  std::vector<std::unique_ptr<v1::ParameterServer::Stub>> stubs_;  // by shard; constant
 
   mutable absl::Mutex mutex_;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  std::set<std::shared_ptr<NormsCall>> calls_ ABSL_GUARDED_BY(mutex_);     // under way
-  std::set<std::shared_ptr<Greeting>> greetings_ ABSL_GUARDED_BY(mutex_);  // not answered yet
-  std::map<int, std::string> connection_errors_ ABSL_GUARDED_BY(mutex_);   // by shard
+  std::map<int, std::string> connection_errors_ ABSL_GUARDED_BY(mutex_);  // by shard
 
-  // Of `calls_`, those that wait to be repeated. (Not a grpc::Alarm: its timer waits
-  // for a moment of the wall clock.)
-  std::vector<std::shared_ptr<NormsCall>> waiting_calls_ ABSL_GUARDED_BY(mutex_);
-  std::vector<std::shared_ptr<Greeting>> waiting_greetings_ ABSL_GUARDED_BY(mutex_);
+  // Calls without a final answer: in flight, or to be repeated.
+  std::set<std::shared_ptr<IdentifyCall>> identify_calls_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::shared_ptr<NormsCall>> norms_calls_ ABSL_GUARDED_BY(mutex_);
 
-  std::optional<Ticker> ticker_;  // until Close()
+  // Those of them that are to be repeated. (Not by a grpc::Alarm, whose timer follows the wall
+  // clock.)
+  std::vector<std::shared_ptr<IdentifyCall>> identify_retries_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<NormsCall>> norms_retries_ ABSL_GUARDED_BY(mutex_);
+
+  std::optional<Ticker> ticker_;  // calls Retry(), until Close()
 };
 
 }  // namespace percentdelta

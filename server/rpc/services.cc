@@ -1,13 +1,9 @@
 #include "server/rpc/services.h"
 
-#include <algorithm>
-#include <limits>
-#include <memory>
-#include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "common/base/status_macros.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "common/cluster/cluster_info_proto.h"
 #include "common/cluster/heartbeat_proto.h"
 #include "common/cluster/lease_proto.h"
@@ -15,6 +11,7 @@
 #include "common/cluster/statistics_proto.h"
 #include "common/transport/grpc_status.h"
 #include "server/rpc/acquire_lease.h"
+#include "server/rpc/get_update_statistics.h"
 #include "server/rpc/pull.h"
 #include "server/rpc/push.h"
 #include "server/rpc/reduce_norms.h"
@@ -24,49 +21,10 @@
 namespace percentdelta {
 namespace {
 
-constexpr size_t kMaxStatisticsBytes = 4 << 20;
-constexpr size_t kFieldOverhead = 8;  // of a message in a message, at most
-
 grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const absl::Status& status) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpc(status));
   return reactor;
-}
-
-absl::Status QueryStatistics(const StatisticsRing& ring,
-                             const v1::GetUpdateStatisticsRequest& request,
-                             v1::GetUpdateStatisticsResponse& response) {
-  RETURN_IF_ERROR(ring.CheckLayer(request.layer()));
-  if (request.last() < 0 || request.first_step() < 0 || request.last_step() < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("statistics: expected numbers of at least 0, got last ", request.last(),
-                     ", steps ", request.first_step(), "..", request.last_step()));
-  }
-  int64_t first = request.first_step();
-  int64_t last = request.last_step();
-  if (request.last() > 0) {
-    last = ring.newest();
-    first = last + 1 - request.last();
-  } else if (last == 0) {
-    last = std::numeric_limits<int64_t>::max();
-  }
-  // The newest that fit into a message; whoever wants the others asks for those before.
-  std::vector<v1::StepStatistics> steps;
-  size_t bytes = 0;
-  const std::vector<StepStatistics> range = ring.Range(first, last, request.layer());
-  for (auto step = range.rbegin(); step != range.rend(); ++step) {
-    ToProto(*step, steps.emplace_back());
-    bytes += steps.back().ByteSizeLong() + kFieldOverhead;
-    if (bytes > kMaxStatisticsBytes && steps.size() > 1) {
-      steps.pop_back();
-      break;
-    }
-  }
-  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    *response.add_steps() = std::move(*step);
-  }
-  response.set_oldest_step(ring.oldest());
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -159,14 +117,15 @@ grpc::ServerUnaryReactor* CoordinatorService::ReportStatistics(
     grpc::CallbackServerContext* context, const v1::ReportStatisticsRequest* request,
     v1::ReportStatisticsResponse* /*response*/) {
   std::vector<TensorStatistics> updates;
-  for (const v1::TensorStatistics& update : request->updates()) updates.push_back(FromProto(update));
+  for (const v1::TensorStatistics& update : request->updates())
+    updates.push_back(FromProto(update));
   return Answer(context, coordinator_.ReportStatistics(request->generation(), updates));
 }
 
 grpc::ServerUnaryReactor* StatisticsService::GetUpdateStatistics(
     grpc::CallbackServerContext* context, const v1::GetUpdateStatisticsRequest* request,
     v1::GetUpdateStatisticsResponse* response) {
-  return Answer(context, QueryStatistics(ring_, *request, *response));
+  return Answer(context, percentdelta::GetUpdateStatistics(ring_, *request, *response));
 }
 
 grpc::ServerWriteReactor<v1::StepStatistics>* StatisticsService::WatchUpdateStatistics(

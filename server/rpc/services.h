@@ -1,5 +1,6 @@
-// The gRPC services of a server: each call is checked, handed to the shard or the coordinator, and
-// answered. Calls that stream or wait have files of their own beside this one.
+// The gRPC services of a server. An RPC that only converts its request, asks the shard or the
+// coordinator, and converts the answer is handled in services.cc; every other one has a file of its
+// own, named like the RPC.
 
 #ifndef PERCENTDELTA_SERVER_RPC_SERVICES_H_
 #define PERCENTDELTA_SERVER_RPC_SERVICES_H_
@@ -16,8 +17,8 @@
 
 namespace percentdelta {
 
-// Pull and Push see the bytes of their messages (common/transport/chunk_codec.h), the others the
-// message.
+// Pull and Push handle serialized messages (common/transport/chunk_codec.h), the other RPCs parsed
+// ones.
 using RawParameterServer =
     v1::ParameterServer::WithRawCallbackMethod_Pull<v1::ParameterServer::WithRawCallbackMethod_Push<
         v1::ParameterServer::WithCallbackMethod_ReduceNorms<

@@ -1,4 +1,5 @@
-// Calls shards back at the addresses that they advertise, to find out whether they answer there.
+// Calls shards back at the addresses that they advertise, to check that they answer there: the
+// coordinator's client of ParameterServer.Identify.
 
 #ifndef PERCENTDELTA_SERVER_RPC_SHARD_CALLER_H_
 #define PERCENTDELTA_SERVER_RPC_SHARD_CALLER_H_
@@ -19,32 +20,33 @@
 
 namespace percentdelta {
 
-// Thread-safe; no call blocks.
+// Thread-safe. Only Close() blocks.
 class ShardCaller {
  public:
-  // `done` gets what came of each call (CheckIdentity), on a thread of gRPC's, under no lock.
+  // `done` receives the outcome of each call (CheckIdentity), on one of gRPC's threads, under no
+  // lock.
   using Done = std::function<void(const Newcomer& newcomer, const absl::Status& status)>;
   ShardCaller(std::string job_hash, Done done);
   ~ShardCaller();  // Close()
 
-  // Calls it, unless a call to it is under way or ended less than half a second ago.
+  // Calls the newcomer, unless a call to it is in flight or ended less than half a second ago.
   void Call(const Newcomer& newcomer);
 
-  // Ends all calls, and returns when `done` runs no more. Not to be called from `done`.
+  // Cancels all calls, and returns when no `done` is running. Must not be called from `done`.
   void Close();
 
  private:
-  struct Line;  // to one newcomer
+  struct Connection;  // to one newcomer
 
-  void End(const std::shared_ptr<Line>& line, const absl::Status& status);
+  void End(const std::shared_ptr<Connection>& connection, const absl::Status& status);
 
   const std::string job_hash_;
   const Done done_;
 
   absl::Mutex mutex_;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  int under_way_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::map<int, std::shared_ptr<Line>> lines_ ABSL_GUARDED_BY(mutex_);  // by shard
+  int in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<int, std::shared_ptr<Connection>> connections_ ABSL_GUARDED_BY(mutex_);  // by shard
 };
 
 }  // namespace percentdelta

@@ -3,20 +3,20 @@
 #include <grpcpp/client_context.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "absl/time/time.h"
 #include "common/base/transience.h"
 #include "common/cluster/statistics_proto.h"
 #include "common/transport/channel.h"
+#include "common/transport/deadline.h"
 #include "common/transport/grpc_status.h"
 
 namespace percentdelta {
 namespace {
 
 constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
-constexpr auto kDeadline = std::chrono::seconds(30);
+constexpr absl::Duration kTimeout = absl::Seconds(30);
 
 constexpr size_t kMaxReportsPerRequest = 256;
 constexpr size_t kMaxPendingReports = 65536;  // while the coordinator is away
@@ -80,7 +80,7 @@ void StatisticsReporter::SendPending() {
     for (size_t i = 0; i < count; ++i) ToProto(pending_[i], *call->request.add_updates());
     call_ = call;
   }
-  call->context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+  SetDeadline(call->context, kTimeout);
   stub_->async()->ReportStatistics(
       &call->context, &call->request, &call->response,
       [this, call](const grpc::Status& status) { End(*call, FromGrpc(status)); });

@@ -16,8 +16,8 @@
 namespace percentdelta {
 namespace {
 
-// One write is in flight at a time; whoever sets `busy_` starts it, or finishes the call, after
-// letting go of the lock.
+// At most one write is in flight. The thread that sets `busy_` or `finished_` starts the write, or
+// finishes the call, after it has released the lock.
 class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public StatisticsListener {
  public:
   WatchCall(StatisticsRing& ring, std::string layer) : ring_(ring), layer_(std::move(layer)) {}
@@ -46,7 +46,7 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
     {
       absl::MutexLock lock(&mutex_);
       busy_ = false;
-      if (!ok) end_ = absl::CancelledError("the connection is gone");
+      if (!ok) end_ = absl::CancelledError("connection lost");
     }
     Pump();
   }
@@ -54,7 +54,7 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
   void OnCancel() override {
     {
       absl::MutexLock lock(&mutex_);
-      end_ = absl::CancelledError("the caller has left");
+      end_ = absl::CancelledError("the caller cancelled the call");
     }
     Pump();
   }
@@ -67,7 +67,7 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
     {
       absl::MutexLock lock(&mutex_);
       if (busy_ || finished_) return;
-      // Asked first: nothing comes after it.
+      // Read before the ring: nothing is added to it after its end.
       const std::optional<absl::Status> ended = ring_.ended();
       if (!end_ && FillMessage()) {
         busy_ = true;
@@ -85,10 +85,10 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
     }
   }
 
-  // The next whole step that the ring has. False: none yet.
+  // Fills in the next complete step of the ring. Returns false if there is none yet.
   bool FillMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const int64_t newest = ring_.newest();
-    if (newest + 1 < next_) next_ = 0;  // a new generation began again
+    if (newest + 1 < next_) next_ = 0;  // a new generation has restarted
     const int64_t first = std::max(next_, ring_.oldest());
     if (newest < first) return false;
     const std::vector<StepStatistics> steps = ring_.Range(first, first, layer_);

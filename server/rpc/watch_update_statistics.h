@@ -10,8 +10,8 @@
 
 namespace percentdelta {
 
-// Streams the ring's steps as they come. Owns itself until the call is done; the ring must outlive
-// it.
+// Streams the ring's steps as they are completed. The reactor owns itself until the call is done;
+// the ring must outlive it.
 grpc::ServerWriteReactor<v1::StepStatistics>* StartWatchUpdateStatistics(
     StatisticsRing& ring, const v1::WatchUpdateStatisticsRequest& request);
 

@@ -19,11 +19,11 @@ using Buffer = std::shared_ptr<std::vector<float>>;
 // Buffers of one size. Thread-safe; buffers may outlive the pool.
 class BufferPool {
  public:
-  // Keeps up to `max_kept` unused buffers of `entries` floats; frees those beyond.
-  BufferPool(size_t entries, size_t max_kept)
-      : free_(std::make_shared<FreeList>(max_kept)), entries_(entries) {}
+  // Retains up to `max_retained` unused buffers of `entries` floats; frees those beyond.
+  BufferPool(size_t entries, size_t max_retained)
+      : free_(std::make_shared<FreeList>(max_retained)), entries_(entries) {}
 
-  // Contents are undefined. The buffer returns to the pool when its last owner lets go of it.
+  // Returns a buffer, contents undefined, which returns to the pool when its last owner drops it.
   Buffer Take() {
     std::unique_ptr<std::vector<float>> buffer = free_->Pop();
     if (buffer == nullptr) buffer = std::make_unique<std::vector<float>>(entries_);
@@ -32,23 +32,23 @@ class BufferPool {
     });
   }
 
-  // Buffers that are taken at present.
+  // The number of buffers in use.
   size_t taken() const {
     absl::MutexLock lock(&free_->mutex);
     return free_->taken;
   }
 
-  // Unused buffers that are kept at present.
-  size_t kept() const {
+  // The number of unused buffers.
+  size_t retained() const {
     absl::MutexLock lock(&free_->mutex);
     return free_->buffers.size();
   }
 
  private:
   struct FreeList {
-    explicit FreeList(size_t most) : max_kept(most) {}
+    explicit FreeList(size_t max_retained) : max_retained(max_retained) {}
 
-    // Null: none is kept.
+    // Null: there is none.
     std::unique_ptr<std::vector<float>> Pop() {
       absl::MutexLock lock(&mutex);
       ++taken;
@@ -60,10 +60,10 @@ class BufferPool {
     void Push(std::unique_ptr<std::vector<float>> buffer) {
       absl::MutexLock lock(&mutex);
       --taken;
-      if (buffers.size() < max_kept) buffers.push_back(std::move(buffer));
+      if (buffers.size() < max_retained) buffers.push_back(std::move(buffer));
     }
 
-    const size_t max_kept;
+    const size_t max_retained;
     absl::Mutex mutex;
     std::vector<std::unique_ptr<std::vector<float>>> buffers ABSL_GUARDED_BY(mutex);
     size_t taken ABSL_GUARDED_BY(mutex) = 0;

@@ -13,11 +13,14 @@
 namespace percentdelta {
 namespace {
 
-// Between a process's first beats: it is called back meanwhile, and the next beat learns of it.
+// Pause after a process's first heartbeat: the coordinator calls it back meanwhile, and the next
+// heartbeat gets the result.
 constexpr absl::Duration kFirstPause = absl::Milliseconds(5);
 
-// What Membership refuses. Something else that answers at the coordinator's address does not get
-// here with these codes (server/rpc/remote_coordinator.h).
+constexpr size_t kMaxErrorBytes = 200;  // in a log line
+
+// Whether the coordinator refused this shard (Membership::Beat). RemoteCoordinator converts errors
+// of other services with these codes to kUnavailable.
 bool IsRefusal(const absl::Status& status) {
   return absl::IsFailedPrecondition(status) || absl::IsAlreadyExists(status) ||
          absl::IsInvalidArgument(status);
@@ -36,11 +39,11 @@ void ClusterLink::Start() {
 void ClusterLink::Wake() { pause_.Cut(); }
 
 absl::Status ClusterLink::Wait() const {
-  const auto over = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+  const auto ended = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
     return stopping_ || refused_.has_value();
   };
   absl::MutexLock lock(&mutex_);
-  mutex_.Await(absl::Condition(&over));
+  mutex_.Await(absl::Condition(&ended));
   return refused_.value_or(absl::OkStatus());
 }
 
@@ -57,9 +60,9 @@ void ClusterLink::Run() {
   uint64_t generation = 0;
   absl::Duration first_pause = kFirstPause;
   while (BeatOnce(generation)) {
-    const absl::Duration gathering = std::min(first_pause, options_.interval / 10);
+    const absl::Duration gathering_pause = std::min(first_pause, options_.interval / 10);
     first_pause *= 2;
-    pause_.Take(generation == 0 ? gathering : options_.interval);
+    pause_.Take(generation == 0 ? gathering_pause : options_.interval);
     absl::MutexLock lock(&mutex_);
     if (stopping_) return;
   }
@@ -82,52 +85,57 @@ bool ClusterLink::BeatOnce(uint64_t& generation) {
   const ShardBeat beat = MakeBeat(generation);
   const absl::StatusOr<ClusterView> view = options_.coordinator->Beat(beat);
   if (!view.ok()) {
-    // Whatever is not a refusal, such as a connection that breaks while the coordinator restarts,
-    // or another service that has its port for a while, passes.
-    if (!IsRefusal(view.status())) {
-      Say(absl::StrCat(
-          "waiting for coordinator address=", options_.coordinator_address, " error=\"",
-          absl::CHexEscape(absl::string_view(view.status().message()).substr(0, 200)), "\""));
-      return true;
-    }
-    options_.log->error("refused by coordinator error=\"{}\"", view.status().message());
-    absl::MutexLock lock(&mutex_);
-    refused_ = view.status();
-    return false;
+    HandleError(view.status());
+    return !IsRefusal(view.status());
   }
   if (!beat.parts.empty()) options_.checkpoint_writer->Forget(beat.parts.size());
   if (view->generation == 0) {
-    SayWhatIsAwaited(*view);
+    LogMissing(*view);
     return true;
   }
   if (view->generation != generation) {
     const absl::Status entered = options_.member->Enter(*view);
     enter_error_ = std::string(entered.message());
     if (!entered.ok()) {
-      Say(absl::StrCat("cannot enter generation=", view->generation, " error=\"", enter_error_,
-                       "\""));
+      LogChange(absl::StrCat("cannot enter generation=", view->generation, " error=\"",
+                             enter_error_, "\""));
       return true;
     }
     generation = view->generation;
-    Say(absl::StrCat("in generation generation=", generation));
+    LogChange(absl::StrCat("in generation generation=", generation));
     return BeatOnce(generation);
   }
   return true;
 }
 
-void ClusterLink::SayWhatIsAwaited(const ClusterView& view) {
-  if (!view.message.empty()) {
-    Say(absl::StrCat("not in the cluster yet error=\"", absl::CHexEscape(view.message), "\""));
-  } else if (view.missing.empty()) {
-    Say("waiting for the coordinator to read a checkpoint");
-  } else if (view.missing.size() > 1 || view.missing.front() != options_.self.shard) {
-    Say(absl::StrCat("waiting for shards missing=", absl::StrJoin(view.missing, ",")));
-  }  // else it is being called back, which takes a moment
+void ClusterLink::HandleError(const absl::Status& status) {
+  if (IsRefusal(status)) {
+    options_.log->error("refused by coordinator error=\"{}\"", status.message());
+    absl::MutexLock lock(&mutex_);
+    refused_ = status;
+    return;
+  }
+  // Any other error is transient, such as a connection that is lost while the coordinator restarts,
+  // or another service that uses its port for a while.
+  LogChange(absl::StrCat(
+      "waiting for coordinator address=", options_.coordinator_address, " error=\"",
+      absl::CHexEscape(absl::string_view(status.message()).substr(0, kMaxErrorBytes)), "\""));
 }
 
-void ClusterLink::Say(const std::string& event) {
-  if (event == last_said_) return;
-  last_said_ = event;
+void ClusterLink::LogMissing(const ClusterView& view) {
+  if (!view.message.empty()) {
+    LogChange(
+        absl::StrCat("not in the cluster yet error=\"", absl::CHexEscape(view.message), "\""));
+  } else if (view.missing.empty()) {
+    LogChange("waiting for the coordinator to read a checkpoint");
+  } else if (view.missing.size() > 1 || view.missing.front() != options_.self.shard) {
+    LogChange(absl::StrCat("waiting for shards missing=", absl::StrJoin(view.missing, ",")));
+  }  // Otherwise the coordinator is calling this shard back, which takes a moment.
+}
+
+void ClusterLink::LogChange(const std::string& event) {
+  if (event == last_event_) return;
+  last_event_ = event;
   options_.log->info("{}", event);
 }
 

@@ -1,5 +1,5 @@
-// A shard's place in the cluster: tells the coordinator that it lives, and enters each generation
-// that the coordinator opens.
+// A shard's membership of the cluster: sends heartbeats to the coordinator, and enters each
+// generation that the coordinator opens.
 
 #ifndef PERCENTDELTA_SERVER_SHARD_CLUSTER_LINK_H_
 #define PERCENTDELTA_SERVER_SHARD_CLUSTER_LINK_H_
@@ -22,34 +22,34 @@
 
 namespace percentdelta {
 
-// The process that a link acts for. The link's thread calls it, one call at a time.
+// The process that a link acts for. Only the link's thread calls it.
 class ClusterMember {
  public:
   virtual ~ClusterMember() = default;
 
-  // Enters a new generation, before the next beat. An error is reported to the coordinator, and
-  // entering is tried again with the next beat.
+  // Enters a new generation; called before the next heartbeat. The link reports an error to the
+  // coordinator, and calls again after the next heartbeat.
   virtual absl::Status Enter(const ClusterView& view) = 0;
 
-  // Why another shard of the generation cannot be reached, in one sentence; empty if all can, as
-  // far as is known.
+  // Why another shard of the generation cannot be reached, in one sentence. Empty: no such error is
+  // known.
   virtual std::string connection_error() const = 0;
 };
 
-// Thread-safe. Heartbeats come from one thread of its own.
+// Thread-safe. A thread of its own sends the heartbeats.
 class ClusterLink {
  public:
   struct Options {
-    // Constant parts of each beat.
+    // The constant part of each heartbeat.
     ShardBeat self;
 
-    // All outlive the link.
+    // All must outlive the link.
     ShardCoordinator* coordinator = nullptr;
     ClusterMember* member = nullptr;
     const Shard* shard = nullptr;
     CheckpointWriter* checkpoint_writer = nullptr;  // null: the job has no checkpoints
 
-    absl::Duration interval;
+    absl::Duration interval;          // between heartbeats; a tenth of it while shards are missing
     std::string coordinator_address;  // for messages
     Logger log;
   };
@@ -57,38 +57,39 @@ class ClusterLink {
   explicit ClusterLink(Options options);
   ~ClusterLink();  // Stop()
 
-  // Begins to beat. To be called once.
+  // Starts to send heartbeats. Must be called once.
   void Start();
 
-  // Lets the next beat come at once.
+  // Sends the next heartbeat at once.
   void Wake();
 
   // Waits until Stop (kOk) or until the coordinator has refused this shard for good.
   absl::Status Wait() const;
 
-  // Ends the beating and joins the thread.
+  // Stops the heartbeats and joins the thread.
   void Stop();
 
  private:
   void Run();
   ShardBeat MakeBeat(uint64_t generation) const;
 
-  // One beat, and a second one to say so when it has led into a new generation. False: there is no
-  // going on.
+  // Sends a heartbeat, and a second one to confirm when the first led into a new generation.
+  // Returns false if the coordinator has refused this shard.
   bool BeatOnce(uint64_t& generation);
-  void SayWhatIsAwaited(const ClusterView& view);
-  void Say(const std::string& event);
+  void HandleError(const absl::Status& status);
+  void LogMissing(const ClusterView& view);
+  void LogChange(const std::string& event);
 
   const Options options_;
-  std::string last_said_;    // of the thread: one line for each change, not one for each beat
-  std::string enter_error_;  // of the thread: why it could not enter the generation
-  Pause pause_;              // self-synchronised: between two beats
+  std::string last_event_;   // used by the thread: logs one line per change, not per heartbeat
+  std::string enter_error_;  // used by the thread: why it could not enter the generation
+  Pause pause_;              // self-synchronised: between two heartbeats
 
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Status> refused_ ABSL_GUARDED_BY(mutex_);
 
-  std::thread thread_;  // the last member: it uses the others
+  std::thread thread_;  // last member: uses the others
 };
 
 }  // namespace percentdelta

@@ -1,15 +1,15 @@
 #include "server/shard/delta_collector.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
 
 namespace percentdelta {
 namespace {
 
-// How far a step may be overtaken before it is given up: a shard that is asked again after half a
-// second has let many steps of a small model pass.
+// How far a step may be overtaken before it is given up: in the half second after which a shard
+// calls again, a small model completes many steps.
 constexpr size_t kOpenSteps = 4096;
 
 }  // namespace
@@ -23,31 +23,12 @@ DeltaCollector::DeltaCollector(const ModelSpec& model, const Partition& partitio
 
 void DeltaCollector::Open(const DeltaSums& sums, DeltaCallback done) { Add(sums, std::move(done)); }
 
-absl::Status DeltaCollector::Contribute(const DeltaSums& sums, int64_t present) {
-  const std::string& name = model_.tensors[sums.tensor].name;
-  const int home = partition_.home(sums.tensor);
-  if (home != shard_) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "tensor ", name, ": expected at its home, shard ", home, ", got at shard ", shard_));
-  }
-  const std::vector<TensorRange>& slices = partition_.ranges_of_tensor(sums.tensor);
-  const bool is_slice = std::any_of(slices.begin(), slices.end(), [&](const TensorRange& slice) {
-    return slice.first_block() == sums.first_block &&
-           slice.blocks() == static_cast<int64_t>(sums.blocks.size());
-  });
-  if (!is_slice) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tensor ", name, ": expected the block sums of a slice, got ",
-                     sums.blocks.size(), " blocks from block ", sums.first_block));
-  }
-  // Not finite they may be: a training that diverges ends with its loss.
-  if (std::any_of(sums.blocks.begin(), sums.blocks.end(), [](double sum) { return sum < 0; })) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tensor ", name, ": expected sums that are not negative, got another"));
-  }
-  if (sums.step > present) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("tensor ", name, ": expected step ", present, " or before, got ", sums.step));
+absl::Status DeltaCollector::Contribute(const DeltaSums& sums, int64_t current) {
+  RETURN_IF_ERROR(CheckSliceSums(model_, partition_, shard_, sums));
+  if (sums.step > current) {
+    return absl::FailedPreconditionError(absl::StrCat("tensor ", model_.tensors[sums.tensor].name,
+                                                      ": expected step ", current,
+                                                      " or before, got ", sums.step));
   }
   Add(sums, nullptr);
   return absl::OkStatus();
@@ -61,13 +42,11 @@ void DeltaCollector::Add(const DeltaSums& sums, DeltaCallback done) {
     if (sums.step < tensor.past) return;
     Collection& collection = tensor.open[sums.step];
     if (collection.complete) return;
-    collection.parts.emplace(sums.first_block, sums.blocks);
+    collection.sums.Add(sums);
     if (done) collection.done = std::move(done);
     const size_t slices = partition_.ranges_of_tensor(sums.tensor).size();
-    if (collection.done && collection.parts.size() == slices) {
-      for (const auto& [first_block, blocks] : collection.parts) {
-        for (const double block : blocks) delta_l1 += block;  // in block order, across slices
-      }
+    if (collection.done && collection.sums.slices() == slices) {
+      delta_l1 = collection.sums.Total();
       done = std::exchange(collection.done, nullptr);
       collection = {{}, nullptr, true};
     } else {

@@ -1,6 +1,6 @@
-// The home's side of ||delta||_1 of split tensors, for the statistics of rules whose delta is no
-// multiple of the gradient: collects what the slices' blocks were changed by. Nothing waits for it:
-// a slice is published first, and may be steps ahead when its sums arrive.
+// The home's side of ||delta||_1 of split tensors, for the statistics of rules that sum it while
+// they apply the delta: collects how much the slices' blocks changed. Nothing waits for it: a slice
+// is published first, and may be steps ahead when its sums arrive.
 
 #ifndef PERCENTDELTA_SERVER_SHARD_DELTA_COLLECTOR_H_
 #define PERCENTDELTA_SERVER_SHARD_DELTA_COLLECTOR_H_
@@ -15,42 +15,35 @@
 #include "absl/synchronization/mutex.h"
 #include "common/job/job.h"
 #include "common/job/partition.h"
+#include "server/shard/block_sums.h"
 
 namespace percentdelta {
-
-// What a step changed a slice of a split tensor by: sum |delta| of each of its blocks, in order.
-struct DeltaSums {
-  int tensor = 0;
-  int64_t step = 0;
-  int64_t first_block = 0;
-  std::vector<double> blocks;
-};
 
 // Gets ||delta||_1 of a whole tensor: the block sums added in block order.
 using DeltaCallback = std::function<void(double delta_l1)>;
 
-// Thread-safe. Callbacks run under no lock, on the thread of whoever gave the last part.
+// Thread-safe. Callbacks run under no lock, on the thread of the caller that completes the step.
 class DeltaCollector {
  public:
   // For the tensors whose home is `shard`, from `first_step` on. Model and partition must outlive
   // the collector.
   DeltaCollector(const ModelSpec& model, const Partition& partition, int shard, int64_t first_step);
 
-  // Takes the home's own slice, and with it who wants to know of the step. Once a step.
+  // Takes the sums of the home's own slice and the callback of the step. Once a step.
   void Open(const DeltaSums& sums, DeltaCallback done);
 
-  // Takes another shard's slice, before or after Open. What was taken before, or is of a step long
-  // past, changes nothing and is no error.
-  //   kFailedPrecondition  another shard is the tensor's home, or the step is after `present`,
-  //                        that of the home's own slice
+  // Takes another shard's sums, before or after Open. Sums that were taken before, or whose step
+  // was given up, change nothing and are not an error.
+  //   kFailedPrecondition  another shard is the tensor's home, or the step is after `current`, that
+  //                        of the home's own slice
   //   kInvalidArgument     not the blocks of a slice; negative sums
-  absl::Status Contribute(const DeltaSums& sums, int64_t present);
+  absl::Status Contribute(const DeltaSums& sums, int64_t current);
 
  private:
   struct Collection {
-    std::map<int64_t, std::vector<double>> parts;  // by first block
-    DeltaCallback done;                            // null: not opened
-    bool complete = false;                         // then it is only a mark
+    SumsInBlockOrder<double> sums;
+    DeltaCallback done;     // null: not opened
+    bool complete = false;  // then the rest is unused
   };
   struct Tensor {
     int64_t past = 0;                    // steps below are done, or given up

@@ -20,8 +20,8 @@ absl::Status Refuse(absl::string_view tensor, const Expected& expected, const Go
 }  // namespace
 
 GradientAssembly::GradientAssembly(std::shared_ptr<ShardState> state, int64_t step, int32_t slot,
-                                   bool keep)
-    : state_(std::move(state)), step_(step), slot_(slot), keep_(keep) {
+                                   bool for_checkpoint)
+    : state_(std::move(state)), step_(step), slot_(slot), for_checkpoint_(for_checkpoint) {
   for (const auto& slice : state_->slices()) parts_.emplace_back().slice = slice.get();
 }
 
@@ -61,9 +61,9 @@ absl::Status GradientAssembly::Add(absl::string_view tensor, int64_t begin,
                              [&](const Part& candidate) { return candidate.slice == *slice; });
   RETURN_IF_ERROR(CheckChunk(part, tensor, begin, bytes));
   if (part.received == 0) {
-    if (step_ > part.slice->present().step) {
+    if (step_ > part.slice->current().step) {
       return absl::FailedPreconditionError(absl::StrCat("tensor ", tensor, ": expected step ",
-                                                        part.slice->present().step, ", got ", step_,
+                                                        part.slice->current().step, ", got ", step_,
                                                         ", which this shard has not reached"));
     }
     part.duplicate = part.slice->Has(step_, slot_);
@@ -85,8 +85,8 @@ absl::Status GradientAssembly::Add(absl::string_view tensor, int64_t begin,
   part.span.End();
   bool is_new = false;
   if (!part.duplicate) {
-    absl::StatusOr<bool> staged =
-        state_->Stage(*part.slice, step_, slot_, std::exchange(part.gradient, nullptr), keep_);
+    absl::StatusOr<bool> staged = state_->Stage(
+        *part.slice, step_, slot_, std::exchange(part.gradient, nullptr), for_checkpoint_);
     if (!staged.ok()) return staged.status();
     is_new = *staged;
   }

@@ -1,5 +1,5 @@
 // The receiving end of a push: checks the chunks of one stream and puts them together, one buffer
-// a slice. A slice is staged when it is whole, and before that nobody sees anything of it.
+// a slice. A slice is staged when it is whole; before that nothing of it is visible.
 
 #ifndef PERCENTDELTA_SERVER_SHARD_GRADIENT_ASSEMBLY_H_
 #define PERCENTDELTA_SERVER_SHARD_GRADIENT_ASSEMBLY_H_
@@ -17,12 +17,12 @@
 
 namespace percentdelta {
 
-// Not thread-safe: one stream has its chunks one after the other.
+// Not thread-safe: the chunks of a stream come one after the other.
 class GradientAssembly {
  public:
-  // The slot must have passed state->CheckSlot(). `keep`: see ShardSlice::Stage.
+  // The slot must have passed state->CheckSlot(). `for_checkpoint`: see ShardSlice::Stage.
   GradientAssembly(std::shared_ptr<ShardState> state, int64_t step, int32_t slot,
-                   bool keep = false);
+                   bool for_checkpoint = false);
 
   // Takes a chunk: little-endian float32 values of `tensor` from the entry `begin` on, in pieces
   // that follow each other and may be cut anywhere. Within a slice chunks must come in ascending
@@ -30,14 +30,15 @@ class GradientAssembly {
   //   kNotFound            no such tensor, or no slice of it here
   //   kInvalidArgument     wrong length, overlap, gap, beyond the slice, NaN or infinity
   //   kFailedPrecondition  a step that the shard has not reached
-  // After an error the stream is to be ended; slices that were whole stay staged.
+  // After an error the caller must end the stream; slices that were whole stay staged.
   absl::Status Add(absl::string_view tensor, int64_t begin,
                    absl::Span<const absl::string_view> pieces);
 
-  // At the end of the stream. kInvalidArgument: a range is missing, in this stream and before.
+  // Checks, at the end of the stream, that every slice is complete, by this stream or before.
+  // kInvalidArgument: a range is missing.
   absl::Status Finish() const;
 
-  // Slices that this stream completed: new ones, and those that were there before.
+  // The number of slices that this stream completed: new ones, and those that were there before.
   int staged_slices() const { return staged_slices_; }
   int duplicate_slices() const { return duplicate_slices_; }
 
@@ -56,7 +57,7 @@ class GradientAssembly {
   const std::shared_ptr<ShardState> state_;
   const int64_t step_;
   const int32_t slot_;
-  const bool keep_;
+  const bool for_checkpoint_;
   std::vector<Part> parts_;  // as state_->slices()
   int staged_slices_ = 0;
   int duplicate_slices_ = 0;

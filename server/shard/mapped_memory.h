@@ -1,5 +1,5 @@
-// Callers' memory that calls have mapped (common/transport/shared_memory.h), kept for their next calls: mapping
-// it anew would cost more than what is gained.
+// Callers' memory that calls have mapped (common/transport/shared_memory.h), kept for their next calls: to map
+// it for every call would cost more than it saves.
 
 #ifndef PERCENTDELTA_SERVER_SHARD_MAPPED_MEMORY_H_
 #define PERCENTDELTA_SERVER_SHARD_MAPPED_MEMORY_H_
@@ -15,11 +15,11 @@
 
 namespace percentdelta {
 
-// Thread-safe. What its maker does not offer any more, for it has died or let go of it, is forgotten
-// when the next one comes that is not known.
+// Thread-safe. Memory that its owner no longer offers, because it has died or released it, is unmapped
+// when the next unknown memory is mapped.
 class MappedMemory {
  public:
-  // The errors are SharedMemory::Map's.
+  // Returns the memory, mapped. Errors: those of SharedMemory::Map.
   absl::StatusOr<std::shared_ptr<SharedMemory>> Find(const SharedMemoryName& name, int64_t values);
 
  private:

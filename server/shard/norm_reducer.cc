@@ -1,26 +1,14 @@
 #include "server/shard/norm_reducer.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 namespace percentdelta {
-namespace {
 
-// A training that diverges has sums that are infinite or no number. It goes on until the workers
-// find that its loss is none, which is the better message.
-bool IsSum(double value) { return !(value < 0); }
-
-bool AreSums(const NormSums& sums) {
-  return IsSum(sums.ratio_l1) && IsSum(sums.gradient_l1) && IsSum(sums.weight_l1) &&
-         IsSum(sums.gradient_l2_squared) && IsSum(sums.weight_l2_squared);
-}
-
-}  // namespace
-
-NormReducer::NormReducer(const ModelSpec& model, const Partition& partition, int shard,
-                         int64_t first_step)
+template <typename Sum>
+Reducer<Sum>::Reducer(const ModelSpec& model, const Partition& partition, int shard,
+                      int64_t first_step)
     : model_(model),
       partition_(partition),
       shard_(shard),
@@ -29,34 +17,13 @@ NormReducer::NormReducer(const ModelSpec& model, const Partition& partition, int
   for (Collection& collection : collections_) collection.step = first_step;
 }
 
-absl::Status NormReducer::Check(const BlockSums& sums) const {
-  const std::string& name = model_.tensors[sums.tensor].name;
-  if (partition_.home(sums.tensor) != shard_) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("tensor ", name, ": expected at its home, shard ",
-                     partition_.home(sums.tensor), ", got at shard ", shard_));
+template <typename Sum>
+void Reducer<Sum>::Contribute(const SliceSums<Sum>& sums, ReductionCallback<Sum> done) {
+  if (absl::Status status = CheckSliceSums(model_, partition_, shard_, sums); !status.ok()) {
+    return done(status);
   }
-  const std::vector<TensorRange>& slices = partition_.ranges_of_tensor(sums.tensor);
-  const bool is_slice = std::any_of(slices.begin(), slices.end(), [&](const TensorRange& slice) {
-    return slice.first_block() == sums.first_block &&
-           slice.blocks() == static_cast<int64_t>(sums.blocks.size());
-  });
-  if (!is_slice) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tensor ", name, ": expected the block sums of a slice, got ",
-                     sums.blocks.size(), " blocks from block ", sums.first_block));
-  }
-  if (!std::all_of(sums.blocks.begin(), sums.blocks.end(), AreSums)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tensor ", name, ": expected sums that are not negative, got another"));
-  }
-  return absl::OkStatus();
-}
-
-void NormReducer::Contribute(const BlockSums& sums, NormsCallback done) {
-  if (absl::Status status = Check(sums); !status.ok()) return done(status);
-  std::vector<NormsCallback> answered;
-  absl::StatusOr<NormSums> answer;
+  std::vector<ReductionCallback<Sum>> answered;
+  absl::StatusOr<Sum> answer;
   {
     absl::MutexLock lock(&mutex_);
     Collection& collection = collections_[sums.tensor];
@@ -73,33 +40,33 @@ void NormReducer::Contribute(const BlockSums& sums, NormsCallback done) {
       answered.push_back(std::move(done));
     } else {
       collection.waiting.push_back(std::move(done));
-      collection.parts.emplace(sums.first_block, sums.blocks);
-      if (collection.parts.size() < partition_.ranges_of_tensor(sums.tensor).size()) return;
-      NormSums norms;
-      for (const auto& [first_block, blocks] : collection.parts) {
-        for (const NormSums& block : blocks) norms += block;  // in block order, across slices
-      }
-      answer = norms;
-      collection.last = norms;
-      collection.parts.clear();
+      collection.sums.Add(sums);
+      if (collection.sums.slices() < partition_.ranges_of_tensor(sums.tensor).size()) return;
+      collection.last = collection.sums.Total();
+      answer = collection.last;
+      collection.sums.Clear();
       ++collection.step;
       answered.swap(collection.waiting);
     }
   }
-  for (const NormsCallback& callback : answered) callback(answer);
+  for (const ReductionCallback<Sum>& callback : answered) callback(answer);
 }
 
-void NormReducer::Close(const absl::Status& reason) {
-  std::vector<NormsCallback> waiting;
+template <typename Sum>
+void Reducer<Sum>::Close(const absl::Status& reason) {
+  std::vector<ReductionCallback<Sum>> waiting;
   {
     absl::MutexLock lock(&mutex_);
     closed_ = reason;
     for (Collection& collection : collections_) {
-      for (NormsCallback& callback : collection.waiting) waiting.push_back(std::move(callback));
+      for (auto& callback : collection.waiting) waiting.push_back(std::move(callback));
       collection.waiting.clear();
     }
   }
-  for (const NormsCallback& callback : waiting) callback(reason);
+  for (const ReductionCallback<Sum>& callback : waiting) callback(reason);
 }
+
+template class Reducer<NormSums>;
+template class Reducer<DeltaNorms>;
 
 }  // namespace percentdelta

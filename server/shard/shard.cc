@@ -9,10 +9,10 @@ namespace percentdelta {
 absl::StatusOr<std::shared_ptr<ShardState>> Shard::At(uint64_t generation) const {
   absl::MutexLock lock(&mutex_);
   if (closed_) return absl::UnavailableError("the shard is shutting down");
-  const uint64_t present = state_ == nullptr ? 0 : state_->generation();
-  if (present == generation && state_ != nullptr) return state_;
-  const std::string message = absl::StrCat("generation: expected ", present, ", got ", generation);
-  if (generation > present || state_ == nullptr) {
+  const uint64_t current = state_ == nullptr ? 0 : state_->generation();
+  if (current == generation && state_ != nullptr) return state_;
+  const std::string message = absl::StrCat("generation: expected ", current, ", got ", generation);
+  if (generation > current || state_ == nullptr) {
     return absl::UnavailableError(absl::StrCat(message, ", which this shard has yet to enter"));
   }
   return absl::FailedPreconditionError(message);

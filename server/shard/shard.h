@@ -1,4 +1,4 @@
-// A shard through the generations of its cluster: which ShardState is the present one.
+// A shard through the generations of its cluster: which ShardState is the current one.
 
 #ifndef PERCENTDELTA_SERVER_SHARD_SHARD_H_
 #define PERCENTDELTA_SERVER_SHARD_SHARD_H_
@@ -17,19 +17,20 @@ namespace percentdelta {
 // Thread-safe.
 class Shard {
  public:
-  // The state of the generation that a call speaks of.
-  //   kUnavailable         nothing is open yet, or the call is of a generation that this shard is
-  //                        about to enter: try again
+  // Returns the state of the generation that a call names.
+  //   kUnavailable         no generation is open yet, or the call names one that this shard is
+  //   about
+  //                        to enter: try again
   //   kFailedPrecondition  an older generation
   absl::StatusOr<std::shared_ptr<ShardState>> At(uint64_t generation) const;
 
-  // The generation that is open. 0: none.
+  // The open generation; 0: none.
   uint64_t generation() const;
 
-  // Makes `state` the present one and ends whatever waits in the one before.
+  // Makes `state` the current one and ends everything that waits in the previous one.
   void Open(std::shared_ptr<ShardState> state);
 
-  // Ends everything that waits, for good.
+  // Ends everything that waits, and refuses all later calls.
   void Close();
 
  private:

@@ -12,7 +12,7 @@
 
 namespace percentdelta {
 
-// Implementations are thread-safe. One outlives the shard's ClusterLink and every ShardState, with
+// Implementations are thread-safe. They must outlive the shard's ClusterLink, its ShardStates, and
 // the tasks that these have scheduled.
 class ShardCoordinator {
  public:

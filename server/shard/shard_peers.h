@@ -4,7 +4,7 @@
 #ifndef PERCENTDELTA_SERVER_SHARD_SHARD_PEERS_H_
 #define PERCENTDELTA_SERVER_SHARD_SHARD_PEERS_H_
 
-#include "server/shard/delta_collector.h"
+#include "server/shard/block_sums.h"
 #include "server/shard/norm_reducer.h"
 
 namespace percentdelta {
@@ -20,6 +20,9 @@ class ShardPeers {
   // any thread: with the norms of the whole tensor, or with an error when there will be none, as
   // after the end of the generation. `done` may run before ReduceNorms() returns.
   virtual void ReduceNorms(int home, const BlockSums& sums, NormsCallback done) = 0;
+
+  // The same for the proposal of a step, of rules that need norms of their delta (server/update/optimizer.h).
+  virtual void ReduceDeltaNorms(int home, const ProposedSums& sums, DeltaNormsCallback done) = 0;
 
   // Sends how much a step changed a slice to the tensor's home, another shard. Best effort.
   virtual void CollectDeltas(int home, const DeltaSums& sums) = 0;

@@ -10,11 +10,11 @@
 namespace percentdelta {
 namespace {
 
-// Buffers that a step frees and the next one takes again; more would only lie there. These are a
-// gradient, the weights of the next step, and one for a gradient that is received meanwhile; with
-// several slots those that wait for their turn, of so many workers as are usual; and, if the job
+// The number of buffers that a step frees and the next one takes again; more would be unused. These
+// are a gradient, the weights of the next step, and one for a gradient that is received meanwhile;
+// with several slots those that wait for their turn, for a usual number of workers; and, if the job
 // has checkpoints, the weights and the copies of the state that the last one held.
-size_t BuffersToKeep(const Job& job) {
+size_t RetainedBuffers(const Job& job) {
   constexpr int32_t kWaiting = 4;
   size_t buffers = 3 + std::min(job.gradients_per_step - 1, kWaiting);
   if (job.checkpoint) buffers += 1 + StateNames(job).size();
@@ -26,51 +26,51 @@ size_t BuffersToKeep(const Job& job) {
 ShardSlice::ShardSlice(const Job& job, const TensorRange& range, int64_t step)
     : job_(job),
       range_(range),
-      buffers_(range.size(), BuffersToKeep(job)),
-      present_{range, step, nullptr},
+      buffers_(range.size(), RetainedBuffers(job)),
+      current_{range, step, nullptr},
       staged_(job.gradients_per_step),
       seen_(job.gradients_per_step) {}
 
 ShardSlice::ShardSlice(const Job& job, const TensorRange& range) : ShardSlice(job, range, 0) {
-  state_.resize(StateNames(job).size(), std::vector<float>(range.size()));
+  optimizer_state_.resize(StateNames(job).size(), std::vector<float>(range.size()));
   Buffer initial = buffers_.Take();
   DrawInitialWeights(job.model.tensors[range.tensor], job.seed, range.begin,
                      absl::MakeSpan(*initial));
-  present_.values = std::move(initial);
-  if (job.EvaluatesAt(0)) evaluated_ = present_;
+  current_.values = std::move(initial);
+  if (job.EvaluatesAt(0)) evaluated_ = current_;
 }
 
 ShardSlice::ShardSlice(const Job& job, int64_t step, SliceContent content)
     : ShardSlice(job, content.range, step) {
-  for (const auto& array : content.state) state_.push_back(std::move(*array));
-  present_.values = std::move(content.weights);
-  if (job.EvaluatesAt(step)) evaluated_ = present_;
+  for (const auto& array : content.state) optimizer_state_.push_back(std::move(*array));
+  current_.values = std::move(content.weights);
+  if (job.EvaluatesAt(step)) evaluated_ = current_;
 }
 
 absl::StatusOr<ShardSlice::StageResult> ShardSlice::Stage(int64_t step, int32_t slot,
-                                                          Buffer gradient, bool keep) {
+                                                          Buffer gradient, bool for_checkpoint) {
   absl::MutexLock lock(&mutex_);
-  if (step > present_.step) {
+  if (step > current_.step) {
     return absl::FailedPreconditionError(
         absl::StrCat("tensor ", job_.model.tensors[range_.tensor].name, ": expected step ",
-                     present_.step, ", got ", step, ", which this shard has not reached"));
+                     current_.step, ", got ", step, ", which this shard has not reached"));
   }
-  if (step < present_.step || seen_[slot]) return StageResult::kDuplicate;
+  if (step < current_.step || seen_[slot]) return StageResult::kDuplicate;
   seen_[slot] = true;
   staged_[slot] = std::move(gradient);
   ++staged_count_;
-  keeps_ |= keep;
+  for_checkpoint_ |= for_checkpoint;
   return staged_count_ == job_.gradients_per_step ? StageResult::kComplete : StageResult::kStaged;
 }
 
 bool ShardSlice::Has(int64_t step, int32_t slot) const {
   absl::MutexLock lock(&mutex_);
-  return step < present_.step || (step == present_.step && seen_[slot]);
+  return step < current_.step || (step == current_.step && seen_[slot]);
 }
 
 int64_t ShardSlice::gathered_steps() const {
   absl::MutexLock lock(&mutex_);
-  return present_.step + (staged_count_ == job_.gradients_per_step ? 1 : 0);
+  return current_.step + (staged_count_ == job_.gradients_per_step ? 1 : 0);
 }
 
 bool ShardSlice::StartAdding() {
@@ -97,9 +97,9 @@ absl::Span<double> ShardSlice::sum() {
   return absl::MakeSpan(sum_);
 }
 
-bool ShardSlice::keeps() const {
+bool ShardSlice::for_checkpoint() const {
   absl::MutexLock lock(&mutex_);
-  return keeps_;
+  return for_checkpoint_;
 }
 
 void ShardSlice::Publish(Buffer next) {
@@ -107,14 +107,14 @@ void ShardSlice::Publish(Buffer next) {
   Snapshot published;
   {
     absl::MutexLock lock(&mutex_);
-    before_ = std::exchange(present_, {range_, present_.step + 1, std::move(next)});
-    if (job_.EvaluatesAt(present_.step)) evaluated_ = present_;
+    previous_ = std::exchange(current_, {range_, current_.step + 1, std::move(next)});
+    if (job_.EvaluatesAt(current_.step)) evaluated_ = current_;
     std::fill(seen_.begin(), seen_.end(), false);
     staged_count_ = 0;
     taken_count_ = 0;
     adding_ = false;
-    keeps_ = false;
-    published = present_;
+    for_checkpoint_ = false;
+    published = current_;
     std::erase_if(waiters_, [&](const Waiter& waiter) {
       if (waiter.step > published.step) return false;
       if (auto sink = waiter.sink.lock()) sinks.push_back(std::move(sink));
@@ -124,31 +124,31 @@ void ShardSlice::Publish(Buffer next) {
   for (const auto& sink : sinks) sink->Deliver(published);
 }
 
-Snapshot ShardSlice::present() const {
+Snapshot ShardSlice::current() const {
   absl::MutexLock lock(&mutex_);
-  return present_;
+  return current_;
 }
 
 absl::Status ShardSlice::Await(int64_t step, const std::shared_ptr<PullSink>& sink) {
   Snapshot found;
   {
     absl::MutexLock lock(&mutex_);
-    if (step > present_.step) {
+    if (step > current_.step) {
       if (!closed_.ok()) return closed_;
       std::erase_if(waiters_, [](const Waiter& waiter) { return waiter.sink.expired(); });
       waiters_.push_back({step, sink});
       return absl::OkStatus();
     }
-    if (step == present_.step) {
-      found = present_;
-    } else if (before_.values != nullptr && before_.step == step) {
-      found = before_;
+    if (step == current_.step) {
+      found = current_;
+    } else if (previous_.values != nullptr && previous_.step == step) {
+      found = previous_;
     } else if (evaluated_.values != nullptr && evaluated_.step == step) {
       found = evaluated_;
     } else {
       return absl::FailedPreconditionError(
           absl::StrCat("tensor ", job_.model.tensors[range_.tensor].name, ": the weights of step ",
-                       step, " are gone; expected step ", present_.step, " or later, got ", step));
+                       step, " are gone; expected step ", current_.step, " or later, got ", step));
     }
   }
   sink->Deliver(std::move(found));

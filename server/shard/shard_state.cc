@@ -1,111 +1,79 @@
-// The way of a gradient through a shard.
+// The path of a gradient through a shard.
 //
 //  1. Push (rpc/push.cc) feeds the chunks of a stream to a GradientAssembly, which checks them and
-//     copies them into one buffer a slice. Nothing of a slice is visible before all of it is there
-//     and right.
+//     copies them into one buffer a slice. Nothing of a slice is visible before all of it has
+//     arrived and is valid.
 //  2. Stage() files the whole buffer under (step, slot). A gradient that was filed or applied
 //     before is dropped: that, and only that, makes application exactly-once.
-//  3. The caller that files the next slot in order schedules AddGradients() on the pool, unless
-//  that
-//     is at work already. It takes the gradients that have come without a gap and, block by block
+//  3. The caller that files the next slot in order schedules AddGradients() on the pool, unless it
+//     is running already. It takes the gradients that have come without a gap and, block by block
 //     on all threads, adds them in slot order in double; their buffers are free again. A gradient
 //     that comes before its turn waits in its buffer. The caller that files a step's last gradient,
-//     of the last slice, tells the coordinator: with that the step is done, whatever workers
+//     of the last slice, reports to the coordinator: with that the step is done, whatever workers
 //     report.
-//  4. Reduce() gets the run that ends with the last slot. From here to step 7 the slice belongs to
-//     that one task; no lock is held. Block by block on all threads it adds that run, divides, and
-//     sums the block's norms (phase 1). Whenever the gradients came, these are the additions of a
-//     plain loop over the slots, so the bits are the same. One slot is its own mean.
-//  5. The norms of a whole tensor are its block sums added in block order. A tensor that is split
-//     sends its slice's block sums to the tensor's home (NormReducer, over ReduceNorms), which adds
-//     those of all slices in that same order: the bits do not depend on the split.
-//  6. Apply() changes the weights into a fresh buffer, block by block on all threads (phase 2). If
-//     the step it leads to is to become a checkpoint, Keep() holds on to that buffer and to a copy
-//     of the optimizer's state, made block by block; when all slices have done so, they go to the
-//     writer.
-//  7. Publish() makes that buffer the slice's weights at step + 1; pulls that wait for it are
-//     handed it by reference, and the slice takes the gradients of the next step.
-//  8. The tensor's home reports what the step did to it. Under a rule whose delta is no multiple of
-//     the gradient the shards tell it what their blocks of a split tensor were changed by
-//     (DeltaCollector); nothing waits for that.
+//  4. ComputeNorms() gets the run that ends with the last slot. From here to step 8 the slice
+//     belongs to one task at a time; no lock is held. Block by block on all threads it adds that
+//     run, divides, and sums the block's norms (phase 1). Whenever the gradients came, these are
+//     the additions of a plain loop over the slots, so the bits are the same. One slot is its own
+//     mean.
+//  5. Reduce() adds the block sums of a whole tensor in block order. A tensor that is split sends
+//     its slice's block sums to the tensor's home (Reducer, over ReduceNorms), which adds those of
+//     all slices in that same order: the bits do not depend on the split.
+//  6. Propose() is for rules that need norms of their own delta before it is applied:
+//     block by block it sums the norms of the delta that the rule proposes, drops that delta, and
+//     has its sums reduced as in 5. Other rules skip it.
+//  7. Apply() changes the weights into a fresh buffer, block by block on all threads (phase 2). If
+//     the step it leads to is to become a checkpoint, AddToCheckpoint() holds that buffer and a
+//     copy of the optimizer's state, made block by block; when all slices have done so, they go to
+//     the writer.
+//  8. Publish() makes that buffer the slice's weights at step + 1; pulls that wait for it get it by
+//     reference, and the slice takes the gradients of the next step.
+//  9. The tensor's home reports what the step did to it. If the rule's delta is neither a multiple
+//     of the gradient nor known from the proposal, the shards send it how much their blocks of a split
+//     tensor changed (DeltaCollector); nothing waits for that.
 //
-// Slices go their ways independently: there is no barrier but the norms of a split tensor.
+// Slices are independent of each other: there is no barrier but the norms of a split tensor.
 
 #include "server/shard/shard_state.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
-#include <string>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "server/shard/describe_update.h"
+#include "server/shard/slot_sum.h"
 
 namespace percentdelta {
-namespace {
 
-// Adds the gradients' entries from `begin` on to as many of the sum of the slots before, slot by
-// slot. `first`: there are none before.
-void AddSlots(const std::vector<Buffer>& gradients, bool first, int64_t begin,
-              absl::Span<double> sum) {
-  if (first) std::fill(sum.begin(), sum.end(), 0.0);
-  for (const Buffer& gradient : gradients) {
-    const float* values = gradient->data() + begin;
-    for (size_t i = 0; i < sum.size(); ++i) sum[i] += values[i];
-  }
-}
-
-void Divide(absl::Span<const double> sum, int32_t slots, absl::Span<float> mean) {
-  const auto count = static_cast<double>(slots);
-  for (size_t i = 0; i < sum.size(); ++i) mean[i] = static_cast<float>(sum[i] / count);
-}
-
-// What a step did to a tensor, but for what the rule made of the gradient.
-TensorStatistics Describe(const TensorSpec& tensor, const NormSums& norms,
-                          const TensorContext& context) {
-  TensorStatistics report;
-  report.step = context.step;
-  report.tensor = tensor.name;
-  report.layer = std::string(tensor.layer());
-  report.entries = context.entries;
-  report.gradient_l1 = norms.gradient_l1;
-  report.gradient_l2 = std::sqrt(norms.gradient_l2_squared);
-  report.weight_l1 = norms.weight_l1;
-  report.weight_l2 = std::sqrt(norms.weight_l2_squared);
-  report.rate = context.rate;
-  if (norms.weight_l1 > 0) {
-    report.sgd_relative_delta = report.rate * norms.gradient_l1 / norms.weight_l1;
-  }
-  return report;
-}
-
-// Of a rule whose delta is rate * multiplier * g.
-void SetMultiplier(TensorStatistics& report, double multiplier) {
-  report.multiplier = multiplier;
-  report.relative_delta = multiplier * report.sgd_relative_delta;
-}
-
-// Of another.
-void SetDelta(TensorStatistics& report, double delta_l1) {
-  const double sgd_l1 = report.rate * report.gradient_l1;
-  report.multiplier = sgd_l1 > 0 ? delta_l1 / sgd_l1 : 0;
-  report.relative_delta = report.weight_l1 > 0 ? delta_l1 / report.weight_l1 : 0;
-}
-
-}  // namespace
-
-struct ShardState::Update {
+struct ShardState::SliceUpdate {
   std::shared_ptr<ShardState> state;  // keeps the slice alive
   ShardSlice* slice = nullptr;
-  Snapshot present;
+  Snapshot current;
   Buffer gradient;
   NormSums norms;         // of the whole tensor, the gradient's before clipping
   TensorContext context;  // once the norms are there
   AsyncSpan reducing;     // of a split tensor's norms
 
+  const TensorRange& range() const { return current.range; }
   TraceSubject subject() const {
-    return {.step = present.step, .tensor = state->job().model.tensors[present.range.tensor].name};
+    return {.step = current.step, .tensor = state->job().model.tensors[range().tensor].name};
+  }
+
+  // Calls compute(block, begin, count) for each block of the slice, on all threads; `begin` counts
+  // from the slice's first entry.
+  template <typename Compute>
+  void ForEachBlock(Compute compute) const {
+    state->options_.pool->ParallelFor(range().blocks(), [&](int64_t block) {
+      const int64_t begin = block * kBlockEntries;
+      compute(block, begin, std::min(kBlockEntries, range().size() - begin));
+    });
+  }
+
+  absl::Span<const float> weights(int64_t begin, int64_t count) const {
+    return absl::MakeConstSpan(*current.values).subspan(begin, count);
   }
 };
 
@@ -113,20 +81,25 @@ ShardState::ShardState(Options options)
     : options_(std::move(options)),
       partition_(options_.job.model, options_.shards),
       optimizer_(MakeOptimizer(options_.job.optimizer.rule)),
-      reducer_(options_.job.model, partition_, options_.shard, options_.begin.step),
-      told_gathered_(options_.begin.step) {
-  for (SliceContent& content : options_.begin.slices) {
-    slices_.push_back(
-        std::make_unique<ShardSlice>(options_.job, options_.begin.step, std::move(content)));
+      norm_reducer_(options_.job.model, partition_, options_.shard, options_.initial.step),
+      checkpoint_assembly_(options_.generation),
+      reported_gathered_(options_.initial.step) {
+  const int64_t first_step = options_.initial.step;
+  for (SliceContent& content : options_.initial.slices) {
+    slices_.push_back(std::make_unique<ShardSlice>(options_.job, first_step, std::move(content)));
   }
   if (slices_.empty()) {
-    for (const TensorRange& slice : partition_.ranges_of_shard(options_.shard)) {
-      slices_.push_back(std::make_unique<ShardSlice>(options_.job, slice));
+    for (const TensorRange& range : partition_.ranges_of_shard(options_.shard)) {
+      slices_.push_back(std::make_unique<ShardSlice>(options_.job, range));
     }
   }
-  if (!optimizer_->scales_gradient()) {
+  if (optimizer_->needs_delta_norms()) {
+    delta_norm_reducer_ = std::make_unique<DeltaNormReducer>(options_.job.model, partition_,
+                                                             options_.shard, first_step);
+  }
+  if (optimizer_->delta_l1() == Optimizer::DeltaL1::kAfter) {
     collector_ = std::make_unique<DeltaCollector>(options_.job.model, partition_, options_.shard,
-                                                  options_.begin.step);
+                                                  first_step);
   }
 }
 
@@ -157,24 +130,24 @@ absl::Status ShardState::CheckSlot(int64_t step, int32_t slot) const {
 }
 
 absl::StatusOr<bool> ShardState::Stage(ShardSlice& slice, int64_t step, int32_t slot,
-                                       Buffer gradient, bool keep) {
+                                       Buffer gradient, bool for_checkpoint) {
   absl::StatusOr<ShardSlice::StageResult> result =
-      slice.Stage(step, slot, std::move(gradient), keep);
+      slice.Stage(step, slot, std::move(gradient), for_checkpoint);
   if (!result.ok()) return result.status();
-  if (*result == ShardSlice::StageResult::kComplete) TellGathered();
+  if (*result == ShardSlice::StageResult::kComplete) ReportGathered();
   if (slice.StartAdding()) {
     options_.pool->Schedule([self = shared_from_this(), &slice] { self->AddGradients(slice); });
   }
   return *result != ShardSlice::StageResult::kDuplicate;
 }
 
-void ShardState::TellGathered() {
+void ShardState::ReportGathered() {
   if (options_.coordinator == nullptr) return;
   const int64_t steps = gathered_steps();
   {
     absl::MutexLock lock(&gathered_mutex_);
-    if (steps <= told_gathered_) return;
-    told_gathered_ = steps;
+    if (steps <= reported_gathered_) return;
+    reported_gathered_ = steps;
   }
   options_.coordinator->Gathered(generation(), steps);
 }
@@ -183,12 +156,12 @@ void ShardState::AddGradients(ShardSlice& slice) {
   const TensorRange& range = slice.range();
   for (ShardSlice::Run run = slice.TakeRun(); !run.gradients.empty(); run = slice.TakeRun()) {
     if (run.last) {
-      Reduce(slice, std::move(run));
+      ComputeNorms(slice, std::move(run));
       return;
     }
     const TraceSpan span(
         tracer(), "add gradients",
-        {.step = slice.present().step, .tensor = job().model.tensors[range.tensor].name});
+        {.step = slice.current().step, .tensor = job().model.tensors[range.tensor].name});
     const absl::Span<double> sum = slice.sum();
     options_.pool->ParallelFor(range.blocks(), [&](int64_t block) {
       const int64_t begin = block * kBlockEntries;
@@ -197,143 +170,185 @@ void ShardState::AddGradients(ShardSlice& slice) {
   }
 }
 
-void ShardState::Reduce(ShardSlice& slice, ShardSlice::Run run) {
-  auto update = std::make_shared<Update>();
+void ShardState::ComputeNorms(ShardSlice& slice, ShardSlice::Run run) {
+  auto update = std::make_shared<SliceUpdate>();
   update->state = shared_from_this();
   update->slice = &slice;
-  update->present = slice.present();
+  update->current = slice.current();
+  update->gradient = run.gradients.back();  // becomes the mean
 
   const TensorRange& range = slice.range();
   const int32_t slots = job().gradients_per_step;
   const absl::Span<double> sum = slots > 1 ? slice.sum() : absl::Span<double>();
-  update->gradient = run.gradients.back();  // becomes the mean
-  BlockSums sums{range.tensor, update->present.step, range.first_block(), {}};
+  BlockSums sums{range.tensor, update->current.step, range.first_block(), {}};
   sums.blocks.resize(range.blocks());
   {
     const TraceSpan span(tracer(), "phase 1", update->subject());
-    options_.pool->ParallelFor(range.blocks(), [&](int64_t block) {
-      const int64_t begin = block * kBlockEntries;
-      const int64_t end = std::min(begin + kBlockEntries, range.size());
-      const absl::Span<float> gradient =
-          absl::MakeSpan(*update->gradient).subspan(begin, end - begin);
+    update->ForEachBlock([&](int64_t block, int64_t begin, int64_t count) {
+      const absl::Span<float> gradient = absl::MakeSpan(*update->gradient).subspan(begin, count);
       if (slots > 1) {
-        AddSlots(run.gradients, run.first, begin, sum.subspan(begin, end - begin));
-        Divide(sum.subspan(begin, end - begin), slots, gradient);
+        AddSlots(run.gradients, run.first, begin, sum.subspan(begin, count));
+        Divide(sum.subspan(begin, count), slots, gradient);
       }
-      sums.blocks[block] = BlockNorms(
-          gradient, absl::MakeConstSpan(*update->present.values).subspan(begin, end - begin),
-          optimizer_->epsilon());
+      sums.blocks[block] =
+          BlockNorms(gradient, update->weights(begin, count), optimizer_->epsilon());
     });
   }
   run.gradients.clear();
 
   options_.faults.Pass("phase");
-  if (partition_.ranges_of_tensor(range.tensor).size() == 1) {
-    update->norms = AddBlocks(sums.blocks);
-    return Apply(*update);
-  }
-  const NormsCallback apply = [update](const absl::StatusOr<NormSums>& norms) {
-    if (!norms.ok()) return;  // the generation has ended
-    update->reducing.End();
-    update->norms = *norms;
+  Reduce(update, sums, [update](const NormSums& norms) {
     ShardState& self = *update->state;
-    self.options_.pool->Schedule([update] { update->state->Apply(*update); });
-  };
-  options_.faults.Pass("reduce_norms");
-  update->reducing = AsyncSpan(tracer(), "reduce norms", update->subject());
-  const int home = partition_.home(range.tensor);
-  if (home == shard()) {
-    reducer_.Contribute(sums, apply);
-  } else {
-    options_.peers->ReduceNorms(home, sums, apply);
-  }
-}
-
-void ShardState::Apply(Update& update) {
-  const TraceSpan span(tracer(), "phase 2", update.subject());
-  const TensorRange& range = update.present.range;
-  update.context = UpdateContext(job(), update.present.step,
-                                 job().model.tensors[range.tensor].size(), update.norms);
-  Buffer next = update.slice->TakeBuffer();
-  const absl::Span<std::vector<float>> state = update.slice->state();
-  std::vector<Buffer> kept;  // a copy of `state`, for a checkpoint
-  const bool keeps = options_.checkpoint_writer != nullptr && update.slice->keeps();
-  for (size_t i = 0; keeps && i < state.size(); ++i) kept.push_back(update.slice->TakeBuffer());
-  std::vector<double> deltas(range.blocks());
-  options_.pool->ParallelFor(range.blocks(), [&](int64_t block) {
-    const int64_t begin = block * kBlockEntries;
-    const int64_t count = std::min(kBlockEntries, range.size() - begin);
-    deltas[block] =
-        UpdateEntries(*optimizer_, job(), update.context,
-                      absl::MakeConstSpan(*update.gradient).subspan(begin, count),
-                      absl::MakeConstSpan(*update.present.values).subspan(begin, count),
-                      StateRange(state, begin, count), absl::MakeSpan(*next).subspan(begin, count));
-    for (size_t i = 0; i < kept.size(); ++i) {
-      std::copy_n(state[i].begin() + begin, count, kept[i]->begin() + begin);
+    update->norms = norms;
+    update->context =
+        MakeTensorContext(self.job(), update->current.step,
+                          self.job().model.tensors[update->range().tensor].size(), norms);
+    if (self.optimizer_->needs_delta_norms()) {
+      self.Propose(update);
+    } else {
+      self.Apply(*update);
     }
   });
-  if (keeps) Keep(update, next, std::move(kept));
-  update.gradient = nullptr;  // its buffer is there for the gradients that Publish calls for
+}
+
+// Calls next(sum of the whole tensor) on the pool: at once, or when the home has answered. If there
+// will be no answer, because the generation has ended, the update ends here.
+template <typename Sum, typename Next>
+void ShardState::Reduce(const SliceUpdatePtr& update, const SliceSums<Sum>& sums, Next next) {
+  if (partition_.ranges_of_tensor(sums.tensor).size() == 1) {
+    Sum total{};
+    for (const Sum& block : sums.blocks) total += block;
+    return next(total);
+  }
+  options_.faults.Pass("reduce_norms");
+  update->reducing = AsyncSpan(tracer(), "reduce norms", update->subject());
+  SendToHome(partition_.home(sums.tensor), sums,
+             [update, next = std::move(next)](const absl::StatusOr<Sum>& total) {
+               if (!total.ok()) return;
+               update->reducing.End();
+               update->state->options_.pool->Schedule([next, total = *total] { next(total); });
+             });
+}
+
+void ShardState::SendToHome(int home, const BlockSums& sums, NormsCallback done) {
+  if (home == shard()) return ReduceNorms(sums, std::move(done));
+  options_.peers->ReduceNorms(home, sums, std::move(done));
+}
+
+void ShardState::SendToHome(int home, const ProposedSums& sums, DeltaNormsCallback done) {
+  if (home == shard()) return ReduceDeltaNorms(sums, std::move(done));
+  options_.peers->ReduceDeltaNorms(home, sums, std::move(done));
+}
+
+void ShardState::Propose(const SliceUpdatePtr& update) {
+  const TensorRange& range = update->range();
+  ProposedSums sums{range.tensor, update->current.step, range.first_block(), {}};
+  sums.blocks.resize(range.blocks());
+  {
+    const TraceSpan span(tracer(), "propose", update->subject());
+    const absl::Span<std::vector<float>> state = update->slice->optimizer_state();
+    update->ForEachBlock([&](int64_t block, int64_t begin, int64_t count) {
+      sums.blocks[block] =
+          ProposedNorms(*optimizer_, update->context,
+                        absl::MakeConstSpan(*update->gradient).subspan(begin, count),
+                        update->weights(begin, count), StateRange(state, begin, count));
+    });
+  }
+  Reduce(update, sums, [update](const DeltaNorms& norms) {
+    update->context.delta_norms = norms;
+    update->state->Apply(*update);
+  });
+}
+
+void ShardState::Apply(SliceUpdate& update) {
+  const TraceSpan span(tracer(), "phase 2", update.subject());
+  Buffer next = update.slice->TakeBuffer();
+  const absl::Span<std::vector<float>> state = update.slice->optimizer_state();
+  std::vector<Buffer> copies;  // of `state`, for a checkpoint
+  const bool for_checkpoint =
+      options_.checkpoint_writer != nullptr && update.slice->for_checkpoint();
+  for (size_t i = 0; for_checkpoint && i < state.size(); ++i) {
+    copies.push_back(update.slice->TakeBuffer());
+  }
+  std::vector<double> deltas(update.range().blocks());
+  update.ForEachBlock([&](int64_t block, int64_t begin, int64_t count) {
+    deltas[block] = UpdateEntries(*optimizer_, job(), update.context,
+                                  absl::MakeConstSpan(*update.gradient).subspan(begin, count),
+                                  update.weights(begin, count), StateRange(state, begin, count),
+                                  absl::MakeSpan(*next).subspan(begin, count));
+    for (size_t i = 0; i < copies.size(); ++i) {
+      std::copy_n(state[i].begin() + begin, count, copies[i]->begin() + begin);
+    }
+  });
+  if (for_checkpoint) AddToCheckpoint(update, next, std::move(copies));
+  update.gradient = nullptr;  // frees its buffer for the gradients that follow Publish
   update.slice->Publish(std::move(next));
   if (options_.coordinator != nullptr) Report(update, std::move(deltas));
 }
 
-void ShardState::Keep(const Update& update, const Buffer& next, std::vector<Buffer> state) {
+void ShardState::AddToCheckpoint(const SliceUpdate& update, const Buffer& next,
+                                 std::vector<Buffer> state) {
   SliceContent content;
-  content.range = update.present.range;
+  content.range = update.range();
   content.weights = next;
   content.state = std::move(state);
-  const int64_t step = update.present.step + 1;
-  ShardContent whole;
-  {
-    absl::MutexLock lock(&kept_mutex_);
-    ShardContent& kept = kept_[step];
-    kept.slices.push_back(std::move(content));
-    if (kept.slices.size() < slices_.size()) return;
-    whole = std::move(kept);
-    kept_.erase(step);
-  }
-  std::sort(
-      whole.slices.begin(), whole.slices.end(),
-      [](const SliceContent& a, const SliceContent& b) { return a.range.tensor < b.range.tensor; });
-  whole.generation = generation();
-  whole.step = step;
-  options_.checkpoint_writer->Write(std::move(whole));
+  std::optional<ShardContent> whole =
+      checkpoint_assembly_.Add(update.current.step + 1, std::move(content), slices_.size());
+  if (whole) options_.checkpoint_writer->Write(*std::move(whole));
 }
 
-void ShardState::Report(const Update& update, std::vector<double> deltas) {
-  const TensorRange& range = update.present.range;
+void ShardState::Report(const SliceUpdate& update, std::vector<double> deltas) {
+  const TensorRange& range = update.range();
   const int home = partition_.home(range.tensor);
-  DeltaSums sums{range.tensor, update.present.step, range.first_block(), std::move(deltas)};
+  DeltaSums sums{range.tensor, update.current.step, range.first_block(), std::move(deltas)};
   if (home != shard()) {
     if (collector_) options_.peers->CollectDeltas(home, sums);
     return;
   }
-  TensorStatistics report =
-      Describe(job().model.tensors[range.tensor], update.norms, update.context);
-  if (!collector_) {
-    SetMultiplier(report, optimizer_->Multiplier(update.context) * update.context.gradient_scale);
-    options_.coordinator->ReportStatistics(generation(), report);
-  } else if (partition_.ranges_of_tensor(range.tensor).size() == 1) {
-    SetDelta(report, std::accumulate(sums.blocks.begin(), sums.blocks.end(), 0.0));
-    options_.coordinator->ReportStatistics(generation(), report);
-  } else {
-    collector_->Open(sums, [this, report = std::move(report)](double delta_l1) mutable {
-      SetDelta(report, delta_l1);
-      options_.coordinator->ReportStatistics(generation(), report);
-    });
+  const auto report = [this](const TensorStatistics& statistics) {
+    options_.coordinator->ReportStatistics(generation(), statistics);
+  };
+  TensorStatistics statistics =
+      DescribeUpdate(job().model.tensors[range.tensor], update.norms, update.context);
+  switch (optimizer_->delta_l1()) {
+    case Optimizer::DeltaL1::kOfGradient:
+      SetMultiplier(statistics, optimizer_->Multiplier(update.context));
+      return report(statistics);
+    case Optimizer::DeltaL1::kBefore:
+      SetDelta(statistics, optimizer_->Factor(update.context) * update.context.delta_norms.l1);
+      return report(statistics);
+    case Optimizer::DeltaL1::kAfter:
+      break;
   }
+  if (partition_.ranges_of_tensor(range.tensor).size() == 1) {
+    SetDelta(statistics, std::accumulate(sums.blocks.begin(), sums.blocks.end(), 0.0));
+    return report(statistics);
+  }
+  collector_->Open(sums, [report, statistics = std::move(statistics)](double delta_l1) mutable {
+    SetDelta(statistics, delta_l1);
+    report(statistics);
+  });
+}
+
+void ShardState::ReduceNorms(const BlockSums& sums, NormsCallback done) {
+  norm_reducer_.Contribute(sums, std::move(done));
+}
+
+void ShardState::ReduceDeltaNorms(const ProposedSums& sums, DeltaNormsCallback done) {
+  if (delta_norm_reducer_ == nullptr) return done(UnusedSums(sums.tensor));
+  delta_norm_reducer_->Contribute(sums, std::move(done));
 }
 
 absl::Status ShardState::Collect(const DeltaSums& sums) {
-  if (!collector_) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("tensor ", job().model.tensors[sums.tensor].name,
-                     ": expected no sums of deltas under the job's rule, got some"));
-  }
-  const absl::StatusOr<ShardSlice*> own = FindSlice(job().model.tensors[sums.tensor].name);
-  if (!own.ok()) return own.status();
-  return collector_->Contribute(sums, (*own)->present().step);
+  if (collector_ == nullptr) return UnusedSums(sums.tensor);
+  ASSIGN_OR_RETURN(const ShardSlice* own, FindSlice(job().model.tensors[sums.tensor].name));
+  return collector_->Contribute(sums, own->current().step);
+}
+
+absl::Status ShardState::UnusedSums(int tensor) const {
+  return absl::FailedPreconditionError(absl::StrCat("tensor ", job().model.tensors[tensor].name,
+                                                    ": expected no sums of deltas under ",
+                                                    RuleTitle(job().optimizer.rule), ", got some"));
 }
 
 absl::Status ShardState::Pull(int64_t step, const std::shared_ptr<PullSink>& sink) {
@@ -349,7 +364,7 @@ absl::Status ShardState::Pull(int64_t step, const std::shared_ptr<PullSink>& sin
 
 int64_t ShardState::step() const {
   int64_t step = job().max_steps;
-  for (const auto& slice : slices_) step = std::min(step, slice->present().step);
+  for (const auto& slice : slices_) step = std::min(step, slice->current().step);
   return step;
 }
 
@@ -370,7 +385,8 @@ std::vector<int32_t> ShardState::MissingSlots(int64_t step) const {
 }
 
 void ShardState::Close(const absl::Status& reason) {
-  reducer_.Close(reason);
+  norm_reducer_.Close(reason);
+  if (delta_norm_reducer_) delta_norm_reducer_->Close(reason);
   for (const auto& slice : slices_) slice->Close(reason);
 }
 

@@ -1,14 +1,13 @@
-// What a shard holds in one generation of the cluster: its slices, and the way of a gradient
-// through them (the essay is at the top of shard_state.cc). Free of gRPC.
+// A shard in one generation of the cluster: its slices, and the path of a gradient through them
+// (the essay is at the top of shard_state.cc). Free of gRPC.
 //
-// A new generation gets a new ShardState; what still runs for the old one ends there and changes
-// nothing. That is the whole fence.
+// A new generation gets a new ShardState; work that is still in flight for the old one ends there
+// and changes nothing else. That is the whole fence.
 
 #ifndef PERCENTDELTA_SERVER_SHARD_SHARD_STATE_H_
 #define PERCENTDELTA_SERVER_SHARD_SHARD_STATE_H_
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <vector>
 
@@ -17,19 +16,15 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
-#include "common/base/fault_point.h"
-#include "common/base/thread_pool.h"
 #include "common/base/trace.h"
 #include "common/job/job.h"
 #include "common/job/partition.h"
-#include "server/checkpoint/checkpoint_writer.h"
-#include "server/checkpoint/slice_content.h"
+#include "server/shard/checkpoint_assembly.h"
 #include "server/shard/delta_collector.h"
 #include "server/shard/mapped_memory.h"
 #include "server/shard/norm_reducer.h"
-#include "server/shard/shard_coordinator.h"
-#include "server/shard/shard_peers.h"
 #include "server/shard/shard_slice.h"
+#include "server/shard/shard_state_options.h"
 #include "server/update/optimizer.h"
 
 namespace percentdelta {
@@ -37,33 +32,7 @@ namespace percentdelta {
 // Thread-safe.
 class ShardState : public std::enable_shared_from_this<ShardState> {
  public:
-  struct Options {
-    Job job;
-    int shard = 0;
-    int shards = 1;
-    uint64_t generation = 0;
-
-    // Computes the updates; outlives the state.
-    ThreadPool* pool = nullptr;
-
-    // The other shards of the generation. Needed with more than one shard.
-    std::shared_ptr<ShardPeers> peers;
-
-    // Gets the statistics and learns what has been gathered, under no lock of the state. Outlives
-    // the state. Null: none, of tests.
-    ShardCoordinator* coordinator = nullptr;
-
-    // Takes what the shard is at each step that is to become a checkpoint. Outlives the state.
-    // Null: the job has no checkpoints.
-    CheckpointWriter* checkpoint_writer = nullptr;
-
-    // Where the generation begins: this shard's slices at a step, in the partition's order. Without
-    // slices: at step 0 with the job's initial weights.
-    ShardContent begin;
-
-    FaultPoints faults;
-    Tracer tracer;
-  };
+  using Options = ShardStateOptions;
 
   explicit ShardState(Options options);
 
@@ -73,39 +42,37 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
   const Tracer& tracer() const { return options_.tracer; }
   const std::vector<std::unique_ptr<ShardSlice>>& slices() const { return slices_; }
 
-  // Of callers on this machine, who make other memory for another generation.
+  // The memory of callers on this machine, who offer other memory to another generation.
   MappedMemory& memory() { return memory_; }
 
-  // This shard's slice of the tensor. kNotFound: no such tensor, or none of it here.
+  // Returns this shard's slice of the tensor. kNotFound: no such tensor, or none of it here.
   absl::StatusOr<ShardSlice*> FindSlice(absl::string_view tensor) const;
 
-  // Whether a push for the slot of the step can be taken at all. kOutOfRange: no such slot or
-  // step in the job.
+  // Checks that the job has the slot and the step. kOutOfRange: it does not.
   absl::Status CheckSlot(int64_t step, int32_t slot) const;
 
-  // Takes a slice's whole gradient (finite, of the slice's size), which is changed from here on;
-  // the last one of a step starts the update. Returns whether it was new. `keep`: see
+  // Takes a slice's whole gradient (finite, of the slice's size), which the state modifies; the
+  // last one of a step starts the update. Returns whether it was new. `for_checkpoint`: see
   // ShardSlice::Stage.
   absl::StatusOr<bool> Stage(ShardSlice& slice, int64_t step, int32_t slot, Buffer gradient,
-                             bool keep = false);
+                             bool for_checkpoint = false);
 
-  // Delivers every slice at exactly `step` to the sink, each as it gets there.
+  // Delivers every slice at exactly `step` to the sink, each when it reaches it.
   //   kOutOfRange          a step before 0 or after the job's last
   //   kFailedPrecondition  the step is gone; some slices may have been delivered
   absl::Status Pull(int64_t step, const std::shared_ptr<PullSink>& sink);
 
-  // For ReduceNorms calls of other shards.
-  NormReducer& reducer() { return reducer_; }
-
-  // The same, of deltas (DeltaCollector::Contribute). kFailedPrecondition also: the job's rule
-  // scales the gradient, so that nobody has to tell.
+  // For ReduceNorms calls of other shards: Reducer::Contribute, DeltaCollector::Contribute.
+  // kFailedPrecondition also: the job's rule does not use such sums.
+  void ReduceNorms(const BlockSums& sums, NormsCallback done);
+  void ReduceDeltaNorms(const ProposedSums& sums, DeltaNormsCallback done);
   absl::Status Collect(const DeltaSums& sums);
 
   // The step of the slice that is furthest behind.
   int64_t step() const;
 
-  // All gradients of the steps below this one are here, of every slice. A shard without slices has
-  // those of all steps.
+  // The number of steps, from the first one on, of which all gradients of every slice are here. For
+  // a shard without slices, all steps.
   int64_t gathered_steps() const;
 
   // The slots of `step` that a slice of this shard lacks.
@@ -115,33 +82,41 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
   void Close(const absl::Status& reason);
 
  private:
-  struct Update;  // one slice's step in the making
+  struct SliceUpdate;  // one slice's step, while it is computed
+  using SliceUpdatePtr = std::shared_ptr<SliceUpdate>;
 
-  void TellGathered();
+  void ReportGathered();
   void AddGradients(ShardSlice& slice);
-  void Reduce(ShardSlice& slice, ShardSlice::Run run);
-  void Apply(Update& update);
-  void Keep(const Update& update, const Buffer& next, std::vector<Buffer> state);
+  void ComputeNorms(ShardSlice& slice, ShardSlice::Run run);
+  template <typename Sum, typename Next>
+  void Reduce(const SliceUpdatePtr& update, const SliceSums<Sum>& sums, Next next);
+  void SendToHome(int home, const BlockSums& sums, NormsCallback done);
+  void SendToHome(int home, const ProposedSums& sums, DeltaNormsCallback done);
+  void Propose(const SliceUpdatePtr& update);
+  void Apply(SliceUpdate& update);
+  void AddToCheckpoint(const SliceUpdate& update, const Buffer& next, std::vector<Buffer> state);
 
-  // Says at the tensor's home what the step did; `deltas` are the sums of |delta| of the slice's
-  // blocks, which count for rules that do not scale the gradient.
-  void Report(const Update& update, std::vector<double> deltas);
+  // The error of sums that the job's rule does not use.
+  absl::Status UnusedSums(int tensor) const;
+
+  // Reports from the tensor's home what the step did; `deltas` are the sums of |delta| of the
+  // slice's blocks, for rules that sum it while it is applied.
+  void Report(const SliceUpdate& update, std::vector<double> deltas);
 
   Options options_;  // constant after construction
   const Partition partition_;
   const std::unique_ptr<const Optimizer> optimizer_;
-  std::vector<std::unique_ptr<ShardSlice>> slices_;  // the vector is constant; slices are self-
-                                                     // synchronised
-  NormReducer reducer_;                              // self-synchronised
-  std::unique_ptr<DeltaCollector> collector_;        // self-synchronised; null: the rule scales
-                                                     // the gradient
-  MappedMemory memory_;                              // self-synchronised
+  std::vector<std::unique_ptr<ShardSlice>> slices_;  // the vector is constant
+
+  // Self-synchronised, as the slices are.
+  NormReducer norm_reducer_;
+  std::unique_ptr<DeltaNormReducer> delta_norm_reducer_;  // null: the rule needs none
+  std::unique_ptr<DeltaCollector> collector_;  // null: |delta| is not summed while it is applied
+  CheckpointAssembly checkpoint_assembly_;
+  MappedMemory memory_;
 
   absl::Mutex gathered_mutex_;
-  int64_t told_gathered_ ABSL_GUARDED_BY(gathered_mutex_);  // to the coordinator
-
-  absl::Mutex kept_mutex_;
-  std::map<int64_t, ShardContent> kept_ ABSL_GUARDED_BY(kept_mutex_);  // not all slices there yet
+  int64_t reported_gathered_ ABSL_GUARDED_BY(gathered_mutex_);  // to the coordinator
 };
 
 }  // namespace percentdelta

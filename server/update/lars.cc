@@ -1,8 +1,16 @@
-#include "server/update/lars.h"
+// LARS: You, Gitman and Ginsburg, "Large batch training of convolutional networks", 2017; Equation
+// 5 of the paper.
+//
+// delta = eta * gamma(t) * multiplier * (g + weight_decay * W), with the local rate of You et al.
+//   multiplier = trust_coefficient * ||W||_2 / (||g||_2 + weight_decay * ||W||_2).
+// With the coefficient 1 and no decay this is Equation 5. A gradient of zeros is the limit of tiny
+// ones: with decay, W shrinks by eta * gamma(t) * trust_coefficient of itself. Where the divisor is
+// 0 (no decay, or a tensor of zeros) the multiplier is 0: nothing changes.
 
 #include <cmath>
 #include <cstddef>
 
+#include "server/update/rule.h"
 #include "server/update/vector_clones.h"
 
 namespace percentdelta {
@@ -16,22 +24,46 @@ PD_VECTOR_CLONES void ScaleSum(double gradient_factor, double weight_factor,
   }
 }
 
-}  // namespace
-
-double Lars::Multiplier(const TensorContext& context) const {
-  const double gradient = std::sqrt(context.norms.gradient_l2_squared);
-  const double weight = std::sqrt(context.norms.weight_l2_squared);
-  const double divisor = gradient + rule_.weight_decay * weight;
-  return divisor > 0 ? rule_.trust_coefficient * weight / divisor : 0;
+double LocalRate(const LarsRule& spec, const NormSums& norms) {
+  const double gradient = std::sqrt(norms.gradient_l2_squared);
+  const double weight = std::sqrt(norms.weight_l2_squared);
+  const double divisor = gradient + spec.weight_decay * weight;
+  return divisor > 0 ? spec.trust_coefficient * weight / divisor : 0;
 }
 
-void Lars::Delta(const TensorContext& context, absl::Span<const float> gradient,
-                 absl::Span<const float> weights, const StateSpans& state,
-                 absl::Span<double> delta) const {
-  if (scales_gradient()) return Optimizer::Delta(context, gradient, weights, state, delta);
-  const double factor = context.rate * Multiplier(context);
-  ScaleSum(factor * context.gradient_scale, factor * rule_.weight_decay, gradient.data(),
-           weights.data(), gradient.size(), delta.data());
+class LarsWithoutDecay : public ScalingRule {
+ public:
+  explicit LarsWithoutDecay(const LarsRule& spec) : spec_(spec) {}
+
+  double Multiplier(const TensorContext& context) const override {
+    return LocalRate(spec_, context.norms);
+  }
+
+ private:
+  const LarsRule spec_;
+};
+
+class LarsWithDecay : public ElementwiseRule {
+ public:
+  explicit LarsWithDecay(const LarsRule& spec) : spec_(spec) {}
+
+  void Delta(const TensorContext& context, absl::Span<const float> gradient,
+             absl::Span<const float> weights, const StateSpans& /*state*/,
+             absl::Span<double> delta) const override {
+    const double factor = context.rate * LocalRate(spec_, context.norms);
+    ScaleSum(factor * context.gradient_scale, factor * spec_.weight_decay, gradient.data(),
+             weights.data(), gradient.size(), delta.data());
+  }
+
+ private:
+  const LarsRule spec_;
+};
+
+}  // namespace
+
+Rule MakeRule(const LarsRule& spec) {
+  if (spec.weight_decay > 0) return std::make_unique<LarsWithDecay>(spec);
+  return std::make_unique<LarsWithoutDecay>(spec);
 }
 
 }  // namespace percentdelta

@@ -17,13 +17,13 @@ namespace {
 
 constexpr size_t kLanes = 8;
 
-// Eight lanes, in as many registers as they take.
+// Eight lanes, in however many registers they take.
 using Floats __attribute__((vector_size(kLanes * sizeof(float)))) = float;
 using FloatBits __attribute__((vector_size(kLanes * sizeof(float)))) = int32_t;
 using DoubleBits __attribute__((vector_size(kLanes * sizeof(double)))) = int64_t;
 using Doubles __attribute__((vector_size(kLanes * sizeof(double)))) = double;
 
-// What is summed over entries, lane by lane.
+// The sums over entries, lane by lane.
 struct Lanes {
   Doubles ratio, gradient_l1, weight_l1, gradient_l2, weight_l2;
 };
@@ -38,7 +38,7 @@ PD_INLINE void AddGroup(const Doubles& g, const Doubles& w, double epsilon, Lane
   sum.weight_l2 += w * w;
 }
 
-// Vectors are passed by reference: how they are passed by value depends on the instruction set.
+// Vectors are passed by reference: the way by value depends on the instruction set.
 PD_INLINE void Magnitudes(const float* values, Floats& magnitudes) {
   FloatBits bits;
   std::memcpy(&bits, values, sizeof(bits));
@@ -72,7 +72,8 @@ __attribute__((target("avx2"))) void AddEntries(const float* gradient, const flo
   AddEntriesByCompiler(gradient, weights, groups, epsilon, lanes);
 }
 
-// Where g++ 12 widens eight floats in two halves. (It also warns of the unmasked intrinsic.)
+// An intrinsic, because g++ 12 widens eight floats in two halves. (It warns about the unmasked
+// one.)
 __attribute__((target("avx512f"))) void AddEntries(const float* gradient, const float* weights,
                                                    size_t groups, double epsilon, Lanes* lanes) {
   constexpr __mmask8 kAll = 0xff;
@@ -109,6 +110,24 @@ PD_VECTOR_CLONES void AddMagnitudes(const double* values, size_t groups, double*
   std::memcpy(lanes, &sum, sizeof(sum));
 }
 
+PD_VECTOR_CLONES void AddMagnitudesAndSquares(const double* values, size_t groups, double* l1,
+                                              double* l2_squared) {
+  Doubles magnitudes;
+  Doubles squares;
+  std::memcpy(&magnitudes, l1, sizeof(magnitudes));
+  std::memcpy(&squares, l2_squared, sizeof(squares));
+  for (size_t group = 0; group < groups; ++group) {
+    Doubles value;
+    std::memcpy(&value, values + group * kLanes, sizeof(value));
+    DoubleBits bits = (DoubleBits)value;
+    bits &= 0x7fffffffffffffff;
+    magnitudes += (Doubles)bits;
+    squares += value * value;
+  }
+  std::memcpy(l1, &magnitudes, sizeof(magnitudes));
+  std::memcpy(l2_squared, &squares, sizeof(squares));
+}
+
 template <typename Lane>
 double AddLanes(const Lane& lane) {
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
@@ -125,12 +144,18 @@ NormSums& NormSums::operator+=(const NormSums& other) {
   return *this;
 }
 
+DeltaNorms& DeltaNorms::operator+=(const DeltaNorms& other) {
+  l1 += other.l1;
+  l2_squared += other.l2_squared;
+  return *this;
+}
+
 NormSums BlockNorms(absl::Span<const float> gradient, absl::Span<const float> weights,
                     double epsilon) {
   Lanes lanes = {};
   const size_t groups = gradient.size() / kLanes;
   AddEntries(gradient.data(), weights.data(), groups, epsilon, &lanes);
-  // The rest, filled up with what adds nothing.
+  // The rest, padded with entries that add 0.
   const size_t whole = groups * kLanes;
   float last_gradient[kLanes] = {};
   float last_weights[kLanes] = {};
@@ -148,6 +173,17 @@ void MagnitudeSum::Add(absl::Span<const double> piece) {
 }
 
 double MagnitudeSum::Total() const { return AddLanes(lanes_); }
+
+void DeltaNormSum::Add(absl::Span<const double> piece) {
+  const size_t groups = piece.size() / kLanes;
+  AddMagnitudesAndSquares(piece.data(), groups, l1_, l2_squared_);
+  for (size_t i = groups * kLanes; i < piece.size(); ++i) {
+    l1_[i % kLanes] += std::fabs(piece[i]);
+    l2_squared_[i % kLanes] += piece[i] * piece[i];
+  }
+}
+
+DeltaNorms DeltaNormSum::Total() const { return {AddLanes(l1_), AddLanes(l2_squared_)}; }
 
 NormSums AddBlocks(absl::Span<const NormSums> blocks) {
   NormSums sums;

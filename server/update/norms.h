@@ -1,5 +1,4 @@
-// The norms of a gradient, its weights and their change that update rules and statistics are made
-// from.
+// The norms of a gradient, its weights and their change, for update rules and statistics.
 
 #ifndef PERCENTDELTA_SERVER_UPDATE_NORMS_H_
 #define PERCENTDELTA_SERVER_UPDATE_NORMS_H_
@@ -19,6 +18,14 @@ struct NormSums {
   NormSums& operator+=(const NormSums& other);
 };
 
+// Sums over the entries of a proposed delta, in double.
+struct DeltaNorms {
+  double l1 = 0;          // sum |delta|
+  double l2_squared = 0;  // sum delta^2
+
+  DeltaNorms& operator+=(const DeltaNorms& other);
+};
+
 // Phase 1 of an update, over one block (16384 entries or the tensor's rest). The result is a
 // function of the values alone, to the bit: entry i is added to lane i mod 8, lanes are added in a
 // fixed tree, nothing is fused. `epsilon` > 0; the spans are of one size.
@@ -28,9 +35,9 @@ struct NormSums {
 NormSums BlockNorms(absl::Span<const float> gradient, absl::Span<const float> weights,
                     double epsilon);
 
-// The sum of |value| over a range that comes in pieces; all but the last have a multiple of 8
-// entries. The pieces do not show: entry i of the range is added to lane i mod 8, and lanes are
-// added in the fixed tree of BlockNorms.
+// The sum of |value| over a range that comes in pieces, of which all but the last have a multiple
+// of 8 entries. The result does not depend on the pieces: entry i of the range is added to lane i
+// mod 8, and lanes are added in the fixed tree of BlockNorms.
 class MagnitudeSum {
  public:
   void Add(absl::Span<const double> piece);
@@ -38,6 +45,17 @@ class MagnitudeSum {
 
  private:
   double lanes_[8] = {};
+};
+
+// The DeltaNorms of a range that comes in such pieces, in the same order.
+class DeltaNormSum {
+ public:
+  void Add(absl::Span<const double> piece);
+  DeltaNorms Total() const;
+
+ private:
+  double l1_[8] = {};
+  double l2_squared_[8] = {};
 };
 
 // Adds block sums in block order: the norms of a tensor from those of its blocks.

@@ -7,8 +7,8 @@
 namespace percentdelta {
 namespace {
 
-// For 0 <= x <= pi/2, by Taylor's series: the last term is below 2^-70. Not the C library's cos(),
-// whose last bit depends on the processor.
+// For 0 <= x <= pi/2, by Taylor's series; the last term is below 2^-70. The last bit of the C
+// library's cos() depends on the processor.
 double Cosine(double x) {
   constexpr int kTerms = 13;
   double sum = 1;

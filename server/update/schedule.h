@@ -1,4 +1,4 @@
-// gamma(t): how the learning rate changes over the training.
+// gamma(t): how the learning rate changes during the training.
 
 #ifndef PERCENTDELTA_SERVER_UPDATE_SCHEDULE_H_
 #define PERCENTDELTA_SERVER_UPDATE_SCHEDULE_H_
@@ -9,11 +9,11 @@
 
 namespace percentdelta {
 
-// base^exponent by repeated squaring, exponent >= 0: the same bits on every processor, which the C
-// library's pow() does not promise.
+// Returns base^exponent by repeated squaring, exponent >= 0: the same bits on every processor,
+// which the C library's pow() does not guarantee.
 double Power(double base, int64_t exponent);
 
-// gamma at `step` >= 0, times min(1, (step + 1) / warmup_steps) where there is a warm-up.
+// Returns gamma at `step` >= 0, times min(1, (step + 1) / warmup_steps) if there is a warm-up.
 //   constant  1
 //   linear    max(floor, 1 - step * slope): Equations 9 (floor = 0) and 10 of the paper
 //   step      factor^floor(step / every_steps)

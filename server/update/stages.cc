@@ -9,22 +9,22 @@
 namespace percentdelta {
 namespace {
 
-PD_VECTOR_CLONES void Accumulate(double keep, double take, float* __restrict velocity, size_t count,
+PD_VECTOR_CLONES void Accumulate(double mu, double take, float* __restrict velocity, size_t count,
                                  double* __restrict delta) {
   for (size_t i = 0; i < count; ++i) {
-    const double v = keep * velocity[i] + take * delta[i];
+    const double v = mu * velocity[i] + take * delta[i];
     velocity[i] = Stored(v);
     delta[i] = v;
   }
 }
 
-PD_VECTOR_CLONES void AccumulateAhead(double keep, double take, float* __restrict velocity,
+PD_VECTOR_CLONES void AccumulateAhead(double mu, double take, float* __restrict velocity,
                                       size_t count, double* __restrict delta) {
   for (size_t i = 0; i < count; ++i) {
     const double taken = take * delta[i];
-    const double v = keep * velocity[i] + taken;
+    const double v = mu * velocity[i] + taken;
     velocity[i] = Stored(v);
-    delta[i] = keep * v + taken;
+    delta[i] = mu * v + taken;
   }
 }
 
@@ -38,12 +38,11 @@ PD_VECTOR_CLONES void Subtract(const double* __restrict delta, size_t count,
   for (size_t i = 0; i < count; ++i) next[i] = Stored(weights[i] - delta[i]);
 }
 
-PD_VECTOR_CLONES void AccumulateAndSubtract(double keep, double take,
-                                            const double* __restrict delta, size_t count,
-                                            const float* __restrict weights,
+PD_VECTOR_CLONES void AccumulateAndSubtract(double mu, double take, const double* __restrict delta,
+                                            size_t count, const float* __restrict weights,
                                             float* __restrict velocity, float* __restrict next) {
   for (size_t i = 0; i < count; ++i) {
-    const double v = keep * velocity[i] + take * delta[i];
+    const double v = mu * velocity[i] + take * delta[i];
     velocity[i] = Stored(v);
     next[i] = Stored(weights[i] - v);
   }

@@ -1,5 +1,5 @@
-// What can stand around an update rule, each in its place: the gradient is clipped, the rule makes
-// delta of it, momentum is applied, decoupled weight decay added, and the weights move. Pure
+// The optional stages around an update rule, in their order: the gradient is clipped, the rule
+// computes delta, momentum is applied, decoupled weight decay is added, and the weights move. Pure
 // arithmetic, in double; velocity and weights are stored as in stored.h. Spans are of one size.
 
 #ifndef PERCENTDELTA_SERVER_UPDATE_STAGES_H_
@@ -11,12 +11,12 @@
 
 namespace percentdelta {
 
-// Clipping by norm: what a tensor's gradient g is multiplied by, min(1, norm / ||g||_2) (Pascanu,
+// Clipping by norm: returns the factor of a tensor's gradient g, min(1, norm / ||g||_2) (Pascanu,
 // Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013,
-// Algorithm 1). 1 for a gradient of zeros.
+// Algorithm 1); 1 for a gradient of zeros.
 double ClippingScale(const GradientClippingSpec& clipping, const NormSums& norms);
 
-// The norms of the gradient times `scale` >= 0, and of the weights as they are.
+// Returns the norms of the gradient times `scale` >= 0, and of the unchanged weights.
 NormSums ScaleGradient(const NormSums& norms, double scale);
 
 // v = mu * v + (1 - dampening) * delta, and delta becomes the new v; with Nesterov's look ahead
@@ -34,7 +34,7 @@ void AddWeightDecay(double factor, absl::Span<const float> weights, absl::Span<d
 // next = W - delta.
 void Move(absl::Span<const double> delta, absl::Span<const float> weights, absl::Span<float> next);
 
-// ApplyMomentum without Nesterov's look ahead and Move at once, which is what most jobs take.
+// ApplyMomentum without Nesterov's look ahead, and Move, in one pass: what most jobs need.
 void MoveByVelocity(const MomentumSpec& momentum, absl::Span<const double> delta,
                     absl::Span<const float> weights, absl::Span<float> velocity,
                     absl::Span<float> next);

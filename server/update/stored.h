@@ -1,4 +1,4 @@
-// What a training keeps from step to step: weights and the rule's state, as float.
+// How a training stores what it keeps from step to step, weights and the rule's state: as float.
 
 #ifndef PERCENTDELTA_SERVER_UPDATE_STORED_H_
 #define PERCENTDELTA_SERVER_UPDATE_STORED_H_
@@ -10,9 +10,10 @@
 
 namespace percentdelta {
 
-// The float nearest to `value`; beyond the range of float, and for both infinities, its end:
-// +-FLT_MAX. Never an infinity, and never NaN, either: no step makes one (optimizer.h), and it
-// would be FLT_MAX of its sign.
+// Returns the float nearest to `value`; beyond the range of float, and for both infinities, its
+// end:
+// +-FLT_MAX. Never returns an infinity or NaN: no step computes a NaN (rule.h), and it would become
+// FLT_MAX of its sign.
 //
 // Compares the bits: infinity and NaN follow FLT_MAX, as signed integers where the sign is 0 and as
 // unsigned ones where it is 1. That costs next to nothing in a loop over entries, and gives the

@@ -71,7 +71,7 @@ void BM_UpdatePhase2(benchmark::State& state) {
   Arrays arrays(job);
   ThreadPool pool(static_cast<int>(state.range(0)));
   TensorContext context =
-      UpdateContext(job, 0, static_cast<int64_t>(arrays.gradient.size()),
+      MakeTensorContext(job, 0, static_cast<int64_t>(arrays.gradient.size()),
                     BlockNorms(arrays.gradient, arrays.weights, rule->epsilon()));
   context.rate = 1e-6;
   MemoryTraffic memory(5 * arrays.gradient.size() * sizeof(float));

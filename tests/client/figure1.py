@@ -5,23 +5,23 @@ For each of the given steps and each layer's weights: by how much of its own L1 
 changed the tensor, and by how much plain SGD at the same rate would have changed it, on a log
 scale. Waits until the training has come that far.
 
-A client that shares nothing with the project but proto/: its stubs are generated when it runs, with
-protoc and gRPC's Python plugin (Debian: python3-grpcio, python3-protobuf, protobuf-compiler and
-protobuf-compiler-grpc).
+Uses the Python package from client/python of this checkout (Debian: python3-grpcio,
+python3-protobuf, python3-numpy and protobuf-compiler).
 """
+
+from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import math
 import pathlib
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
+import types
+from typing import Any, cast
 
-PROTOS = ("job", "statistics", "coordinator")
-STUBS = ("statistics_pb2", "statistics_pb2_grpc", "coordinator_pb2", "coordinator_pb2_grpc")
+PACKAGE = pathlib.Path(__file__).resolve().parents[2] / "client/python/src"
 POLL_SECONDS = 0.2
 # How long the statistics of the last steps may take after the training has ended.
 SETTLE_SECONDS = 3
@@ -31,128 +31,68 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 class Failure(Exception):
-    """What is told to the user, in one message."""
+    """A message to the user."""
 
 
-def load_grpc():
-    """Returns the module grpc, or says which packages are missing."""
+def load_package() -> types.ModuleType:
+    """Returns the module percentdelta, or says which packages are missing."""
+    sys.path.insert(0, str(PACKAGE))
     try:
-        importlib.import_module("google.protobuf")
-        return importlib.import_module("grpc")
+        return importlib.import_module("percentdelta")
     except ImportError as error:
-        raise Failure(f"{error}: needs Debian's python3-grpcio and python3-protobuf "
-                      f"(deploy/install-packages test), and runs on /usr/bin/python3; "
-                      f"this is {sys.executable}") from error
+        raise Failure(f"{error}: needs Debian's python3-grpcio, python3-protobuf, python3-numpy "
+                      f"and protobuf-compiler (deploy/install-packages test), and runs on "
+                      f"/usr/bin/python3; this is {sys.executable}") from error
 
 
-def load_stubs(proto_folder, folder):
-    """Generates the stubs into `folder` and imports them, by the names of their files."""
-    if not (proto_folder / "percentdelta/v1/statistics.proto").is_file():
-        raise Failure(f"no percentdelta/v1/statistics.proto in {proto_folder} (--proto names "
-                      f"another folder)")
-    programs = {name: shutil.which(name) for name in ("protoc", "grpc_python_plugin")}
-    for name, path in programs.items():
-        if path is None:
-            raise Failure(f"{name} is not on PATH: needs Debian's protobuf-compiler and "
-                          f"protobuf-compiler-grpc (deploy/install-packages test)")
-    result = subprocess.run(
-        [programs["protoc"], f"--proto_path={proto_folder}", f"--python_out={folder}",
-         f"--grpc_python_out={folder}",
-         f"--plugin=protoc-gen-grpc_python={programs['grpc_python_plugin']}",
-         *(f"percentdelta/v1/{name}.proto" for name in PROTOS)],
-        check=False, capture_output=True, text=True)
-    if result.returncode != 0:
-        raise Failure(f"protoc failed:\n{result.stderr.strip()}")
-    sys.path.insert(0, folder)
-    return {name: importlib.import_module(f"percentdelta.v1.{name}") for name in STUBS}
+def ended(status: Any) -> str | None:
+    """Returns why there will be no further steps, or None."""
+    if status.state == "finished":
+        return f"the training finished at step {status.step}"
+    if status.state == "failed":
+        return f"the training failed: {status.message}"
+    return None
 
 
-class Cluster:
-    """The calls made to a cluster, at its coordinator's address."""
-
-    def __init__(self, grpc, stubs, address):
-        self._grpc = grpc
-        self._stubs = stubs
-        channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
-        self._statistics = stubs["statistics_pb2_grpc"].StatisticsStub(channel)
-        self._coordinator = stubs["coordinator_pb2_grpc"].CoordinatorStub(channel)
-
-    def updates(self, first_step, last_step):
-        """The retained steps of an inclusive range, by number, and the oldest that is retained.
-
-        Raises ConnectionError when nobody is there, or not yet.
-        """
-        request = self._stubs["statistics_pb2"].GetUpdateStatisticsRequest(
-            first_step=first_step, last_step=last_step)
-        response = self._call(self._statistics.GetUpdateStatistics, request)
-        # A last_step of 0 means the newest.
-        steps = {step.step: step.updates for step in response.steps if step.step <= last_step}
-        return steps, response.oldest_step
-
-    def progress(self):
-        """The coordinator's progress."""
-        return self._call(self._coordinator.GetProgress,
-                          self._stubs["coordinator_pb2"].GetProgressRequest())
-
-    def ended(self, progress):
-        """Why there will be no further steps, or None."""
-        states = self._stubs["coordinator_pb2"].GetProgressResponse
-        if progress.state == states.FINISHED:
-            return f"the training finished at step {progress.step}"
-        if progress.state == states.FAILED:
-            return f"the training failed: {progress.message}"
-        return None
-
-    def _call(self, method, request):
-        try:
-            return method(request, timeout=CALL_SECONDS)
-        except self._grpc.RpcError as error:
-            code = self._grpc.StatusCode
-            text = f"{error.code().name}: {error.details()}"
-            if error.code() in (code.UNAVAILABLE, code.DEADLINE_EXCEEDED):
-                raise ConnectionError(text) from error
-            raise Failure(text) from error
-
-
-def wait_for(cluster, address, wanted, timeout):
-    """The updates of the wanted steps, by step."""
+def wait_for(client: Any, wanted: list[int], timeout: float) -> dict[int, list[Any]]:
+    """Returns the statistics of the wanted steps' tensors, by step."""
     began = time.monotonic()
     deadline = began + timeout
-    found = {}
+    found: dict[int, list[Any]] = {}
     while True:
         missing = [step for step in wanted if step not in found]
         try:
-            progress = cluster.progress()
-            steps, oldest = cluster.updates(missing[0], missing[-1])
-            found.update({step: steps[step] for step in missing if step in steps})
+            status = client.status()
+            statistics = client.statistics(first_step=missing[0], last_step=missing[-1])
+            found.update({step.step: step.tensors for step in statistics if step.step in missing})
             missing = [step for step in wanted if step not in found]
             if not missing:
                 return found
-            if 0 <= missing[0] < oldest:
-                raise Failure(f"step {missing[0]} is no longer retained: the oldest is {oldest}")
-            state = f"the cluster at {address} is at step {progress.step}"
-            ended = cluster.ended(progress)
-            if ended:
-                state = ended
+            if 0 <= missing[0] < statistics.oldest_step:
+                raise Failure(f"step {missing[0]} is no longer retained: the oldest is "
+                              f"{statistics.oldest_step}")
+            state = f"the cluster at {client.address} is at step {status.step}"
+            if end := ended(status):
+                state = end
                 deadline = min(deadline, time.monotonic() + SETTLE_SECONDS)
-        except ConnectionError as error:
-            state = f"no answer from {address}: {error}"
+        except (ConnectionError, TimeoutError) as error:
+            state = str(error)
         if time.monotonic() > deadline:
             waited = time.monotonic() - began
             raise Failure(f"no statistics of step {missing[0]} after {waited:.0f} s; {state}")
         time.sleep(POLL_SECONDS)
 
 
-def bar(value, low, high):
-    """The value's place between the powers of ten `low` and `high`, as a bar."""
+def bar(value: float, low: int, high: int) -> str:
+    """Returns the value's place between the powers of ten `low` and `high`, as a bar."""
     share = (math.log10(value) - low) / (high - low) if value > 0 else 0
     eighths = round(share * BAR_CELLS * 8)
     text = "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
     return text.ljust(BAR_CELLS)
 
 
-def print_figure(steps):
-    """Prints the bars of {step: updates}."""
+def print_figure(steps: dict[int, list[Any]]) -> None:
+    """Prints the bars of {step: statistics of its tensors}."""
     bars = {}
     for step, updates in sorted(steps.items()):
         weights = [update for update in updates if update.tensor.endswith("/weights")]
@@ -163,7 +103,7 @@ def print_figure(steps):
     values = [value for weights in bars.values() for update in weights
               for value in (update.relative_delta, update.sgd_relative_delta)]
     if any(not math.isfinite(value) or value < 0 for value in values):
-        raise Failure(f"a relative delta that is negative or no number: {values}")
+        raise Failure(f"a relative delta that is negative or not a number: {values}")
     positive = [value for value in values if value > 0] or [1.0]
     low = math.floor(math.log10(min(positive)) - 0.5)
     high = max(math.ceil(math.log10(max(positive))), low + 1)
@@ -183,18 +123,19 @@ def print_figure(steps):
                 layer = ""
 
 
-def parse_steps(text):
-    """A comma-separated list of steps, ascending and each once."""
+def parse_steps(text: str) -> list[int]:
+    """Parses a comma-separated list of steps, ascending and each once."""
     try:
         steps = sorted({int(part) for part in text.split(",")})
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no list of numbers as in 0,15,30") from None
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of numbers as in 0,15,30") from None
     if steps[0] < 0:
         raise argparse.ArgumentTypeError(f"step {steps[0]} is negative")
     return steps
 
 
-def main():
+def main() -> int:
+    """Returns the exit code."""
     parser = argparse.ArgumentParser(
         description="Prints the paper's Figure 1 for a running cluster.")
     parser.add_argument("address", help="HOST:PORT of the coordinator")
@@ -202,17 +143,16 @@ def main():
                         help="the steps to show (default: the paper's, %(default)s)")
     parser.add_argument("--timeout", type=float, default=60, metavar="SECONDS",
                         help="how long to wait for them (default: %(default)s)")
-    parser.add_argument("--proto", type=pathlib.Path, metavar="FOLDER",
-                        default=pathlib.Path(__file__).resolve().parents[2] / "proto",
-                        help="the project's proto folder (default: beside this program's)")
     arguments = parser.parse_args()
-    sys.stdout.reconfigure(encoding="utf-8")
+    cast(io.TextIOWrapper, sys.stdout).reconfigure(encoding="utf-8")
     try:
-        grpc = load_grpc()
-        with tempfile.TemporaryDirectory() as folder:
-            stubs = load_stubs(arguments.proto, folder)
-            cluster = Cluster(grpc, stubs, arguments.address)
-            print_figure(wait_for(cluster, arguments.address, arguments.steps, arguments.timeout))
+        percentdelta = load_package()
+        try:
+            with percentdelta.Client(arguments.address, deadline=CALL_SECONDS,
+                                     retry=percentdelta.RetryPolicy(give_up_after=0)) as client:
+                print_figure(wait_for(client, arguments.steps, arguments.timeout))
+        except percentdelta.Error as error:
+            raise Failure(str(error)) from error
     except Failure as failure:
         sys.stdout.flush()
         print(f"figure1: {failure}", file=sys.stderr)

@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""That deploy/make-data makes what it says, once, and that the jobs train on it."""
+"""deploy/make-data makes the specified data, once, and the jobs train on it."""
 
 import csv
 import os
@@ -10,13 +9,13 @@ import sys
 import tempfile
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-JOBS = ROOT / "deploy" / "jobs"
+from deploy.project import JOBS, ROOT
+
 PD_LOCAL = os.environ.get("PD_LOCAL")  # of the build; without it nothing is trained
 
 
-def make_data(*arguments):
-    """Runs it; returns what came of it."""
+def make_data(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs deploy/make-data."""
     return subprocess.run([sys.executable, "-B", ROOT / "deploy" / "make-data", *arguments],
                           capture_output=True, text=True, check=False)
 
@@ -24,9 +23,12 @@ def make_data(*arguments):
 class MakeDataTest(unittest.TestCase):
     """Each data set is made once for all tests."""
 
+    temporary: tempfile.TemporaryDirectory[str]
+    directories: dict[str, pathlib.Path]
+
     @classmethod
-    def setUpClass(cls):
-        cls.temporary = tempfile.TemporaryDirectory()  # pylint: disable=consider-using-with
+    def setUpClass(cls) -> None:
+        cls.temporary = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.temporary.cleanup)
         cls.directories = {}
         for name in ("ratings", "documents"):
@@ -36,8 +38,8 @@ class MakeDataTest(unittest.TestCase):
                 raise AssertionError(made.stderr)
             cls.directories[name] = directory
 
-    def words(self, name, stem):
-        """The examples as tuples of words, and their labels."""
+    def words(self, name: str, stem: str) -> tuple[list[tuple[int, ...]], bytes]:
+        """Returns the examples as tuples of words, and their labels."""
         images = (self.directories[name] / f"{stem}-images-idx3-ubyte").read_bytes()
         labels = (self.directories[name] / f"{stem}-labels-idx1-ubyte").read_bytes()
         magic, count, rows, columns = struct.unpack_from(">4I", images)
@@ -48,8 +50,8 @@ class MakeDataTest(unittest.TestCase):
         self.assertLess(max(labels[8:]), 10)
         return list(struct.iter_unpack(f">{columns // 2}H", images[16:])), labels[8:]
 
-    def test_ratings_are_of_pairs_that_differ(self):
-        """Every user and item is rated, none of them twice."""
+    def test_ratings_are_of_pairs_that_differ(self) -> None:
+        """Every user rates, every item is rated, no pair occurs twice."""
         training, _ = self.words("ratings", "train")
         test, _ = self.words("ratings", "t10k")
         self.assertEqual((len(training), len(test)), (200000, 20000))
@@ -58,8 +60,8 @@ class MakeDataTest(unittest.TestCase):
         self.assertEqual(users, set(range(2000)))
         self.assertEqual(items, set(range(1000)))
 
-    def test_documents_have_words(self):
-        """8 to 32 of the vocabulary's, then none."""
+    def test_documents_have_words(self) -> None:
+        """8 to 32 words of the vocabulary, then zeros."""
         for stem, count in (("train", 60000), ("t10k", 10000)):
             documents, _ = self.words("documents", stem)
             self.assertEqual(len(documents), count)
@@ -71,8 +73,8 @@ class MakeDataTest(unittest.TestCase):
                 lengths.add(length)
             self.assertEqual(lengths, set(range(8, 33)))
 
-    def test_again_changes_nothing(self):
-        """Files that are right stay."""
+    def test_again_changes_nothing(self) -> None:
+        """Correct files are left alone."""
         directory = self.directories["ratings"]
         before = {file.name: file.stat().st_mtime_ns for file in directory.iterdir()}
         self.assertEqual(len(before), 4)
@@ -80,8 +82,8 @@ class MakeDataTest(unittest.TestCase):
         after = {file.name: file.stat().st_mtime_ns for file in directory.iterdir()}
         self.assertEqual(after, before)
 
-    def test_a_wrong_file_is_replaced_and_kept(self):
-        """It may be somebody's."""
+    def test_a_wrong_file_is_replaced_and_kept(self) -> None:
+        """It may be a user's file."""
         directory = self.directories["ratings"]
         labels = directory / "t10k-labels-idx1-ubyte"
         right = labels.read_bytes()
@@ -95,8 +97,8 @@ class MakeDataTest(unittest.TestCase):
         kept.unlink()
         self.assertEqual(len(list(directory.iterdir())), 4)
 
-    def test_bad_arguments_are_refused(self):
-        """With 2, and 1 for a folder that cannot be made."""
+    def test_bad_arguments_are_refused(self) -> None:
+        """With exit code 2; with 1 if the folder cannot be made."""
         self.assertEqual(make_data("mnist").returncode, 2)
         self.assertEqual(make_data().returncode, 2)
         made = make_data("ratings", os.devnull + "/x")
@@ -104,11 +106,11 @@ class MakeDataTest(unittest.TestCase):
         self.assertIn("/dev/null", made.stderr)
 
     @unittest.skipUnless(PD_LOCAL, "no PD_LOCAL")
-    def test_the_jobs_train_on_it(self):
-        """The first steps of each."""
+    def test_the_jobs_train_on_it(self) -> None:
+        """The loss falls in the first steps of each job."""
         for name, directory in self.directories.items():
             report = pathlib.Path(self.temporary.name) / f"{name}-report"
-            subprocess.run([PD_LOCAL, f"--job={JOBS / name}.textproto", f"--data={directory}",
+            subprocess.run([str(PD_LOCAL), f"--job={JOBS / name}.textproto", f"--data={directory}",
                             "--steps=40", "--shards=2", "--workers=2", f"--report={report}"],
                            check=True, stdout=subprocess.DEVNULL)
             with open(report / "progress.csv", encoding="utf-8") as file:

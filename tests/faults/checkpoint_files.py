@@ -1,15 +1,18 @@
-"""The directory of checkpoints, as files: which are there, and how they are damaged."""
+"""The files of checkpoints: lists them, and damages them."""
 
 import pathlib
+import random
 import re
 
 MANIFEST = "manifest.json"
 TEMPORARY_MARK = ".tmp-"
 
+Damage = tuple[pathlib.Path, str]  # what was damaged, and how
 
-def whole_checkpoints(directory):
-    """Those that have a manifest, which is written last: {step: path}, ascending."""
-    found = {}
+
+def whole_checkpoints(directory: pathlib.Path) -> dict[int, pathlib.Path]:
+    """Returns the checkpoints with a manifest, which is written last: {step: path}, ascending."""
+    found: dict[int, pathlib.Path] = {}
     for path in pathlib.Path(directory).glob("step-*"):
         step = re.fullmatch(r"step-(\d+)", path.name)
         if step and (path / MANIFEST).exists():
@@ -17,18 +20,18 @@ def whole_checkpoints(directory):
     return dict(sorted(found.items()))
 
 
-def temporary_files(directory):
-    """What writers have left."""
+def temporary_files(directory: pathlib.Path) -> list[str]:
+    """Returns the temporary files that writers have left."""
     return sorted(str(path) for path in pathlib.Path(directory).rglob(f"*{TEMPORARY_MARK}*"))
 
 
-def files_of(checkpoint):
-    """Of one checkpoint, by name."""
+def files_of(checkpoint: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the files of a checkpoint, by name."""
     return sorted(path for path in checkpoint.iterdir() if path.is_file())
 
 
-def truncate(checkpoint, source):
-    """Cuts a file short at any of its bytes."""
+def truncate(checkpoint: pathlib.Path, source: random.Random) -> Damage:
+    """Truncates a file at a random byte."""
     path = source.choice([path for path in files_of(checkpoint) if path.stat().st_size])
     size = path.stat().st_size
     kept = source.randrange(size)
@@ -37,8 +40,8 @@ def truncate(checkpoint, source):
     return path, f"{path.name}: {kept} of {size} bytes"
 
 
-def flip(checkpoint, source):
-    """Flips a bit of a file."""
+def flip(checkpoint: pathlib.Path, source: random.Random) -> Damage:
+    """Flips a random bit of a file."""
     path = source.choice([path for path in files_of(checkpoint) if path.stat().st_size])
     offset, bit = source.randrange(path.stat().st_size), source.randrange(8)
     with path.open("r+b") as file:
@@ -49,22 +52,22 @@ def flip(checkpoint, source):
     return path, f"{path.name}: bit {bit} of byte {offset}"
 
 
-def empty(checkpoint, source):
-    """Leaves nothing in a file."""
+def empty(checkpoint: pathlib.Path, source: random.Random) -> Damage:
+    """Empties a file."""
     path = source.choice(files_of(checkpoint))
     path.write_bytes(b"")
     return path, path.name
 
 
-def remove(checkpoint, source):
+def remove(checkpoint: pathlib.Path, source: random.Random) -> Damage:
     """Removes a file."""
     path = source.choice(files_of(checkpoint))
     path.unlink()
     return path, path.name
 
 
-def swap(checkpoint, source):
-    """Has two shards' files change their names."""
+def swap(checkpoint: pathlib.Path, source: random.Random) -> Damage:
+    """Swaps the names of two shards' files."""
     first, second = source.sample(sorted(checkpoint.glob("shard-*.safetensors")), 2)
     aside = checkpoint / "aside"
     first.rename(aside)
@@ -73,8 +76,8 @@ def swap(checkpoint, source):
     return first, f"{first.name} and {second.name}"
 
 
-def leave_over(checkpoint, source):
-    """Leaves behind what a writer leaves that dies while it writes the next checkpoint."""
+def leave_over(checkpoint: pathlib.Path, source: random.Random) -> Damage:
+    """Makes the files of a writer that died while it wrote the next checkpoint."""
     step = int(checkpoint.name.removeprefix("step-"))
     following = checkpoint.with_name(f"step-{step + 1:010d}")
     following.mkdir()

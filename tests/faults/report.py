@@ -1,4 +1,4 @@
-"""What came of a run: as JSON, and as a table in docs/reliability.md."""
+"""The report of a run: as JSON, and as a table in docs/reliability.md."""
 
 import dataclasses
 import json
@@ -7,26 +7,32 @@ import os
 import pathlib
 import re
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.faults.fault import Fault
+from tests.faults.session import Session
 
 GROUPS = ("processes", "points", "network", "disk", "files", "clock")
 
 
-def percentile(values, share):
-    """The smallest value that at least this share of them do not exceed."""
+def percentile(values: Sequence[float], share: float) -> float:
+    """Returns the smallest value that at least this share of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def machine():
-    """What the run was made on, in a few words."""
+def machine() -> str:
+    """Returns a short description of the machine."""
     text = pathlib.Path("/proc/cpuinfo").read_text()
     found = re.search(r"model name\s*: (.*)", text)
     processor = re.sub(r"\s+", " ", found.group(1)).strip() if found else "unknown processor"
     return f"{processor}, {os.cpu_count()} cores"
 
 
-def summary(session, faults, unavailable, arguments, seconds):
-    """All of a run, fit for JSON."""
+def summary(session: Session, faults: Sequence[Fault], unavailable: dict[str, str], arguments: str,
+            seconds: float) -> dict[str, Any]:
+    """Returns the whole run, ready for JSON."""
     injections = [dataclasses.asdict(made) for made in session.injections]
     paces = session.undisturbed.steps_per_second
     return {
@@ -46,7 +52,7 @@ def summary(session, faults, unavailable, arguments, seconds):
     }
 
 
-def _row(name, injections):
+def _row(name: str, injections: Sequence[Mapping[str, Any]]) -> str:
     recoveries = [made["recovery"] for made in injections]
     useful = sum(made["useful"] for made in injections)
     recomputed = sum(made["recomputed"] for made in injections)
@@ -56,8 +62,8 @@ def _row(name, injections):
             f"| {recomputed / len(injections):.1f} | {100 * goodput:.0f} % |")
 
 
-def table(result):
-    """The table of faults, in Markdown."""
+def table(result: Mapping[str, Any]) -> str:
+    """Returns the table of faults, in Markdown."""
     injections = result["injections"]
     lines = ["| fault | injected | weights | recovery p50, s | p99, s | steps done again | goodput |",
              "|:--|--:|:--|--:|--:|--:|--:|"]
@@ -71,8 +77,8 @@ def table(result):
     return "\n".join(lines)
 
 
-def page(result):
-    """What stands between the markers of docs/reliability.md."""
+def page(result: Mapping[str, Any]) -> str:
+    """Returns the text between the markers of docs/reliability.md."""
     count = len(result["injections"])
     useful = sum(made["useful"] for made in result["injections"])
     seconds = sum(made["seconds"] for made in result["injections"])
@@ -93,8 +99,8 @@ def page(result):
     return "\n".join(lines)
 
 
-def write_between(path, marker, text):
-    """Replaces what stands between <!-- marker --> and <!-- end of marker --> in a file."""
+def write_between(path: pathlib.Path, marker: str, text: str) -> None:
+    """Replaces the text between <!-- marker --> and <!-- end of marker --> in a file."""
     begin, end = f"<!-- {marker} -->\n", f"<!-- end of {marker} -->"
     before, found, rest = path.read_text().partition(begin)
     _, closed, after = rest.partition(end)
@@ -103,7 +109,7 @@ def write_between(path, marker, text):
     path.write_text(before + begin + text + "\n" + end + after)
 
 
-def write_json(path, result):
-    """The whole result."""
+def write_json(path: pathlib.Path, result: Mapping[str, Any]) -> None:
+    """Writes the whole result."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")

@@ -1,14 +1,20 @@
 """Trainings, one after the other, until enough faults have been injected."""
 
 import dataclasses
+import pathlib
 import shutil
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import checkpoint_files
-from cluster import Cluster, Layout, random_layout, seeded
-from errors import Failure, Violation
-from job import write_data
-from training import Over, Training
+from deploy.project import Binaries
+from tests.faults import checkpoint_files
+from tests.faults.deck import Deck
+from tests.faults.training import Injection, Over, Training
+from tests.harness.cluster import Cluster, Layout, random_layout, seeded
+from tests.harness.errors import Failure, Violation
+from tests.harness.job import write_data
+
 
 MAX_STEPS = 120
 FOREIGN_STEPS = 10
@@ -17,18 +23,20 @@ FOREIGN_SEED = 2
 
 @dataclasses.dataclass
 class Undisturbed:
-    """What a training comes to when nothing disturbs it."""
+    """The results of an undisturbed training."""
     checksum: str
-    steps_per_second: dict  # by what slows a cluster down: its network and its clock
+    # By what slows a cluster down: its network, and whether its clock jumps.
+    steps_per_second: dict[tuple[str, bool], float]
 
 
 class Session:
-    """Injects faults of a deck. `disks`: the kinds that this machine can have (Layout.disk). say()
-    gets what may be of interest, in one line."""
+    """Injects faults of a deck. `disks`: the possible values of Layout.disk on this machine. Calls say()
+    with progress, in one line."""
 
-    def __init__(self, binaries, folder, seed, disks, say):
-        self.injections = []
-        self.in_vain = {}  # faults that did not come about, by name
+    def __init__(self, binaries: Binaries, folder: pathlib.Path, seed: int, disks: Sequence[str],
+                 say: Callable[[str], None]) -> None:
+        self.injections: list[Injection] = []
+        self.in_vain: dict[str, int] = {}  # faults that did not strike, by name
         self.trainings = 0
         self.undisturbed = Undisturbed("", {})
         self._binaries = binaries
@@ -36,18 +44,19 @@ class Session:
         self._seed = seed
         self._disks = disks
         self._say = say
-        self._foreign = None
-        self.current = ""  # what is being done, for the report of a violation
+        self._foreign: bytes | None = None
+        self.current = ""  # what is happening, for the report of a violation
         write_data(folder / "data")
 
-    def cluster(self, layout, name, max_steps=MAX_STEPS, **more):
-        """A cluster in a folder of its own."""
+    def cluster(self, layout: Layout, name: str, max_steps: int = MAX_STEPS,
+                **more: Any) -> Cluster:
+        """Returns a cluster with its own folder."""
         return Cluster(self._binaries, self._folder / name, layout, self._folder / "data",
                        max_steps, **more)
 
-    def measure(self, layout):
-        """An undisturbed training: its weights are those of all others, and its pace is what
-        theirs are compared with."""
+    def measure(self, layout: Layout) -> None:
+        """Runs an undisturbed training, once for each pace: all others must have its weights, and their
+        pace is compared with its own."""
         pace = (layout.network, layout.fake_clock)
         if pace in self.undisturbed.steps_per_second:
             return
@@ -57,7 +66,7 @@ class Session:
             training = Training(cluster, self.undisturbed.checksum or None, seeded(self._seed))
             training.start()
             checksum = training.finish()
-            status = training.watch.status
+            status = training.watch.now
         if training.watch.recomputed:
             raise Violation(f"{self.current}: {training.watch.recomputed} steps were done twice")
         self.undisturbed.checksum = checksum
@@ -66,12 +75,12 @@ class Session:
         self._say(f"undisturbed, {layout}: "
                   f"{self.undisturbed.steps_per_second[pace]:.1f} steps/s, {checksum[:12]}")
 
-    def run(self, deck, injections, until):
-        """Until so many faults have been injected, or the time has come (monotonic)."""
+    def run(self, deck: Deck, injections: float, until: float) -> None:
+        """Trains until `injections` faults are injected, or until a time (monotonic)."""
         while len(self.injections) < injections and time.monotonic() < until:
             self._train(deck, injections, until)
 
-    def _train(self, deck, injections, until):
+    def _train(self, deck: Deck, injections: float, until: float) -> None:
         number = self.trainings = self.trainings + 1
         source = seeded(self._seed, "training", number)
         fixed = {"disk": source.choice(self._disks), **deck.next.fixed}
@@ -89,9 +98,9 @@ class Session:
             self.current = f"the end of training {number}, {layout}, after " + (
                 ", ".join(made.fault for made in training.injections) or "no fault")
             training.finish()
-        shutil.rmtree(self._folder / name)  # nothing is to be learned from it any more
+        shutil.rmtree(self._folder / name)  # no longer of interest
 
-    def _inject(self, deck, training, injections, until):
+    def _inject(self, deck: Deck, training: Training, injections: float, until: float) -> None:
         while len(self.injections) < injections and time.monotonic() < until:
             fault = deck.fitting(training.cluster.layout)
             if fault is None:
@@ -105,19 +114,20 @@ class Session:
                 continue
             self.injections.append(made)
             self._say(f"{fault.name}: recovered in {made.recovery:.1f} s at step "
-                      f"{training.watch.status.step} ({made.note})")
+                      f"{training.watch.now.step} ({made.note})")
 
-    def foreign_manifest(self):
-        """The manifest of a checkpoint of another job, made once."""
-        if self._foreign is None:
-            layout = Layout(shards=2, workers=1)
-            with self.cluster(layout, "foreign", FOREIGN_STEPS, seed=FOREIGN_SEED) as cluster:
-                training = Training(cluster, None, seeded(self._seed))
-                training.start()
-                training.finish()
-                whole = checkpoint_files.whole_checkpoints(cluster.checkpoints)
-                if not whole:
-                    raise Failure("the other job has left no checkpoint")
-                path = list(whole.values())[-1] / checkpoint_files.MANIFEST
-                self._foreign = path.read_bytes()
+    def foreign_manifest(self) -> bytes:
+        """Returns the manifest of a checkpoint of another job, made once."""
+        if self._foreign is not None:
+            return self._foreign
+        layout = Layout(shards=2, workers=1)
+        with self.cluster(layout, "foreign", FOREIGN_STEPS, seed=FOREIGN_SEED) as cluster:
+            training = Training(cluster, None, seeded(self._seed))
+            training.start()
+            training.finish()
+            whole = checkpoint_files.whole_checkpoints(cluster.checkpoints)
+            if not whole:
+                raise Failure("the other job has left no checkpoint")
+            self._foreign = (list(whole.values())[-1] / checkpoint_files.MANIFEST).read_bytes()
+        assert self._foreign is not None
         return self._foreign

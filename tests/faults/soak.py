@@ -1,48 +1,72 @@
-"""One long training with a fault every few seconds: what its processes hold must not grow.
+"""One long training with a fault every few seconds: memory, threads and descriptors must not grow.
 
-Resident memory, threads and descriptors of each process are sampled every second. A process that is
-killed now and then begins anew with little, so that incarnations are compared at the same age: what
-it holds late in the soak with what it held early, but not in the first minute.
+Resident memory, threads and descriptors of each process are sampled every second. A process that was
+killed starts again with little, so incarnations are compared at the same age: late in the soak with
+early, without the first minute.
 """
 
 import statistics
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
-import checkpoint_files
-from cluster import Layout, seeded
-from deck import Deck
-from errors import Violation
-from processes import sample
-from report import machine
-from training import Training
+from tests.faults import checkpoint_files
+from tests.faults.deck import Deck
+from tests.faults.fault import Fault
+from tests.faults.report import machine
+from tests.faults.session import Session
+from tests.faults.training import Training
+from tests.harness.cluster import Cluster, Layout, seeded
+from tests.harness.errors import Violation
+from tests.harness.processes import sample
 
 PERIOD_SECONDS = 5
 SAMPLE_SECONDS = 1
 WARM_UP_SECONDS = 60
-AGES = (10, 20, 40, 60)  # seconds; a process is as old as the last of these that it has reached
+AGES = (10, 20, 40, 60)  # seconds; a process has the highest of these ages that it has reached
 MOST_GROWTH = 0.05  # of a process that is a minute old
-MOST_GROWTH_YOUNG = 0.15  # before: no two have seen the same faults in their first seconds
+MOST_GROWTH_YOUNG = 0.15  # of a younger one: no two see the same faults in their first seconds
 GROWN_UP_SECONDS = 60
 MOST_MORE = {"threads": 2, "descriptors": 4}  # connections come and go
 FEWEST_SAMPLES = 10
 MAX_STEPS = 10000000
-HISTORY = 500  # steps that the coordinator retains: reached within the first minute
+HISTORY = 500  # steps that the coordinator retains; reached within the first minute
 GROUPS = ("processes", "network", "disk")
 END_SECONDS = 15
+
+
+class Held(Protocol):
+    """What a process holds (processes.Sample)."""
+
+    @property
+    def rss(self) -> float:
+        """Resident bytes."""
+
+    @property
+    def threads(self) -> int:
+        """Its threads."""
+
+    @property
+    def descriptors(self) -> int:
+        """Its open descriptors."""
+
+
+# Seconds since the beginning, the process's name, its age in seconds, and what it held.
+TimedSample = tuple[float, str, float, Held]
 
 
 class Sampler(threading.Thread):
     """Samples all processes of a cluster until it is stopped."""
 
-    def __init__(self, cluster):
+    def __init__(self, cluster: Cluster) -> None:
         super().__init__(daemon=True)
-        self.samples = []  # (time, process, age, Sample)
+        self.samples: list[TimedSample] = []
         self._cluster = cluster
         self._began = time.monotonic()
         self._over = threading.Event()
 
-    def run(self):
+    def run(self) -> None:
         while not self._over.wait(SAMPLE_SECONDS):
             now = time.monotonic()
             for process in self._cluster.processes:
@@ -51,24 +75,26 @@ class Sampler(threading.Thread):
                 if held is not None and process.started_at + age == now:
                     self.samples.append((now - self._began, process.name, age, held))
 
-    def stop(self):
-        """Ends it."""
+    def stop(self) -> None:
+        """Stops sampling."""
         self._over.set()
         self.join()
 
 
-def _age_class(age):
+def _age_class(age: float) -> int | None:
     return max((limit for limit in AGES if age >= limit), default=None)
 
 
-def compare(samples, seconds):
-    """What each process held early and late, by its age: rows fit for JSON."""
+def compare(samples: Sequence[TimedSample], seconds: float) -> list[dict[str, Any]]:
+    """Returns what each process held early and late, by age: rows, ready for JSON."""
     third = (seconds - WARM_UP_SECONDS) / 3
-    early, late = {}, {}
+    early: dict[tuple[str, int], list[Held]] = {}
+    late: dict[tuple[str, int], list[Held]] = {}
     for at, name, age, held in samples:
-        key = (name, _age_class(age))
-        if at < WARM_UP_SECONDS or key[1] is None:
+        age_class = _age_class(age)
+        if at < WARM_UP_SECONDS or age_class is None:
             continue
+        key = (name, age_class)
         if at < WARM_UP_SECONDS + third:
             early.setdefault(key, []).append(held)
         elif at > seconds - third:
@@ -77,7 +103,7 @@ def compare(samples, seconds):
     for key in sorted(early.keys() & late.keys()):
         if min(len(early[key]), len(late[key])) < FEWEST_SAMPLES:
             continue
-        row = {"process": key[0], "age": key[1]}
+        row: dict[str, Any] = {"process": key[0], "age": key[1]}
         for what in ("rss", "threads", "descriptors"):
             row[what] = [statistics.median(getattr(held, what) for held in part[key])
                          for part in (early, late)]
@@ -85,8 +111,8 @@ def compare(samples, seconds):
     return rows
 
 
-def violations_of(rows):
-    """What has grown, in words."""
+def violations_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns what has grown, in words."""
     found = []
     for row in rows:
         who = f"{row['process']} at the age of {row['age']} s or more"
@@ -101,7 +127,7 @@ def violations_of(rows):
     return found
 
 
-def _stop(cluster):
+def _stop(cluster: Cluster) -> int:
     for process in cluster.workers + cluster.servers:
         process.terminate()
     for process in cluster.workers + cluster.servers:
@@ -115,11 +141,12 @@ def _stop(cluster):
     return len(list(cluster.checkpoints.glob("step-*")))
 
 
-def run(session, faults, seed, seconds, say):
-    """Soaks for so long; returns what was found, fit for JSON."""
+def run(session: Session, faults: Sequence[Fault], seed: int, seconds: float,
+        say: Callable[[str], None]) -> dict[str, Any]:
+    """Soaks for some seconds; returns the findings, ready for JSON."""
     disk = "tmpfs" if any(fault.name == "disk-full" for fault in faults) else "disk"
     layout = Layout(shards=3, workers=3, disk=disk)
-    # Neither everything at once nor one process again and again: they have to grow old.
+    # Not everything at once: processes must grow old.
     chosen = [fault for fault in faults if fault.fits(layout) and fault.group in GROUPS
               and not fault.name.startswith("all-")]
     deck = Deck(chosen, seeded(seed, "soak"))
@@ -138,14 +165,14 @@ def run(session, faults, seed, seconds, say):
             deck.struck(fault, made is not None)
             if made is not None:
                 say(f"{made.fault}: recovered in {made.recovery:.1f} s at step "
-                    f"{training.watch.status.step} ({made.note})")
+                    f"{training.watch.now.step} ({made.note})")
             due = max(due + PERIOD_SECONDS, time.monotonic())
             training.watch.pass_time(due - time.monotonic())
         sampler.stop()
-        steps, recomputed = training.watch.status.step, training.watch.recomputed
+        steps, recomputed = training.watch.now.step, training.watch.recomputed
         kept = _stop(cluster)
     rows = compare(sampler.samples, seconds)
-    counts = {}
+    counts: dict[str, int] = {}
     for made in training.injections:
         counts[made.fault] = counts.get(made.fault, 0) + 1
     return {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "seconds": round(seconds),
@@ -153,8 +180,8 @@ def run(session, faults, seed, seconds, say):
             "growth": rows, "violations": violations_of(rows)}
 
 
-def page(result):
-    """What stands between the markers of docs/reliability.md."""
+def page(result: Mapping[str, Any]) -> str:
+    """Returns the text between the markers of docs/reliability.md."""
     count = sum(result["faults"].values())
     lines = [f"`{result['command']}`, {result['date']}, {result['machine']}: "
              f"{result['seconds'] / 60:.0f} minutes, {count} faults of {len(result['faults'])} "

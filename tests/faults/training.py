@@ -1,16 +1,25 @@
-"""One training, disturbed by one fault after the other, and what has to come of it."""
+"""One training, disturbed by one fault after the other, and what must hold afterwards."""
 
 import dataclasses
+import random
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from checkpoint_files import temporary_files
-from errors import Violation
-from watch import Watch
+from tests.faults.checkpoint_files import temporary_files
+from tests.faults.watch import Watch
+from tests.harness.cluster import Cluster
+from tests.harness.errors import Violation
+from tests.harness.processes import Process
+from tests.harness.status import Status
+
+if TYPE_CHECKING:
+    from tests.faults.fault import Fault
 
 FIRST_STEP_SECONDS = 60
 PROGRESS_SECONDS = 60  # the longest limit of a fault
-END_SECONDS = 10  # in which a process has to end when it is time
-STEP_SECONDS = 1  # by far more than a step takes
+END_SECONDS = 10  # in which a process must end
+STEP_SECONDS = 1  # far more than a step takes
 STEPS_LEFT = 10  # that a fault needs to strike
 
 
@@ -20,13 +29,13 @@ class Over(Exception):
 
 @dataclasses.dataclass
 class Injection:
-    """A fault that has struck, and what it cost."""
+    """A fault that has struck, and its cost."""
     fault: str
     note: str
     layout: str
     step: int  # when it struck
     held: float  # seconds until it was healed
-    recovery: float  # seconds until the first step beyond the one that was being done
+    recovery: float  # seconds until the first step after the one in progress
     generations: int = 0  # opened because of it
     # Until the next fault was due:
     recomputed: int = 0
@@ -37,51 +46,64 @@ class Injection:
 class Training:
     """A cluster that trains, under watch."""
 
-    def __init__(self, cluster, reference, source, foreign_manifest=None):
+    def __init__(self, cluster: Cluster, reference: str | None, source: random.Random,
+                 foreign_manifest: Callable[[], bytes] | None = None) -> None:
         self.cluster = cluster
         self.random = source
         self.watch = Watch(cluster)
-        self.before = None  # the status before the strike
-        self.healed = None  # the last one when it was healed
-        self.injections = []
-        self.foreign_manifest = foreign_manifest  # makes a manifest of another job, as bytes
+        self.before: Status | None = None  # the status before the strike
+        self.healed: Status | None = None  # the last one when it was healed
+        self.injections: list[Injection] = []
+        self.foreign_manifest = foreign_manifest  # returns a manifest of another job
         self._reference = reference
-        self._notes = []
+        self._notes: list[str] = []
         self._struck_at = 0.0
-        self._resumed = 0  # step from which there has to be progress
-        self._window = None
+        self._resumed = 0  # progress is counted from this step
+        self._window: tuple[Injection, float, int] | None = None
 
-    def start(self):
+    def start(self) -> None:
         """Starts all processes, and waits for the first step."""
         self.cluster.start(order=self.random)
         self.watch.until(lambda status: status.step > 0, FIRST_STEP_SECONDS, "the first step")
 
-    def note(self, text):
-        """Something that the report should say of the present fault."""
+    @property
+    def previous(self) -> Status:
+        """The status before the strike."""
+        assert self.before is not None
+        return self.before
+
+    @property
+    def after(self) -> Status:
+        """The last status when the fault was healed."""
+        assert self.healed is not None
+        return self.healed
+
+    def note(self, text: str) -> None:
+        """Adds a note about the current fault to the report."""
         self._notes.append(text)
 
-    def mark(self):
-        """The fault strikes now, or has just done so."""
+    def mark(self) -> None:
+        """Marks the moment of the strike, which is now."""
         self.watch.look()
-        self.before = self.watch.status
+        self.before = self.watch.now
         self._struck_at = time.monotonic()
         self.watch.aim()
 
-    def expect_restore(self, step):
-        """The next generation has to begin just there."""
+    def expect_restore(self, step: int) -> None:
+        """Expects the next generation to begin at exactly this step."""
         self.watch.exact = self.watch.floor = step
 
-    def await_progress(self):
-        """Until a step has been done since the last fault was over. Over: too few are left."""
+    def await_progress(self) -> None:
+        """Waits until a step is done after the last fault. Throws Over if too few are left."""
         status = self.watch.until(
             lambda status: status.finished or status.step > self._resumed + 1, PROGRESS_SECONDS,
             f"a step after step {self._resumed}, when a fault was over")
         if status.finished or status.step > status.max_steps - STEPS_LEFT:
             raise Over
 
-    def inject(self, fault):
-        """Has the fault strike while there is progress; returns the Injection, or None if it did
-        not come to it."""
+    def inject(self, fault: "Fault") -> Injection | None:
+        """Injects the fault while the training makes progress; returns the Injection, or None if the
+        fault did not strike."""
         self.await_progress()
         self._close_window()
         self._notes = []
@@ -93,7 +115,7 @@ class Training:
         self.mark()
         counts = fault.strike(self)
         if fault.sudden and self.watch.look() is not None:
-            self.watch.aim()  # what was on its way has come
+            self.watch.aim()  # what was in flight has arrived
         self.watch.pass_time(self.random.uniform(*fault.hold) if counts else 0)
         fault.heal(self)
         held = time.monotonic() - self._struck_at
@@ -103,26 +125,27 @@ class Training:
                          f"({', '.join(self._notes)})")
         if counts:
             fault.verify(self)
-        self._resumed = self.watch.status.step
+        self._resumed = self.watch.now.step
         if not counts:
             return None
+        assert self.watch.reached_at is not None
         made = Injection(fault.name, ", ".join(self._notes), str(self.cluster.layout),
-                         self.before.step, held, self.watch.reached_at - self._struck_at,
+                         self.previous.step, held, self.watch.reached_at - self._struck_at,
                          self.watch.generations - generations)
         self.injections.append(made)
         self._window = (made, self._struck_at, recomputed)
         return made
 
-    def _close_window(self):
+    def _close_window(self) -> None:
         if self._window is not None:
             made, struck_at, recomputed = self._window
             made.recomputed = self.watch.recomputed - recomputed
-            made.useful = self.watch.status.step - made.step
+            made.useful = self.watch.now.step - made.step
             made.seconds = time.monotonic() - struck_at
             self._window = None
 
-    def finish(self):
-        """Waits for the end, and checks what has to be true then. Returns the weights' SHA-256."""
+    def finish(self) -> str:
+        """Waits for the end, and checks what must hold then. Returns the weights' SHA-256."""
         last = self.cluster.max_steps
         self.watch.until(lambda status: status.finished, FIRST_STEP_SECONDS + STEP_SECONDS * last,
                          "the end of the training")
@@ -131,7 +154,7 @@ class Training:
             worker.down = True
             self._expect_exit(worker, "the end of the training")
         checksum, step = self.cluster.checksum()
-        if step != last or self._reference not in (None, checksum):
+        if checksum is None or step != last or self._reference not in (None, checksum):
             raise Violation(f"expected the weights {self._reference} of step {last}, got "
                             f"{checksum} of step {step}\n{self.cluster.tails()}")
         self.watch.until(lambda status: status.checkpoint_step == last, END_SECONDS,
@@ -146,7 +169,7 @@ class Training:
         return checksum
 
     @staticmethod
-    def _expect_exit(process, what):
+    def _expect_exit(process: Process, what: str) -> None:
         code = process.wait(END_SECONDS, what)
         if code != 0:
             raise Violation(f"{process.name}: expected exit code 0 after {what}, got {code}"

@@ -95,6 +95,20 @@ TEST_F(CheckpointTest, GoOnWithTheSameWeightsOnAnyNumberOfShards) {
   }
 }
 
+// So does a rule with state of its own and two reductions a step.
+TEST_F(CheckpointTest, GoOnWithTheSameWeightsUnderLamb) {
+  const auto lamb = [](LocalCluster::Options options) {
+    options.job.optimizer = {0.01, LambRule{.weight_decay = 0.01}};
+    options.job.momentum = {};
+    return options;
+  };
+  const std::string undisturbed = TrainAndChecksum(lamb(SmallOptions(SmallMnistJob(kSteps))));
+  TrainAndChecksum(lamb(OptionsOf(2, kSteps / 2)));
+  LocalCluster::Options options = lamb(OptionsOf(3));
+  options.restore = directory_;
+  EXPECT_EQ(TrainAndChecksum(std::move(options)), undisturbed);
+}
+
 TEST_F(CheckpointTest, ClusterThatIsStartedAgainGoesOnByItself) {
   for (int64_t stop = 6; stop < kSteps; stop += 6) {
     const auto cluster = LocalCluster::Start(OptionsOf(2));

@@ -67,7 +67,7 @@ TEST_P(ExactnessTest, AgreesWithTheReference) {
 
   ReferenceRule rule;
   rule.eta = job.optimizer.learning_rate;
-  rule.epsilon = std::get<PercentDeltaRule>(job.optimizer.rule).epsilon;
+  rule.rule = job.optimizer.rule;
   if (const auto* linear = std::get_if<LinearDecay>(&job.schedule.decay)) {
     rule.slope = linear->slope;
     rule.floor = linear->floor;

@@ -61,8 +61,8 @@ std::string OtherChecksumWith(const UpdateRule& rule, int shards, int workers, i
 }
 
 TEST(ReproducibilityTest, OtherRulesToo) {
-  for (const UpdateRule& rule :
-       {UpdateRule(AdaGradRule{0.1, 0}), UpdateRule(AdamRule()), UpdateRule(LarsRule{1, 0.01})}) {
+  for (const UpdateRule& rule : {UpdateRule(AdaGradRule{0.1, 0}), UpdateRule(AdamRule()),
+                                 UpdateRule(LarsRule{1, 0.01}), UpdateRule(LambRule())}) {
     EXPECT_EQ(OtherChecksumWith(rule, 3, 2, 2), OtherChecksumWith(rule, 1, 1, 1)) << rule.index();
   }
 }

@@ -89,7 +89,7 @@ TEST(StrangeWorkersTest, Table) {
   const struct {
     std::string what;
     std::string failure;  // empty: it reports results
-    std::string reason;   // with which it is sent away
+    std::string reason;   // with which it is suspended
   } rows[] = {
       {"reports without having pushed", "", "without having pushed its gradient"},
       {"fails at everything", "no such animal", "no such animal"},

@@ -22,13 +22,13 @@ constexpr int64_t kGiB = int64_t{1} << 30;
 
 struct Row {
   std::string what;
-  std::vector<std::pair<std::string, std::string>> files;  // below a root; contents
+  std::vector<std::pair<std::string, std::string>> files;  // path within the root; contents
   std::map<int, int64_t> resources;
   int64_t bytes;     // 0: no limit
-  std::string name;  // below the root, if it is a file
+  std::string name;  // relative to the root, if it is a file
 };
 
-TEST(MemoryLimitTest, IsTheLowestThatIsKnown) {
+TEST(MemoryLimitTest, FindsTheLowestKnownLimit) {
   const std::pair<std::string, std::string> machine = {
       "proc/meminfo", "MemFree: 1 kB\nMemTotal:       8388608 kB\nSwapTotal: 99999999 kB\n"};
   const std::pair<std::string, std::string> version_2 = {"proc/self/cgroup", "0::/a/b\n"};
@@ -43,7 +43,7 @@ TEST(MemoryLimitTest, IsTheLowestThatIsKnown) {
        {},
        kGiB,
        "cgroup/a/b/memory.max"},
-      {"v2, the group around it",
+      {"v2, the parent group",
        {machine, version_2, {"cgroup/a/b/memory.max", "max\n"}, {"cgroup/a/memory.max", "4096\n"}},
        {},
        4096,
@@ -78,7 +78,7 @@ TEST(MemoryLimitTest, IsTheLowestThatIsKnown) {
        {},
        8 * kGiB,
        "MemTotal"},
-      {"v2, no number",
+      {"v2, not a number",
        {machine, version_2, {"cgroup/a/b/memory.max", "-1 x\n"}},
        {},
        8 * kGiB,
@@ -95,7 +95,7 @@ TEST(MemoryLimitTest, IsTheLowestThatIsKnown) {
        8 * kGiB,
        "MemTotal"},
       {"v1, more than fits", {version_1, {in_v1, "18446744073709551615\n"}}, {}, INT64_MAX, in_v1},
-      {"v1, a group around it",
+      {"v1, an ancestor group",
        {version_1, {in_v1, "8192"}, {"cgroup/memory/memory.limit_in_bytes", "4096"}},
        {},
        4096,
@@ -105,12 +105,12 @@ TEST(MemoryLimitTest, IsTheLowestThatIsKnown) {
        {},
        4096,
        "cgroup/memory.max"},
-      {"lines that are none",
+      {"malformed lines",
        {machine, {"proc/self/cgroup", "\n:\n::\n0:\n0::relative\n7\n"}},
        {},
        8 * kGiB,
        "MemTotal"},
-      {"memory that is none",
+      {"malformed memory",
        {{"proc/meminfo", "MemTotal:\nMemTotal: x kB\nMemTotal: -1 kB\n"}},
        {},
        0,
@@ -152,8 +152,8 @@ TEST(MemoryLimitTest, IsTheLowestThatIsKnown) {
   }
 }
 
-// Of a resource that the test itself does not need.
-TEST(MemoryLimitTest, ReadsTheProcessOwnLimits) {
+// Uses a resource that the test itself does not need.
+TEST(MemoryLimitTest, ReadsTheLimitsOfTheProcess) {
   rlimit before = {};
   ASSERT_EQ(getrlimit(RLIMIT_CORE, &before), 0);
   rlimit lowered = before;

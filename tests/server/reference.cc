@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <limits>
 #include <utility>
+#include <variant>
 
 namespace percentdelta {
 namespace {
@@ -52,7 +53,7 @@ double Kept(const ReferenceRule& rule, double value) {
   return static_cast<double>(static_cast<float>(std::clamp(value, -kLargest, kLargest)));
 }
 
-// Adam takes no entry beyond 2^63, whose square a float can hold.
+// Adam and LAMB take no entry beyond 2^63, whose square a float can hold.
 double AdamsGradient(double g) { return std::clamp(g, -std::pow(2.0, 63), std::pow(2.0, 63)); }
 
 // Gamma without warm-up.
@@ -92,49 +93,87 @@ void ReferenceTensor::SetState(double velocity, double squares, double first_mom
   std::fill(v_.begin(), v_.end(), second_moment);
 }
 
-// What the rule proposes for the gradient, after clipping. Sets multiplier_ if it multiplies it.
-std::vector<double> ReferenceTensor::Delta(const ReferenceRule& rule, int64_t t,
-                                           const std::vector<double>& g) {
-  std::vector<double> delta(g.size());
-  switch (rule.kind) {
-    case ReferenceRule::kPercentDelta:  // Equation 6
-      multiplier_ = PercentDeltaMultiplier(weights_, g, rule.epsilon);
-      for (size_t i = 0; i < g.size(); ++i) delta[i] = rate_ * multiplier_ * g[i];
-      break;
-    case ReferenceRule::kSgd:  // Equation 1
-      multiplier_ = L1Norm(g) > 0 ? 1.0 : 0.0;
-      for (size_t i = 0; i < g.size(); ++i) delta[i] = rate_ * g[i];
-      break;
-    case ReferenceRule::kAdaGrad:
-      for (size_t i = 0; i < g.size(); ++i) {
-        const double sum = squares_[i] + g[i] * g[i];  // Equation 3
-        squares_[i] = Kept(rule, sum);
-        if (g[i] == 0) continue;
-        delta[i] = rate_ * g[i] / (std::sqrt(rule.initial_accumulator + sum) + rule.epsilon);  // 4
-      }
-      break;
-    case ReferenceRule::kAdam:  // Kingma and Ba, 2015, Algorithm 1; its t begins with 1
-      for (size_t i = 0; i < g.size(); ++i) {
-        const double gradient = AdamsGradient(g[i]);
-        const double m = rule.beta1 * m_[i] + (1 - rule.beta1) * gradient;
-        const double v = rule.beta2 * v_[i] + (1 - rule.beta2) * gradient * gradient;
-        m_[i] = Kept(rule, m);
-        v_[i] = Kept(rule, v);
-        const double m_hat = m / (1 - std::pow(rule.beta1, t + 1));
-        const double v_hat = v / (1 - std::pow(rule.beta2, t + 1));
-        delta[i] = rate_ * m_hat / (std::sqrt(v_hat) + rule.epsilon);
-      }
-      break;
-    case ReferenceRule::kLars:  // Equation 5; You et al., 2017, Algorithm 1
-      if (L2Norm(g) + rule.lars_decay * L2Norm(weights_) == 0) break;
-      multiplier_ =
-          rule.trust * L2Norm(weights_) / (L2Norm(g) + rule.lars_decay * L2Norm(weights_));
-      for (size_t i = 0; i < g.size(); ++i) {
-        delta[i] = rate_ * multiplier_ * (g[i] + rule.lars_decay * weights_[i]);
-      }
-      break;
+// Equation 6.
+std::vector<double> ReferenceTensor::Delta(const PercentDeltaRule& spec,
+                                           const ReferenceRule& /*rule*/, int64_t /*t*/,
+                                           const Values& g) {
+  multiplier_ = PercentDeltaMultiplier(weights_, g, spec.epsilon);
+  Values delta(g.size());
+  for (size_t i = 0; i < g.size(); ++i) delta[i] = rate_ * multiplier_ * g[i];
+  return delta;
+}
+
+// Equation 1.
+std::vector<double> ReferenceTensor::Delta(const SgdRule& /*spec*/, const ReferenceRule& /*rule*/,
+                                           int64_t /*t*/, const Values& g) {
+  multiplier_ = L1Norm(g) > 0 ? 1.0 : 0.0;
+  Values delta(g.size());
+  for (size_t i = 0; i < g.size(); ++i) delta[i] = rate_ * g[i];
+  return delta;
+}
+
+std::vector<double> ReferenceTensor::Delta(const AdaGradRule& spec, const ReferenceRule& rule,
+                                           int64_t /*t*/, const Values& g) {
+  Values delta(g.size());
+  for (size_t i = 0; i < g.size(); ++i) {
+    const double sum = squares_[i] + g[i] * g[i];  // Equation 3
+    squares_[i] = Kept(rule, sum);
+    if (g[i] == 0) continue;
+    delta[i] = rate_ * g[i] / (std::sqrt(spec.initial_accumulator + sum) + spec.epsilon);  // 4
   }
   return delta;
+}
+
+// Kingma and Ba, 2015, Algorithm 1; its t begins with 1.
+std::vector<double> ReferenceTensor::Delta(const AdamRule& spec, const ReferenceRule& rule,
+                                           int64_t t, const Values& g) {
+  Values delta(g.size());
+  for (size_t i = 0; i < g.size(); ++i) {
+    const double gradient = AdamsGradient(g[i]);
+    const double m = spec.beta1 * m_[i] + (1 - spec.beta1) * gradient;
+    const double v = spec.beta2 * v_[i] + (1 - spec.beta2) * gradient * gradient;
+    m_[i] = Kept(rule, m);
+    v_[i] = Kept(rule, v);
+    const double m_hat = m / (1 - std::pow(spec.beta1, t + 1));
+    const double v_hat = v / (1 - std::pow(spec.beta2, t + 1));
+    delta[i] = rate_ * m_hat / (std::sqrt(v_hat) + spec.epsilon);
+  }
+  return delta;
+}
+
+// Equation 5; You et al., 2017, Algorithm 1.
+std::vector<double> ReferenceTensor::Delta(const LarsRule& spec, const ReferenceRule& /*rule*/,
+                                           int64_t /*t*/, const Values& g) {
+  Values delta(g.size());
+  const double divisor = L2Norm(g) + spec.weight_decay * L2Norm(weights_);
+  if (divisor == 0) return delta;
+  multiplier_ = spec.trust_coefficient * L2Norm(weights_) / divisor;
+  for (size_t i = 0; i < g.size(); ++i) {
+    delta[i] = rate_ * multiplier_ * (g[i] + spec.weight_decay * weights_[i]);
+  }
+  return delta;
+}
+
+// You et al., 2020, Algorithm 2, whose t begins with 1; phi of its section 3 with gamma_l = 0.
+std::vector<double> ReferenceTensor::Delta(const LambRule& spec, const ReferenceRule& rule,
+                                           int64_t t, const Values& g) {
+  Values direction(g.size());  // r + lambda * x
+  for (size_t i = 0; i < g.size(); ++i) {
+    const double gradient = AdamsGradient(g[i]);
+    const double m = spec.beta1 * m_[i] + (1 - spec.beta1) * gradient;
+    const double v = spec.beta2 * v_[i] + (1 - spec.beta2) * gradient * gradient;
+    m_[i] = Kept(rule, m);
+    v_[i] = Kept(rule, v);
+    const double ratio = m / (1 - std::pow(spec.beta1, t + 1)) /
+                         (std::sqrt(v / (1 - std::pow(spec.beta2, t + 1))) + spec.epsilon);
+    direction[i] = ratio + spec.weight_decay * weights_[i];
+  }
+  double phi = L2Norm(weights_);
+  if (spec.max_weight_norm > 0 && phi > spec.max_weight_norm) phi = spec.max_weight_norm;
+  double trust = 1;
+  if (L2Norm(weights_) > 0 && L2Norm(direction) > 0) trust = phi / L2Norm(direction);
+  for (double& value : direction) value *= rate_ * trust;
+  return direction;
 }
 
 void ReferenceTensor::Step(const ReferenceRule& rule, int64_t t,
@@ -152,11 +191,13 @@ void ReferenceTensor::Step(const ReferenceRule& rule, int64_t t,
   for (double& value : g) value *= clipping;
 
   multiplier_ = 0;
-  const std::vector<double> delta = Delta(rule, t, g);
+  const std::vector<double> delta =
+      std::visit([&](const auto& spec) { return Delta(spec, rule, t, g); }, rule.rule);
   multiplier_ *= clipping;
-  const bool multiplies = rule.kind == ReferenceRule::kPercentDelta ||
-                          rule.kind == ReferenceRule::kSgd ||
-                          (rule.kind == ReferenceRule::kLars && rule.lars_decay == 0);
+  const auto* lars = std::get_if<LarsRule>(&rule.rule);
+  const bool multiplies = std::holds_alternative<PercentDeltaRule>(rule.rule) ||
+                          std::holds_alternative<SgdRule>(rule.rule) ||
+                          (lars != nullptr && lars->weight_decay == 0);
   if (!multiplies) {
     const double sgd = rate_ * L1Norm(unclipped);
     multiplier_ = sgd > 0 ? L1Norm(delta) / sgd : 0.0;
@@ -177,7 +218,7 @@ void ReferenceTensor::Step(const ReferenceRule& rule, int64_t t,
     if (rule.nesterov) change[i] = rule.mu * velocity + (1.0 - rule.dampening) * delta[i];
   }
 
-  // Loshchilov and Hutter, 2019, Algorithm 2: beside the rule's change.
+  // Loshchilov and Hutter, 2019, Algorithm 2: in addition to the rule's change.
   for (size_t i = 0; i < g.size(); ++i) change[i] += rate_ * rule.weight_decay * weights_[i];
 
   // Equation 1's W := W - delta.

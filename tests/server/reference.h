@@ -1,6 +1,6 @@
-// The update rules once more, written for their reader and not for speed: plain double precision,
-// one loop a formula, one tensor in one piece. They are made from the papers (S. Abu-El-Haija,
-// "Proportionate gradient updates with PercentDelta", 2017, unless another is named) and from
+// The update rules again, written for readers and not for speed: plain double precision,
+// one loop a formula, one tensor in one piece. They follow the papers (S. Abu-El-Haija,
+// "Proportionate gradient updates with PercentDelta", 2017, unless another is named) and use
 // nothing in server/, so that the two can only agree by both being right.
 
 #ifndef PERCENTDELTA_TESTS_SERVER_REFERENCE_H_
@@ -9,25 +9,20 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/job/rule_spec.h"
+
 namespace percentdelta {
 
-// Everything that decides an update but the weights and gradients. The names are the papers'.
+// Everything that decides an update besides the weights and gradients. The names are the papers'.
 struct ReferenceRule {
-  enum Kind { kPercentDelta, kSgd, kAdaGrad, kAdam, kLars };
-
-  double eta = 0;      // learning rate, > 0
-  double epsilon = 0;  // footnote 2, > 0; AdaGrad's and Adam's own; unused by the others
-  Kind kind = kPercentDelta;
-
-  double initial_accumulator = 0;    // AdaGrad
-  double beta1 = 0, beta2 = 0;       // Adam
-  double trust = 0, lars_decay = 0;  // LARS: eta and beta of You et al.
+  double eta = 0;  // learning rate, > 0
+  UpdateRule rule = PercentDeltaRule();
 
   double slope = 0;         // m of Equations 9 and 10; 0: gamma is constant 1
   double floor = 0;         // beta of Equation 10; 0: Equation 9, never below 0; also the cosine's
   int64_t every_steps = 0;  // > 0: gamma is factor^floor(t / every_steps) instead
   double factor = 0;
-  int64_t cosine_steps = 0;  // > 0: half a cosine instead, over so many steps
+  int64_t cosine_steps = 0;  // > 0: half a cosine instead, over this number of steps
   int64_t warmup_steps = 0;
 
   double mu = 0;         // coefficient of momentum; 0: v = delta if dampening is 0, too
@@ -46,8 +41,8 @@ struct ReferenceRule {
 // be pushed somewhere.
 double Sign(double value);
 
-// Equation 10: max(beta, 1 - t * m). With beta = 0, Equation 9 kept from getting negative. Or one
-// of the others.
+// Equation 10: max(beta, 1 - t * m). With beta = 0, Equation 9, but never below 0. Or one of
+// the others.
 double Gamma(const ReferenceRule& rule, int64_t t);
 
 // One trainable tensor, flattened. Not thread-safe.
@@ -55,8 +50,9 @@ class ReferenceTensor {
  public:
   explicit ReferenceTensor(std::vector<double> weights);
 
-  // Goes from the weights of step t to those of step t + 1. `gradients` holds the slots of the step
-  // in slot order, at least one, each as long as the weights; their mean is the step's gradient.
+  // Computes the weights of step t + 1 from those of step t. `gradients` holds the slots of the
+  // step in slot order, at least one, each as long as the weights; their mean is the step's
+  // gradient.
   void Step(const ReferenceRule& rule, int64_t t,
             const std::vector<std::vector<double>>& gradients);
 
@@ -65,17 +61,18 @@ class ReferenceTensor {
   // The accumulator of momentum; zeros before the first step.
   const std::vector<double>& velocity() const { return velocity_; }
 
-  // What the rule itself keeps, likewise: AdaGrad's S without what it begins with, Adam's moments.
+  // What the rule itself keeps, likewise: AdaGrad's S without its initial value, the moments of
+  // Adam and LAMB.
   const std::vector<double>& squares() const { return squares_; }
   const std::vector<double>& first_moment() const { return m_; }
   const std::vector<double>& second_moment() const { return v_; }
 
-  // Every entry of each of these arrays becomes the value.
+  // Fills each of these arrays with the value.
   void SetState(double velocity, double squares, double first_moment, double second_moment);
 
   // Of the last step; 0 before the first.
 
-  // What the gradient is multiplied by beside the rate: Equation 7, or 1 under SGD, and less where
+  // What the gradient is multiplied by besides the rate: Equation 7, or 1 under SGD, and less where
   // it was clipped. Of rules that do not multiply it, ||delta||_1 / (rate * ||g||_1). 0 when the
   // gradient was all zero.
   double last_multiplier() const { return multiplier_; }
@@ -89,12 +86,19 @@ class ReferenceTensor {
   double last_sgd_relative_delta() const { return sgd_relative_delta_; }
 
  private:
-  std::vector<double> Delta(const ReferenceRule& rule, int64_t t, const std::vector<double>& g);
+  // What a rule proposes for the clipped gradient. Sets multiplier_ if the rule multiplies it.
+  using Values = std::vector<double>;
+  Values Delta(const PercentDeltaRule& spec, const ReferenceRule& rule, int64_t t, const Values& g);
+  Values Delta(const SgdRule& spec, const ReferenceRule& rule, int64_t t, const Values& g);
+  Values Delta(const AdaGradRule& spec, const ReferenceRule& rule, int64_t t, const Values& g);
+  Values Delta(const AdamRule& spec, const ReferenceRule& rule, int64_t t, const Values& g);
+  Values Delta(const LarsRule& spec, const ReferenceRule& rule, int64_t t, const Values& g);
+  Values Delta(const LambRule& spec, const ReferenceRule& rule, int64_t t, const Values& g);
 
   std::vector<double> weights_;
   std::vector<double> velocity_;
-  std::vector<double> squares_;  // AdaGrad's S without its beginning
-  std::vector<double> m_, v_;    // Adam's moments
+  std::vector<double> squares_;  // AdaGrad's S without its initial value
+  std::vector<double> m_, v_;    // the moments of Adam and LAMB
   double multiplier_ = 0;
   double rate_ = 0;
   double relative_delta_ = 0;

@@ -57,24 +57,7 @@ std::vector<double> AsDoubles(const std::vector<float>& values) {
 ReferenceRule ReferenceRuleOf(const Job& job) {
   ReferenceRule rule;
   rule.eta = job.optimizer.learning_rate;
-  if (const auto* percent_delta = std::get_if<PercentDeltaRule>(&job.optimizer.rule)) {
-    rule.epsilon = percent_delta->epsilon;
-  } else if (const auto* ada_grad = std::get_if<AdaGradRule>(&job.optimizer.rule)) {
-    rule.kind = ReferenceRule::kAdaGrad;
-    rule.initial_accumulator = ada_grad->initial_accumulator;
-    rule.epsilon = ada_grad->epsilon;
-  } else if (const auto* adam = std::get_if<AdamRule>(&job.optimizer.rule)) {
-    rule.kind = ReferenceRule::kAdam;
-    rule.beta1 = adam->beta1;
-    rule.beta2 = adam->beta2;
-    rule.epsilon = adam->epsilon;
-  } else if (const auto* lars = std::get_if<LarsRule>(&job.optimizer.rule)) {
-    rule.kind = ReferenceRule::kLars;
-    rule.trust = lars->trust_coefficient;
-    rule.lars_decay = lars->weight_decay;
-  } else {
-    rule.kind = ReferenceRule::kSgd;
-  }
+  rule.rule = job.optimizer.rule;
   if (const auto* linear = std::get_if<LinearDecay>(&job.schedule.decay)) {
     rule.slope = linear->slope;
     rule.floor = linear->floor;
@@ -136,13 +119,16 @@ std::vector<absl::Status> RecordingSink::ends() const {
   return ends_;
 }
 
-// Block sums and sums of deltas get to their home by a plain call; reports are recorded.
+// Carries sums to their home by a plain call, and records reports.
 class ShardGroup::Network : public ShardPeers, public ShardCoordinator {
  public:
   explicit Network(const std::vector<std::shared_ptr<ShardState>>& states) : states_(states) {}
 
   void ReduceNorms(int home, const BlockSums& sums, NormsCallback done) override {
-    states_[home]->reducer().Contribute(sums, std::move(done));
+    states_[home]->ReduceNorms(sums, std::move(done));
+  }
+  void ReduceDeltaNorms(int home, const ProposedSums& sums, DeltaNormsCallback done) override {
+    states_[home]->ReduceDeltaNorms(sums, std::move(done));
   }
   void CollectDeltas(int home, const DeltaSums& sums) override {
     EXPECT_OK(states_[home]->Collect(sums));

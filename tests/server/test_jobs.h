@@ -1,5 +1,5 @@
-// What the server's tests share: a small job with every special size of tensor, gradients for it,
-// time that moves when told to, and shards wired together without a network.
+// What the server's tests share: a small job with every special size of tensor, gradients for it, a
+// clock that tests advance, and shards connected without a network.
 
 #ifndef PERCENTDELTA_TESTS_SERVER_TEST_JOBS_H_
 #define PERCENTDELTA_TESTS_SERVER_TEST_JOBS_H_
@@ -42,11 +42,11 @@ ReferenceRule ReferenceRuleOf(const Job& job);
 // How far a tensor's float weights are from the reference's, relatively, over a whole training.
 //
 // An error is measured against the entry's size, but never against less than the tensor's largest
-// mean magnitude so far: float rounds where an entry is, and where it was. One that wanders through
-// zero keeps the absolute error of its larger days, of which no digit need be left at 1e-12.
+// mean magnitude so far: an entry is rounded relative to its magnitude at each step, so one that
+// crosses zero keeps the absolute error of its earlier, larger magnitude.
 class RelativeError {
  public:
-  // To be called after each step.
+  // Must be called after each step.
   void Compare(const std::vector<double>& expected, const std::vector<float>& got);
 
   double worst() const { return worst_; }
@@ -73,13 +73,13 @@ class FakeClock : public Clock {
   absl::Duration now_ ABSL_GUARDED_BY(mutex_) = absl::Hours(1000);
 };
 
-// Keeps what it gets. Thread-safe.
+// Records what it gets. Thread-safe.
 class RecordingSink : public PullSink {
  public:
   void Deliver(Snapshot snapshot) override;
   void End(absl::Status reason) override;
 
-  // Waits for so many snapshots; fails the test when they have not come after a minute.
+  // Waits for `count` snapshots; fails the test if they have not come within a minute.
   std::vector<Snapshot> Await(size_t count);
 
   std::vector<Snapshot> snapshots() const;
@@ -111,11 +111,11 @@ class ShardGroup {
   // All tensors at exactly `step`; waits for them.
   Gradient Weights(int64_t step) const;
 
-  // Ends the generation and waits for what the pool still has to do. Nothing may be pushed after.
+  // Ends the generation and waits for the tasks of the pool. Nothing may be pushed afterwards.
   void Drain();
 
-  // What the homes have reported so far, in the order of reporting: after publication, so that only
-  // Drain makes sure that the last ones are in.
+  // What the homes have reported so far, in the order of reporting. Reports follow publication:
+  // only after Drain are all of them in.
   std::vector<TensorStatistics> reports() const;
 
  private:
@@ -124,7 +124,7 @@ class ShardGroup {
   const Job job_;
   std::vector<std::shared_ptr<ShardState>> states_;
   const std::shared_ptr<Network> network_;
-  std::unique_ptr<ThreadPool> pool_;  // goes first: it runs what is scheduled, for living states
+  std::unique_ptr<ThreadPool> pool_;  // destroyed first, while its tasks' states live
 };
 
 }  // namespace percentdelta

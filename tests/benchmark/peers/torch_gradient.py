@@ -15,18 +15,18 @@ from torch import nn
 class Network(nn.Module):
     """As deploy/jobs/mnist.textproto: two convolutions with max-pooling, two dense layers."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
             nn.Flatten(), nn.Linear(3136, 1024), nn.ReLU(), nn.Linear(1024, 10))
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.layers(images)
 
 
-def main():
+def main() -> None:
     torch.set_num_threads(int(sys.argv[1]))
     torch.manual_seed(1)
     network = Network()
@@ -34,12 +34,12 @@ def main():
     labels = torch.randint(0, 10, (500,))
     loss = nn.CrossEntropyLoss()
 
-    def gradient():
+    def gradient() -> None:
         for parameter in network.parameters():
             parameter.grad = None
         loss(network(images), labels).backward()
 
-    gradient()  # what is made once
+    gradient()  # first, for what PyTorch allocates and compiles once
     for _ in sys.stdin:
         begin = time.perf_counter()
         gradient()

@@ -1,32 +1,37 @@
-"""The model's costs, as they were measured last (measure.py)."""
+"""The model's costs, as last measured (measure.py)."""
 
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
-from model import BYTES_PER_ENTRY, Call, Costs
+from tests.benchmark.scaling.model import BYTES_PER_ENTRY, Call, Costs
 
 MEASUREMENTS = pathlib.Path(__file__).with_name("measurements.json")
 MS = 1e-3
 
 
-def read():
-    """What measure.py has written."""
-    return json.loads(MEASUREMENTS.read_text())
+def read() -> dict[str, Any]:
+    """Returns what measure.py wrote."""
+    measurements: dict[str, Any] = json.loads(MEASUREMENTS.read_text())
+    return measurements
 
 
-def costs_of(measurements, threads):
-    """With so many threads a worker; 0 is a null worker, whose gradient costs nothing."""
+def costs_of(measurements: Mapping[str, Any], threads: int) -> Costs:
+    """Returns the costs with this number of threads in each worker; 0 is a null worker, whose gradient
+    costs nothing."""
     gradient = measurements["gradient"][str(threads or 1)]
     calls, update = measurements["calls"], measurements["update"]
     layers = measurements["layers"]
-    entries = sum(map(sum, layers.values()))
+    entries = int(sum(map(sum, layers.values())))
 
-    def call(name):
+    def call(name: str) -> Call:
         return Call(MS * calls[name]["client"], MS * calls[name]["server"])
 
-    def each_byte(name, side):
-        nothing = calls[name[:4] + " of nothing"][side]
-        return MS * (calls[name][side] - nothing) / (entries * BYTES_PER_ENTRY)
+    def each_byte(name: str, side: str) -> float:
+        nothing: float = calls[name[:4] + " of nothing"][side]
+        whole: float = calls[name][side]
+        return MS * (whole - nothing) / (entries * BYTES_PER_ENTRY)
 
     marks = [(kind, layer, MS * time) for kind in ("needs", "makes")
              for layer, time in gradient[kind].items()]

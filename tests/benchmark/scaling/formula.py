@@ -1,22 +1,23 @@
 """The cost model in closed form (docs/scaling.md): what a step waits for, and how long.
 
-For workers that have a slot each. It knows no order of events, only what has to follow what, and is
-there to be compared with the simulator, which knows more.
+For workers with one slot each. It knows which event must follow which, but no order of the others; it is
+compared with the simulator, which knows more.
 """
 
 import math
 
-from model import BLOCK_ENTRIES, BUFFERS_KEPT, BYTES_KEPT, BYTES_PER_ENTRY, partition
+from tests.benchmark.scaling.model import (
+    BLOCK_ENTRIES, BUFFERS_KEPT, BYTES_KEPT, BYTES_PER_ENTRY, Call, Costs, Shape, partition)
 
 
-def chains(costs, shape):
-    """Seconds from a step to the next, by what limits it; the step takes the longest.
+def chains(costs: Costs, shape: Shape) -> dict[str, float]:
+    """Returns the seconds from a step to the next, by what limits it; the step takes the longest.
 
     "gradient": the workers compute without waiting for anything but the next lease. A layer's name:
     from its weights being there to the gradient, its push, the update, and its pull.
     """
     layout = partition(costs.layers, shape.shards)
-    model = sum(map(sum, costs.layers.values())) * BYTES_PER_ENTRY
+    model = sum(sum(tensors) for tensors in costs.layers.values()) * BYTES_PER_ENTRY
     workers, shards = shape.workers, shape.shards
     network = costs.hop + shape.latency
 
@@ -33,7 +34,7 @@ def chains(costs, shape):
         layer_bytes = sum(tensors) * BYTES_PER_ENTRY
         parts = sum(layer in slices for slices in layout)
 
-        def transfer(call, worker_byte, server_byte, pace):
+        def transfer(call: Call, worker_byte: float, server_byte: float, pace: float) -> float:
             return max(
                 workers * slice_bytes / shape.bandwidth, layer_bytes / shape.bandwidth,
                 workers * (call.server + slice_bytes * server_byte) / shape.server_cores,

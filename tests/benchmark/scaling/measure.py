@@ -1,8 +1,8 @@
 """The constants of the cost model, and steps of real clusters to compare the model with: measured
 on this machine, kept in measurements.json.
 
-All is measured in rounds, so that what disturbs the machine for a while disturbs everything alike,
-and medians over the rounds are taken. All times in the file are milliseconds.
+Everything is measured in rounds, and medians over the rounds are taken: a temporary disturbance of the
+machine affects all of it alike. All times in the file are milliseconds.
 """
 
 import datetime
@@ -13,15 +13,18 @@ import re
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from costs import MEASUREMENTS
-from processes import BUILD, Cluster, Failure, job_text, tiny_job_text
+from tests.benchmark.scaling.costs import MEASUREMENTS
+from tests.benchmark.scaling.processes import BINARIES, Cluster, job_text, tiny_job_text
+from tests.harness.errors import Failure
 
 BUSY = 2  # null workers at a time that make a machine of two cores busy
 FRESH_SLOTS = 15  # that each of them pushes into memory fresh from the kernel
 
-# Steps to be compared with: workers, shards, slots, threads of a worker. With no threads they are
-# null workers, whose gradients cost nothing: there is nothing but the servers and the way to them.
+# Steps to compare with: workers, shards, slots, threads of a worker. With 0 threads they are null
+# workers, whose gradients cost nothing: only the servers and the network remain.
 STEPS = [
     (1, 1, 1, 0), (1, 2, 1, 0), (1, 4, 1, 0), (1, 1, 4, 0), (2, 1, 2, 0), (2, 2, 2, 0),
     (2, 2, 4, 0), (4, 1, 4, 0), (4, 2, 4, 0), (4, 4, 4, 0), (4, 1, 16, 0), (4, 1, 32, 0),
@@ -32,14 +35,14 @@ NULL_LEASES = 200  # of a run
 REAL_LEASES = 40
 
 
-def _processor():
+def _processor() -> str:
     found = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     return found.group(1).strip() if found else "unknown"
 
 
-def _layers():
-    """Entries of each layer's tensors, in the job's order, from the built-in job's text."""
-    layers = {}
+def _layers() -> dict[str, list[int]]:
+    """Returns the entries of each layer's tensors, in the job's order, from the built-in job's text."""
+    layers: dict[str, list[int]] = {}
     for name, shape in re.findall(r'name: "(\S+/\S+)"\s+shape: \[([^\]]*)\]', job_text()):
         entries = 1
         for dimension in shape.split(","):
@@ -48,22 +51,22 @@ def _layers():
     return layers
 
 
-def _program(name, *arguments):
-    result = subprocess.run([BUILD / "tests/benchmark" / name, *arguments], check=False,
+def _program(name: str, *arguments: str) -> str:
+    result = subprocess.run([BINARIES.benchmark(name), *arguments], check=False,
                             capture_output=True, text=True)
     if result.returncode != 0:
         raise Failure(f"{name}: {result.stderr.strip()}")
     return result.stdout
 
 
-def _gradient(threads, data):
-    """When the layers' weights are needed and their gradients are made."""
+def _gradient(threads: int, data: pathlib.Path) -> Any:
+    """Returns when the layers' weights are needed and their gradients are made."""
     return json.loads(_program("gradient_marks", f"--threads={threads}", f"--data={data}"))
 
 
-def _updates():
-    """By benchmark. With two threads, as when a server is busy: memory is not twice as fast for
-    them as for one."""
+def _updates() -> dict[str, float]:
+    """Returns times by benchmark. With two threads, as on a busy server: memory is not twice as fast
+    for them as for one."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "benchmark.json"
         _program("benchmarks", f"--benchmark_out={path}", "--benchmark_min_time=1",
@@ -72,8 +75,8 @@ def _updates():
     return {re.sub(r"^BM_|/threads.*", "", entry["name"]): entry["median"] for entry in entries}
 
 
-def _work(work, count, job, workers):
-    """Each time that null workers do it: wall, client's and server's processor time."""
+def _work(work: str, count: int, job: str, workers: int) -> dict[str, float]:
+    """Returns the wall, client's and server's processor time of a work done by null workers, once."""
     with Cluster(job) as servers:
         if work != "train":
             servers.do("pull", 3)  # connections and memory
@@ -86,8 +89,8 @@ def _work(work, count, job, workers):
             "server": 1e3 * server / times}
 
 
-def _calls():
-    """By name: processor times on a busy machine, wall times on one that has nothing else to do."""
+def _calls() -> dict[str, dict[str, float]]:
+    """Returns calls by name: processor times on a busy machine, wall times on an idle one."""
     works = {
         "lease": ("lease", 5000, tiny_job_text(BUSY)),
         "pull of nothing": ("pull", 3000, tiny_job_text()),
@@ -104,8 +107,8 @@ def _calls():
     return calls
 
 
-def _step(workers, shards, slots, threads, data):
-    """A step of a real training, its beginnings left out."""
+def _step(workers: int, shards: int, slots: int, threads: int, data: pathlib.Path) -> float:
+    """Returns the milliseconds of a step of a real training, after a warm-up."""
     steps = max(10, (REAL_LEASES if threads else NULL_LEASES) // slots)
     warm_up = steps // 5
     with Cluster(job_text(slots, steps + warm_up), shards) as servers:
@@ -114,7 +117,7 @@ def _step(workers, shards, slots, threads, data):
         return 1e3 * servers.seconds_per_step(started, warm_up)
 
 
-def _round(data):
+def _round(data: pathlib.Path) -> dict[str, Any]:
     return {
         "gradient": {str(threads): _gradient(threads, data) for threads in (1, 2)},
         "updates": _updates(),
@@ -123,19 +126,20 @@ def _round(data):
     }
 
 
-def _median(rounds):
-    """Of equal dictionaries of dictionaries ... of numbers."""
+def _median(rounds: list[Any]) -> Any:
+    """Returns the medians of equal nested dictionaries of numbers."""
     if not isinstance(rounds[0], dict):
         return statistics.median(rounds)
     return {key: _median([each[key] for each in rounds]) for key in rounds[0]}
 
 
-def _constants(medians):
-    """The model's constants, as far as they are not what was measured itself."""
+def _constants(medians: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the model's constants that are not measured directly."""
     updates, calls = medians["updates"], medians["calls"]
 
-    def busy(name):  # processor time of both threads
-        return 2 * updates[name]
+    def busy(name: str) -> float:
+        time: float = updates[name]
+        return 2 * time
 
     add = (busy("ShardUpdate/slots:16") - busy("ShardUpdate/slots:4")) / 12
     mean = busy("ShardUpdate/slots:4") - busy("ShardUpdate/slots:1") - 4 * add
@@ -151,9 +155,9 @@ def _constants(medians):
     }
     idle = calls["pull of nothing"]
     return {
-        "calls": {name: calls[name] for name in ("lease", "pull of nothing", "push of nothing",
-                                                 "pull of the model", "push into fresh memory")}
-                 | {"push of the model": push},
+        "calls": {**{name: calls[name] for name in (
+            "lease", "pull of nothing", "push of nothing", "pull of the model",
+            "push into fresh memory")}, "push of the model": push},
         "update": {"of nothing": max(0.0, nothing * BUSY), "norms (phase 1)": phase1,
                    "weights (phase 2)": phase2, "mean of several slots": max(0.0, mean),
                    "each of several slots": add},
@@ -161,8 +165,8 @@ def _constants(medians):
     }
 
 
-def measure(rounds, data, say):
-    """Takes about two and a half minutes a round and the whole machine. `say` is told of each."""
+def measure(rounds: int, data: pathlib.Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measures: two and a half minutes a round, on an idle machine. Calls `say` before each round."""
     done = []
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
@@ -186,8 +190,8 @@ def measure(rounds, data, say):
     }
 
 
-def save(measurements):
-    """Into measurements.json, rounded to what can be known."""
+def save(measurements: Mapping[str, Any]) -> None:
+    """Writes measurements.json, rounded to significant digits."""
     rounded = json.loads(json.dumps(measurements),
                          parse_float=lambda text: float(f"{float(text):.4g}"))
     text = json.dumps(rounded, indent=1)

@@ -13,6 +13,7 @@
 #include "common/job/initial_weights.h"
 #include "common/job/job_codec.h"
 #include "common/job/job_validation.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -23,7 +24,7 @@ std::map<std::string, Job> LoadAll() {
   std::map<std::string, Job> jobs;
   for (const auto& file : std::filesystem::directory_iterator(PD_JOBS)) {
     const absl::StatusOr<Job> job = LoadJob(file.path().string());
-    EXPECT_TRUE(job.ok()) << job.status();
+    EXPECT_OK(job);
     jobs[file.path().stem().string()] = job.value_or(Job());
   }
   return jobs;
@@ -48,9 +49,10 @@ TEST(JobFilesTest, ThereIsOneOfEachAlgorithm) {
   has("mnist-adagrad", AdaGradRule());
   has("mnist-adam", AdamRule());
   has("mnist-lars", LarsRule());
+  has("mnist-lamb", LambRule());
 }
 
-// SHA-256 of the weights before the first step, all tensors behind each other.
+// SHA-256 of the weights before the first step, of all tensors concatenated.
 std::string InitialWeightsHash(const Job& job) {
   std::string bytes;
   for (const TensorSpec& tensor : job.model.tensors) {
@@ -61,8 +63,8 @@ std::string InitialWeightsHash(const Job& job) {
   return Sha256Hex(bytes);
 }
 
-// What released versions made of these files: a server must take a worker of another version for
-// one of the same job, and draw the same weights.
+// As in released versions: a server must accept a worker of another version for the same job, and
+// draw the same weights.
 TEST(JobFilesTest, HashesAreThoseOfReleasedVersions) {
   struct Hashes {
     std::string job;
@@ -76,6 +78,7 @@ TEST(JobFilesTest, HashesAreThoseOfReleasedVersions) {
       {"mnist", {"a1fbc951f3fc13eeb39b5fd5ec503b50b38cd5443d6daa0dee8ca69d91d463b1", cnn}},
       {"mnist-adagrad", {"13de3f8090e2a2c5d4a6b7c958dbc4e301b48d2b849121e0d0c85343e6adc03f", cnn}},
       {"mnist-adam", {"16be9708fa6ff4293c90074b1f6dca922277ca5c3007a43a3ce5e6f6218f0d62", cnn}},
+      {"mnist-lamb", {"9201413a8a51f825f5237bdbf13774689fd9495fee975b72c28c0bc2623c963e", cnn}},
       {"mnist-lars", {"d72c769357aa027d95e6d11cb041336ee4a2433a236d932f10faa8e9af5cf12d", cnn}},
       {"mnist-sgd", {"4f7ce70fb0b1f3821ab4ebe51b8dc147082e4e3a7ed48401683e8d6cc4ebd60a", cnn}},
       {"ratings",
@@ -90,11 +93,12 @@ TEST(JobFilesTest, HashesAreThoseOfReleasedVersions) {
   }
 }
 
-// But for the update and their names.
+// Except for their updates and names.
 TEST(JobFilesTest, AlgorithmsAreComparedOnTheSameJob) {
   const auto jobs = LoadAll();
   const Job expected = *LoadJob("");
-  for (const char* name : {"mnist", "mnist-sgd", "mnist-adagrad", "mnist-adam", "mnist-lars"}) {
+  for (const char* name :
+       {"mnist", "mnist-sgd", "mnist-adagrad", "mnist-adam", "mnist-lars", "mnist-lamb"}) {
     Job job = jobs.at(name);
     EXPECT_EQ(job.name.rfind("mnist-cnn", 0), 0U) << job.name;
     job.name = expected.name;

@@ -8,13 +8,16 @@
 #include <optional>
 #include <string>
 
+#include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
 
 namespace percentdelta {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
 
@@ -135,7 +138,7 @@ TEST_F(CheckpointDirectoryTest, RemovesFileByFileAndNothingElse) {
   const std::string step = directory_ + "/step-0000000010";
   fs::create_symlink(elsewhere, step + "/shard-00000-of-00001.safetensors");
   absl::StatusOr<StepRemoval> removal = RemoveStep(step, IsStepFileName);
-  ASSERT_TRUE(removal.ok()) << removal.status();
+  ASSERT_OK(removal);
   EXPECT_FALSE(removal->gone);
   EXPECT_EQ(removal->files, 2U);
   for (const char* name : {"notes.txt", "sub/manifest.json", "shard-00000-of-00001.safetensors"}) {
@@ -150,7 +153,7 @@ TEST_F(CheckpointDirectoryTest, LinkInADirectorysPlaceIsNotFollowed) {
   Make("elsewhere/manifest.json");
   const std::string step = directory_ + "/step-0000000010";
   fs::create_directory_symlink(directory_ + "/elsewhere", step);
-  EXPECT_FALSE(RemoveStep(step, IsStepFileName).ok());
+  EXPECT_THAT(RemoveStep(step, IsStepFileName), Not(IsOk()));
   EXPECT_TRUE(Exists("elsewhere/manifest.json"));
   EXPECT_THAT(std::string(MakeStepDirectory(directory_, 10).message()),
               AllOf(HasSubstr(step), HasSubstr("symbolic link")));
@@ -158,8 +161,8 @@ TEST_F(CheckpointDirectoryTest, LinkInADirectorysPlaceIsNotFollowed) {
 
 TEST_F(CheckpointDirectoryTest, EmptyAndVanishedDirectoriesAreGone) {
   const std::string step = directory_ + "/step-0000000010";
-  EXPECT_TRUE(MakeStepDirectory(directory_, 10).ok());
-  EXPECT_TRUE(MakeStepDirectory(directory_, 10).ok());
+  EXPECT_OK(MakeStepDirectory(directory_, 10));
+  EXPECT_OK(MakeStepDirectory(directory_, 10));
   EXPECT_TRUE(RemoveStep(step, IsStepFileName)->gone);
   EXPECT_TRUE(RemoveStep(step, IsStepFileName)->gone);
   EXPECT_FALSE(Exists("step-0000000010"));

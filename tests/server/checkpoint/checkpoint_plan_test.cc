@@ -23,11 +23,11 @@ CheckpointPart PartOf(int64_t step, const std::string& name) { return {step, {na
 
 class CheckpointPlanTest : public testing::Test {
  protected:
-  // Both parts, and the end.
+  // Adds both parts and ends the checkpoint.
   void Complete(int64_t step) {
     plan_.AddPart(0, PartOf(step, "zero"));
     plan_.AddPart(1, PartOf(step, "one"));
-    ASSERT_TRUE(plan_.Whole().has_value());
+    ASSERT_TRUE(plan_.FindComplete().has_value());
     plan_.End(step, absl::OkStatus());
   }
 
@@ -35,122 +35,122 @@ class CheckpointPlanTest : public testing::Test {
   CheckpointPlan plan_{job_, 2};
 };
 
-TEST_F(CheckpointPlanTest, KeepsEveryTenthStepAndTheLast) {
-  std::vector<int64_t> kept;
+TEST_F(CheckpointPlanTest, StartsEveryTenthStepAndTheLast) {
+  std::vector<int64_t> started;
   for (int64_t step = 1; step <= 25; ++step) {
-    if (!plan_.Keeps(step)) continue;
-    kept.push_back(step);
+    if (!plan_.StartIfDue(step)) continue;
+    started.push_back(step);
     Complete(step);
   }
-  EXPECT_THAT(kept, testing::ElementsAre(10, 20, 25));
+  EXPECT_THAT(started, testing::ElementsAre(10, 20, 25));
   EXPECT_EQ(plan_.newest(), 25);
 }
 
-TEST_F(CheckpointPlanTest, KeepsNothingOfAJobWithoutCheckpoints) {
+TEST_F(CheckpointPlanTest, StartsNoneForAJobWithoutCheckpoints) {
   Job job = PlanJob();
   job.checkpoint.reset();
   CheckpointPlan plan(job, 2);
   plan.Request();
-  for (int64_t step = 1; step <= 25; ++step) EXPECT_FALSE(plan.Keeps(step));
+  for (int64_t step = 1; step <= 25; ++step) EXPECT_FALSE(plan.StartIfDue(step));
 }
 
 TEST_F(CheckpointPlanTest, OneAtATimeButTheLastAlways) {
-  EXPECT_TRUE(plan_.Keeps(10));
-  EXPECT_FALSE(plan_.Keeps(20));
-  EXPECT_TRUE(plan_.Keeps(25));
+  EXPECT_TRUE(plan_.StartIfDue(10));
+  EXPECT_FALSE(plan_.StartIfDue(20));
+  EXPECT_TRUE(plan_.StartIfDue(25));
   plan_.AddPart(0, PartOf(25, "zero"));
   plan_.AddPart(1, PartOf(25, "one"));
-  EXPECT_EQ(plan_.Whole()->step, 25);
+  EXPECT_EQ(plan_.FindComplete()->step, 25);
   plan_.End(25, absl::OkStatus());
-  EXPECT_TRUE(plan_.under_way());
+  EXPECT_TRUE(plan_.in_progress());
   Complete(10);
-  EXPECT_FALSE(plan_.under_way());
+  EXPECT_FALSE(plan_.in_progress());
   EXPECT_EQ(plan_.newest(), 25);
 }
 
-TEST_F(CheckpointPlanTest, TheLastOneIsTriedAgain) {
+TEST_F(CheckpointPlanTest, LastOneIsRetried) {
   const int64_t last = job_.max_steps;
-  EXPECT_TRUE(plan_.Keeps(last));
+  EXPECT_TRUE(plan_.StartIfDue(last));
   plan_.AddPart(0, {last, {}, "the disk is full"});
   EXPECT_EQ(plan_.failures(), 1);
   EXPECT_EQ(plan_.error(), "the disk is full");
-  EXPECT_TRUE(plan_.under_way());
+  EXPECT_TRUE(plan_.in_progress());
   Complete(last);
-  EXPECT_FALSE(plan_.under_way());
+  EXPECT_FALSE(plan_.in_progress());
   EXPECT_EQ(plan_.newest(), last);
   EXPECT_EQ(plan_.error(), "");
 }
 
 TEST_F(CheckpointPlanTest, SkippedOnesAreCounted) {
-  EXPECT_TRUE(plan_.Keeps(10));
-  EXPECT_FALSE(plan_.Keeps(15));
+  EXPECT_TRUE(plan_.StartIfDue(10));
+  EXPECT_FALSE(plan_.StartIfDue(15));
   EXPECT_EQ(plan_.skipped(), 0);
-  EXPECT_FALSE(plan_.Keeps(20));
-  EXPECT_FALSE(plan_.Keeps(30));
+  EXPECT_FALSE(plan_.StartIfDue(20));
+  EXPECT_FALSE(plan_.StartIfDue(30));
   EXPECT_EQ(plan_.skipped(), 2);
   Complete(10);
-  EXPECT_TRUE(plan_.Keeps(40));
+  EXPECT_TRUE(plan_.StartIfDue(40));
   EXPECT_EQ(plan_.skipped(), 2);
 }
 
 TEST_F(CheckpointPlanTest, RequestTakesTheNextStepOnce) {
   plan_.Request();
-  EXPECT_TRUE(plan_.Keeps(3));
+  EXPECT_TRUE(plan_.StartIfDue(3));
   Complete(3);
-  EXPECT_FALSE(plan_.Keeps(4));
+  EXPECT_FALSE(plan_.StartIfDue(4));
 }
 
-TEST_F(CheckpointPlanTest, RequestWaitsForTheOneUnderWay) {
-  EXPECT_TRUE(plan_.Keeps(10));
+TEST_F(CheckpointPlanTest, RequestWaitsForTheOneInProgress) {
+  EXPECT_TRUE(plan_.StartIfDue(10));
   plan_.Request();
-  EXPECT_FALSE(plan_.Keeps(11));
+  EXPECT_FALSE(plan_.StartIfDue(11));
   Complete(10);
-  EXPECT_TRUE(plan_.Keeps(12));
+  EXPECT_TRUE(plan_.StartIfDue(12));
 }
 
 TEST_F(CheckpointPlanTest, PartsComeInAnyOrderAndMayBeRepeated) {
-  EXPECT_TRUE(plan_.Keeps(10));
+  EXPECT_TRUE(plan_.StartIfDue(10));
   plan_.AddPart(1, PartOf(10, "one"));
   plan_.AddPart(1, PartOf(10, "again"));
   plan_.AddPart(1, PartOf(9, "of no checkpoint"));
-  EXPECT_FALSE(plan_.Whole().has_value());
+  EXPECT_FALSE(plan_.FindComplete().has_value());
   plan_.AddPart(0, PartOf(10, "zero"));
-  const auto whole = plan_.Whole();
-  ASSERT_TRUE(whole.has_value());
-  EXPECT_EQ(whole->files[0].name, "zero");
-  EXPECT_EQ(whole->files[1].name, "one");
+  const auto complete = plan_.FindComplete();
+  ASSERT_TRUE(complete.has_value());
+  EXPECT_EQ(complete->files[0].name, "zero");
+  EXPECT_EQ(complete->files[1].name, "one");
 }
 
 TEST_F(CheckpointPlanTest, FailureIsRememberedUntilTheNextSucceeds) {
-  EXPECT_TRUE(plan_.Keeps(10));
+  EXPECT_TRUE(plan_.StartIfDue(10));
   plan_.AddPart(0, {10, {}, "the disk is full"});
-  EXPECT_FALSE(plan_.under_way());
+  EXPECT_FALSE(plan_.in_progress());
   EXPECT_EQ(plan_.failures(), 1);
   EXPECT_EQ(plan_.error(), "the disk is full");
   plan_.AddPart(1, PartOf(10, "one"));  // too late
-  EXPECT_FALSE(plan_.Whole().has_value());
-  EXPECT_TRUE(plan_.Keeps(20));
+  EXPECT_FALSE(plan_.FindComplete().has_value());
+  EXPECT_TRUE(plan_.StartIfDue(20));
   Complete(20);
   EXPECT_EQ(plan_.failures(), 1);
   EXPECT_EQ(plan_.error(), "");
   EXPECT_EQ(plan_.newest(), 20);
 }
 
-TEST_F(CheckpointPlanTest, NewGenerationGivesUpWhatWasUnderWay) {
-  EXPECT_TRUE(plan_.Keeps(20));
+TEST_F(CheckpointPlanTest, NewGenerationAbandonsWhatWasInProgress) {
+  EXPECT_TRUE(plan_.StartIfDue(20));
   plan_.Begin(10, true);
-  EXPECT_FALSE(plan_.under_way());
+  EXPECT_FALSE(plan_.in_progress());
   EXPECT_EQ(plan_.newest(), 10);
-  EXPECT_TRUE(plan_.Keeps(20));
+  EXPECT_TRUE(plan_.StartIfDue(20));
 }
 
 TEST(CheckpointPlanShardsTest, ShardsThatOwnNothingWriteNothing) {
   Job job = PlanJob();
   job.model.tensors = {{"only", {3}, ConstantInitializer{1}}};
   CheckpointPlan plan(job, 4);
-  EXPECT_TRUE(plan.Keeps(10));
+  EXPECT_TRUE(plan.StartIfDue(10));
   plan.AddPart(0, PartOf(10, "zero"));
-  EXPECT_TRUE(plan.Whole().has_value());
+  EXPECT_TRUE(plan.FindComplete().has_value());
 }
 
 }  // namespace

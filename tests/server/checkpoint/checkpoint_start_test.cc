@@ -1,5 +1,5 @@
-// What shard 0 finds in the directory at its start, and what becomes of things that are not the
-// servers' own from there to the end of a training.
+// What shard 0 makes of the directory when it starts, and that files that are not the servers' own
+// are left alone from there to the end of a training.
 
 #include "server/checkpoint/checkpoint_start.h"
 
@@ -14,6 +14,7 @@
 
 #include "common/base/durable_file.h"
 #include "tests/server/checkpoint/store_fixture.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -41,12 +42,12 @@ class CheckpointStartTest : public CheckpointStoreTest {
 
   std::string Refusal(const std::string& restore = "") {
     const absl::StatusOr<std::string> start = Start(restore);
-    EXPECT_FALSE(start.ok());
+    EXPECT_THAT(start, Not(IsOk()));
     EXPECT_FALSE(absl::IsInvalidArgument(start.status())) << "the exit code would be 2";
     return std::string(start.status().message());
   }
 
-  // Every path below `directory`, with what a file holds or a link leads to.
+  // Every path below `directory`, with the content of a file or the target of a link.
   static std::map<std::string, std::string> Everything(const std::string& directory) {
     std::map<std::string, std::string> found;
     for (const auto& entry : fs::recursive_directory_iterator(directory)) {
@@ -75,8 +76,8 @@ class CheckpointStartTest : public CheckpointStoreTest {
   Logger log_;
 };
 
-// All the things at once, through start, checkpoints, pruning and setting aside.
-TEST_F(CheckpointStartTest, NothingButTheServersOwnIsTouched) {
+// All kinds of foreign files at once, through start, checkpoints, pruning and setting aside.
+TEST_F(CheckpointStartTest, ForeignFilesAreLeftAlone) {
   const std::string elsewhere = temporary_.path() + "/elsewhere";
   fs::create_directories(elsewhere);
   std::ofstream(elsewhere + "/manifest.json") << "precious";
@@ -99,8 +100,8 @@ TEST_F(CheckpointStartTest, NothingButTheServersOwnIsTouched) {
   fs::create_symlink("nowhere", directory_ + "/step-0000000009");
   const auto before = Everything(temporary_.path());
 
-  ASSERT_TRUE(Start().ok()) << Start().status();
-  EXPECT_THAT(said_.str(), AllOf(HasSubstr("holds other things"), HasSubstr("more")));
+  ASSERT_OK(Start());
+  EXPECT_THAT(said_.str(), AllOf(HasSubstr("holds other files"), HasSubstr("more")));
   EXPECT_EQ(Everything(temporary_.path()), before);
   for (const int64_t step : {10, 20, 30, 40}) Write(job_, step);
   EXPECT_FALSE(fs::exists(StepDirectory(directory_, 20)));
@@ -108,29 +109,29 @@ TEST_F(CheckpointStartTest, NothingButTheServersOwnIsTouched) {
   for (const auto& [path, content] : before) EXPECT_EQ(after[path], content) << path;
   EXPECT_EQ(Newest(job_), 40);
 
-  ASSERT_TRUE(Start("", /*no_restore=*/true).ok());
+  ASSERT_OK(Start("", /*no_restore=*/true));
   EXPECT_EQ(Newest(job_), -1);
   EXPECT_TRUE(fs::exists(StepDirectory(directory_ + "/set-aside-3", 40)));
   after = Everything(temporary_.path());
   for (const auto& [path, content] : before) {
-    // What is in a directory of a step goes with it.
+    // Files in a directory of a step move with it.
     if (path.find("/step-0000000015") != std::string::npos) continue;
     EXPECT_EQ(after[path], content) << path;
   }
 }
 
-TEST_F(CheckpointStartTest, OldCheckpointWithOtherThingsKeepsThemAndIsSaidOnce) {
+TEST_F(CheckpointStartTest, OldCheckpointWithForeignFilesRetainsThemAndIsLoggedOnce) {
   Write(job_, 10);
   Put("step-0000000010/notes.txt");
   for (const int64_t step : {20, 30, 40}) Write(job_, step);
   EXPECT_THAT(Names(StepDirectory(directory_, 10)), testing::ElementsAre("notes.txt"));
   const std::string said = said_.str();
-  const size_t first = said.find("holds other things and stays");
+  const size_t first = said.find("stays because it holds other files");
   EXPECT_NE(first, std::string::npos);
-  EXPECT_EQ(said.find("holds other things and stays", first + 1), std::string::npos);
+  EXPECT_EQ(said.find("stays because it holds other files", first + 1), std::string::npos);
 }
 
-// A link leads into somebody else's checkpoint or file: neither is written through it.
+// A link leads to another checkpoint or file, which must not be written through it.
 TEST_F(CheckpointStartTest, NothingIsWrittenThroughALink) {
   const std::string elsewhere = temporary_.path() + "/elsewhere";
   std::ofstream(elsewhere) << "precious";
@@ -168,15 +169,15 @@ TEST_F(CheckpointStartTest, ClusterFileThatServersDidNotWriteIsRefusedAndStays) 
     EXPECT_EQ(Everything(directory_), before) << i;
     fs::remove(path);
   }
-  EXPECT_TRUE(store_->WriteGeneration(7, job_).ok());
-  EXPECT_TRUE(Start().ok());
+  EXPECT_OK(store_->WriteGeneration(7, job_));
+  EXPECT_OK(Start());
 }
 
-// It must not begin at step 0 by itself.
+// The training must not fall back to step 0.
 TEST_F(CheckpointStartTest, AllDamagedIsRefusedNamingEach) {
   for (const int64_t step : {10, 20}) Write(job_, step);
   DamageStep(20);
-  EXPECT_TRUE(Start().ok());
+  EXPECT_OK(Start());
   EXPECT_THAT(said_.str(), HasSubstr("checkpoint is damaged, passed over"));
   EXPECT_EQ(Newest(job_), 10);
   DamageStep(10);
@@ -185,9 +186,9 @@ TEST_F(CheckpointStartTest, AllDamagedIsRefusedNamingEach) {
                              HasSubstr("step-0000000010/history.pb: expected"),
                              HasSubstr("--no_restore"), HasSubstr("--restore=")));
   EXPECT_THAT(Refusal(directory_), HasSubstr("step-0000000020/history.pb: expected"));
-  ASSERT_TRUE(Start("", /*no_restore=*/true).ok());
+  ASSERT_OK(Start("", /*no_restore=*/true));
   EXPECT_EQ(Newest(job_), -1);
-  EXPECT_TRUE(Start().ok());
+  EXPECT_OK(Start());
   EXPECT_TRUE(fs::exists(StepDirectory(directory_ + "/set-aside-1", 20)));
 }
 
@@ -215,29 +216,27 @@ TEST_F(CheckpointStartTest, EveryKindOfDamageCountsAsDamage) {
   }
 }
 
-TEST_F(CheckpointStartTest, UnfinishedWritingIsNoDamage) {
+TEST_F(CheckpointStartTest, UnfinishedWritingIsNotDamage) {
   fs::create_directories(StepDirectory(directory_, 10));
   Put("step-0000000020/shard-00000-of-00001.safetensors", "half");
   Put("step-0000000020/history.pb", "half");
   Put("step-0000000020/manifest.json.tmp-1-0", "half");
-  EXPECT_TRUE(Start().ok());
+  EXPECT_OK(Start());
   EXPECT_EQ(Newest(job_), -1);
 }
 
-// Its owner has moved it: to begin at step 0 beside it is no more right than beside a damaged one.
-TEST_F(CheckpointStartTest, LinkToACheckpointIsNotFollowedAndNotForgotten) {
+// The checkpoint was moved: falling back to step 0 is as wrong as it is next to a damaged one.
+TEST_F(CheckpointStartTest, LinkToACheckpointIsNotFollowedAndNotIgnored) {
   Write(job_, 10);
   const std::string elsewhere = temporary_.path() + "/elsewhere";
   fs::rename(StepDirectory(directory_, 10), elsewhere);
   fs::create_directory_symlink(elsewhere, StepDirectory(directory_, 10));
   EXPECT_THAT(Refusal(), AllOf(HasSubstr("step-0000000010 is a symbolic link"),
                                HasSubstr("--restore="), HasSubstr("--no_restore")));
-  EXPECT_TRUE(Start("", /*no_restore=*/true).ok());
-  const auto restore = Start(StepDirectory(directory_, 10));
-  ASSERT_TRUE(restore.ok()) << restore.status();
-  EXPECT_EQ(*restore, StepDirectory(directory_, 10));
+  EXPECT_OK(Start("", /*no_restore=*/true));
+  EXPECT_THAT(Start(StepDirectory(directory_, 10)), IsOkAndHolds(StepDirectory(directory_, 10)));
   Write(job_, 20);
-  EXPECT_TRUE(Start().ok());
+  EXPECT_OK(Start());
   EXPECT_EQ(Newest(job_), 20);
 }
 
@@ -264,12 +263,12 @@ TEST_F(CheckpointStartTest, RestoreSaysWhatIsThereInstead) {
     EXPECT_EQ(Newest(job_), 10) << path;  // nothing was set aside
   }
   fs::create_directory_symlink(StepDirectory(directory_, 10), temporary_.path() + "/link");
-  EXPECT_EQ(*Start(temporary_.path() + "/link"), temporary_.path() + "/link");
+  EXPECT_THAT(Start(temporary_.path() + "/link"), IsOkAndHolds(temporary_.path() + "/link"));
   job_.seed = 99;
   EXPECT_THAT(Refusal(temporary_.path() + "/damaged"), HasSubstr("seed: 99 and "));
 }
 
-TEST_F(CheckpointStartTest, DirectoryThatIsOfNoUseIsRefusedWithTheReason) {
+TEST_F(CheckpointStartTest, UnusableDirectoryIsRefusedWithTheReason) {
   Put("file");
   fs::create_symlink("nowhere", directory_ + "/dangling");
   const struct {
@@ -292,8 +291,8 @@ TEST_F(CheckpointStartTest, DirectoryThatIsOfNoUseIsRefusedWithTheReason) {
   EXPECT_THAT(Refusal(), AllOf(HasSubstr("locked"), HasSubstr("Permission denied")));
 }
 
-// The coordinator vouches for files that it sees, and that are those that were reported.
-TEST_F(CheckpointStartTest, OnlyTheFilesThatWereReportedAreVouchedFor) {
+// The coordinator completes a checkpoint only with the files that were reported, if it sees them.
+TEST_F(CheckpointStartTest, OnlyReportedFilesBecomeACheckpoint) {
   Write(job_, 10);
   const std::string step = StepDirectory(directory_, 10);
   const std::string name = SliceFileName(0, 1);
@@ -316,10 +315,9 @@ TEST_F(CheckpointStartTest, OnlyTheFilesThatWereReportedAreVouchedFor) {
     const uint64_t generation = manifest.generation;
     cases[i]();
     const absl::Status status = store_->Complete(manifest, {reported}, History(), 0);
-    EXPECT_TRUE(absl::IsNotFound(status)) << i << ": " << status;
-    EXPECT_THAT(std::string(status.message()),
-                AllOf(HasSubstr("shard 0 wrote " + name), HasSubstr(step),
-                      HasSubstr("all servers must see one directory")))
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kNotFound,
+                                 AllOf(HasSubstr("shard 0 wrote " + name), HasSubstr(step),
+                                       HasSubstr("all servers must see one directory"))))
         << i;
     EXPECT_FALSE(fs::exists(step + "/manifest.json")) << i;
     manifest.generation = generation;
@@ -328,8 +326,8 @@ TEST_F(CheckpointStartTest, OnlyTheFilesThatWereReportedAreVouchedFor) {
     std::ofstream(fs::path(step) / name, std::ios::binary) << whole;
   }
   const FileEntry outside = {"../../elsewhere", reported.bytes, reported.sha256};
-  EXPECT_FALSE(store_->Complete(manifest, {outside}, History(), 0).ok());
-  EXPECT_TRUE(store_->Complete(manifest, {reported}, History(), 0).ok());
+  EXPECT_THAT(store_->Complete(manifest, {outside}, History(), 0), Not(IsOk()));
+  EXPECT_OK(store_->Complete(manifest, {reported}, History(), 0));
 }
 
 }  // namespace

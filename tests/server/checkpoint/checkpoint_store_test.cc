@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "common/job/partition.h"
 #include "server/update/optimizer.h"
 #include "tests/server/checkpoint/store_fixture.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -28,15 +30,15 @@ using ::testing::IsEmpty;
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kMost = 1 << 20;
+constexpr int64_t kMaxBytes = 1 << 20;
 
 TEST_F(CheckpointStoreTest, FindsWhatWasWritten) {
   const Job job = TinyJob();
   EXPECT_EQ(Newest(job), -1);
   Write(job, 10);
-  const auto newest = store_->FindNewest(job);
-  ASSERT_TRUE(newest.ok() && newest->has_value()) << newest.status();
-  const Checkpoint& checkpoint = **newest;
+  ASSERT_OK_AND_ASSIGN(const std::optional<Checkpoint> newest, store_->FindNewest(job));
+  ASSERT_TRUE(newest.has_value());
+  const Checkpoint& checkpoint = *newest;
   EXPECT_EQ(checkpoint.directory, directory_ + "/step-0000000010");
   EXPECT_EQ(checkpoint.manifest.step, 10);
   EXPECT_EQ(checkpoint.manifest.generation, 3U);
@@ -45,29 +47,29 @@ TEST_F(CheckpointStoreTest, FindsWhatWasWritten) {
   EXPECT_EQ(checkpoint.history.arithmetic, "fma");
 }
 
-TEST_F(CheckpointStoreTest, KeepsTheNewestTwo) {
+TEST_F(CheckpointStoreTest, RetainsTheNewestTwo) {
   const Job job = TinyJob();
   for (const int64_t step : {10, 20, 30}) Write(job, step);
   EXPECT_THAT(Names(directory_), ElementsAre("step-0000000020", "step-0000000030"));
 }
 
-TEST_F(CheckpointStoreTest, OldOnesStayUntilANewerOneIsWhole) {
+TEST_F(CheckpointStoreTest, OldOnesStayUntilANewerOneIsComplete) {
   const Job job = TinyJob();
   for (const int64_t step : {10, 20}) Write(job, step);
-  fs::create_directories(StepDirectory(directory_, 30));  // begun, and never ended
+  fs::create_directories(StepDirectory(directory_, 30));  // never completed
   EXPECT_EQ(Newest(job), 20);
   EXPECT_THAT(Names(directory_),
               ElementsAre("step-0000000010", "step-0000000020", "step-0000000030"));
 }
 
-// A damaged one is none of those that are kept: neither while it is the newest, nor afterwards.
-TEST_F(CheckpointStoreTest, DamagedOnesDoNotCountAsKept) {
+// A damaged checkpoint does not count towards max_kept, neither while it is the newest nor later.
+TEST_F(CheckpointStoreTest, DamagedOnesDoNotCountAsRetained) {
   const Job job = TinyJob();
   for (const int64_t step : {10, 20, 35, 40}) {
     Write(job, step);
     if (step == 20) fs::copy(StepDirectory(directory_, 20), temporary_.path() + "/20");
   }
-  // Somebody has restored 20 from elsewhere, for both others are damaged.
+  // An operator has copied 20 back, because both others are damaged.
   fs::copy(temporary_.path() + "/20", StepDirectory(directory_, 20));
   Damage(StepDirectory(directory_, 40) + "/history.pb", "damaged", job);
   Damage(StepDirectory(directory_, 35) + "/history.pb", "damaged", job);
@@ -81,7 +83,7 @@ TEST_F(CheckpointStoreTest, DamagedOnesDoNotCountAsKept) {
   EXPECT_THAT(Names(directory_), ElementsAre("step-0000000030", "step-0000000040"));
 }
 
-TEST_F(CheckpointStoreTest, OnlyOneIsKeptAndItIsWhole) {
+TEST_F(CheckpointStoreTest, TheOnlyRetainedOneIsComplete) {
   const Job job = TinyJob();
   Write(job, 10);
   Write(job, 20);
@@ -91,15 +93,15 @@ TEST_F(CheckpointStoreTest, OnlyOneIsKeptAndItIsWhole) {
   EXPECT_EQ(Newest(job), 15);
 }
 
-TEST_F(CheckpointStoreTest, DirectoryThatCannotBeReadIsNoEmptyOne) {
+TEST_F(CheckpointStoreTest, DirectoryThatCannotBeReadIsNotEmpty) {
   fs::remove(directory_);
   EXPECT_THAT(std::string(store_->FindNewest(TinyJob()).status().message()), HasSubstr(directory_));
   std::ofstream(directory_) << "in its place";
   EXPECT_THAT(std::string(store_->FindNewest(TinyJob()).status().message()), HasSubstr(directory_));
 }
 
-// Every way of a file to be cut short, and every bit of it flipped: the file is named, and the
-// checkpoint before is taken.
+// Every truncation of every file, and every flipped bit: the file is named, and the previous
+// checkpoint is used.
 TEST_F(CheckpointStoreTest, EveryTruncationAndEveryFlippedBitIsFound) {
   const Job job = TinyJob();
   Write(job, 10);
@@ -107,7 +109,7 @@ TEST_F(CheckpointStoreTest, EveryTruncationAndEveryFlippedBitIsFound) {
   const std::string newest = StepDirectory(directory_, 20);
   for (const std::string& name : Names(newest)) {
     const std::string path = absl::StrCat(newest, "/", name);
-    const std::string whole = *ReadWholeFile(path, kMost);
+    const std::string whole = *ReadWholeFile(path, kMaxBytes);
     for (size_t size = 0; size < whole.size(); ++size) {
       ASSERT_THAT(Damage(path, whole.substr(0, size), job), HasSubstr(name)) << size;
     }
@@ -151,7 +153,7 @@ TEST_F(CheckpointStoreTest, AnotherJobIsRefusedWithTheFieldsThatDiffer) {
   job.optimizer.learning_rate = 0.1;
   job.batch_size = 5;
   const absl::Status refused = store_->FindNewest(job).status();
-  EXPECT_TRUE(absl::IsFailedPrecondition(refused));
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(
       std::string(refused.message()),
       AllOf(HasSubstr("step-0000000010"), HasSubstr("optimizer.learning_rate: 0.1 and 0.03"),
@@ -176,12 +178,12 @@ TEST_F(CheckpointStoreTest, LeftoversOfDeadWritersAreCleared) {
   std::ofstream(leftover) << "half";
   std::ofstream(directory_ + "/cluster.json.tmp-1-0") << "half";
   EXPECT_EQ(Newest(job), 10);
-  EXPECT_TRUE(store_->Prepare().ok());
+  EXPECT_OK(store_->Prepare());
   EXPECT_FALSE(fs::exists(leftover));
   EXPECT_THAT(Names(directory_), ElementsAre("step-0000000010"));
 }
 
-// A shard's process may die while the coordinator's lives: the next who writes the step clears up.
+// A shard's process may die while the coordinator lives: the next writer of the step cleans up.
 TEST_F(CheckpointStoreTest, LeftoversAreClearedWhenTheStepIsWrittenAgain) {
   const Job job = TinyJob();
   const std::string leftover =
@@ -193,9 +195,9 @@ TEST_F(CheckpointStoreTest, LeftoversAreClearedWhenTheStepIsWrittenAgain) {
   EXPECT_EQ(Newest(job), 10);
 }
 
-// When the directory vanishes while files in it are written, their writers can remove nothing; it
-// may come back with them.
-TEST_F(CheckpointStoreTest, WhatFailedIsClearedByTheNextWholeOne) {
+// If the directory vanishes while files in it are written, their writers cannot remove them; it may
+// come back with them.
+TEST_F(CheckpointStoreTest, FailedOnesAreRemovedByTheNextCompleteOne) {
   const Job job = TinyJob();
   Write(job, 10);
   fs::create_directories(StepDirectory(directory_, 20));
@@ -207,12 +209,12 @@ TEST_F(CheckpointStoreTest, WhatFailedIsClearedByTheNextWholeOne) {
               ElementsAre("step-0000000010", "step-0000000030", "step-0000000040"));
 }
 
-// A whole checkpoint is one whatever becomes of the others.
-TEST_F(CheckpointStoreTest, OldOnesThatCannotBeRemovedAreNoFailure) {
+// A checkpoint is complete even if older ones cannot be removed.
+TEST_F(CheckpointStoreTest, OldOnesThatCannotBeRemovedAreNotAFailure) {
   const Job job = TinyJob();
   Write(job, 10);
   Write(job, 20);
-  // A directory in a file's place is not the servers' own.
+  // A directory with the name of a file is not the servers' own.
   const std::string manifest = StepDirectory(directory_, 10) + "/manifest.json";
   fs::remove(manifest);
   fs::create_directories(manifest + "/in the way");
@@ -228,18 +230,18 @@ TEST_F(CheckpointStoreTest, SetAsideIsOutOfTheWayAndNotLost) {
   const Job job = TinyJob();
   Write(job, 10);
   Write(job, 20);
-  EXPECT_TRUE(store_->SetAside(10).ok());
+  EXPECT_OK(store_->SetAside(10));
   EXPECT_EQ(Newest(job), 10);
-  EXPECT_TRUE(store_->SetAside(-1).ok());
+  EXPECT_OK(store_->SetAside(-1));
   EXPECT_EQ(Newest(job), -1);
-  EXPECT_TRUE(OpenCheckpoint(directory_ + "/set-aside-1/step-0000000020", job).ok());
-  EXPECT_TRUE(OpenCheckpoint(directory_ + "/set-aside-2/step-0000000010", job).ok());
+  EXPECT_OK(OpenCheckpoint(directory_ + "/set-aside-1/step-0000000020", job));
+  EXPECT_OK(OpenCheckpoint(directory_ + "/set-aside-2/step-0000000010", job));
 }
 
 TEST_F(CheckpointStoreTest, GenerationIsRemembered) {
   EXPECT_EQ(store_->ReadGeneration(), 0U);
-  EXPECT_TRUE(store_->WriteGeneration(41, TinyJob()).ok());
-  EXPECT_TRUE(store_->WriteGeneration(42, TinyJob()).ok());
+  EXPECT_OK(store_->WriteGeneration(41, TinyJob()));
+  EXPECT_OK(store_->WriteGeneration(42, TinyJob()));
   EXPECT_EQ(store_->ReadGeneration(), 42U);
   std::ofstream(directory_ + "/cluster.json") << "{";
   EXPECT_EQ(store_->ReadGeneration(), 0U);
@@ -248,17 +250,17 @@ TEST_F(CheckpointStoreTest, GenerationIsRemembered) {
 // Also before there is a checkpoint.
 TEST_F(CheckpointStoreTest, DirectoryOfAnotherJobIsRefusedWithTheFieldsThatDiffer) {
   Job job = TinyJob();
-  EXPECT_TRUE(store_->CheckOwner(job).ok());
-  EXPECT_TRUE(store_->WriteGeneration(41, job).ok());
+  EXPECT_OK(store_->CheckOwner(job));
+  EXPECT_OK(store_->WriteGeneration(41, job));
   job.max_steps += 1;
-  EXPECT_TRUE(store_->CheckOwner(job).ok());
+  EXPECT_OK(store_->CheckOwner(job));
   job.seed = 99;
   const absl::Status refused = store_->CheckOwner(job);
-  EXPECT_TRUE(absl::IsFailedPrecondition(refused));
-  EXPECT_THAT(std::string(refused.message()),
-              AllOf(HasSubstr(directory_), HasSubstr("seed: 99 and "), HasSubstr("--no_restore")));
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition,
+                                AllOf(HasSubstr(directory_), HasSubstr("seed: 99 and "),
+                                      HasSubstr("--no_restore"))));
   std::ofstream(directory_ + "/cluster.json") << "{";
-  EXPECT_TRUE(store_->CheckOwner(job).ok());
+  EXPECT_OK(store_->CheckOwner(job));
 }
 
 TEST_F(CheckpointStoreTest, DirectoryThatCannotBeMadeIsNamed) {
@@ -277,15 +279,15 @@ TEST_F(CheckpointStoreTest, SlicesAreReadOntoAnyNumberOfShards) {
       const Partition partition(job.model, shards);
       for (int shard = 0; shard < shards; ++shard) {
         const std::vector<TensorRange>& wanted = partition.ranges_of_shard(shard);
-        const auto read = ReadSlices(directory, written, job.model, StateNames(job), wanted);
-        ASSERT_TRUE(read.ok()) << read.status();
+        ASSERT_OK_AND_ASSIGN(const std::vector<SliceContent> read,
+                             ReadSlices(directory, written, job.model, StateNames(job), wanted));
         const std::vector<SliceContent> expected = ContentOf(job, wanted);
-        ASSERT_EQ(read->size(), expected.size());
+        ASSERT_EQ(read.size(), expected.size());
         for (size_t i = 0; i < expected.size(); ++i) {
-          EXPECT_EQ(*(*read)[i].weights, *expected[i].weights);
-          ASSERT_EQ((*read)[i].state.size(), expected[i].state.size());
+          EXPECT_EQ(*read[i].weights, *expected[i].weights);
+          ASSERT_EQ(read[i].state.size(), expected[i].state.size());
           for (size_t array = 0; array < expected[i].state.size(); ++array) {
-            EXPECT_EQ(*(*read)[i].state[array], *expected[i].state[array]);
+            EXPECT_EQ(*read[i].state[array], *expected[i].state[array]);
           }
         }
       }

@@ -13,6 +13,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "tests/server/checkpoint/store_fixture.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -66,7 +67,7 @@ class CheckpointWriterTest : public CheckpointStoreTest {
   std::optional<CheckpointWriter> writer_;
 };
 
-// A disk of its own, which nobody prunes: two parts stay, through restarts too.
+// A disk of its own, which the coordinator does not prune: two parts stay, also after restarts.
 TEST_F(CheckpointWriterTest, PartsThatNeverBecomeCheckpointsDoNotAccumulate) {
   for (uint64_t generation = 5; generation < 8; ++generation) {
     NewProcess();
@@ -95,13 +96,13 @@ TEST_F(CheckpointWriterTest, CheckpointsAndOthersFilesStay) {
   EXPECT_EQ(WriteStep(30, 4).error, "");
   EXPECT_EQ(WriteStep(40, 4).error, "");
   EXPECT_EQ(Newest(job_), 20);
-  EXPECT_TRUE(OpenCheckpoint(StepDirectory(directory_, 10), job_).ok());
+  EXPECT_OK(OpenCheckpoint(StepDirectory(directory_, 10), job_));
   EXPECT_THAT(Names(StepDirectory(directory_, 5)),
               ElementsAre("notes.txt", "shard-00000-of-00002.safetensors",
                           "shard-00001-of-00002.safetensors.bak"));
 }
 
-// Another shard has made it, and is about to write into it.
+// Another shard has created it and is about to write into it.
 TEST_F(CheckpointWriterTest, EmptyDirectoryOfTheStepStays) {
   fs::create_directory(StepDirectory(directory_, 10));
   const int directory = open(StepDirectory(directory_, 10).c_str(), O_RDONLY | O_DIRECTORY);
@@ -137,7 +138,7 @@ TEST_F(CheckpointWriterTest, SaysThatTheCoordinatorsDirectoryIsAnother) {
   EXPECT_THAT(said_.str(), AllOf(HasSubstr("generation 4"), HasSubstr(directory_),
                                  HasSubstr("must see one directory")));
   said_.str("");
-  ASSERT_TRUE(store_->WriteGeneration(5, job_).ok());
+  ASSERT_OK(store_->WriteGeneration(5, job_));
   writer_->Enter(5, 0);
   EXPECT_THAT(said_.str(), IsEmpty());
   writer_->Enter(6, 0);

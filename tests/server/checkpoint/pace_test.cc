@@ -27,7 +27,7 @@ double SecondsSince(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// How often the thread has given up its core of itself.
+// How often the thread has yielded its core voluntarily.
 long Waits() {
   rusage usage{};
   getrusage(RUSAGE_THREAD, &usage);

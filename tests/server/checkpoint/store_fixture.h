@@ -1,4 +1,4 @@
-// A directory of tiny checkpoints, for the tests of what is done with them.
+// A directory of tiny checkpoints.
 
 #ifndef PERCENTDELTA_TESTS_SERVER_CHECKPOINT_STORE_FIXTURE_H_
 #define PERCENTDELTA_TESTS_SERVER_CHECKPOINT_STORE_FIXTURE_H_
@@ -20,18 +20,19 @@
 #include "server/checkpoint/checkpoint_store.h"
 #include "server/update/optimizer.h"
 #include "tests/server/test_jobs.h"
+#include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
 
 namespace percentdelta {
 
-// So small that every bit of its checkpoints can be tried.
+// So small that every bit of its checkpoints can be flipped.
 inline Job TinyJob() {
   Job job = SmallJob();
   job.model.tensors = {{"a", {2}, ConstantInitializer{1}}};
   return job;
 }
 
-// A slice's entries count up from its first one: what came from where is seen.
+// The value of an entry is its index, so that it shows which entry it was written for.
 inline std::vector<SliceContent> ContentOf(const Job& job, const std::vector<TensorRange>& slices) {
   std::vector<SliceContent> contents;
   for (const TensorRange& slice : slices) {
@@ -52,23 +53,22 @@ inline std::vector<SliceContent> ContentOf(const Job& job, const std::vector<Ten
 
 class CheckpointStoreTest : public testing::Test {
  protected:
-  CheckpointStoreTest() { EXPECT_TRUE(store_->Prepare().ok()); }
+  CheckpointStoreTest() { EXPECT_OK(store_->Prepare()); }
 
-  // By the generation 3 unless another is given, which began at step 0.
+  // Writes a complete checkpoint, as generation `generation`, which started at `initial_step`.
   void Write(const Job& job, int64_t step, int shards = 1, uint64_t generation = 3,
-             int64_t begun_at = 0) const {
+             int64_t initial_step = 0) const {
     const std::string directory = StepDirectory(directory_, step);
     std::filesystem::create_directories(directory);
     const Partition partition(job.model, shards);
     std::vector<FileEntry> files;
     for (int shard = 0; shard < shards; ++shard) {
       if (partition.ranges_of_shard(shard).empty()) continue;
-      const absl::StatusOr<FileEntry> file =
-          WriteSliceFile(directory, shard, shards,
-                         {generation, step, ContentOf(job, partition.ranges_of_shard(shard))},
-                         job.model, StateNames(job), DurableFile::Options());
-      ASSERT_TRUE(file.ok()) << file.status();
-      files.push_back(*file);
+      const ShardContent content = {generation, step,
+                                    ContentOf(job, partition.ranges_of_shard(shard))};
+      ASSERT_OK_AND_ASSIGN(files.emplace_back(),
+                           WriteSliceFile(directory, shard, shards, content, job.model,
+                                          StateNames(job), DurableFile::Options()));
     }
     Manifest manifest;
     manifest.step = step;
@@ -79,14 +79,13 @@ class CheckpointStoreTest : public testing::Test {
     History history;
     history.training = {{step - 1, 0.5, 0.9, 12}};
     history.arithmetic = "fma";
-    const absl::Status status = store_->Complete(manifest, files, history, begun_at);
-    ASSERT_TRUE(status.ok()) << status;
+    ASSERT_OK(store_->Complete(manifest, files, history, initial_step));
   }
 
-  // The step of the newest whole checkpoint; -1: none.
+  // The step of the newest complete checkpoint; -1: none.
   int64_t Newest(const Job& job) const {
     const absl::StatusOr<std::optional<Checkpoint>> newest = store_->FindNewest(job);
-    EXPECT_TRUE(newest.ok()) << newest.status();
+    EXPECT_OK(newest);
     return newest.ok() && newest->has_value() ? (*newest)->manifest.step : -1;
   }
 
@@ -99,7 +98,7 @@ class CheckpointStoreTest : public testing::Test {
     return names;
   }
 
-  // What is said of the newest checkpoint when one of its files holds `bytes`.
+  // Overwrites a file of a checkpoint with `bytes`; returns the error of opening that checkpoint.
   static std::string Damage(const std::string& path, const std::string& bytes, const Job& job) {
     std::ofstream(path, std::ios::binary) << bytes;
     return std::string(

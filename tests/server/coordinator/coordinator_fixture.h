@@ -1,5 +1,4 @@
-// A coordinator whose time stands still until the test moves it, and what shards and workers do
-// with it.
+// A coordinator with a clock that the test moves, and what its shards and workers do.
 
 #ifndef PERCENTDELTA_TESTS_SERVER_COORDINATOR_COORDINATOR_FIXTURE_H_
 #define PERCENTDELTA_TESTS_SERVER_COORDINATOR_COORDINATOR_FIXTURE_H_
@@ -17,6 +16,7 @@
 #include "absl/time/time.h"
 #include "server/coordinator/coordinator.h"
 #include "tests/server/test_jobs.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 
@@ -42,15 +42,15 @@ class CoordinatorTest : public testing::Test {
     return coordinator_.Heartbeat(beat).status();
   }
 
-  // Outlives the coordinator, which answers those that wait when it ends.
+  // Outlives the coordinator, whose destructor answers waiting calls.
   Answers& NewAnswers() { return answers_.emplace_back(); }
 
-  // Both shards are there and have entered the generation.
+  // Both shards come and enter the generation.
   void Open(uint64_t generation = 5, uint64_t incarnation = 100) {
-    EXPECT_TRUE(Beat(0, incarnation, 0).ok());
-    EXPECT_TRUE(Beat(1, incarnation, 0).ok());
-    EXPECT_TRUE(Beat(0, incarnation, generation).ok());
-    EXPECT_TRUE(Beat(1, incarnation, generation).ok());
+    EXPECT_OK(Beat(0, incarnation, 0));
+    EXPECT_OK(Beat(1, incarnation, 0));
+    EXPECT_OK(Beat(0, incarnation, generation));
+    EXPECT_OK(Beat(1, incarnation, generation));
     EXPECT_EQ(coordinator_.view().generation, generation);
   }
 
@@ -61,12 +61,12 @@ class CoordinatorTest : public testing::Test {
     });
   }
 
-  // What there is at once.
+  // The lease that is available at once.
   Lease AcquireNow(const std::string& worker = "w") {
     Answers answers;
     Acquire(answers, absl::ZeroDuration(), {worker, "avx2"});
     EXPECT_THAT(answers, testing::SizeIs(1));
-    EXPECT_TRUE(answers[0].ok()) << answers[0].status();
+    EXPECT_OK(answers[0]);
     return answers[0].value_or(Lease());
   }
 
@@ -81,7 +81,7 @@ class CoordinatorTest : public testing::Test {
     return result;
   }
 
-  // The worker has pushed before it reports.
+  // Reports a result whose gradient the shards have.
   Lease Complete(const LeaseResult& result) {
     const int64_t step = coordinator_.GetProgress(0).step;
     for (const int32_t shard : {0, 1}) coordinator_.Gathered(result.generation, shard, step + 1);
@@ -90,7 +90,7 @@ class CoordinatorTest : public testing::Test {
 
   Lease Report(const LeaseResult& result) {
     const absl::StatusOr<Lease> next = coordinator_.Complete(result);
-    EXPECT_TRUE(next.ok()) << next.status();
+    EXPECT_OK(next);
     return next.value_or(Lease());
   }
 

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/job/job_codec.h"
 #include "tests/server/coordinator/coordinator_fixture.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -39,11 +40,11 @@ TEST_F(CoordinatorTest, TrainsToTheEnd) {
 TEST_F(CoordinatorTest, WorkBeginsWhenAllShardsHaveEntered) {
   Answers& answers = NewAnswers();
   Acquire(answers);
-  EXPECT_TRUE(Beat(0, 100, 0).ok());
-  EXPECT_TRUE(Beat(1, 100, 0).ok());
-  EXPECT_TRUE(Beat(1, 100, 5).ok());
+  EXPECT_OK(Beat(0, 100, 0));
+  EXPECT_OK(Beat(1, 100, 0));
+  EXPECT_OK(Beat(1, 100, 5));
   EXPECT_THAT(answers, IsEmpty());
-  EXPECT_TRUE(Beat(0, 100, 5).ok());
+  EXPECT_OK(Beat(0, 100, 5));
   ASSERT_THAT(answers, SizeIs(1));
   EXPECT_EQ(answers[0]->kind, Kind::kTrain);
 }
@@ -67,11 +68,11 @@ TEST_F(CoordinatorTest, WaitingCallsAreAnsweredOnTime) {
   PassTime(absl::Milliseconds(27999));
   EXPECT_THAT(patient, SizeIs(1));
   EXPECT_THAT(forever, IsEmpty());
-  PassTime(absl::Milliseconds(1));  // nobody waits for more than 30 s
+  PassTime(absl::Milliseconds(1));  // no call waits for more than 30 s
   EXPECT_THAT(forever, SizeIs(1));
 }
 
-TEST_F(CoordinatorTest, WhoHasWaitedLongestGetsTheWork) {
+TEST_F(CoordinatorTest, LongestWaitingCallGetsTheWork) {
   Open();
   const Lease lease = AcquireNow();
   Answers& first = NewAnswers();
@@ -84,7 +85,7 @@ TEST_F(CoordinatorTest, WhoHasWaitedLongestGetsTheWork) {
   EXPECT_THAT(second, IsEmpty());
 }
 
-TEST_F(CoordinatorTest, ExpiredWorkGoesToWhoWaits) {
+TEST_F(CoordinatorTest, ExpiredWorkGoesToAWaitingCall) {
   Open();
   const Lease lost = AcquireNow();
   Answers& answers = NewAnswers();
@@ -110,7 +111,7 @@ TEST_F(CoordinatorTest, CancelledCallsGetNoWork) {
   Acquire(other);
   coordinator_.CancelWait(wait);
   ASSERT_THAT(cancelled, SizeIs(1));
-  EXPECT_EQ(cancelled[0].status().code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(cancelled[0], StatusIs(absl::StatusCode::kCancelled));
   coordinator_.CancelWait(wait);  // again
   Open();
   EXPECT_THAT(cancelled, SizeIs(1));
@@ -125,37 +126,37 @@ TEST_F(CoordinatorTest, CloseAnswersAll) {
   coordinator_.Close();
   Acquire(late);
   ASSERT_THAT(late, SizeIs(1));
-  EXPECT_EQ(waiting.at(0).status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(late[0].status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(waiting.at(0), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(late[0], StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_EQ(coordinator_.statistics().ended()->code(), absl::StatusCode::kUnavailable);
 }
 
-TEST_F(CoordinatorTest, ANewShardBeginsAgainInANewGeneration) {
+TEST_F(CoordinatorTest, NewShardProcessStartsANewGeneration) {
   Open();
   const Lease old = AcquireNow();
   const Lease next = Complete(ResultOf(old));
   EXPECT_EQ(coordinator_.GetProgress(0).step, 1);
   EXPECT_THAT(coordinator_.GetProgress(0).training, SizeIs(1));
 
-  EXPECT_TRUE(Beat(1, 101, 0).ok());
+  EXPECT_OK(Beat(1, 101, 0));
   const Progress progress = coordinator_.GetProgress(0);
   EXPECT_EQ(progress.generation, 6U);
   EXPECT_EQ(progress.step, 0);
   EXPECT_THAT(progress.training, IsEmpty());
-  EXPECT_EQ(AcquireNow().kind, Kind::kWait);  // nobody has entered it yet
+  EXPECT_EQ(AcquireNow().kind, Kind::kWait);  // no shard has entered it yet
 
-  // Work of the old one changes nothing.
+  // Results of the old one have no effect.
   EXPECT_EQ(coordinator_.Complete(ResultOf(next)).status(),
             absl::FailedPreconditionError("generation: expected 6, got 5"));
-  EXPECT_TRUE(Beat(0, 100, 6).ok());
-  EXPECT_TRUE(Beat(1, 101, 6).ok());
+  EXPECT_OK(Beat(0, 100, 6));
+  EXPECT_OK(Beat(1, 101, 6));
   EXPECT_EQ(AcquireNow().step, 0);
-  EXPECT_EQ(AcquireNow().kind, Kind::kWait);  // that was the work there is
+  EXPECT_EQ(AcquireNow().kind, Kind::kWait);  // there is no more work
 }
 
 TEST_F(CoordinatorTest, ResultsOfOtherGenerationsAreRefused) {
   LeaseResult result;  // of generation 0, as the cluster's is before its first one
-  EXPECT_EQ(coordinator_.Complete(result).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(coordinator_.Complete(result), StatusIs(absl::StatusCode::kFailedPrecondition));
   Open();
   const Lease lease = AcquireNow();
   result = ResultOf(lease);
@@ -168,19 +169,19 @@ TEST_F(CoordinatorTest, ResultsOfOtherGenerationsAreRefused) {
   EXPECT_EQ(Complete(ResultOf(lease)).step, 1);
 }
 
-// As lease_table_test and membership_test have them in full.
+// lease_table_test and membership_test have all cases.
 TEST_F(CoordinatorTest, BadResultsAndBeatsAreRefused) {
   const ShardBeat beat = {0, 2, "another job", "host0:1", 1, 0};
-  EXPECT_EQ(coordinator_.Heartbeat(beat).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(coordinator_.Heartbeat(beat), StatusIs(absl::StatusCode::kFailedPrecondition));
   Open();
   LeaseResult result = ResultOf(AcquireNow());
   result.examples = 5;
-  EXPECT_EQ(coordinator_.Complete(result).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(coordinator_.Complete(result), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_EQ(coordinator_.GetProgress(0).step, 0);
 }
 
-TEST_F(CoordinatorTest, ProgressSaysWhoIsMissing) {
-  EXPECT_TRUE(Beat(0, 100, 0).ok());
+TEST_F(CoordinatorTest, ProgressNamesMissingShards) {
+  EXPECT_OK(Beat(0, 100, 0));
   EXPECT_EQ(coordinator_.GetProgress(0).state, TrainingState::kGathering);
   EXPECT_EQ(coordinator_.GetProgress(0).message, "waiting for shard 1");
 }
@@ -209,14 +210,14 @@ TEST_F(CoordinatorTest, ProgressOfATraining) {
 
 TEST_F(CoordinatorTest, ProgressNamesASilentShard) {
   Open();
-  EXPECT_EQ(coordinator_.GetProgress(0).message, "no worker has been heard of in the last minute");
+  EXPECT_EQ(coordinator_.GetProgress(0).message, "no worker has called in the last minute");
   AcquireNow();
   clock_.Advance(absl::Seconds(5));
   EXPECT_EQ(coordinator_.GetProgress(0).message, "");
-  EXPECT_TRUE(Beat(0, 100, 5).ok());
+  EXPECT_OK(Beat(0, 100, 5));
   clock_.Advance(absl::Milliseconds(2500));
   EXPECT_EQ(coordinator_.GetProgress(0).message, "shard 1 at host1:1 has been silent for 7s");
-  EXPECT_TRUE(Beat(1, 100, 5).ok());
+  EXPECT_OK(Beat(1, 100, 5));
   EXPECT_EQ(coordinator_.GetProgress(0).message, "");
 }
 
@@ -229,8 +230,8 @@ TEST_F(CoordinatorTest, StatisticsOfTheGenerationAreTaken) {
     }
     return updates;
   };
-  EXPECT_EQ(coordinator_.ReportStatistics(0, step(0)).code(),
-            absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(coordinator_.ReportStatistics(0, step(0)),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
   Open();
   for (const uint64_t generation : {0, 4, 6}) {
     EXPECT_EQ(
@@ -240,20 +241,20 @@ TEST_F(CoordinatorTest, StatisticsOfTheGenerationAreTaken) {
   EXPECT_EQ(coordinator_.statistics().newest(), -1);
   EXPECT_EQ(coordinator_.ReportStatistics(5, step(1)),
             absl::InvalidArgumentError("statistics: expected a step of at most 0, got 1"));
-  EXPECT_TRUE(coordinator_.ReportStatistics(5, step(0)).ok());
+  EXPECT_OK(coordinator_.ReportStatistics(5, step(0)));
   EXPECT_EQ(coordinator_.statistics().newest(), 0);
   Lease lease = AcquireNow();
   while (lease.kind == Kind::kTrain) lease = Complete(ResultOf(lease));
-  EXPECT_TRUE(coordinator_.ReportStatistics(5, step(1)).ok());
+  EXPECT_OK(coordinator_.ReportStatistics(5, step(1)));
   EXPECT_EQ(coordinator_.statistics().ended(), std::nullopt);
-  EXPECT_TRUE(coordinator_.ReportStatistics(5, step(2)).ok());
+  EXPECT_OK(coordinator_.ReportStatistics(5, step(2)));
   EXPECT_EQ(coordinator_.statistics().ended(), absl::OkStatus());  // it was the last step
-  EXPECT_TRUE(Beat(1, 101, 0).ok());                               // a new generation
+  EXPECT_OK(Beat(1, 101, 0));                                      // a new generation
   EXPECT_EQ(coordinator_.statistics().newest(), -1);
   EXPECT_EQ(coordinator_.statistics().ended(), std::nullopt);
 }
 
-// Workers acquire, complete and leave, while time passes: every step is done once.
+// Workers acquire, complete and leave concurrently with ticks: every step is done once.
 TEST_F(CoordinatorTest, ManyWorkers) {
   Open();
   for (const int32_t shard : {0, 1}) coordinator_.Gathered(5, shard, 3);

@@ -1,4 +1,4 @@
-// What the coordinator believes of its workers, and whom it sends away.
+// Which workers the coordinator refuses, suspends and does not trust.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,17 +6,19 @@
 #include <string>
 
 #include "tests/server/coordinator/coordinator_fixture.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 class CoordinatorWorkersTest : public CoordinatorTest {
  protected:
-  // What a call with these words is answered at once.
+  // The answer to a call that does not wait.
   absl::Status AcquireStatus(const WorkerIdentity& worker) {
     Answers answers;
     Acquire(answers, absl::ZeroDuration(), worker);
@@ -30,12 +32,13 @@ class CoordinatorWorkersTest : public CoordinatorTest {
     return Report(result);
   }
 
-  // A beat of a shard that has the gradients of `steps` steps and lacks `missing` of the next.
+  // Sends the heartbeat of a shard that has the gradients of `steps` steps and lacks the slots
+  // `missing` of the next step.
   void Hold(int32_t shard, int64_t steps, const std::vector<int32_t>& missing) {
     ShardBeat beat = {shard, 2, coordinator_.job_hash(), absl::StrCat("host", shard, ":1"), 100, 5};
     beat.gathered_steps = steps;
     beat.missing_slots = missing;
-    EXPECT_TRUE(coordinator_.Heartbeat(beat).ok());
+    EXPECT_OK(coordinator_.Heartbeat(beat));
   }
 };
 
@@ -46,35 +49,35 @@ TEST_F(CoordinatorWorkersTest, MustComputeAlike) {
   Acquire(first, absl::ZeroDuration(), {"w1", "avx2"});
   Acquire(other, absl::Seconds(1), {"w2", "sse4"});
   ASSERT_THAT(other, SizeIs(1));
-  EXPECT_EQ(other[0].status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(other[0].status().message()),
-              AllOf(HasSubstr("w2"), HasSubstr("expected arithmetic avx2"), HasSubstr("got sse4")));
+  EXPECT_THAT(other[0], StatusIs(absl::StatusCode::kFailedPrecondition,
+                                 AllOf(HasSubstr("w2"), HasSubstr("expected arithmetic avx2"),
+                                       HasSubstr("got sse4"))));
   EXPECT_EQ(coordinator_.GetProgress(0).arithmetic, "avx2");
   EXPECT_EQ(coordinator_.GetProgress(0).workers, 1);
 }
 
-// As many examples, of the same size, but others.
+// A data set with the same number and size of examples, but other examples.
 TEST_F(CoordinatorWorkersTest, MustComputeFromTheSameData) {
   Open();
-  EXPECT_TRUE(AcquireStatus({"silent", "avx2"}).ok());
-  EXPECT_TRUE(AcquireStatus({"first", "avx2", "aaaa"}).ok());
-  EXPECT_TRUE(AcquireStatus({"second", "avx2", "aaaa"}).ok());
-  EXPECT_TRUE(AcquireStatus({"silent", "avx2"}).ok());
+  EXPECT_OK(AcquireStatus({"silent", "avx2"}));
+  EXPECT_OK(AcquireStatus({"first", "avx2", "aaaa"}));
+  EXPECT_OK(AcquireStatus({"second", "avx2", "aaaa"}));
+  EXPECT_OK(AcquireStatus({"silent", "avx2"}));
   const absl::Status refused = AcquireStatus({"other", "avx2", "bbbb"});
-  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(refused.message()),
-              AllOf(HasSubstr("other"), HasSubstr("aaaa"), HasSubstr("bbbb"), HasSubstr("--data")));
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition,
+                                AllOf(HasSubstr("other"), HasSubstr("aaaa"), HasSubstr("bbbb"),
+                                      HasSubstr("--data"))));
   EXPECT_EQ(coordinator_.GetProgress(0).data, "aaaa");
 }
 
-TEST_F(CoordinatorWorkersTest, NamesAreCheckedAtTheDoor) {
+TEST_F(CoordinatorWorkersTest, NamesAreChecked) {
   Open();
   for (const std::string& bad : {std::string(1 << 20, 'x'), std::string("a\nforged line"),
                                  std::string("\x1b[2J"), std::string("\xff")}) {
     for (const WorkerIdentity& worker :
          {WorkerIdentity{bad, "avx2", "d"}, {"w", bad, "d"}, {"w", "avx2", bad}}) {
       const absl::Status status = AcquireStatus(worker);
-      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+      EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
       EXPECT_LT(status.message().size(), 1000U);
     }
   }
@@ -82,7 +85,7 @@ TEST_F(CoordinatorWorkersTest, NamesAreCheckedAtTheDoor) {
   EXPECT_EQ(coordinator_.GetProgress(0).workers, 0);
 }
 
-TEST_F(CoordinatorWorkersTest, OneThatFailsAloneDoesNotEndTheTraining) {
+TEST_F(CoordinatorWorkersTest, SingleFailingWorkerDoesNotEndTheTraining) {
   Open();
   Answers& good = NewAnswers();
   const Lease lease = AcquireNow("bad");
@@ -92,24 +95,23 @@ TEST_F(CoordinatorWorkersTest, OneThatFailsAloneDoesNotEndTheTraining) {
   EXPECT_EQ(good[0]->slot, lease.slot);
   Complete(ResultOf(*good[0], "good"));
   const absl::Status away = AcquireStatus({"bad", "avx2"});
-  EXPECT_EQ(away.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(away.message()), HasSubstr("cannot"));
+  EXPECT_THAT(away, StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("cannot")));
   EXPECT_EQ(coordinator_.GetProgress(0).state, TrainingState::kTraining);
   EXPECT_EQ(coordinator_.GetProgress(0).failed_leases, 1);
 }
 
-TEST_F(CoordinatorWorkersTest, ALoneOneIsSentAwayAndProgressSaysWhy) {
+TEST_F(CoordinatorWorkersTest, LoneWorkerIsSuspendedAndProgressSaysWhy) {
   Open();
   Lease lease = AcquireNow("bad");
   for (int i = 0; i < 3; ++i) lease = Fail(lease, "bad", "cannot");
   EXPECT_EQ(lease.kind, Kind::kWait);
-  EXPECT_FALSE(AcquireStatus({"bad", "avx2"}).ok());
+  EXPECT_THAT(AcquireStatus({"bad", "avx2"}), Not(IsOk()));
   const Progress progress = coordinator_.GetProgress(0);
   EXPECT_EQ(progress.state, TrainingState::kTraining);
   EXPECT_THAT(progress.message, AllOf(HasSubstr("slot"), HasSubstr("bad"), HasSubstr("cannot")));
 }
 
-TEST_F(CoordinatorWorkersTest, WhatTwoCouldNotDoEndsTheTrainingForAll) {
+TEST_F(CoordinatorWorkersTest, WorkThatTwoCouldNotDoFailsTheTraining) {
   Open();
   Answers& waiting = NewAnswers();
   const Lease first = AcquireNow("a");
@@ -118,7 +120,7 @@ TEST_F(CoordinatorWorkersTest, WhatTwoCouldNotDoEndsTheTrainingForAll) {
   const Lease last = Fail(*waiting.at(0), "b", "the loss is nan");
   EXPECT_EQ(last.kind, Kind::kFailed);
   EXPECT_EQ(last.message,
-            "slot 0 of step 0 failed at 2 workers (a, b); the last reason: the loss is nan");
+            "slot 0 of step 0 failed on 2 workers (a, b); the last reason: the loss is nan");
   EXPECT_EQ(AcquireNow("c").kind, Kind::kFailed);
   const Progress progress = coordinator_.GetProgress(0);
   EXPECT_EQ(progress.state, TrainingState::kFailed);
@@ -129,7 +131,7 @@ TEST_F(CoordinatorWorkersTest, WhatTwoCouldNotDoEndsTheTrainingForAll) {
             absl::AbortedError(absl::StrCat("the training failed: ", last.message)));
 }
 
-// A worker's word is not enough: the step is the shards'.
+// A worker's report is not enough: a step ends when the shards have its gradients.
 TEST_F(CoordinatorWorkersTest, StepIsDoneWhenTheShardsSaySo) {
   Open();
   const Lease lease = AcquireNow();
@@ -153,7 +155,7 @@ TEST_F(CoordinatorWorkersTest, SlotWithoutAGradientIsGivenOutAgain) {
   const Lease lease = AcquireNow("liar");
   coordinator_.Gathered(5, 0, 1);
   Report(ResultOf(lease, "liar"));
-  Hold(1, 0, {0});  // not yet a reason to doubt
+  Hold(1, 0, {0});  // the gradient may still be on its way
   EXPECT_EQ(AcquireNow("honest").kind, Kind::kWait);
   clock_.Advance(absl::Seconds(2));
   Answers& waiting = NewAnswers();
@@ -167,7 +169,7 @@ TEST_F(CoordinatorWorkersTest, SlotWithoutAGradientIsGivenOutAgain) {
   EXPECT_EQ(coordinator_.GetProgress(0).state, TrainingState::kTraining);
 }
 
-// Hundreds of results without gradients: nothing is finished by them.
+// A hundred results without gradients do not end a step.
 TEST_F(CoordinatorWorkersTest, ReportsAloneFinishNothing) {
   Open();
   for (int i = 0; i < 100; ++i) {

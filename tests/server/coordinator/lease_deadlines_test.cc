@@ -1,4 +1,4 @@
-// What time does to leases: they expire, are renewed, and are given a second time.
+// How leases depend on time: they expire, are renewed, and are issued a second time.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,6 +7,7 @@
 
 #include "server/coordinator/lease_table.h"
 #include "tests/server/coordinator/lease_table_fixture.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -29,8 +30,8 @@ TEST_F(LeaseDeadlinesTest, RenewedLeaseLivesOn) {
   EXPECT_THAT(Expired(), ElementsAre("train 0.1"));
   now_ += kDeadline / 2;
   EXPECT_THAT(Expired(), ElementsAre("train 0.0"));
-  // Late, but alive.
-  EXPECT_TRUE(table_->Renew(lease.id, now_).ok());
+  // The holder is late, but alive.
+  EXPECT_OK(table_->Renew(lease.id, now_));
   EXPECT_EQ(NextText(), "train 0.1");
   EXPECT_EQ(NextText(), "nothing");
 }
@@ -39,8 +40,8 @@ TEST_F(LeaseDeadlinesTest, RenewalOfDoneWorkIsRefused) {
   Start(TrainingJob());
   const Lease lease = Next();
   Complete(lease);
-  EXPECT_TRUE(absl::IsFailedPrecondition(table_->Renew(lease.id, now_).status()));
-  EXPECT_TRUE(absl::IsNotFound(table_->Renew(77, now_).status()));
+  EXPECT_THAT(table_->Renew(lease.id, now_), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(table_->Renew(77, now_), StatusIs(absl::StatusCode::kNotFound));
 }
 
 TEST_F(LeaseDeadlinesTest, IdleWorkerGetsTheSlowestWork) {
@@ -48,7 +49,7 @@ TEST_F(LeaseDeadlinesTest, IdleWorkerGetsTheSlowestWork) {
   const Lease slow = Next();
   const Lease quick = Next();
   now_ += absl::Seconds(1);
-  Complete(quick);  // the pace is a second now
+  Complete(quick);  // the longest lease took a second
   now_ += absl::Milliseconds(999);
   EXPECT_EQ(NextText(), "nothing");
   now_ += absl::Milliseconds(1);
@@ -69,16 +70,16 @@ TEST_F(LeaseDeadlinesTest, SecondHolderLosesNothingWhenTheFirstFails) {
   now_ += absl::Seconds(1);
   const Lease second = Next();
   Fail(slow, "gone", true);
-  EXPECT_EQ(NextText(), "nothing");  // the second one is at it
+  EXPECT_EQ(NextText(), "nothing");  // the second holder works on it
   Fail(second, "gone", true);
   EXPECT_EQ(NextText(), "train 0.0");
 }
 
-TEST_F(LeaseDeadlinesTest, ExpiredWorkIsGivenAgain) {
+TEST_F(LeaseDeadlinesTest, ExpiredWorkIsIssuedAgain) {
   Start(TrainingJob());
   const Lease lost = Next();
   now_ += absl::Seconds(3);
-  const Lease kept = Next();
+  const Lease other = Next();
   now_ = now_ + kDeadline - absl::Seconds(3) - absl::Nanoseconds(1);
   EXPECT_THAT(Expired(), IsEmpty());
   now_ += absl::Nanoseconds(1);
@@ -89,12 +90,12 @@ TEST_F(LeaseDeadlinesTest, ExpiredWorkIsGivenAgain) {
   EXPECT_NE(again.id, lost.id);
   EXPECT_EQ(again.batch.batch_index, lost.batch.batch_index);
   EXPECT_EQ(NextText(), "nothing");
-  Complete(kept);
+  Complete(other);
   EXPECT_EQ(Complete(again).kind, Kind::kDone);
   EXPECT_EQ(table_->step(), 1);
 }
 
-TEST_F(LeaseDeadlinesTest, ExpiredEvaluationIsGivenAgain) {
+TEST_F(LeaseDeadlinesTest, ExpiredEvaluationIsIssuedAgain) {
   Start(EvaluatedJob());
   Next();
   now_ += kDeadline;
@@ -102,7 +103,7 @@ TEST_F(LeaseDeadlinesTest, ExpiredEvaluationIsGivenAgain) {
   EXPECT_EQ(NextText(), "evaluate 0@0+4");
 }
 
-// It was slow, not dead: whoever comes first has done the work.
+// The holder was slow, not dead: the first result counts.
 TEST_F(LeaseDeadlinesTest, LateResultOfAnExpiredLeaseCounts) {
   Start(TrainingJob());
   const Lease late = Next();
@@ -119,7 +120,7 @@ TEST_F(LeaseDeadlinesTest, LateResultOfAnExpiredLeaseCounts) {
   EXPECT_EQ(NextText(), "train 1.0");
 }
 
-TEST_F(LeaseDeadlinesTest, LateResultCountsBeforeTheWorkIsGivenAgain) {
+TEST_F(LeaseDeadlinesTest, LateResultCountsBeforeTheWorkIsIssuedAgain) {
   Start(TrainingJob());
   const Lease late = Next();
   now_ += kDeadline;
@@ -128,7 +129,7 @@ TEST_F(LeaseDeadlinesTest, LateResultCountsBeforeTheWorkIsGivenAgain) {
   EXPECT_EQ(NextText(), "train 0.1");
 }
 
-// The failure of one whose lease has expired does not take the work from its new holder.
+// The failure of a worker whose lease has expired does not affect the new holder.
 TEST_F(LeaseDeadlinesTest, LateFailureLeavesTheNewHolderAlone) {
   Start(TrainingJob());
   const Lease late = Next();
@@ -140,8 +141,8 @@ TEST_F(LeaseDeadlinesTest, LateFailureLeavesTheNewHolderAlone) {
   EXPECT_EQ(Complete(again).kind, Kind::kDone);
 }
 
-// Zero: derived from the pace. Five times the longest of the last 32, within 2 s .. 10 min.
-TEST_F(LeaseDeadlinesTest, DeadlineIsDerivedFromThePace) {
+// Deadline zero: derived from the longest of the last 32 leases.
+TEST_F(LeaseDeadlinesTest, DeadlineIsDerivedFromRecentLeases) {
   struct Row {
     std::vector<absl::Duration> leases;
     absl::Duration deadline;
@@ -175,7 +176,7 @@ TEST_F(LeaseDeadlinesTest, DeadlineIsDerivedFromThePace) {
   }
 }
 
-TEST_F(LeaseDeadlinesTest, EachKindHasItsPace) {
+TEST_F(LeaseDeadlinesTest, EachKindHasItsOwnDeadline) {
   Start(EvaluatedJob(), absl::ZeroDuration());
   const Lease evaluation = Next();
   now_ += absl::Seconds(4);

@@ -1,4 +1,4 @@
-// What failures cost, and whom; and results that no gradient stands behind.
+// What failures lead to, and results without a gradient.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -18,9 +18,9 @@ using ::testing::SizeIs;
 
 class LeaseFailuresTest : public LeaseTableTest {
  protected:
-  // Why the worker gets no work.
-  std::string AwayBecause(const std::string& worker) {
-    return std::string(roster_.CheckWelcome(worker, now_).message());
+  // Why the worker is suspended; empty: it is not.
+  std::string WhySuspended(const std::string& worker) {
+    return std::string(roster_.CheckNotSuspended(worker, now_).message());
   }
 };
 
@@ -28,37 +28,37 @@ TEST_F(LeaseFailuresTest, FailedWorkGoesToOthersFirst) {
   Start(TrainingJob());
   roster_.See("good", now_);
   Fail(Next("bad"), "cannot", false);
-  EXPECT_TRUE(table_->choosy());
+  EXPECT_TRUE(table_->depends_on_worker());
   EXPECT_EQ(NextText("bad"), "train 0.1");  // other work
-  EXPECT_EQ(NextText("bad"), "nothing");    // slot 0 is kept for the other
-  EXPECT_THAT(table_->HeldUpBecause(), AllOf(HasSubstr("bad"), HasSubstr("cannot")));
+  EXPECT_EQ(NextText("bad"), "nothing");    // slot 0 is reserved for the other worker
+  EXPECT_THAT(table_->DelayReason(), AllOf(HasSubstr("bad"), HasSubstr("cannot")));
   EXPECT_EQ(NextText("good"), "train 0.0");
 }
 
-TEST_F(LeaseFailuresTest, WhoFailsAloneIsSentAway) {
+TEST_F(LeaseFailuresTest, WorkerThatFailsAtWhatAnotherCompletesIsSuspended) {
   Start(TrainingJob());
   roster_.See("good", now_);
   Fail(Next("bad"), "cannot", false);
-  EXPECT_EQ(AwayBecause("bad"), "");
+  EXPECT_EQ(WhySuspended("bad"), "");
   Complete(Next("good"));
-  EXPECT_THAT(AwayBecause("bad"),
+  EXPECT_THAT(WhySuspended("bad"),
               AllOf(HasSubstr("slot 0 of step 0"), HasSubstr("good"), HasSubstr("cannot")));
-  EXPECT_EQ(AwayBecause("good"), "");
+  EXPECT_EQ(WhySuspended("good"), "");
   EXPECT_EQ(table_->failure(), "");
-  EXPECT_FALSE(table_->choosy());
+  EXPECT_FALSE(table_->depends_on_worker());
 }
 
-TEST_F(LeaseFailuresTest, ALoneWorkerMayTryThreeTimes) {
+TEST_F(LeaseFailuresTest, LoneWorkerMayTryThreeTimes) {
   Start(TrainingJob());
   for (int i = 0; i < 3; ++i) {
-    EXPECT_EQ(AwayBecause("w"), "");
+    EXPECT_EQ(WhySuspended("w"), "");
     Fail(Next(), "cannot", false);
   }
-  EXPECT_THAT(AwayBecause("w"), HasSubstr("cannot"));
+  EXPECT_THAT(WhySuspended("w"), HasSubstr("cannot"));
   EXPECT_EQ(table_->failure(), "");
 }
 
-TEST_F(LeaseFailuresTest, WhatNoWorkerOfTwoCouldDoFailsTheTraining) {
+TEST_F(LeaseFailuresTest, WorkThatNoWorkerOfTwoCouldDoFailsTheTraining) {
   Start(TrainingJob());
   roster_.See("b", now_);
   Fail(Next("a"), "the loss is nan", false);
@@ -67,16 +67,16 @@ TEST_F(LeaseFailuresTest, WhatNoWorkerOfTwoCouldDoFailsTheTraining) {
   EXPECT_EQ(Describe(second), "train 0.0");
   Fail(second, "the loss is nan", false);
   EXPECT_EQ(table_->failure(),
-            "slot 0 of step 0 failed at 2 workers (a, b); the last reason: the loss is nan");
+            "slot 0 of step 0 failed on 2 workers (a, b); the last reason: the loss is nan");
   EXPECT_EQ(NextText("a"), "nothing");
 }
 
-// The second one comes after the first was sent away.
+// The second one comes after the first was suspended.
 TEST_F(LeaseFailuresTest, TwoLoneWorkersOneAfterTheOther) {
   Start(TrainingJob());
   for (int i = 0; i < 3; ++i) Fail(Next("a"), "cannot", false);
   Fail(Next("b"), "cannot", false);
-  EXPECT_THAT(table_->failure(), HasSubstr("failed at 2 workers (a, b)"));
+  EXPECT_THAT(table_->failure(), HasSubstr("failed on 2 workers (a, b)"));
 }
 
 TEST_F(LeaseFailuresTest, AsLongAsAThirdWorkerIsPresentTwoDoNotEndTheTraining) {
@@ -86,8 +86,8 @@ TEST_F(LeaseFailuresTest, AsLongAsAThirdWorkerIsPresentTwoDoNotEndTheTraining) {
   Fail(Next("bad-2"), "cannot", false);
   EXPECT_EQ(table_->failure(), "");
   Complete(Next("good"));
-  EXPECT_THAT(AwayBecause("bad-1"), HasSubstr("cannot"));
-  EXPECT_THAT(AwayBecause("bad-2"), HasSubstr("cannot"));
+  EXPECT_THAT(WhySuspended("bad-1"), HasSubstr("cannot"));
+  EXPECT_THAT(WhySuspended("bad-2"), HasSubstr("cannot"));
   EXPECT_EQ(table_->failure(), "");
 }
 
@@ -96,7 +96,7 @@ TEST_F(LeaseFailuresTest, EvaluationsFailToo) {
   roster_.See("b", now_);
   Fail(Next("a"), "no test data", false);
   Fail(Next("b"), "no test data", false);
-  EXPECT_THAT(table_->failure(), HasSubstr("the evaluation of step 0 failed at 2 workers"));
+  EXPECT_THAT(table_->failure(), HasSubstr("the evaluation of step 0 failed on 2 workers"));
 }
 
 TEST_F(LeaseFailuresTest, StepEndsOnlyWhenTheShardsHaveItsGradients) {
@@ -111,7 +111,7 @@ TEST_F(LeaseFailuresTest, StepEndsOnlyWhenTheShardsHaveItsGradients) {
   EXPECT_FALSE(table_->Confirm(0).has_value());
   EXPECT_TRUE(table_->Confirm(1).has_value());
   EXPECT_EQ(table_->step(), 1);
-  // The other way round: the shards are first.
+  // The shards have the gradients before the results come.
   EXPECT_FALSE(table_->Confirm(2).has_value());
   Complete(Next());
   EXPECT_TRUE(Complete(Next()).training.has_value());
@@ -122,17 +122,17 @@ TEST_F(LeaseFailuresTest, ResultWithoutAGradientIsTakenBack) {
   table_.emplace(job_, LeaseTable::Options{.generation = 9, .deadline = kDeadline}, roster_);
   Complete(Next("honest"));
   Complete(Next("liar"));
-  EXPECT_THAT(table_->Reopen(0, {1}, now_), IsEmpty());  // it may be on its way
+  EXPECT_THAT(table_->Reopen(0, {1}, now_), IsEmpty());  // the gradient may be on its way
   now_ += absl::Seconds(2);
   EXPECT_THAT(table_->Reopen(1, {0, 1}, now_), IsEmpty());  // of another step
   EXPECT_THAT(table_->Reopen(0, {-1, 2, 1 << 30}, now_), IsEmpty());
-  const std::vector<LeaseTable::Unfounded> unfounded = table_->Reopen(0, {1}, now_);
-  ASSERT_THAT(unfounded, SizeIs(1));
-  EXPECT_EQ(unfounded[0].slot, 1);
-  EXPECT_EQ(unfounded[0].worker, "liar");
-  EXPECT_THAT(AwayBecause("liar"), HasSubstr("slot 1 of step 0 without having pushed"));
-  EXPECT_EQ(AwayBecause("honest"), "");
-  EXPECT_THAT(table_->Reopen(0, {1}, now_), IsEmpty());  // told once
+  const std::vector<LeaseTable::MissingGradient> missing = table_->Reopen(0, {1}, now_);
+  ASSERT_THAT(missing, SizeIs(1));
+  EXPECT_EQ(missing[0].slot, 1);
+  EXPECT_EQ(missing[0].worker, "liar");
+  EXPECT_THAT(WhySuspended("liar"), HasSubstr("slot 1 of step 0 without having pushed"));
+  EXPECT_EQ(WhySuspended("honest"), "");
+  EXPECT_THAT(table_->Reopen(0, {1}, now_), IsEmpty());  // reported once
   const Lease again = Next("honest");
   EXPECT_EQ(Describe(again), "train 0.1");
   Complete(again);

@@ -1,5 +1,5 @@
-// Who gets which work, what results count, and when a step ends. What time does to leases:
-// lease_deadlines_test.cc.
+// Which work is issued, which results count, and when a step ends. Time: lease_deadlines_test.cc;
+// failures: lease_failures_test.cc.
 
 #include "server/coordinator/lease_table.h"
 
@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/server/coordinator/lease_table_fixture.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -23,7 +24,7 @@ using ::testing::HasSubstr;
 
 using Kind = LeaseTable::Completion::Kind;
 
-TEST_F(LeaseTableTest, GivesEachSlotOnce) {
+TEST_F(LeaseTableTest, IssuesEachSlotOnce) {
   Start(TrainingJob());
   const Lease first = Next();
   const Lease second = Next();
@@ -37,7 +38,7 @@ TEST_F(LeaseTableTest, GivesEachSlotOnce) {
   EXPECT_EQ(second.batch.batch_index, 1);
 }
 
-TEST_F(LeaseTableTest, BeginsWhereACheckpointWas) {
+TEST_F(LeaseTableTest, StartsAtACheckpoint) {
   job_ = EvaluatedJob();
   Restart({.first_step = 2});
   EXPECT_EQ(NextText(), "evaluate 2@0+4");
@@ -58,10 +59,10 @@ TEST_F(LeaseTableTest, BeginsWhereACheckpointWas) {
   EXPECT_TRUE(table_->finished());
 }
 
-TEST_F(LeaseTableTest, AsksOnceAStepWhetherItIsKept) {
+TEST_F(LeaseTableTest, AsksOnceForEachStepWhetherItBecomesACheckpoint) {
   job_ = TrainingJob();
   std::vector<int64_t> asked;
-  Restart({.keeps = [&](int64_t step) {
+  Restart({.for_checkpoint = [&](int64_t step) {
     asked.push_back(step);
     return step == 2;
   }});
@@ -131,8 +132,8 @@ TEST_F(LeaseTableTest, EvaluationsGoFirst) {
   EXPECT_EQ(completion.evaluation->accuracy, 0.3);  // 3 of 10
 }
 
-// Step 1 would publish the weights of step 2, and those of step 0 would be forgotten for them.
-TEST_F(LeaseTableTest, StepThatForgetsUnevaluatedWeightsIsNotBegun) {
+// Step 1 would publish the weights of step 2, for which the shards would drop those of step 0.
+TEST_F(LeaseTableTest, StepThatDropsUnevaluatedWeightsDoesNotStart) {
   Start(EvaluatedJob());
   std::vector<Lease> parts = {Next(), Next(), Next()};
   Complete(Next());
@@ -161,7 +162,7 @@ TEST_F(LeaseTableTest, FinishesAfterTheLastEvaluation) {
                                 "evaluate 3@0+4", "evaluate 3@4+4", "evaluate 3@8+2"));
 }
 
-TEST_F(LeaseTableTest, DuplicatesAreToldAndChangeNothing) {
+TEST_F(LeaseTableTest, DuplicatesAreReportedAndHaveNoEffect) {
   Start(TrainingJob());
   const Lease first = Next();
   const Lease second = Next();
@@ -172,22 +173,21 @@ TEST_F(LeaseTableTest, DuplicatesAreToldAndChangeNothing) {
   EXPECT_EQ(table_->step(), 0);
   Complete(second);
   EXPECT_EQ(Complete(second).kind, Kind::kDuplicate);  // of a past step
-  // A failure after the deed is no failure.
+  // A failure after the work was done does not count.
   for (int i = 0; i < 5; ++i) EXPECT_EQ(Fail(first, "late", false).kind, Kind::kDuplicate);
   EXPECT_EQ(table_->failure(), "");
 }
 
-TEST_F(LeaseTableTest, LeaseThatWasNeverGivenIsRefused) {
+TEST_F(LeaseTableTest, LeaseThatWasNeverIssuedIsRefused) {
   Start(TrainingJob());
   Lease lease = Next();
   const uint64_t given = lease.id;
   for (const uint64_t id : {uint64_t{0}, given + 1, ~uint64_t{0}}) {
     lease.id = id;
     const absl::Status status = table_->Complete(ResultOf(lease), now_).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
-    EXPECT_THAT(std::string(status.message()),
-                AllOf(HasSubstr(absl::StrCat("lease ", id)),
-                      HasSubstr(absl::StrCat("expected one of 1..", given))));
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kNotFound,
+                                 AllOf(HasSubstr(absl::StrCat("lease ", id)),
+                                       HasSubstr(absl::StrCat("expected one of 1..", given)))));
   }
   EXPECT_EQ(table_->step(), 0);
 }
@@ -207,7 +207,7 @@ TEST_F(LeaseTableTest, CountsThatDoNotFitAreRefused) {
     wrong[3].correct = 5;
     for (const LeaseResult& result : wrong) {
       const absl::Status status = table_->Complete(result, now_).status();
-      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+      EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
       EXPECT_EQ(std::string(status.message()),
                 absl::StrCat("lease ", lease.id, ": expected 4 examples, got ", result.correct,
                              " correct of ", result.examples));
@@ -216,7 +216,7 @@ TEST_F(LeaseTableTest, CountsThatDoNotFitAreRefused) {
   }
 }
 
-TEST_F(LeaseTableTest, WhatIsNobodysFaultDoesNotCount) {
+TEST_F(LeaseTableTest, FailureThatTheWorkerDidNotCauseDoesNotCount) {
   Start(TrainingJob());
   for (int i = 0; i < 20; ++i) EXPECT_EQ(Fail(Next(), "shard away", true).kind, Kind::kFailed);
   EXPECT_EQ(table_->failure(), "");

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -28,10 +29,11 @@ ShardBeat BeatOf(int32_t shard, uint64_t incarnation, uint64_t generation = 0) {
 
 class MembershipTest : public testing::Test {
  protected:
-  // Whether the beat opened a generation. A process that is new answers when it is called back.
+  // Sends a heartbeat; a new process answers when it is called back. Returns whether a generation
+  // opened.
   bool Beat(const ShardBeat& beat, absl::Duration now = kNow) {
     absl::StatusOr<bool> opened = membership_.Beat(beat, now);
-    EXPECT_TRUE(opened.ok()) << opened.status();
+    EXPECT_OK(opened);
     if (const auto newcomer = membership_.newcomer(beat.shard)) {
       opened = membership_.Admit(*newcomer);
     }
@@ -64,7 +66,7 @@ TEST_F(MembershipTest, FurtherBeatsOpenNothing) {
   EXPECT_EQ(membership_.generation(), 7U);
 }
 
-TEST_F(MembershipTest, IsEnteredWhenAllHaveSaidSo) {
+TEST_F(MembershipTest, IsEnteredWhenAllHaveReportedIt) {
   EXPECT_FALSE(membership_.entered());
   Beat(BeatOf(0, 10));
   Beat(BeatOf(1, 11));
@@ -99,27 +101,26 @@ TEST_F(MembershipTest, AMovedProcessOpensAGeneration) {
   EXPECT_FALSE(Beat(moved));
 }
 
-TEST_F(MembershipTest, AReplacedProcessIsSentAway) {
+TEST_F(MembershipTest, ReplacedProcessIsRefused) {
   Beat(BeatOf(0, 10));
   Beat(BeatOf(1, 11));
   Beat(BeatOf(1, 12));
-  const absl::Status status = membership_.Beat(BeatOf(1, 11), kNow).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("shard 1"));
-  EXPECT_THAT(std::string(status.message()), HasSubstr("host1:112"));
+  EXPECT_THAT(membership_.Beat(BeatOf(1, 11), kNow),
+              StatusIs(absl::StatusCode::kAlreadyExists,
+                       AllOf(HasSubstr("shard 1"), HasSubstr("host1:112"))));
   EXPECT_EQ(membership_.generation(), 8U);
   EXPECT_THAT(membership_.addresses(), ElementsAre("host0:110", "host1:112"));
-  // Of any age; and the same number is another process on another shard.
+  // Also earlier ones; the same incarnation on another shard is another process.
   Beat(BeatOf(1, 13));
-  EXPECT_FALSE(membership_.Beat(BeatOf(1, 11), kNow).ok());
-  EXPECT_FALSE(membership_.Beat(BeatOf(1, 12), kNow).ok());
+  EXPECT_THAT(membership_.Beat(BeatOf(1, 11), kNow), Not(IsOk()));
+  EXPECT_THAT(membership_.Beat(BeatOf(1, 12), kNow), Not(IsOk()));
   EXPECT_TRUE(Beat(BeatOf(0, 11)));
 }
 
-TEST_F(MembershipTest, AProcessReplacedBeforeAllAreThereIsSentAwayToo) {
+TEST_F(MembershipTest, ProcessReplacedBeforeAllAreThereIsRefusedToo) {
   Beat(BeatOf(0, 10));
   EXPECT_FALSE(Beat(BeatOf(0, 20)));
-  EXPECT_FALSE(membership_.Beat(BeatOf(0, 10), kNow).ok());
+  EXPECT_THAT(membership_.Beat(BeatOf(0, 10), kNow), Not(IsOk()));
   EXPECT_TRUE(Beat(BeatOf(1, 11)));
   EXPECT_EQ(membership_.generation(), 7U);
 }
@@ -147,29 +148,29 @@ TEST_F(MembershipTest, StrangersAreRefusedAndLeaveNoTrace) {
     const uint64_t generation = membership_.generation();
     for (const Row& row : rows) {
       const absl::Status status = membership_.Beat(row.beat, kNow).status();
-      EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << row.name;
-      EXPECT_THAT(std::string(status.message()), HasSubstr(row.says)) << row.name;
+      EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr(row.says)))
+          << row.name;
       EXPECT_THAT(std::string(status.message()), HasSubstr(row.beat.address)) << row.name;
     }
     EXPECT_EQ(membership_.generation(), generation);
-    EXPECT_FALSE(Beat(BeatOf(0, 10)));  // still in its place
+    EXPECT_FALSE(Beat(BeatOf(0, 10)));  // still the member
   }
 }
 
-TEST_F(MembershipTest, AddressesThatNobodyCanConnectToAreRefused) {
+TEST_F(MembershipTest, AddressesThatCannotBeConnectedToAreRefused) {
   for (const std::string address : {"", "*:5000", "0:5000", "0.0.0.0:5000", "[::]:5000", "host",
                                     "host:0", "unix:/tmp/socket", "xds:///a", "fd:3", "a\nb:1"}) {
     ShardBeat beat = BeatOf(0, 10);
     beat.address = address;
     const absl::Status status = membership_.Beat(beat, kNow).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << address;
-    EXPECT_THAT(std::string(status.message()), Not(HasSubstr("\n"))) << address;
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument, Not(HasSubstr("\n"))))
+        << address;
     EXPECT_FALSE(membership_.newcomer(0).has_value()) << address;
   }
 }
 
-// Until it has answered at its address, and for as long as something else does.
-TEST_F(MembershipTest, ANewcomerLeavesThePlaceToTheOneBefore) {
+// The previous process stays the member until the newcomer has answered at its address.
+TEST_F(MembershipTest, NewcomerDoesNotReplaceTheMemberBeforeItAnswers) {
   Beat(BeatOf(0, 10));
   Beat(BeatOf(1, 11));
   EXPECT_FALSE(*membership_.Beat(BeatOf(1, 12), kNow));
@@ -178,18 +179,17 @@ TEST_F(MembershipTest, ANewcomerLeavesThePlaceToTheOneBefore) {
   EXPECT_FALSE(membership_.IsMember(BeatOf(1, 12)));
   EXPECT_TRUE(membership_.IsMember(BeatOf(1, 11)));
   EXPECT_TRUE(membership_.Reject(*newcomer, "no answer"));
-  EXPECT_FALSE(membership_.Reject(*newcomer, "no answer"));  // no news
+  EXPECT_FALSE(membership_.Reject(*newcomer, "no answer"));  // not new
   EXPECT_EQ(membership_.rejections(), "no answer");
   EXPECT_FALSE(*membership_.Beat(BeatOf(1, 11), kNow));
   EXPECT_FALSE(*membership_.Beat(BeatOf(1, 12), kNow));
   EXPECT_EQ(membership_.generation(), 7U);
   EXPECT_TRUE(membership_.Admit(*newcomer));
   EXPECT_EQ(membership_.rejections(), "");
-  EXPECT_EQ(membership_.Beat(BeatOf(1, 11), kNow).status().code(),
-            absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(membership_.Beat(BeatOf(1, 11), kNow), StatusIs(absl::StatusCode::kAlreadyExists));
 }
 
-TEST_F(MembershipTest, TheAnswerOfAnEarlierNewcomerChangesNothing) {
+TEST_F(MembershipTest, AnswerOfAnEarlierNewcomerHasNoEffect) {
   EXPECT_FALSE(*membership_.Beat(BeatOf(1, 11), kNow));
   const std::optional<Newcomer> earlier = membership_.newcomer(1);
   EXPECT_FALSE(*membership_.Beat(BeatOf(1, 12), kNow));
@@ -199,21 +199,21 @@ TEST_F(MembershipTest, TheAnswerOfAnEarlierNewcomerChangesNothing) {
   EXPECT_EQ(membership_.rejections(), "");
 }
 
-TEST_F(MembershipTest, TheAddressOfAnotherShardThatLivesIsRefused) {
+TEST_F(MembershipTest, AddressOfAnotherLiveShardIsRefused) {
   Beat(BeatOf(0, 10));
   ShardBeat same = BeatOf(1, 11);
   same.address = BeatOf(0, 10).address;
-  EXPECT_TRUE(membership_.Beat(same, kNow).ok());
-  EXPECT_TRUE(membership_.Beat(same, kNow + absl::Seconds(1)).ok());  // the other may be dead
+  EXPECT_OK(membership_.Beat(same, kNow));
+  EXPECT_OK(membership_.Beat(same, kNow + absl::Seconds(1)));  // the other may be dead
   Beat(BeatOf(0, 10), kNow + absl::Seconds(1));
   const absl::Status status = membership_.Beat(same, kNow + absl::Seconds(1)).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("shard 1"), HasSubstr("shard 0"), HasSubstr("--advertise")));
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition,
+                               AllOf(HasSubstr("shard 1"), HasSubstr("shard 0"),
+                                     HasSubstr("--advertise"))));
   EXPECT_TRUE(Beat(BeatOf(1, 12)));  // another process, with an address of its own
 }
 
-TEST_F(MembershipTest, TheAddressOfAShardThatIsDeadIsTaken) {
+TEST_F(MembershipTest, AddressOfADeadShardIsReused) {
   Beat(BeatOf(0, 10));
   Beat(BeatOf(1, 11));
   ShardBeat taken = BeatOf(1, 12);
@@ -226,7 +226,7 @@ TEST_F(MembershipTest, TheAddressOfAShardThatIsDeadIsTaken) {
 
 TEST_F(MembershipTest, FindsTheShardThatHasBeenSilentLongest) {
   constexpr absl::Duration kLimit = absl::Seconds(5);
-  EXPECT_FALSE(membership_.FindSilent(kNow, kLimit).has_value());  // nobody was there yet
+  EXPECT_FALSE(membership_.FindSilent(kNow, kLimit).has_value());  // no shard has come yet
   Beat(BeatOf(0, 10), kNow);
   Beat(BeatOf(1, 11), kNow + absl::Seconds(2));
   EXPECT_FALSE(membership_.FindSilent(kNow + absl::Seconds(5), kLimit).has_value());
@@ -234,12 +234,12 @@ TEST_F(MembershipTest, FindsTheShardThatHasBeenSilentLongest) {
   ASSERT_TRUE(silent.has_value());
   EXPECT_EQ(silent->shard, 0);
   EXPECT_EQ(silent->address, "host0:110");
-  EXPECT_EQ(silent->since, absl::Seconds(8));
+  EXPECT_EQ(silent->duration, absl::Seconds(8));
   Beat(BeatOf(0, 10), kNow + absl::Seconds(8));
   silent = membership_.FindSilent(kNow + absl::Seconds(9), kLimit);
   ASSERT_TRUE(silent.has_value());
   EXPECT_EQ(silent->shard, 1);
-  EXPECT_EQ(silent->since, absl::Seconds(7));
+  EXPECT_EQ(silent->duration, absl::Seconds(7));
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ TEST(ProgressHistoryTest, RetainsItsCapacityOfEachCurve) {
   EXPECT_THAT(Steps(progress.evaluations), ElementsAre(0));
 }
 
-// The first lease of the window only says when the others began.
+// The first lease of the window only marks when the others started.
 TEST(ProgressHistoryTest, RateIsThatOfTheLastMinute) {
   struct Row {
     std::vector<int> seconds;  // of leases of 100 examples
@@ -77,7 +77,7 @@ TEST(ProgressHistoryTest, RateIsThatOfTheLastMinute) {
       {{0, 1, 2, 3, 4}, 4, 100},  // 400 in 4 s
       {{0, 60}, 60, 100.0 / 60},  // just within
       {{0, 61}, 61, 0},           // one alone
-      {{0, 50, 100}, 100, 2},     // the first one is forgotten
+      {{0, 50, 100}, 100, 2},     // the first one is dropped
       {{0, 10, 20}, 50, 10},      // by the leases' own time
       {{0, 10, 20}, 70, 10},      // of 10 and 20
       {{0, 10, 20}, 75, 0},       // only the last is in the window
@@ -111,7 +111,7 @@ TEST(ProgressHistoryTest, TimesAreTheMeansOfTheLastMinute) {
   EXPECT_FALSE(Filled(history, kStart + absl::Seconds(200)).mean_times.has_value());
 }
 
-TEST(ProgressHistoryTest, BeginForgetsAll) {
+TEST(ProgressHistoryTest, BeginDropsAll) {
   ProgressHistory history(10);
   history.AddTraining({1, 0, 0, 0});
   history.AddEvaluation({1, 0, 0, 0});

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tests/server/test_jobs.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -53,7 +54,7 @@ class StatisticsRingTest : public testing::Test {
   void AddStep(StatisticsRing& ring, int64_t step) const {
     for (size_t t = model_.tensors.size(); t-- > 0;) {
       const absl::Status added = ring.Add(kGeneration, UpdateOf(step, static_cast<int>(t)));
-      EXPECT_TRUE(added.ok()) << added;
+      EXPECT_OK(added);
     }
   }
 
@@ -115,23 +116,23 @@ TEST_F(StatisticsRingTest, GivesTheRangeThatIsAskedFor) {
 TEST_F(StatisticsRingTest, PartialStepsAreInvisible) {
   AddStep(ring_, 0);
   for (const int tensor : {kLarge, kScalar, kBlock, kZeros}) {
-    EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(1, tensor)).ok());
+    EXPECT_OK(ring_.Add(kGeneration, UpdateOf(1, tensor)));
   }
   EXPECT_EQ(ring_.newest(), 0);
   EXPECT_THAT(Steps(ring_), ElementsAre(0));
-  AddStep(ring_, 2);  // a later one is whole already
+  AddStep(ring_, 2);  // a later one is already complete
   EXPECT_THAT(Steps(ring_), ElementsAre(0, 2));
-  EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(1, kFew)).ok());
+  EXPECT_OK(ring_.Add(kGeneration, UpdateOf(1, kFew)));
   EXPECT_THAT(Steps(ring_), ElementsAre(0, 1, 2));
   EXPECT_EQ(ring_.newest(), 2);
 }
 
 TEST_F(StatisticsRingTest, RepeatsAreDropped) {
-  for (int i = 0; i < 5; ++i) EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(0, kFew)).ok());
+  for (int i = 0; i < 5; ++i) EXPECT_OK(ring_.Add(kGeneration, UpdateOf(0, kFew)));
   EXPECT_EQ(ring_.newest(), -1);
   TensorStatistics other = UpdateOf(0, kFew);
   other.rate = 77;
-  EXPECT_TRUE(ring_.Add(kGeneration, other).ok());
+  EXPECT_OK(ring_.Add(kGeneration, other));
   AddStep(ring_, 0);
   EXPECT_EQ(ring_.Range(0, 0, "")[0].updates[kFew].rate, kFew);
 }
@@ -146,11 +147,11 @@ TEST_F(StatisticsRingTest, FiltersByLayer) {
 }
 
 TEST_F(StatisticsRingTest, ChecksLayers) {
-  EXPECT_TRUE(ring_.CheckLayer("").ok());
-  EXPECT_TRUE(ring_.CheckLayer("c").ok());
+  EXPECT_OK(ring_.CheckLayer(""));
+  EXPECT_OK(ring_.CheckLayer("c"));
   for (const std::string layer : {"d", "a/weights", "A"}) {
     const absl::Status status = ring_.CheckLayer(layer);
-    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kNotFound));
     EXPECT_EQ(std::string(status.message()),
               "layer: expected one of a, b, c, got \"" + layer + "\"");
   }
@@ -160,24 +161,24 @@ TEST_F(StatisticsRingTest, RefusesWhatIsNotOfTheJob) {
   TensorStatistics update = UpdateOf(0, kFew);
   update.tensor = "a/nothing";
   absl::Status status = ring_.Add(kGeneration, update);
-  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("expected a tensor of the job"), HasSubstr("\"a/nothing\"")));
+  EXPECT_THAT(status,
+              StatusIs(absl::StatusCode::kNotFound, AllOf(HasSubstr("expected a tensor of the job"),
+                                                          HasSubstr("\"a/nothing\""))));
   status = ring_.Add(kGeneration, UpdateOf(-1, kFew));
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_EQ(std::string(status.message()), "statistics: expected a step in 0..999, got -1");
   status = ring_.Add(kGeneration, UpdateOf(1000, kFew));
   EXPECT_EQ(std::string(status.message()), "statistics: expected a step in 0..999, got 1000");
 }
 
-TEST_F(StatisticsRingTest, ListenersHearOfWholeStepsAndOfTheEnd) {
+TEST_F(StatisticsRingTest, ListenersAreNotifiedOfCompleteStepsAndOfTheEnd) {
   const auto listener = std::make_shared<CountingListener>();
   auto gone = std::make_shared<CountingListener>();
   AddStep(ring_, 0);
   ring_.Listen(listener);
   ring_.Listen(gone);
   gone.reset();
-  EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(1, kFew)).ok());
+  EXPECT_OK(ring_.Add(kGeneration, UpdateOf(1, kFew)));
   EXPECT_EQ(listener->changes, 0);
   AddStep(ring_, 1);
   EXPECT_EQ(listener->changes, 1);
@@ -202,43 +203,43 @@ TEST_F(StatisticsRingTest, TheLastStepEndsItOnceNoneIsMissing) {
   EXPECT_EQ(ring.ended(), absl::OkStatus());
 }
 
-TEST_F(StatisticsRingTest, StepsThatNeverBecomeWholeTakeNoMoreRoom) {
+TEST_F(StatisticsRingTest, StepsThatNeverBecomeCompleteAreDropped) {
   for (int64_t step = 0; step < 10; ++step) {
-    EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(step, kFew)).ok());
+    EXPECT_OK(ring_.Add(kGeneration, UpdateOf(step, kFew)));
   }
-  // Only the last three are still remembered: the others lack what was added above.
+  // Only the last three are retained: the others lack what was added above.
   for (int64_t step = 0; step < 10; ++step) {
     for (const int tensor : {kLarge, kScalar, kBlock, kZeros}) {
-      EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(step, tensor)).ok());
+      EXPECT_OK(ring_.Add(kGeneration, UpdateOf(step, tensor)));
     }
   }
   EXPECT_THAT(Steps(ring_), ElementsAre(7, 8, 9));
 }
 
-TEST_F(StatisticsRingTest, AStepThatHasNoRoomIsNotTheNewest) {
-  EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(9, kFew)).ok());
+TEST_F(StatisticsRingTest, DroppedStepIsNotTheNewest) {
+  EXPECT_OK(ring_.Add(kGeneration, UpdateOf(9, kFew)));
   AddStep(ring_, 2);
   EXPECT_EQ(ring_.newest(), -1);
   EXPECT_THAT(Steps(ring_), IsEmpty());
 }
 
-TEST_F(StatisticsRingTest, TakesThePresentGenerationAlone) {
+TEST_F(StatisticsRingTest, TakesOnlyTheCurrentGeneration) {
   StatisticsRing ring(job_, 3);
   for (const uint64_t generation : {uint64_t{0}, kGeneration}) {
-    EXPECT_EQ(ring.Add(generation, UpdateOf(0, kFew)).code(),
-              absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(ring.Add(generation, UpdateOf(0, kFew)),
+                StatusIs(absl::StatusCode::kFailedPrecondition));
   }
   ring.Begin(kGeneration);
   EXPECT_EQ(ring.Add(kGeneration + 1, UpdateOf(0, kFew)),
             absl::FailedPreconditionError("generation: expected 9, got 10"));
-  EXPECT_TRUE(ring.Add(kGeneration, UpdateOf(0, kFew)).ok());
+  EXPECT_OK(ring.Add(kGeneration, UpdateOf(0, kFew)));
 }
 
-TEST_F(StatisticsRingTest, ANewGenerationBeginsAgain) {
+TEST_F(StatisticsRingTest, NewGenerationStartsEmpty) {
   const auto listener = std::make_shared<CountingListener>();
   ring_.Listen(listener);
   for (int64_t step = 0; step < 8; ++step) AddStep(ring_, step);
-  EXPECT_TRUE(ring_.Add(kGeneration, UpdateOf(8, kFew)).ok());
+  EXPECT_OK(ring_.Add(kGeneration, UpdateOf(8, kFew)));
   ring_.End(kGeneration + 1, absl::AbortedError("of another generation"));
   EXPECT_EQ(ring_.ended(), std::nullopt);
   ring_.End(kGeneration, absl::OkStatus());
@@ -248,7 +249,7 @@ TEST_F(StatisticsRingTest, ANewGenerationBeginsAgain) {
   EXPECT_EQ(ring_.oldest(), -1);
   const int changes = listener->changes;
   for (size_t t = 0; t < model_.tensors.size(); ++t) {
-    EXPECT_TRUE(ring_.Add(kGeneration + 1, UpdateOf(0, static_cast<int>(t))).ok());
+    EXPECT_OK(ring_.Add(kGeneration + 1, UpdateOf(0, static_cast<int>(t))));
   }
   EXPECT_THAT(Steps(ring_), ElementsAre(0));
   EXPECT_EQ(listener->changes, changes + 1);
@@ -263,7 +264,7 @@ TEST_F(StatisticsRingTest, ManyThreads) {
   for (size_t t = 0; t < model_.tensors.size(); ++t) {
     threads.emplace_back([&, t] {
       for (int64_t step = 0; step < 200; ++step) {
-        EXPECT_TRUE(ring.Add(kGeneration, UpdateOf(step, static_cast<int>(t))).ok());
+        EXPECT_OK(ring.Add(kGeneration, UpdateOf(step, static_cast<int>(t))));
         if (step % 50 == 0) ring.Range(0, kLast, "b");
       }
     });
@@ -273,12 +274,12 @@ TEST_F(StatisticsRingTest, ManyThreads) {
   EXPECT_EQ(listener->changes, 200);
 }
 
-// What a report calls a layer does not count: the job knows.
+// The job determines the layer, not the report.
 TEST_F(StatisticsRingTest, LayersAreTheJobs) {
   for (size_t t = 0; t < model_.tensors.size(); ++t) {
     TensorStatistics update = UpdateOf(0, static_cast<int>(t));
     update.layer = std::string(1 << 20, '\x1b');
-    ASSERT_TRUE(ring_.Add(kGeneration, update).ok());
+    ASSERT_OK(ring_.Add(kGeneration, update));
   }
   const std::vector<StepStatistics> steps = ring_.Range(0, 0, "");
   ASSERT_THAT(steps, SizeIs(1));
@@ -288,7 +289,7 @@ TEST_F(StatisticsRingTest, LayersAreTheJobs) {
   TensorStatistics unknown = UpdateOf(0, 0);
   unknown.tensor = std::string(1 << 20, '\n');
   const absl::Status refused = ring_.Add(kGeneration, unknown);
-  EXPECT_EQ(refused.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kNotFound));
   EXPECT_LT(refused.message().size(), 300U);
 }
 

@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "tests/status_matchers.h"
+
 namespace percentdelta {
 namespace {
 
@@ -27,17 +29,17 @@ TEST(WorkerRosterTest, CountsTheWorkersOfTheLastMinute) {
   EXPECT_EQ(roster.Count(kStart + absl::Seconds(90)), 1);
 }
 
-TEST(WorkerRosterTest, SendsAwayForAMinute) {
+TEST(WorkerRosterTest, SuspendsForAMinute) {
   WorkerRoster roster;
   roster.See("a", kStart);
-  EXPECT_TRUE(roster.CheckWelcome("a", kStart).ok());
-  roster.SendAway("a", "its loss is not finite", kStart);
-  const absl::Status refused = roster.CheckWelcome("a", kStart + absl::Seconds(18));
-  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(refused.message()),
-              AllOf(HasSubstr("worker a"), HasSubstr("its loss is not finite"), HasSubstr("42s")));
-  EXPECT_TRUE(roster.CheckWelcome("b", kStart).ok());
-  EXPECT_TRUE(roster.CheckWelcome("a", kStart + WorkerRoster::kAway).ok());
+  EXPECT_OK(roster.CheckNotSuspended("a", kStart));
+  roster.Suspend("a", "its loss is not finite", kStart);
+  const absl::Status refused = roster.CheckNotSuspended("a", kStart + absl::Seconds(18));
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition,
+                                AllOf(HasSubstr("worker a"), HasSubstr("its loss is not finite"),
+                                      HasSubstr("42s"))));
+  EXPECT_OK(roster.CheckNotSuspended("b", kStart));
+  EXPECT_OK(roster.CheckNotSuspended("a", kStart + WorkerRoster::kSuspension));
 }
 
 TEST(WorkerRosterTest, OthersArePresentAndMayWork) {
@@ -48,7 +50,7 @@ TEST(WorkerRosterTest, OthersArePresentAndMayWork) {
   roster.See("b", kStart);
   EXPECT_TRUE(roster.HasOtherThan({"a"}, kStart));
   EXPECT_FALSE(roster.HasOtherThan({"a", "b"}, kStart));
-  roster.SendAway("b", "why", kStart);
+  roster.Suspend("b", "why", kStart);
   EXPECT_FALSE(roster.HasOtherThan({"a"}, kStart));
   roster.See("c", kStart);
   EXPECT_TRUE(roster.HasOtherThan({"a"}, kStart + WorkerRoster::kPresence));
@@ -56,13 +58,13 @@ TEST(WorkerRosterTest, OthersArePresentAndMayWork) {
       roster.HasOtherThan({"a"}, kStart + WorkerRoster::kPresence + absl::Milliseconds(1)));
 }
 
-TEST(WorkerRosterTest, SaysWhyNobodyWorks) {
+TEST(WorkerRosterTest, SaysWhyAllAreSuspended) {
   WorkerRoster roster;
-  EXPECT_EQ(roster.AllAwayBecause(kStart), "");
-  roster.SendAway("a", "its loss is not finite", kStart);
-  EXPECT_THAT(roster.AllAwayBecause(kStart), HasSubstr("its loss is not finite"));
+  EXPECT_EQ(roster.WhyAllSuspended(kStart), "");
+  roster.Suspend("a", "its loss is not finite", kStart);
+  EXPECT_THAT(roster.WhyAllSuspended(kStart), HasSubstr("its loss is not finite"));
   roster.See("b", kStart);
-  EXPECT_EQ(roster.AllAwayBecause(kStart), "");
+  EXPECT_EQ(roster.WhyAllSuspended(kStart), "");
 }
 
 }  // namespace

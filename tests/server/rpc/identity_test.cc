@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "tests/status_matchers.h"
+
 namespace percentdelta {
 namespace {
 
@@ -20,7 +22,7 @@ v1::IdentifyResponse Response(int shard, const std::string& job_hash, uint64_t i
   return response;
 }
 
-TEST(IdentityTest, WhoeverAnswersIsNamed) {
+TEST(IdentityTest, NamesTheProcessThatAnswers) {
   const struct {
     absl::Status status;
     v1::IdentifyResponse response;
@@ -55,19 +57,20 @@ TEST(IdentityTest, WhoeverAnswersIsNamed) {
   for (const auto& row : rows) {
     const absl::Status status =
         CheckIdentity({1, "job", 7}, "host:1", "the coordinator", row.status, row.response);
-    EXPECT_EQ(status.code(), row.code) << status;
-    if (row.code == absl::StatusCode::kOk) continue;
-    EXPECT_THAT(std::string(status.message()),
-                AllOf(HasSubstr("shard 1 advertises host:1, "), HasSubstr(row.says),
-                      HasSubstr("--advertise"), Not(HasSubstr("\n"))));
+    if (row.code == absl::StatusCode::kOk) {
+      EXPECT_OK(status);
+      continue;
+    }
+    EXPECT_THAT(status, StatusIs(row.code, AllOf(HasSubstr("shard 1 advertises host:1, "),
+                                                 HasSubstr(row.says), HasSubstr("--advertise"),
+                                                 Not(HasSubstr("\n")))));
     EXPECT_LT(status.message().size(), 500U);
   }
 }
 
-TEST(IdentityTest, AnyProcessWhereNoneIsKnown) {
-  EXPECT_TRUE(
-      CheckIdentity({1, "job", 0}, "host:1", "shard 2", absl::OkStatus(), Response(1, "job", 7))
-          .ok());
+TEST(IdentityTest, AcceptsAnyIncarnationIfNoneIsExpected) {
+  EXPECT_OK(
+      CheckIdentity({1, "job", 0}, "host:1", "shard 2", absl::OkStatus(), Response(1, "job", 7)));
 }
 
 }  // namespace

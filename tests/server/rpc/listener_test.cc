@@ -17,6 +17,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/descriptors.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -24,8 +25,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-// A connection to a loopback port; -1 if it is refused.
-// Connects a socket to this machine; 0 if it could.
+// Connects a socket to a port of this machine. Returns 0, or -1 if that is refused.
 int ConnectSocket(int fd, int port, bool ipv6) {
   sockaddr_in ipv4_address = {};
   ipv4_address.sin_family = AF_INET;
@@ -39,6 +39,7 @@ int ConnectSocket(int fd, int port, bool ipv6) {
               : connect(fd, reinterpret_cast<const sockaddr*>(&ipv4_address), sizeof(ipv4_address));
 }
 
+// Returns a socket that is connected to a port of this machine, or -1 if that is refused.
 int Connect(int port, bool ipv6) {
   const int fd = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
   if (ConnectSocket(fd, port, ipv6) == 0) return fd;
@@ -56,7 +57,7 @@ bool HasIpv6() {
   return has;
 }
 
-// Holds what it takes.
+// Holds the connections that it takes.
 class Taker {
  public:
   ~Taker() { CloseAll(); }
@@ -101,73 +102,70 @@ TEST(ListenerTest, Addresses) {
   for (const auto& row : rows) {
     if (!has_ipv6 && !row.ipv4) continue;
     Taker taker;
-    const auto listener = Listener::Open(OptionsOf(row.host));
-    ASSERT_TRUE(listener.ok()) << listener.status();
-    (*listener)->Accept([&](int fd) { taker.Take(fd); });
+    ASSERT_OK_AND_ASSIGN(const auto listener, Listener::Open(OptionsOf(row.host)));
+    listener->Accept([&](int fd) { taker.Take(fd); });
     size_t count = 0;
     if (row.ipv4) {
-      const int fd = Connect((*listener)->port(), false);
+      const int fd = Connect(listener->port(), false);
       EXPECT_GE(fd, 0) << row.host;
       taker.AwaitCount(++count);
       close(fd);
     }
     if (row.ipv6 && has_ipv6) {
-      const int fd = Connect((*listener)->port(), true);
+      const int fd = Connect(listener->port(), true);
       EXPECT_GE(fd, 0) << row.host;
       taker.AwaitCount(++count);
       close(fd);
     }
-    (*listener)->Stop();
-    EXPECT_LT(Connect((*listener)->port(), !row.ipv4), 0) << row.host;
+    listener->Stop();
+    EXPECT_LT(Connect(listener->port(), !row.ipv4), 0) << row.host;
   }
 }
 
-TEST(ListenerTest, APortInUseIsNotShared) {
+TEST(ListenerTest, DoesNotShareAPortInUse) {
   for (const char* first : {"127.0.0.1", "0.0.0.0"}) {
-    const auto listener = Listener::Open(OptionsOf(first));
-    ASSERT_TRUE(listener.ok()) << listener.status();
+    ASSERT_OK_AND_ASSIGN(const auto listener, Listener::Open(OptionsOf(first)));
     for (const char* second : {"127.0.0.1", "0.0.0.0", "localhost"}) {
-      const auto other = Listener::Open(OptionsOf(second, (*listener)->port()));
-      EXPECT_EQ(other.status().code(), absl::StatusCode::kUnavailable) << first << " " << second;
-      EXPECT_THAT(std::string(other.status().message()),
-                  AllOf(HasSubstr("cannot listen on"), HasSubstr("Address already in use"),
-                        HasSubstr("--listen=")));
+      EXPECT_THAT(Listener::Open(OptionsOf(second, listener->port())),
+                  StatusIs(absl::StatusCode::kUnavailable,
+                           AllOf(HasSubstr("cannot listen on"), HasSubstr("Address already in use"),
+                                 HasSubstr("--listen="))))
+          << first << " " << second;
     }
   }
 }
 
-TEST(ListenerTest, AddressesThatAreNotOurs) {
+TEST(ListenerTest, RefusesAddressesOfOtherMachines) {
   for (const char* host : {"192.0.2.1", "2001:db8::1", "nowhere.invalid"}) {
-    EXPECT_EQ(Listener::Open(OptionsOf(host)).status().code(), absl::StatusCode::kUnavailable)
-        << host;
+    EXPECT_THAT(Listener::Open(OptionsOf(host)), StatusIs(absl::StatusCode::kUnavailable)) << host;
   }
 }
 
-// With a limit below what is connected: those beyond it are closed, and later ones are taken.
-TEST(ListenerTest, IsWellAfterATimeWithoutDescriptors) {
+// With a limit below the number of connections: those beyond it are closed, and later ones are
+// accepted.
+TEST(ListenerTest, RecoversFromAShortageOfDescriptors) {
   constexpr int kConnections = 40;
   for (const int reserve : {10, 1}) {
     std::vector<int> clients;
     Taker taker;
     Listener::Options options = OptionsOf("127.0.0.1");
     options.reserve = reserve;
-    const auto listener = Listener::Open(std::move(options));
-    ASSERT_TRUE(listener.ok()) << listener.status();
+    ASSERT_OK_AND_ASSIGN(const auto listener, Listener::Open(std::move(options)));
     clients.reserve(kConnections);
-    for (int i = 0; i < kConnections; ++i) clients.push_back(Connect((*listener)->port(), false));
+    for (int i = 0; i < kConnections; ++i) clients.push_back(Connect(listener->port(), false));
     rlimit before = {};
     getrlimit(RLIMIT_NOFILE, &before);
-    // The clients' descriptors are this process's, too: there is room for some of the other ends.
+    // The clients' descriptors belong to this process, too: a few more are left for the other ends.
     rlimit limit = before;
     limit.rlim_cur = clients.back() + 5 + reserve;
     setrlimit(RLIMIT_NOFILE, &limit);
-    (*listener)->Accept([&](int fd) { taker.Take(fd); });
+    listener->Accept([&](int fd) { taker.Take(fd); });
     taker.AwaitCount(4);
     char byte = 0;
     EXPECT_LE(recv(clients.back(), &byte, 1, 0), 0);  // closed by the listener
     for (const int fd : clients) close(fd);
     taker.CloseAll();
-    const int client = Connect((*listener)->port(), false);
+    const int client = Connect(listener->port(), false);
     EXPECT_GE(client, 0);
     taker.AwaitCount(1);
     setrlimit(RLIMIT_NOFILE, &before);
@@ -175,14 +173,13 @@ TEST(ListenerTest, IsWellAfterATimeWithoutDescriptors) {
   }
 }
 
-// accept() itself fails: what waits is taken when there are descriptors again.
-TEST(ListenerTest, WhatWaitsIsTakenLater) {
+// accept() itself fails: queued connections are accepted when descriptors are available again.
+TEST(ListenerTest, AcceptsQueuedConnectionsLater) {
   Taker taker;
-  const auto listener = Listener::Open(OptionsOf("127.0.0.1"));
-  ASSERT_TRUE(listener.ok()) << listener.status();
-  // The thread runs before descriptors are short: the sanitizers need some when it starts.
-  const int first = Connect((*listener)->port(), false);
-  (*listener)->Accept([&](int fd) { taker.Take(fd); });
+  ASSERT_OK_AND_ASSIGN(const auto listener, Listener::Open(OptionsOf("127.0.0.1")));
+  // Start the thread before the shortage: the sanitizers need descriptors then.
+  const int first = Connect(listener->port(), false);
+  listener->Accept([&](int fd) { taker.Take(fd); });
   taker.AwaitCount(1);
   const int second = socket(AF_INET, SOCK_STREAM, 0);
   rlimit before = {};
@@ -190,7 +187,7 @@ TEST(ListenerTest, WhatWaitsIsTakenLater) {
   rlimit limit = before;
   limit.rlim_cur = 3;
   setrlimit(RLIMIT_NOFILE, &limit);
-  EXPECT_EQ(ConnectSocket(second, (*listener)->port(), false), 0);
+  EXPECT_EQ(ConnectSocket(second, listener->port(), false), 0);
   setrlimit(RLIMIT_NOFILE, &before);
   taker.AwaitCount(2);
   close(first);

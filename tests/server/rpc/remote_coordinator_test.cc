@@ -11,11 +11,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
 
-// Answers as it was told to.
+// Answers with the fields that the test sets.
 class FakeCoordinator : public v1::Coordinator::Service {
  public:
   grpc::Status Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* /*request*/,
@@ -43,7 +44,7 @@ class RemoteCoordinatorTest : public testing::Test {
   }
   ~RemoteCoordinatorTest() override { server_->Shutdown(); }
 
-  absl::StatusCode Beat() { return remote_->Beat({1, 2, "hash", "host:1", 1}).status().code(); }
+  absl::Status Beat() { return remote_->Beat({1, 2, "hash", "host:1", 1}).status(); }
 
   FakeCoordinator fake_;
   std::unique_ptr<grpc::Server> server_;
@@ -51,38 +52,38 @@ class RemoteCoordinatorTest : public testing::Test {
   std::unique_ptr<RemoteCoordinator> remote_;
 };
 
-// A shard leaves for good at its coordinator's word alone.
-TEST_F(RemoteCoordinatorTest, RefusalsAreTheCoordinatorsOwn) {
+// A shard ends only if its own coordinator refuses it.
+TEST_F(RemoteCoordinatorTest, OnlyTheCoordinatorRefuses) {
   for (const grpc::StatusCode code :
        {grpc::StatusCode::FAILED_PRECONDITION, grpc::StatusCode::ALREADY_EXISTS,
         grpc::StatusCode::INVALID_ARGUMENT}) {
     fake_.status = grpc::Status(code, "x");
     fake_.is_ours = true;
-    EXPECT_EQ(Beat(), static_cast<absl::StatusCode>(code));
+    EXPECT_THAT(Beat(), StatusIs(static_cast<absl::StatusCode>(code)));
     fake_.is_ours = false;
-    EXPECT_EQ(Beat(), absl::StatusCode::kUnavailable) << code;
+    EXPECT_THAT(Beat(), StatusIs(absl::StatusCode::kUnavailable)) << code;
   }
 }
 
-TEST_F(RemoteCoordinatorTest, AnswersThatMakeNoSense) {
+TEST_F(RemoteCoordinatorTest, RejectsMalformedAnswers) {
   fake_.answer.set_generation(3);
-  EXPECT_EQ(Beat(), absl::StatusCode::kDataLoss);  // no addresses
+  EXPECT_THAT(Beat(), StatusIs(absl::StatusCode::kDataLoss));  // no addresses
   for (const char* address : {"", "unix:/tmp/socket", "host", "xds:///x:1", "fd:3", "host:1\nx"}) {
     fake_.answer.clear_shard_addresses();
     fake_.answer.add_shard_addresses("host:1");
     fake_.answer.add_shard_addresses(address);
-    EXPECT_EQ(Beat(), absl::StatusCode::kDataLoss) << address;
+    EXPECT_THAT(Beat(), StatusIs(absl::StatusCode::kDataLoss)) << address;
   }
   fake_.answer.set_shard_addresses(1, "host:2");
-  EXPECT_EQ(Beat(), absl::StatusCode::kOk);
+  EXPECT_OK(Beat());
 }
 
-TEST_F(RemoteCoordinatorTest, NothingIsSentAfterCancel) {
+TEST_F(RemoteCoordinatorTest, SendsNothingAfterCancelBeats) {
   remote_->CancelBeats();
-  EXPECT_EQ(Beat(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(Beat(), StatusIs(absl::StatusCode::kCancelled));
 }
 
-TEST_F(RemoteCoordinatorTest, GatheredStepsAreToldByTheNextBeat) {
+TEST_F(RemoteCoordinatorTest, AsksForABeatWhenStepsAreGathered) {
   remote_->Gathered(1, 7);
   EXPECT_EQ(news_, 1);
 }

@@ -21,7 +21,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-// Something that is not a shard answers at shard 0's address.
+// Another service answers at shard 0's address.
 TEST(RemotePeersTest, ReportsShardsThatAreNotAtTheirAddress) {
   v1::Coordinator::Service other_service;
   int port = 0;
@@ -34,7 +34,7 @@ TEST(RemotePeersTest, ReportsShardsThatAreNotAtTheirAddress) {
       1, std::vector<std::string>{absl::StrCat("127.0.0.1:", port)}, SmallJob().model,
       ShardIdentity{1, "hash", 1}, MakeSilentLogger());
   EXPECT_EQ(peers->connection_error(), "");
-  peers->Greet();
+  peers->IdentifyAll();
   while (peers->connection_error().empty()) std::this_thread::yield();
   EXPECT_THAT(peers->connection_error(),
               AllOf(HasSubstr("shard 0 advertises"), HasSubstr("UNIMPLEMENTED")));

@@ -14,6 +14,7 @@
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/services.h"
 #include "server/shard/shard.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -22,7 +23,7 @@ using ::testing::HasSubstr;
 
 class ShardCallerTest : public testing::Test {
  protected:
-  // What came of a call.
+  // Returns the outcome of a call.
   absl::Status Call(const Newcomer& newcomer) {
     {
       absl::MutexLock lock(&mutex_);
@@ -43,35 +44,34 @@ class ShardCallerTest : public testing::Test {
                       }};
 };
 
-TEST_F(ShardCallerTest, FindsOutWhoAnswers) {
+TEST_F(ShardCallerTest, ChecksWhichProcessAnswers) {
   const Shard shard;
   ParameterServerService service(shard, {1, "job", 7});
-  const auto server = GrpcServer::Start({"127.0.0.1", 0}, {&service}, MakeSilentLogger());
-  ASSERT_TRUE(server.ok()) << server.status();
-  const std::string address = absl::StrCat("127.0.0.1:", (*server)->port());
-  EXPECT_EQ(Call({1, address, 7}), absl::OkStatus());
-  EXPECT_EQ(Call({1, address, 8}).code(), absl::StatusCode::kFailedPrecondition);
-  const absl::Status status = Call({0, address, 7});
-  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("shard 1 answers"));
-  // A gRPC server that knows nothing of shards.
+  ASSERT_OK_AND_ASSIGN(const auto server,
+                       GrpcServer::Start({"127.0.0.1", 0}, {&service}, MakeSilentLogger()));
+  const std::string address = absl::StrCat("127.0.0.1:", server->port());
+  EXPECT_OK(Call({1, address, 7}));
+  EXPECT_THAT(Call({1, address, 8}), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(Call({0, address, 7}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("shard 1 answers")));
+  // A gRPC server that is not a shard.
   v1::Statistics::CallbackService statistics;
-  const auto other = GrpcServer::Start({"127.0.0.1", 0}, {&statistics}, MakeSilentLogger());
-  ASSERT_TRUE(other.ok()) << other.status();
-  const std::string elsewhere = absl::StrCat("127.0.0.1:", (*other)->port());
-  EXPECT_THAT(std::string(Call({2, elsewhere, 7}).message()), HasSubstr("UNIMPLEMENTED"));
-  (*other)->Shutdown(absl::ZeroDuration());
-  EXPECT_EQ(Call({3, elsewhere, 7}).code(), absl::StatusCode::kUnavailable);
+  ASSERT_OK_AND_ASSIGN(const auto other,
+                       GrpcServer::Start({"127.0.0.1", 0}, {&statistics}, MakeSilentLogger()));
+  const std::string elsewhere = absl::StrCat("127.0.0.1:", other->port());
+  EXPECT_THAT(Call({2, elsewhere, 7}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("UNIMPLEMENTED")));
+  other->Shutdown(absl::ZeroDuration());
+  EXPECT_THAT(Call({3, elsewhere, 7}), StatusIs(absl::StatusCode::kUnavailable));
 }
 
-TEST_F(ShardCallerTest, CloseEndsWhatIsUnderWay) {
-  // Listens and says nothing.
+TEST_F(ShardCallerTest, CloseCancelsCallsInFlight) {
+  // Listens, but never answers.
   Listener::Options options;
   options.address = {"127.0.0.1", 0};
   options.log = MakeSilentLogger();
-  const auto silent = Listener::Open(options);
-  ASSERT_TRUE(silent.ok()) << silent.status();
-  caller_.Call({1, absl::StrCat("127.0.0.1:", (*silent)->port()), 7});
+  ASSERT_OK_AND_ASSIGN(const auto silent, Listener::Open(options));
+  caller_.Call({1, absl::StrCat("127.0.0.1:", silent->port()), 7});
   caller_.Close();
   absl::MutexLock lock(&mutex_);
   EXPECT_FALSE(result_.has_value());

@@ -1,4 +1,4 @@
-// How the coordinator's answers to statistics are taken.
+// How StatisticsReporter handles the coordinator's answers.
 
 #include "server/rpc/statistics_reporter.h"
 
@@ -30,7 +30,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// Answers as it was told to, then with OK.
+// Answers with the given statuses, and then with OK.
 class FakeCoordinator : public v1::Coordinator::Service {
  public:
   explicit FakeCoordinator(std::deque<grpc::Status> answers) : answers_(std::move(answers)) {}
@@ -46,7 +46,7 @@ class FakeCoordinator : public v1::Coordinator::Service {
     return answer;
   }
 
-  // The steps of all reports, when there are so many.
+  // Waits for `count` reports, and returns the steps of all.
   std::vector<int64_t> AwaitSteps(size_t count) {
     const auto there = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return steps_.size() >= count; };
     absl::MutexLock lock(&mutex_);
@@ -60,7 +60,7 @@ class FakeCoordinator : public v1::Coordinator::Service {
   std::vector<int64_t> steps_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Keeps what is logged, as "level message".
+// Records what is logged, as "level message".
 class RecordingSink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
  public:
   std::string AwaitFirst() {
@@ -121,15 +121,15 @@ class StatisticsReporterTest : public ::testing::Test {
   std::unique_ptr<StatisticsReporter> reporter_;
 };
 
-// A step that ends between the opening of a generation and the beat that tells of it is no trouble.
-TEST_F(StatisticsReporterTest, StatisticsOfAnEndedGenerationAreNoWarning) {
+// A step may end after a generation was opened and before this shard learns of it.
+TEST_F(StatisticsReporterTest, ReportsOfAnEndedGenerationAreNotAWarning) {
   Start({grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "generation: expected 2, got 1")});
   Report(7);
   EXPECT_THAT(sink_->AwaitFirst(), AllOf(HasSubstr("info statistics are of an ended generation"),
                                          HasSubstr("expected 2, got 1")));
 }
 
-TEST_F(StatisticsReporterTest, RefusedStatisticsAreAWarning) {
+TEST_F(StatisticsReporterTest, RefusedReportsAreAWarning) {
   Start({grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "statistics: expected a step of ...")});
   Report(7);
   EXPECT_THAT(sink_->AwaitFirst(), HasSubstr("warning statistics refused"));
@@ -137,7 +137,7 @@ TEST_F(StatisticsReporterTest, RefusedStatisticsAreAWarning) {
   EXPECT_THAT(coordinator_->AwaitSteps(2), ElementsAre(7, 8));  // the refused ones are not repeated
 }
 
-TEST_F(StatisticsReporterTest, StatisticsAreRepeatedUntilTheCoordinatorIsThere) {
+TEST_F(StatisticsReporterTest, RepeatsReportsUntilTheCoordinatorAnswers) {
   Start({grpc::Status(grpc::StatusCode::UNAVAILABLE, "away")});
   Report(7);
   EXPECT_THAT(coordinator_->AwaitSteps(2), ElementsAre(7, 7));
@@ -155,7 +155,7 @@ TEST_F(StatisticsReporterTest, NewerGenerationsDropPendingReports) {
   EXPECT_THAT(coordinator_->AwaitSteps(3), ElementsAre(7, 3, 4));
 }
 
-TEST_F(StatisticsReporterTest, CloseDropsWhatWaitsToBeRepeated) {
+TEST_F(StatisticsReporterTest, CloseDropsReportsToBeRepeated) {
   Start(std::deque<grpc::Status>(100, grpc::Status(grpc::StatusCode::UNAVAILABLE, "away")));
   Report(7);
   coordinator_->AwaitSteps(1);

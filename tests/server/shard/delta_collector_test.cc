@@ -25,7 +25,8 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 constexpr uint64_t kSeed = 5;
-constexpr int64_t kAny = std::numeric_limits<int64_t>::max();  // as present step: takes all
+constexpr int64_t kAny =
+    std::numeric_limits<int64_t>::max();  // as current step: accepts every step
 
 class DeltaCollectorTest : public testing::Test {
  protected:
@@ -111,7 +112,7 @@ TEST_F(DeltaCollectorTest, RepeatsChangeNothing) {
   EXPECT_THAT(got_, ElementsAre(Expected(0), Expected(1)));
 }
 
-// Nobody waits, so that a slice may be steps ahead of another's sums.
+// Nothing waits for the sums: a slice may be steps ahead of another's.
 TEST_F(DeltaCollectorTest, StepsOvertakeEachOther) {
   Open(0);
   Open(1);
@@ -123,7 +124,7 @@ TEST_F(DeltaCollectorTest, StepsOvertakeEachOther) {
   EXPECT_THAT(got_, ElementsAre(Expected(1), Expected(2), Expected(0)));
 }
 
-// A step whose sums never come is given up, and takes no memory for ever.
+// A step whose sums never come is given up, so that it does not hold memory.
 TEST_F(DeltaCollectorTest, GivesUpAStepThatIsFarBehind) {
   for (int64_t step = 0; step < 5000; ++step) Open(step);
   ContributeAll(0);
@@ -133,16 +134,16 @@ TEST_F(DeltaCollectorTest, GivesUpAStepThatIsFarBehind) {
 }
 
 TEST_F(DeltaCollectorTest, BadSumsAreRefusedAndLeaveNoTrace) {
-  const auto refusal = [&](const DeltaSums& sums, absl::StatusCode code, int64_t present = kAny) {
-    const absl::Status status = collector_.Contribute(sums, present);
+  const auto refusal = [&](const DeltaSums& sums, absl::StatusCode code, int64_t current = kAny) {
+    const absl::Status status = collector_.Contribute(sums, current);
     EXPECT_EQ(status.code(), code);
     return std::string(status.message());
   };
   DeltaSums more = Part(1, 0);
   more.blocks.push_back(1);
-  DeltaSums beside = Part(1, 0);
-  beside.first_block = -1;
-  for (const DeltaSums& sums : {more, beside}) {
+  DeltaSums shifted = Part(1, 0);
+  shifted.first_block = -1;
+  for (const DeltaSums& sums : {more, shifted}) {
     EXPECT_THAT(refusal(sums, absl::StatusCode::kInvalidArgument),
                 HasSubstr("a/weights: expected the block sums of a slice"));
   }
@@ -162,7 +163,7 @@ TEST_F(DeltaCollectorTest, BadSumsAreRefusedAndLeaveNoTrace) {
   EXPECT_THAT(got_, ElementsAre(Expected(0)));
 }
 
-// A training that diverges ends with its loss.
+// Diverging training is reported by its loss, not refused here.
 TEST_F(DeltaCollectorTest, SumsThatAreNotFiniteAreAdded) {
   Open(0);
   DeltaSums sums = Part(1, 0);

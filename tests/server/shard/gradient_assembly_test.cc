@@ -24,7 +24,7 @@ using ::testing::HasSubstr;
 
 constexpr uint64_t kSeed = 3;
 constexpr int kShards = 2;
-constexpr int64_t kSplit = 3 * kBlockEntries;  // of a/weights: from here on on shard 1
+constexpr int64_t kSplit = 3 * kBlockEntries;  // of a/weights: the rest is on shard 1
 
 // `count` values as they are sent.
 std::string Values(int64_t count, float value = 0.5F) {
@@ -228,7 +228,7 @@ std::vector<BadStream> BadStreams() {
   // clang-format on
 }
 
-// The chunks of a right gradient for the shard.
+// The chunks of a valid gradient for the shard.
 std::vector<Chunk> RightChunks(const ShardState& state, const Gradient& gradient,
                                int64_t chunk_entries = kChunkEntries) {
   std::vector<Chunk> chunks;
@@ -265,7 +265,7 @@ class GradientAssemblyTest : public testing::Test {
     }
   }
 
-  // The weights of step 1 of a cluster that has seen nothing bad.
+  // The weights of step 1 of a cluster without bad pushes.
   static Gradient CleanWeights() {
     const ShardGroup clean(SmallJob(), 1, 1);
     for (int32_t slot = 0; slot < 2; ++slot) {
@@ -300,7 +300,7 @@ TEST_P(BadStreamTest, IsRefusedWithoutATrace) {
     }
   }
 
-  // The state is as it was, but for slices that were whole before the error: they stay staged.
+  // The state is unchanged, except that slices that were whole before the error stay staged.
   for (int shard = 0; shard < kShards; ++shard) EXPECT_EQ(group_.state(shard)->step(), 0);
   EXPECT_EQ(group_.Weights(0), before);
   if (bad.name == "MoreAfterTheSlice" || bad.name == "SentTwice") return;
@@ -310,7 +310,7 @@ TEST_P(BadStreamTest, IsRefusedWithoutATrace) {
       EXPECT_FALSE(slice->Has(1, 0));
     }
   }
-  // And the right gradient is taken afterwards, as if nothing had been.
+  // A valid gradient is accepted afterwards, as if there had been no error.
   PushRight(0, 0);
   PushRight(0, 1);
   EXPECT_EQ(group_.Weights(1), CleanWeights());
@@ -325,7 +325,7 @@ TEST_F(GradientAssemblyTest, ChunksOfAnySizeMakeTheGradient) {
   EXPECT_EQ(group_.Weights(1), CleanWeights());
 }
 
-// Tensors' chunks may be mixed: each tensor counts its own.
+// Chunks of several tensors may be interleaved: each tensor is counted by itself.
 TEST_F(GradientAssemblyTest, TensorsMayInterleave) {
   GradientAssembly assembly(group_.state(1), 0, 0);
   EXPECT_TRUE(assembly.Add("a/biases", 0, {Values(2)}).ok());
@@ -365,7 +365,7 @@ TEST_F(GradientAssemblyTest, DuplicatesAreCountedAndDropped) {
   EXPECT_FALSE(state->slices()[0]->Has(1, 0));
 }
 
-// Two streams race with the same slot: one wins each slice, both are told that all is well.
+// Two streams race with the same slot: one of them stages each slice, and both succeed.
 TEST_F(GradientAssemblyTest, SecondOfTwoStreamsLosesAtTheLastChunk) {
   GradientAssembly first(group_.state(1), 0, 0);
   GradientAssembly second(group_.state(1), 0, 0);
@@ -378,8 +378,8 @@ TEST_F(GradientAssemblyTest, SecondOfTwoStreamsLosesAtTheLastChunk) {
   EXPECT_EQ(first.duplicate_slices(), 1);
 }
 
-// A worker that died in the middle of its push and one that repeats it: slices that had come whole
-// need not come again.
+// A worker died in the middle of its push and another one repeats it: slices that were whole need
+// not be sent again.
 TEST_F(GradientAssemblyTest, FinishCountsWhatEarlierStreamsBrought) {
   const auto state = group_.state(1);
   std::vector<Chunk> chunks = RightChunks(*state, TestGradient(0, 0));

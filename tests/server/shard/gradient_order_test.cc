@@ -1,5 +1,5 @@
 // Gradients of many slots come in any order: the weights are those of a plain sum in slot order,
-// bit for bit, and no more gradients are held than wait for their turn.
+// bit for bit, and only the gradients that wait for their turn are held.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -72,7 +72,7 @@ std::vector<int32_t> InOrder() {
   return slots;
 }
 
-// Waits for what a pool of one thread has been given so far.
+// Waits for all tasks that a pool of one thread has so far.
 void RunDry(ThreadPool& pool) {
   absl::Notification done;
   pool.Schedule([&] { done.Notify(); });
@@ -126,7 +126,7 @@ TEST_F(GradientOrderTest, SameBitsInAnyOrder) {
   }
 }
 
-// Each thread has an order of its own of all slots, so that every slot comes several times.
+// Each thread pushes all slots in its own order, so that every slot comes several times.
 TEST_F(GradientOrderTest, SameBitsFromManyThreads) {
   constexpr int kPushers = 3;
   for (const auto& [shards, threads] : {std::pair(1, 1), std::pair(2, 3)}) {
@@ -143,13 +143,13 @@ TEST_F(GradientOrderTest, SameBitsFromManyThreads) {
           }
         });
       }
-      for (std::thread& pusher : pushers) pusher.join();  // nobody may fall two steps behind
+      for (std::thread& pusher : pushers) pusher.join();  // no thread may fall two steps behind
       EXPECT_TRUE(group.Weights(step + 1) == expected_[step + 1]) << "step " << step + 1;
     }
   }
 }
 
-// What a slice holds beside its weights, after each push has been dealt with: the gradients that
+// What a slice holds besides its weights, after each push has been processed: the gradients that
 // came before their turn, and none of a step that is over.
 TEST_F(GradientOrderTest, HoldsOnlyWhatWaitsForItsTurn) {
   for (const Order& order : Orders()) {
@@ -162,7 +162,7 @@ TEST_F(GradientOrderTest, HoldsOnlyWhatWaitsForItsTurn) {
     ShardSlice& slice = *state->slices()[kBlock];
     for (int64_t step = 0; step < kSteps; ++step) {
       const size_t weights = slice.buffers().taken();
-      EXPECT_EQ(weights, step == 0 ? 1U : 2U);  // of this step and of the one before
+      EXPECT_EQ(weights, step == 0 ? 1U : 2U);  // of this step and of the previous one
       std::vector<bool> came(kSlots);
       for (const int32_t slot : order.slots) {
         Buffer gradient = slice.TakeBuffer();
@@ -176,12 +176,12 @@ TEST_F(GradientOrderTest, HoldsOnlyWhatWaitsForItsTurn) {
                   weights + static_cast<size_t>(std::count(turn, came.end(), true)))
             << "after slot " << slot << " of step " << step;
       }
-      EXPECT_EQ(slice.present().step, step + 1);
+      EXPECT_EQ(slice.current().step, step + 1);
     }
   }
 }
 
-// What is left for later is bounded by the job, not by the largest crowd of gradients.
+// The number of retained buffers is bounded by the job, not by the largest number of gradients.
 TEST_F(GradientOrderTest, KeepsUnusedBuffersByTheJob) {
   struct Row {
     int32_t slots;
@@ -201,7 +201,7 @@ TEST_F(GradientOrderTest, KeepsUnusedBuffersByTheJob) {
     crowd.reserve(50);
     for (int i = 0; i < 50; ++i) crowd.push_back(slice.TakeBuffer());
     crowd.clear();
-    EXPECT_EQ(slice.buffers().kept(), row.kept)
+    EXPECT_EQ(slice.buffers().retained(), row.kept)
         << row.slots << " slots, checkpoint " << row.checkpoint << ", momentum " << row.momentum;
   }
 }

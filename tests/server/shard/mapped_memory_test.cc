@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "tests/common/base/memory_maker.h"
+#include "tests/common/transport/memory_maker.h"
 
 namespace percentdelta {
 namespace {
@@ -47,7 +47,7 @@ TEST(MappedMemoryTest, ForgetsWhatIsNotOfferedAnyMoreWhenANewOneComes) {
   const std::weak_ptr<SharedMemory> of_other = *memory.Find(other.name(), kValues);
   dropped.reset();
   other.Kill();
-  ASSERT_TRUE(memory.Find(kept->name(), kValues).ok());  // known: nothing is looked through
+  ASSERT_TRUE(memory.Find(kept->name(), kValues).ok());  // known: nothing is checked
   EXPECT_FALSE(of_dropped.expired());
   EXPECT_FALSE(of_other.expired());
   const std::shared_ptr<SharedMemory> another = *SharedMemory::Make(kValues);

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/random.h"
 #include "tests/server/test_jobs.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -69,7 +70,7 @@ class NormReducerTest : public testing::Test {
     EXPECT_EQ(Bits(norms->weight_l2_squared), Bits(expected.weight_l2_squared));
   }
 
-  // The one answer that `sums` gets at once.
+  // Returns the one answer to `sums`, which comes at once.
   absl::StatusOr<NormSums> AnswerTo(const BlockSums& sums) {
     Answers answers;
     reducer_.Contribute(sums, Into(answers));
@@ -119,7 +120,7 @@ TEST_F(NormReducerTest, RepeatsChangeNothingAndAreAnswered) {
   for (const auto& answer : answers) ExpectNorms(answer, 0);
 }
 
-// Whose answer was lost asks again.
+// A shard that lost its answer asks again.
 TEST_F(NormReducerTest, StepBeforeIsAnsweredOnceMore) {
   CompleteStep(0);
   ExpectNorms(AnswerTo(Part(1, 0)), 0);
@@ -134,18 +135,18 @@ TEST_F(NormReducerTest, StepBeforeIsAnsweredOnceMore) {
 TEST_F(NormReducerTest, OtherStepsAreRefused) {
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
   constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
-  for (const int64_t present : {0, 1, 2}) {
-    for (const int64_t step : {present - 2, present + 1, kMax, kMin, int64_t{-1}}) {
-      BlockSums sums = Part(0, present);
+  for (const int64_t current : {0, 1, 2}) {
+    for (const int64_t step : {current - 2, current + 1, kMax, kMin, int64_t{-1}}) {
+      BlockSums sums = Part(0, current);
       sums.step = step;
       const absl::Status status = AnswerTo(sums).status();
-      EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << step << " at " << present;
+      EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << step << " at " << current;
       EXPECT_THAT(
           std::string(status.message()),
-          AllOf(HasSubstr("a/weights: expected the norms of step " + std::to_string(present)),
+          AllOf(HasSubstr("a/weights: expected the norms of step " + std::to_string(current)),
                 HasSubstr("got those of step " + std::to_string(step))));
     }
-    CompleteStep(present);
+    CompleteStep(current);
   }
 }
 
@@ -164,11 +165,11 @@ TEST_F(NormReducerTest, WrongBlocksAreRefusedAndLeaveNoTrace) {
   more.blocks.emplace_back();
   BlockSums none = Part(0, 0);
   none.blocks.clear();
-  BlockSums beside = Part(0, 0);
-  beside.first_block = 1000;
+  BlockSums shifted = Part(0, 0);
+  shifted.first_block = 1000;
   BlockSums before = Part(0, 0);
   before.first_block = -1;
-  for (const BlockSums& sums : {more, none, beside, before}) {
+  for (const BlockSums& sums : {more, none, shifted, before}) {
     const absl::Status status = AnswerTo(sums).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(status.message()),
@@ -195,7 +196,7 @@ TEST_F(NormReducerTest, SumsThatAreNoneAreRefusedAndLeaveNoTrace) {
   CompleteStep(0);
 }
 
-// A training that diverges must not stop at a norm: its loss says better what is wrong.
+// Diverging training must not stop at a norm: its loss is the clearer error.
 TEST_F(NormReducerTest, SumsThatAreNotFiniteAreAdded) {
   for (const double diverged :
        {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
@@ -236,6 +237,45 @@ TEST_F(NormReducerTest, ManyThreads) {
       ASSERT_THAT(answer, SizeIs(1));
       ExpectNorms(answer[0], step);
     }
+  }
+}
+
+// Norms of deltas are reduced alike: in block order, whatever the order of arrival.
+TEST_F(NormReducerTest, DeltaNormsAreReducedAlike) {
+  DeltaNormReducer reducer(job_.model, partition_, partition_.home(kLarge), 7);
+  const auto part = [&](size_t index, int64_t step) {
+    ProposedSums sums = {kLarge, step, Part(index, step).first_block, {}};
+    for (const NormSums& block : Part(index, step).blocks) {
+      sums.blocks.push_back({block.gradient_l1, block.gradient_l2_squared});
+    }
+    return sums;
+  };
+  std::vector<absl::StatusOr<DeltaNorms>> answers;
+  const auto contribute = [&](const ProposedSums& sums) {
+    reducer.Contribute(sums, [&](const auto& norms) { answers.push_back(norms); });
+  };
+  for (size_t i = parts_; i-- > 0;) {
+    EXPECT_THAT(answers, SizeIs(0));
+    contribute(part(i, 7));
+  }
+  contribute(part(1, 7));  // once more, after the step
+  ASSERT_THAT(answers, SizeIs(parts_ + 1));
+  for (const auto& answer : answers) {
+    ASSERT_OK(answer);
+    EXPECT_EQ(Bits(answer->l1), Bits(Expected(7).gradient_l1));
+    EXPECT_EQ(Bits(answer->l2_squared), Bits(Expected(7).gradient_l2_squared));
+  }
+  contribute(part(0, 9));
+  EXPECT_THAT(answers.back(),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       HasSubstr("a/weights: expected the norms of step 8, got those of step 9")));
+  for (double DeltaNorms::*field : {&DeltaNorms::l1, &DeltaNorms::l2_squared}) {
+    ProposedSums negative = part(0, 8);
+    negative.blocks[0].*field = -1;
+    contribute(negative);
+    EXPECT_THAT(answers.back(),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("a/weights: expected sums that are not negative, got -1")));
   }
 }
 

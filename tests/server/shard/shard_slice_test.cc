@@ -43,7 +43,7 @@ Buffer Filled(ShardSlice& slice, float value) {
   return buffer;
 }
 
-// Of a run of gradients that are filled with their slots' numbers.
+// The slots of a run, whose gradients are filled with their numbers.
 std::vector<int> Slots(const ShardSlice::Run& run) {
   std::vector<int> slots;
   for (const Buffer& gradient : run.gradients) {
@@ -53,12 +53,12 @@ std::vector<int> Slots(const ShardSlice::Run& run) {
   return slots;
 }
 
-// Ends the present step with weights of its number.
+// Ends the current step with weights that equal the next one's number.
 void PublishNext(ShardSlice& slice) {
-  slice.Publish(Filled(slice, static_cast<float>(slice.present().step + 1)));
+  slice.Publish(Filled(slice, static_cast<float>(slice.current().step + 1)));
 }
 
-// What Await answers at once: the step delivered, or -1.
+// The step that Await delivers at once, or -1.
 int64_t Delivered(ShardSlice& slice, int64_t step) {
   const auto sink = std::make_shared<RecordingSink>();
   const absl::Status status = slice.Await(step, sink);
@@ -76,20 +76,20 @@ TEST(ShardSliceTest, BeginsWithItsPartOfTheInitialWeights) {
   ShardSlice slice(job, kPart);
   std::vector<float> expected(kPart.size());
   DrawInitialWeights(job.model.tensors[kLarge], job.seed, kPart.begin, absl::MakeSpan(expected));
-  EXPECT_EQ(slice.present().step, 0);
-  EXPECT_EQ(*slice.present().values, expected);
+  EXPECT_EQ(slice.current().step, 0);
+  EXPECT_EQ(*slice.current().values, expected);
 }
 
 TEST(ShardSliceTest, KeepsWhatTheJobsUpdateNames) {
   Job job = SmallJob();
   ShardSlice slice(job, kSlice);
   EXPECT_THAT(StateNames(job), ElementsAre("velocity"));
-  EXPECT_THAT(slice.state(), ElementsAre(AllOf(SizeIs(5), Each(0.0F))));
+  EXPECT_THAT(slice.optimizer_state(), ElementsAre(AllOf(SizeIs(5), Each(0.0F))));
   job.momentum = {};
-  EXPECT_THAT(ShardSlice(job, kSlice).state(), IsEmpty());
+  EXPECT_THAT(ShardSlice(job, kSlice).optimizer_state(), IsEmpty());
 }
 
-// By the slots staged, one after the other: the run that an adder then gets.
+// For the slots staged, one after the other: the run that an adder then gets.
 TEST(ShardSliceTest, GivesRunsInSlotOrder) {
   const std::vector<std::vector<std::pair<int32_t, std::vector<int>>>> orders = {
       {{0, {0}}, {1, {1}}, {2, {2}}, {3, {3}}},
@@ -127,7 +127,7 @@ TEST(ShardSliceTest, GivesRunsInSlotOrder) {
   }
 }
 
-// The last gradient comes while the adder has others: it finds it when it looks for more.
+// The last gradient comes while the adder adds others: its next TakeRun returns it.
 TEST(ShardSliceTest, AnAdderFindsWhatCameMeanwhile) {
   const Job job = JobOfSlots(3);
   ShardSlice slice(job, kSlice);
@@ -187,7 +187,7 @@ TEST(ShardSliceTest, OneOfManyThreadsCompletesAStep) {
     threads.reserve(4);
     for (int thread = 0; thread < 4; ++thread) {
       threads.emplace_back([&, thread] {
-        for (int i = 0; i < kSlots; ++i) {  // everybody has every slot
+        for (int i = 0; i < kSlots; ++i) {  // every thread has every slot
           const int32_t slot = (i + 3 * thread) % kSlots;
           const Result result = *slice.Stage(step, slot, Filled(slice, static_cast<float>(slot)));
           if (result == Result::kComplete) ++complete;
@@ -215,7 +215,7 @@ TEST(ShardSliceTest, DeliversThePresentStepAtOnce) {
   const auto sink = std::make_shared<RecordingSink>();
   ASSERT_TRUE(slice.Await(0, sink).ok());
   ASSERT_THAT(sink->snapshots(), SizeIs(1));
-  EXPECT_EQ(sink->snapshots()[0].values, slice.present().values);
+  EXPECT_EQ(sink->snapshots()[0].values, slice.current().values);
   EXPECT_EQ(sink->snapshots()[0].range.tensor, kFew);
 }
 
@@ -242,12 +242,12 @@ TEST(ShardSliceTest, PullsWaitForExactlyTheirStep) {
   EXPECT_THAT(later->ends(), IsEmpty());
 }
 
-// A snapshot that somebody holds is not written to, however many steps follow.
+// A snapshot that is held does not change, however many steps follow.
 TEST(ShardSliceTest, SnapshotsStayAsTheyAre) {
   const Job job = SmallJob();
   ShardSlice slice(job, kSlice);
   PublishNext(slice);
-  const Snapshot held = slice.present();
+  const Snapshot held = slice.current();
   for (int i = 0; i < 10; ++i) PublishNext(slice);
   EXPECT_EQ(held.step, 1);
   EXPECT_THAT(*held.values, Each(1));
@@ -272,7 +272,7 @@ TEST(ShardSliceTest, RetainsTheLastEvaluatedStep) {
   job.max_steps = 7;
   job.evaluation = EvaluationSpec{3, 10};
   ShardSlice slice(job, kSlice);
-  // By step: those that can be had.
+  // The steps that are available, by the current one.
   const std::vector<std::vector<int64_t>> retained = {{0},    {0, 1},    {0, 1, 2}, {2, 3},
                                                       {3, 4}, {3, 4, 5}, {5, 6},    {6, 7}};
   for (int64_t step = 0; step <= 7; ++step) {

@@ -1,5 +1,5 @@
-// Shards wired together in one process: the same bits however the model is split, pushed and
-// computed; the rule's result; nothing from an old generation.
+// Shards connected in one process: the same bits however the model is split, pushed and computed;
+// the rule's result; nothing from an old generation.
 
 #include "server/shard/shard_state.h"
 
@@ -15,7 +15,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
@@ -23,6 +22,7 @@
 #include "server/shard/shard_peers.h"
 #include "tests/server/reference.h"
 #include "tests/server/test_jobs.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -34,6 +34,15 @@ constexpr uint64_t kSeed = 11;
 Job JobOfSlots(int32_t slots) {
   Job job = SmallJob();
   job.gradients_per_step = slots;
+  return job;
+}
+
+// LAMB with all options and the stages that it allows.
+Job LambJob() {
+  Job job = SmallJob();
+  job.optimizer = {0.01, LambRule{0.9, 0.99, 1e-6, 0.02, 9}};
+  job.momentum = {};
+  job.gradient_clipping = GradientClippingSpec{50};
   return job;
 }
 
@@ -99,9 +108,26 @@ TEST_F(ShardStateTest, SameBitsForAnySplitAnyOrderAnyThreads) {
   }
 }
 
-TEST_F(ShardStateTest, AgreesWithTheReference) {
+// Under LAMB the proposal is reduced across the shards, too.
+TEST_F(ShardStateTest, LambHasTheSameBitsForAnySplitAnyOrderAnyThreads) {
+  constexpr int64_t kSteps = 4;
+  const Job job = LambJob();
+  Gradient expected;
+  for (const auto& [shards, threads] :
+       std::vector<std::pair<int, int>>{{1, 1}, {1, 3}, {2, 2}, {3, 1}, {3, 4}, {5, 2}}) {
+    const ShardGroup group(job, shards, threads);
+    TrainFromThreads(group, job.gradients_per_step, kSteps);
+    const Gradient weights = group.Weights(kSteps);
+    if (shards == 1 && threads == 1) expected = weights;
+    EXPECT_EQ(weights, expected) << shards << " shards, " << threads << " threads";
+  }
+}
+
+class AgreementTest : public ShardStateTest, public testing::WithParamInterface<Job> {};
+
+TEST_P(AgreementTest, AgreesWithTheReference) {
   constexpr int64_t kSteps = 50;
-  const Job job = SmallJob();
+  const Job job = GetParam();
   for (const int shards : {1, 3}) {
     const ShardGroup group(job, shards, 2);
     std::vector<ReferenceTensor> reference;
@@ -125,13 +151,16 @@ TEST_F(ShardStateTest, AgreesWithTheReference) {
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(Rules, AgreementTest, testing::Values(SmallJob(), LambJob()),
+                         [](const auto& info) { return RuleTitle(info.param.optimizer.rule); });
+
 TEST_F(ShardStateTest, ReportsEachTensorOfAStepOnce) {
-  constexpr int64_t kSteps = 12;  // so many that some tensor's gradient is zero
+  constexpr int64_t kSteps = 12;  // enough that some tensor's gradient is zero
   const Job job = JobOfSlots(1);
   std::map<std::pair<int64_t, std::string>, TensorStatistics> reports;
   std::vector<Gradient> weights;
   {
-    // Reports come after publication: all of them are in when the pool has run dry.
+    // Reports follow publication: all of them are in when the pool is empty.
     ShardGroup group(job, 3, 2);
     for (int64_t step = 0; step < kSteps; ++step) {
       weights.push_back(group.Weights(step));
@@ -182,10 +211,12 @@ TEST_F(ShardStateTest, ReportsEachTensorOfAStepOnce) {
   }
 }
 
-// Of Adam's first step, against the weights before and after it.
-TEST_F(ShardStateTest, ReportsWhatASplitTensorWasChangedBy) {
+class ReportTest : public ShardStateTest, public testing::WithParamInterface<UpdateRule> {};
+
+// The first step, against the weights before and after it.
+TEST_P(ReportTest, ReportsHowMuchASplitTensorChanged) {
   Job job = JobOfSlots(1);
-  job.optimizer = {0.01, AdamRule()};
+  job.optimizer = {0.01, GetParam()};
   job.schedule = {};
   job.momentum = {};
   ShardGroup group(job, 3, 2);
@@ -213,11 +244,21 @@ TEST_F(ShardStateTest, ReportsWhatASplitTensorWasChangedBy) {
   }
 }
 
-TEST_F(ShardStateTest, SumsOfDeltasThatNobodyWaitsForAreRefused) {
+INSTANTIATE_TEST_SUITE_P(Rules, ReportTest,
+                         testing::Values(UpdateRule(AdamRule()), UpdateRule(LambRule())),
+                         [](const auto& info) { return RuleTitle(info.param); });
+
+TEST_F(ShardStateTest, SumsThatTheRuleDoesNotUseAreRefused) {
   Job job = JobOfSlots(1);
   const ShardGroup plain(job, 3, 1);
   const DeltaSums sums = {kLarge, 0, 0, {1, 1}};
   EXPECT_EQ(plain.state(0)->Collect(sums).code(), absl::StatusCode::kFailedPrecondition);
+  plain.state(0)->ReduceDeltaNorms(
+      {kLarge, 0, 0, {{1, 1}, {1, 1}}}, [](const absl::StatusOr<DeltaNorms>& norms) {
+        EXPECT_EQ(norms.status().code(), absl::StatusCode::kFailedPrecondition);
+        EXPECT_EQ(norms.status().message(),
+                  "tensor a/weights: expected no sums of deltas under PercentDelta, got some");
+      });
   job.optimizer.rule = AdamRule();
   job.momentum = {};
   const ShardGroup group(job, 3, 1);
@@ -305,8 +346,8 @@ TEST_F(ShardStateTest, CloseEndsPulls) {
   EXPECT_EQ(group.state(0)->Pull(1, sink), absl::AbortedError("over"));
 }
 
-// A worker of the old generation pushes on, an update of it is half done: the new one starts from
-// the initial weights and comes to the same ones as if there had never been another.
+// A worker of the old generation still pushes, and one of its updates is half done: the new one
+// starts from the initial weights and reaches the same weights as without an old one.
 TEST_F(ShardStateTest, OldGenerationsLateWorkChangesNothing) {
   const Job job = JobOfSlots(2);
   const ShardGroup clean(job, 3, 1);
@@ -339,23 +380,36 @@ class SilentPeers : public ShardPeers {
     absl::MutexLock lock(&mutex_);
     done_ = std::move(done);
   }
+  void ReduceDeltaNorms(int home, const ProposedSums& sums, DeltaNormsCallback done) override {
+    EXPECT_EQ(home, 0);
+    EXPECT_EQ(sums.step, 0);
+    EXPECT_EQ(sums.first_block, 3);
+    EXPECT_THAT(sums.blocks, SizeIs(1));
+    absl::MutexLock lock(&mutex_);
+    delta_norms_done_ = std::move(done);
+  }
   void CollectDeltas(int /*home*/, const DeltaSums& /*sums*/) override { ADD_FAILURE(); }
 
-  // Waits for a request and hands its callback over.
-  NormsCallback TakeCallback() {
-    const auto asked = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return done_ != nullptr; };
-    absl::MutexLock lock(&mutex_);
-    EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&asked), absl::Minutes(1)));
-    return std::exchange(done_, nullptr);
-  }
+  // Wait for a request and return its callback.
+  NormsCallback TakeCallback() { return Take(done_); }
+  DeltaNormsCallback TakeDeltaNormsCallback() { return Take(delta_norms_done_); }
 
  private:
+  template <typename Callback>
+  Callback Take(Callback& done) {
+    const auto asked = [&] { return done != nullptr; };
+    absl::MutexLock lock(&mutex_);
+    EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&asked), absl::Minutes(1)));
+    return std::exchange(done, nullptr);
+  }
+
   absl::Mutex mutex_;
-  NormsCallback done_ ABSL_GUARDED_BY(mutex_);
+  NormsCallback done_;                   // under the mutex
+  DeltaNormsCallback delta_norms_done_;  // under the mutex
 };
 
 // The norms of a split tensor never come, or come after the end: its slice stays where it is, and
-// the state can be let go of.
+// the state can be destroyed.
 TEST_F(ShardStateTest, NormsThatAreRefusedEndTheUpdate) {
   auto pool = std::make_unique<ThreadPool>(1);
   const auto peers = std::make_shared<SilentPeers>();
@@ -374,13 +428,42 @@ TEST_F(ShardStateTest, NormsThatAreRefusedEndTheUpdate) {
   ASSERT_NE(late, nullptr);
   state->Close(absl::AbortedError("over"));
   late(absl::AbortedError("over"));
-  EXPECT_EQ(slice->present().step, 0);
+  EXPECT_EQ(slice->current().step, 0);
   const std::weak_ptr<ShardState> weak = state;
   state.reset();
   EXPECT_FALSE(weak.expired());  // the answer might still be used
   late = nullptr;
   pool.reset();  // the task that asked has ended
   EXPECT_TRUE(weak.expired());
+}
+
+// The second round of a generation that has ended: neither weights nor state have changed.
+TEST_F(ShardStateTest, DeltaNormsThatAreRefusedEndTheUpdate) {
+  auto pool = std::make_unique<ThreadPool>(1);
+  const auto peers = std::make_shared<SilentPeers>();
+  ShardState::Options options;
+  options.job = LambJob();
+  options.job.gradients_per_step = 1;
+  options.shard = 1;
+  options.shards = 2;
+  options.pool = pool.get();
+  options.peers = peers;
+  const auto state = std::make_shared<ShardState>(std::move(options));
+  ShardSlice* const slice = *state->FindSlice("a/weights");
+  const Buffer gradient = slice->TakeBuffer();
+  gradient->assign(gradient->size(), 1);
+  ASSERT_THAT(state->Stage(*slice, 0, 0, gradient), IsOkAndHolds(true));
+  peers->TakeCallback()(NormSums{1, 1, 1, 1, 1});
+  DeltaNormsCallback late = peers->TakeDeltaNormsCallback();
+  ASSERT_NE(late, nullptr);
+  state->Close(absl::AbortedError("over"));
+  late(absl::AbortedError("over"));
+  pool.reset();  // the tasks have ended
+  EXPECT_EQ(slice->current().step, 0);
+  ASSERT_THAT(slice->optimizer_state(), SizeIs(2));
+  for (const std::vector<float>& array : slice->optimizer_state()) {
+    EXPECT_EQ(array, std::vector<float>(array.size()));
+  }
 }
 
 }  // namespace

@@ -77,7 +77,7 @@ TEST(NormsTest, NothingHasNoNorms) {
 }
 
 // Footnote 2 pushes weights away from zero: negative ones down, and zeros of either sign by a
-// positive epsilon. With the sign of -1 for a zero the ratio were the same, with 0 infinite.
+// positive epsilon. With a sign of -1 for zero the ratio would be the same, with 0 infinite.
 TEST(NormsTest, EpsilonHasTheSignOfTheWeight) {
   EXPECT_EQ(BlockNorms({{5.0F, 5.0F}}, {{1.0F, -1.0F}}, 0.25).ratio_l1, 8);
   EXPECT_EQ(BlockNorms({{6.0F, -2.0F}}, {{0.0F, -0.0F}}, 0.5).ratio_l1, 16);
@@ -136,7 +136,7 @@ TEST(NormsTest, DoesNotDependOnTheCut) {
   }
 }
 
-// In whatever pieces of whole lanes it comes.
+// Whatever the pieces, of whole lanes.
 TEST(MagnitudeSumTest, DoesNotDependOnThePieces) {
   const std::vector<float> floats = Random(3 * 1024 + 13, 5);
   const std::vector<double> values(floats.begin(), floats.end());

@@ -1,4 +1,4 @@
-// Holds the reference itself to numbers worked out by hand.
+// Compares the reference itself with numbers computed by hand.
 
 #include "tests/server/reference.h"
 
@@ -18,9 +18,9 @@ using ::testing::Pointwise;
 
 constexpr double kTiny = 1e-15;
 
-// Equation 8 holds for epsilon = 0; this one is too small to be seen beside the weights here.
+// Equation 8 holds for epsilon = 0; this one is negligible compared with the weights here.
 ReferenceRule PercentDelta(double eta, double epsilon = 1e-30) {
-  return {.eta = eta, .epsilon = epsilon};
+  return {.eta = eta, .rule = PercentDeltaRule{epsilon}};
 }
 
 // The weights after one step, the step number being `t`.
@@ -106,7 +106,7 @@ TEST(ReferenceTest, SlotsAreAveraged) {
 
 TEST(ReferenceTest, Sgd) {
   ReferenceTensor tensor({1.0, -2.0});
-  tensor.Step({.eta = 0.1, .kind = ReferenceRule::kSgd}, 0, {{3.0, 1.0}});
+  tensor.Step({.eta = 0.1, .rule = SgdRule{}}, 0, {{3.0, 1.0}});
   EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {0.7, -2.1}));
   EXPECT_EQ(tensor.last_multiplier(), 1);
   EXPECT_DOUBLE_EQ(tensor.last_relative_delta(), 0.4 / 3.0);
@@ -138,7 +138,7 @@ TEST(ReferenceTest, GammaFallsToItsFloor) {
 // SGD at rate 1 with a gradient of 1: the accumulator goes 1, 1.5, 1.75 undamped, and half of that
 // with a dampening of a half.
 TEST(ReferenceTest, Momentum) {
-  ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kSgd, .mu = 0.5};
+  ReferenceRule rule{.eta = 1, .rule = SgdRule{}, .mu = 0.5};
   ReferenceTensor undamped({0.0});
   for (int64_t t = 0; t < 3; ++t) undamped.Step(rule, t, {{1.0}});
   EXPECT_THAT(undamped.velocity(), ElementsAre(1.75));
@@ -151,7 +151,7 @@ TEST(ReferenceTest, Momentum) {
   EXPECT_THAT(damped.weights(), ElementsAre(-2.125));
 }
 
-// With momentum a zero gradient still lets the tensor roll on.
+// With momentum the tensor keeps moving under a zero gradient.
 TEST(ReferenceTest, ZeroGradientLeavesMomentum) {
   ReferenceRule rule = PercentDelta(0.5);
   rule.mu = 0.5;
@@ -164,7 +164,7 @@ TEST(ReferenceTest, ZeroGradientLeavesMomentum) {
 
 // A gradient of 3 and 4, of length 5, is halved.
 TEST(ReferenceTest, Clipping) {
-  const ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kSgd, .clipping_norm = 2.5};
+  const ReferenceRule rule{.eta = 1, .rule = SgdRule{}, .clipping_norm = 2.5};
   ReferenceTensor tensor({1.0, 1.0});
   tensor.Step(rule, 0, {{3.0, -4.0}});
   EXPECT_THAT(tensor.weights(), ElementsAre(-0.5, 3.0));
@@ -176,7 +176,7 @@ TEST(ReferenceTest, Clipping) {
 // At rate 1 with mu and dampening of a half: v = 0.5, then 0.75; changes 0.5 * v + 0.5.
 TEST(ReferenceTest, NesterovLooksAhead) {
   const ReferenceRule rule{
-      .eta = 1, .kind = ReferenceRule::kSgd, .mu = 0.5, .dampening = 0.5, .nesterov = true};
+      .eta = 1, .rule = SgdRule{}, .mu = 0.5, .dampening = 0.5, .nesterov = true};
   ReferenceTensor tensor({0.0});
   tensor.Step(rule, 0, {{1.0}});
   EXPECT_THAT(tensor.weights(), ElementsAre(-0.75));
@@ -186,20 +186,19 @@ TEST(ReferenceTest, NesterovLooksAhead) {
 }
 
 TEST(ReferenceTest, WeightDecayIsOfTheWeightsBefore) {
-  const ReferenceRule rule{.eta = 0.5, .kind = ReferenceRule::kSgd, .weight_decay = 0.25};
+  const ReferenceRule rule{.eta = 0.5, .rule = SgdRule{}, .weight_decay = 0.25};
   EXPECT_THAT(After(rule, {8.0}, {2.0}), ElementsAre(6.0));  // 8 - 0.5 * 2 - 0.5 * 0.25 * 8
 }
 
 // S = 9, then 25: 3 / 3, then 4 / 5. With what S begins with and epsilon: 3 / (sqrt(16 + 9) + 1).
 TEST(ReferenceTest, AdaGrad) {
-  ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kAdaGrad};
+  ReferenceRule rule{.eta = 1, .rule = AdaGradRule{}};
   ReferenceTensor tensor({0.0, 0.0});
   tensor.Step(rule, 0, {{3.0, 0.0}});
   EXPECT_THAT(tensor.weights(), ElementsAre(-1.0, 0.0));
   tensor.Step(rule, 1, {{-4.0, 0.0}});
   EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {-0.2, 0.0}));
-  rule.initial_accumulator = 16;
-  rule.epsilon = 1;
+  rule.rule = AdaGradRule{16, 1};
   EXPECT_THAT(After(rule, {0.0}, {3.0}), ElementsAre(-0.5));
 }
 
@@ -207,7 +206,7 @@ TEST(ReferenceTest, AdaGrad) {
 // m = 1/2, 1/4 and v = 1/2, 1/4, over 1 - 1/4.
 TEST(ReferenceTest, Adam) {
   ReferenceTensor tensor({0.0, 0.0});
-  const ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kAdam, .beta1 = 0.5, .beta2 = 0.5};
+  const ReferenceRule rule{.eta = 1, .rule = AdamRule{0.5, 0.5, 0}};
   tensor.Step(rule, 0, {{1.0, -1e-3}});
   EXPECT_THAT(tensor.weights(), Pointwise(DoubleNear(kTiny), {-1.0, 1.0}));
   tensor.Step(rule, 1, {{0.0, 0.0}});
@@ -217,14 +216,14 @@ TEST(ReferenceTest, Adam) {
 
 // ||W|| = 5, ||g|| = 10: half the gradient. With a decay of 1/2: 5 / (10 + 2.5) * (g + W / 2).
 TEST(ReferenceTest, Lars) {
-  ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kLars, .trust = 1};
+  ReferenceRule rule{.eta = 1, .rule = LarsRule{1, 0}};
   EXPECT_THAT(After(rule, {3.0, 4.0}, {10.0, 0.0}), ElementsAre(-2.0, 4.0));
   EXPECT_THAT(After(rule, {3.0, 4.0}, {0.0, 0.0}), ElementsAre(3.0, 4.0));
   EXPECT_THAT(After(rule, {0.0, 0.0}, {10.0, 0.0}), ElementsAre(0.0, 0.0));
-  rule.lars_decay = 0.5;
+  rule.rule = LarsRule{1, 0.5};
   EXPECT_THAT(After(rule, {3.0, 4.0}, {10.0, 0.0}),
               Pointwise(DoubleNear(kTiny), {3 - 0.4 * 11.5, 4 - 0.4 * 2}));
-  rule.trust = 0.5;
+  rule.rule = LarsRule{0.5, 0.5};
   EXPECT_THAT(After(rule, {3.0, 4.0}, {10.0, 0.0}),
               Pointwise(DoubleNear(kTiny), {3 - 0.2 * 11.5, 4 - 0.2 * 2}));
   // Without a gradient 0.5 * 5 / (0.5 * 5) = 1: W / 2.
@@ -232,11 +231,31 @@ TEST(ReferenceTest, Lars) {
   EXPECT_THAT(After(rule, {0.0, 0.0}, {0.0, 0.0}), ElementsAre(0.0, 0.0));
 }
 
+// The first step's direction is (1, -1), of length sqrt(2), and ||W|| = 5. Then with a decay of
+// 1/2: (1 + 3/2, -1 + 4/2), and with a maximum of 1 for ||W||.
+TEST(ReferenceTest, Lamb) {
+  ReferenceRule rule{.eta = 0.1, .rule = LambRule{0.5, 0.5, 0, 0, 0}};
+  const double change = 0.1 * 5 / std::sqrt(2);
+  EXPECT_THAT(After(rule, {3.0, 4.0}, {7.0, -1e-3}),
+              Pointwise(DoubleNear(kTiny), {3 - change, 4 + change}));
+  rule.rule = LambRule{0.5, 0.5, 0, 0.5, 0};
+  const double trust = 0.1 * 5 / std::sqrt(2.5 * 2.5 + 1);
+  EXPECT_THAT(After(rule, {3.0, 4.0}, {7.0, -1e-3}),
+              Pointwise(DoubleNear(kTiny), {3 - trust * 2.5, 4 - trust}));
+  rule.rule = LambRule{0.5, 0.5, 0, 0.5, 1};
+  EXPECT_THAT(After(rule, {3.0, 4.0}, {7.0, -1e-3}),
+              Pointwise(DoubleNear(kTiny), {3 - trust / 5 * 2.5, 4 - trust / 5}));
+  // Without weights the ratio is 1, and without a direction there is no change.
+  EXPECT_THAT(After(rule, {0.0, 0.0}, {7.0, -1e-3}), Pointwise(DoubleNear(kTiny), {-0.1, 0.1}));
+  rule.rule = LambRule{0.5, 0.5, 1, 0, 0};
+  EXPECT_THAT(After(rule, {3.0, 4.0}, {0.0, 0.0}), ElementsAre(3.0, 4.0));
+}
+
 // Stored as float: 1 + 2^-25 is 1, the change of 1e39 ends at the largest float, and so does its
 // velocity.
 TEST(ReferenceTest, KeepsFloats) {
   constexpr double kLargest = std::numeric_limits<float>::max();
-  const ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kSgd, .mu = 0.5, .keeps_floats = true};
+  const ReferenceRule rule{.eta = 1, .rule = SgdRule{}, .mu = 0.5, .keeps_floats = true};
   ReferenceTensor tensor({1.0, 1.0, 1.0});
   tensor.Step(rule, 0, {{std::ldexp(1.0, -25), 1e39, -1e39}});
   EXPECT_THAT(tensor.weights(), ElementsAre(1.0, -kLargest, kLargest));
@@ -245,13 +264,13 @@ TEST(ReferenceTest, KeepsFloats) {
 
 // S of 1e40 ends at the largest float; Adam takes 1e30 as 2^63.
 TEST(ReferenceTest, KeepsRulesStateAsFloats) {
-  ReferenceRule rule{.eta = 1, .kind = ReferenceRule::kAdaGrad, .keeps_floats = true};
+  ReferenceRule rule{.eta = 1, .rule = AdaGradRule{}, .keeps_floats = true};
   ReferenceTensor ada_grad({0.0});
   ada_grad.Step(rule, 0, {{1e20}});
   EXPECT_THAT(ada_grad.squares(), ElementsAre(std::numeric_limits<float>::max()));
   EXPECT_THAT(ada_grad.weights(), ElementsAre(-1.0));
 
-  rule = {.eta = 1, .kind = ReferenceRule::kAdam, .beta1 = 0.5, .beta2 = 0.5, .keeps_floats = true};
+  rule = {.eta = 1, .rule = AdamRule{0.5, 0.5, 0}, .keeps_floats = true};
   ReferenceTensor adam({0.0});
   adam.Step(rule, 0, {{-1e30}});
   EXPECT_THAT(adam.first_moment(), ElementsAre(-std::ldexp(1.0, 62)));

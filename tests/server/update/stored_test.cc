@@ -103,9 +103,11 @@ class ExtremesTest : public testing::TestWithParam<UpdateCase> {
       ASSERT_TRUE(std::all_of(array.begin(), array.end(), finite));
     }
     const NormSums& norms = tensor.norms;
-    double multiplier = optimizer.Multiplier(tensor.context) * tensor.context.gradient_scale;
     const double sgd_l1 = tensor.context.rate * norms.gradient_l1;
-    if (!optimizer.scales_gradient()) multiplier = sgd_l1 > 0 ? tensor.delta_l1 / sgd_l1 : 0;
+    double multiplier = sgd_l1 > 0 ? tensor.delta_l1 / sgd_l1 : 0;
+    if (optimizer.delta_l1() == Optimizer::DeltaL1::kOfGradient) {
+      multiplier = optimizer.Multiplier(tensor.context);
+    }
     const double weight_l1 = norms.weight_l1 > 0 ? norms.weight_l1 : 1;
     for (const double shown :
          {norms.gradient_l1, norms.weight_l1, std::sqrt(norms.gradient_l2_squared),
@@ -119,7 +121,7 @@ class ExtremesTest : public testing::TestWithParam<UpdateCase> {
   const std::unique_ptr<const Optimizer> optimizer_ = MakeOptimizer(job_.optimizer.rule);
 };
 
-// Within a rounding of where the values are and were.
+// Within a rounding of the values' magnitudes, now or before.
 void ExpectNear(const std::vector<double>& expected, const std::vector<float>& got,
                 std::vector<double>& scale) {
   for (size_t i = 0; i < got.size(); ++i) {
@@ -170,8 +172,8 @@ TEST_P(ExtremesTest, AgreesWithTheReferenceAndStaysFinite) {
   }
 }
 
-// Whatever came before, a gradient changes a tensor that has weights: what the rule proposes is not
-// 0, however small beside the weight.
+// Whatever came before, a gradient changes a tensor that has weights: the delta is not 0, however
+// small compared with the weight.
 TEST_P(ExtremesTest, NothingFreezes) {
   for (const float before : Extremes()) {
     for (const float after : Extremes()) {
@@ -184,23 +186,24 @@ TEST_P(ExtremesTest, NothingFreezes) {
       std::vector<double> delta(1);
       optimizer_->Delta(tensor.context, {after}, tensor.weights,
                         StateRange(absl::MakeSpan(tensor.state), 0, 1), absl::MakeSpan(delta));
-      ASSERT_NE(delta[0], 0);
+      ASSERT_NE(optimizer_->Factor(tensor.context) * delta[0], 0);
     }
   }
 }
 
-// The job with all its numbers, where it has them, at one end of what they may be.
+// The job with all numbers that it uses at one end of their range.
 Job WithNumbers(Job job, double number) {
   job.optimizer.learning_rate = number;
-  if (auto* rule = std::get_if<PercentDeltaRule>(&job.optimizer.rule)) rule->epsilon = number;
-  if (auto* rule = std::get_if<AdaGradRule>(&job.optimizer.rule)) *rule = {number, number};
-  if (auto* rule = std::get_if<AdamRule>(&job.optimizer.rule)) {
-    const double beta = number < 1 ? number : std::nextafter(1, 0);
-    *rule = {beta, beta, number};
-  }
-  if (auto* rule = std::get_if<LarsRule>(&job.optimizer.rule)) {
-    *rule = {number, rule->weight_decay > 0 ? number : 0};
-  }
+  std::visit(
+      [&](auto& rule) {
+        for (const auto& field : rule.Fields()) {
+          double& value = rule.*field.value;
+          if (field.range == NumberRange::kNotNegative && value == 0) continue;
+          value = field.range == NumberRange::kBelowOne ? std::min(number, std::nextafter(1, 0))
+                                                        : number;
+        }
+      },
+      job.optimizer.rule);
   if (job.gradient_clipping) job.gradient_clipping->norm = number;
   if (job.weight_decay) job.weight_decay->rate = number;
   return job;

@@ -26,7 +26,9 @@ std::vector<NamedRule> Rules() {
           {"Adam", AdamRule{}},
           {"AdamOfShortMemory", AdamRule{0.5, 0.75, 1e-3}},
           {"Lars", LarsRule{}},
-          {"LarsWithDecay", LarsRule{0.5, 0.01}}};
+          {"LarsWithDecay", LarsRule{0.5, 0.01}},
+          {"Lamb", LambRule{}},
+          {"LambWithDecayAndMaximum", LambRule{0.5, 0.75, 1e-3, 0.01, 0.5}}};
 }
 
 struct NamedStages {
@@ -105,7 +107,14 @@ void UpdatedTensor::Reduce(const Job& job, const Optimizer& optimizer, int64_t s
                                 optimizer.epsilon()));
   }
   norms = AddBlocks(blocks);
-  context = UpdateContext(job, step, size(), norms);
+  context = MakeTensorContext(job, step, size(), norms);
+  for (int64_t begin = 0; optimizer.needs_delta_norms() && begin < size(); begin += kBlockEntries) {
+    const int64_t count = std::min(kBlockEntries, size() - begin);
+    context.delta_norms +=
+        ProposedNorms(optimizer, context, absl::MakeConstSpan(gradient).subspan(begin, count),
+                      absl::MakeConstSpan(weights).subspan(begin, count),
+                      StateRange(absl::MakeSpan(state), begin, count));
+  }
 }
 
 void UpdatedTensor::Step(const Job& job, const Optimizer& optimizer, int64_t step,
@@ -114,6 +123,9 @@ void UpdatedTensor::Step(const Job& job, const Optimizer& optimizer, int64_t ste
   delta_l1 = 0;
   for (int64_t begin = 0; begin < size(); begin += kBlockEntries) {
     delta_l1 += Update(job, optimizer, gradient, begin, std::min(kBlockEntries, size() - begin));
+  }
+  if (optimizer.needs_delta_norms()) {
+    delta_l1 = optimizer.Factor(context) * context.delta_norms.l1;
   }
   weights.swap(next);
 }

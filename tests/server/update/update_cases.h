@@ -1,6 +1,6 @@
 // Every update rule and every stage around it, alone and together, as jobs; and one tensor that is
 // updated as a shard does it. A new rule or stage is one more line in update_cases.cc, and one more
-// case of the reference.
+// formula of the reference.
 
 #ifndef PERCENTDELTA_TESTS_SERVER_UPDATE_UPDATE_CASES_H_
 #define PERCENTDELTA_TESTS_SERVER_UPDATE_UPDATE_CASES_H_
@@ -21,15 +21,15 @@ struct UpdateCase {
   Job job;
 };
 
-// How the case shows when it fails.
+// How gtest prints the case.
 void PrintTo(const UpdateCase& update_case, std::ostream* out);
 
-// Those that a job may have: SmallJob with one gradient a step.
+// All that a job may have: SmallJob with one gradient a step.
 std::vector<UpdateCase> UpdateCases();
 
-// One tensor in one piece, as a shard keeps it.
+// One unsplit tensor, as a shard keeps it.
 struct UpdatedTensor {
-  // Of the job's initial weights.
+  // With the job's initial weights.
   UpdatedTensor(const Job& job, const TensorSpec& spec);
 
   UpdatedTensor(const Job& job, std::vector<float> weights);
@@ -38,7 +38,7 @@ struct UpdatedTensor {
   double Update(const Job& job, const Optimizer& optimizer, const std::vector<float>& gradient,
                 int64_t begin, int64_t count);
 
-  // Takes the norms of the gradient and the weights into `context`.
+  // Phase 1 and the proposal: takes the norms into `context`.
   void Reduce(const Job& job, const Optimizer& optimizer, int64_t step,
               const std::vector<float>& gradient);
 

@@ -1,0 +1,269 @@
+"""What a job may be: the checks of common/job/job_validation.cc, with their messages."""
+
+import numbers
+import operator
+from typing import Any, Tuple, Type
+
+from percentdelta import job as jobs
+from percentdelta._text import escape_for_log, quoted
+from percentdelta.errors import JobError
+
+MIN_MAGNITUDE = 1e-37
+MAX_MAGNITUDE = 1e37
+_MAX_ENTRIES = 1 << 35
+_MAX_TENSORS = 10000
+_MAX_DIMENSIONS = 32
+_MAX_NAME_BYTES = 256
+_MAX_PATH_BYTES = 4000
+_MAX_GRADIENTS_PER_STEP = 1024
+_MAX_STEPS = 2**31 - 1
+_MAX_EXAMPLES = 1 << 40
+_MAX_BATCH = 1 << 24
+_MAX_EVALUATION_PARTS = 1 << 20
+_MAX_KEPT = 1000
+_RULES = (jobs.PercentDelta, jobs.Sgd, jobs.AdaGrad, jobs.Adam, jobs.Lars)
+
+
+def check(job: jobs.Job) -> None:
+    """Raises JobError: which field, what was expected and what came."""
+    _check_name("name", job.name)
+    _check_model(_one_of("model", job.model, jobs.Model))
+    _check_update(job)
+    check_integer("gradients_per_step", job.gradients_per_step, 1, _MAX_GRADIENTS_PER_STEP)
+    check_integer("max_steps", job.max_steps, 1, _MAX_STEPS)
+    data = _one_of("data", job.data, jobs.Data)
+    check_integer("data.training_examples", data.training_examples, 1, _MAX_EXAMPLES)
+    check_integer("batch_size", job.batch_size, 1, min(data.training_examples, _MAX_BATCH))
+    check_integer("data.test_examples", data.test_examples, 0, _MAX_EXAMPLES)
+    check_integer("seed", job.seed, 0, 2**64 - 1)
+    if job.evaluation is not None:
+        _check_evaluation(_one_of("evaluation", job.evaluation, jobs.Evaluation),
+                          data.test_examples)
+    if job.checkpoint is not None:
+        checkpoint = _one_of("checkpoint", job.checkpoint, jobs.Checkpoint)
+        check_integer("checkpoint.every_steps", checkpoint.every_steps, 1, _MAX_STEPS)
+        _check_directory(checkpoint.directory)
+        check_integer("checkpoint.keep", checkpoint.keep, 1, _MAX_KEPT)
+
+
+def invalid(field: str, expected: str, got: object) -> JobError:
+    """The error of a field."""
+    return JobError(f"job: {field}: expected {expected}, got {got}")
+
+
+def check_integer(field: str, value: Any, least: int, most: int) -> None:
+    """A whole number within least..most; True and 1.0 are not."""
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        raise invalid(field, f"a whole number in {least}..{most}", repr(value)) from None
+    if isinstance(value, bool) or not least <= whole <= most:
+        raise invalid(field, f"{least}..{most}", value)
+
+
+def _number(field: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise invalid(field, "a number", repr(value))
+    return float(value)
+
+
+def _check_positive(field: str, value: Any, most: float = MAX_MAGNITUDE) -> None:
+    number = _number(field, value)
+    if not MIN_MAGNITUDE <= number <= most:
+        raise invalid(field, f"a positive number in {MIN_MAGNITUDE:g}..{most:g}", f"{number:g}")
+
+
+def _check_not_negative(field: str, value: Any, most: float = MAX_MAGNITUDE) -> None:
+    number = _number(field, value)
+    if number != 0 and not MIN_MAGNITUDE <= number <= most:
+        raise invalid(field, f"0 or a number in {MIN_MAGNITUDE:g}..{most:g}", f"{number:g}")
+
+
+def _check_below_one(field: str, value: Any) -> None:
+    number = _number(field, value)
+    if number != 0 and not MIN_MAGNITUDE <= number < 1:
+        raise invalid(field, f"0 or a number in [{MIN_MAGNITUDE:g}, 1)", f"{number:g}")
+
+
+def _one_of(field: str, value: Any, *kinds: Type[Any]) -> Any:
+    if isinstance(value, kinds):
+        return value
+    names = ", ".join(kind.__name__ for kind in kinds)
+    got = "none" if value is None else type(value).__name__
+    raise invalid(field, names if len(kinds) == 1 else f"one of {names}", got)
+
+
+def _check_text(field: str, text: Any, what: str, most: int) -> str:
+    """Not empty, at most `most` bytes, printable UTF-8 on one line, not only blanks."""
+    if not isinstance(text, str):
+        raise invalid(field, what, "none" if text is None else type(text).__name__)
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size == 0:
+        raise invalid(field, what, "none")
+    if size > most:
+        raise invalid(field, f"at most {most} bytes", f"{size} bytes: {quoted(text)}")
+    if escape_for_log(text, most) != text:
+        raise invalid(field, "printable UTF-8 on one line", quoted(text))
+    if not text.strip(" "):
+        raise invalid(field, what, "blanks")
+    return text
+
+
+def _check_name(field: str, name: Any) -> None:
+    _check_text(field, name, "a name", _MAX_NAME_BYTES)
+
+
+def _check_key(field: str, name: Any) -> None:
+    """A name that is also a key: in files, on command lines, in other people's tools."""
+    _check_name(field, name)
+    if not all(" " < c < "\x7f" and c not in '"\\' for c in name):
+        raise invalid(field, "printable ASCII characters without blanks, quotes, backslashes",
+                      quoted(name))
+
+
+def _check_shape(field: str, shape: Tuple[int, ...]) -> None:
+    if len(shape) > _MAX_DIMENSIONS:
+        raise invalid(field, f"at most {_MAX_DIMENSIONS} dimensions", len(shape))
+    entries = 1
+    for dimension in shape:
+        try:
+            whole = operator.index(dimension)
+        except TypeError:
+            raise invalid(field, "whole numbers", repr(dimension)) from None
+        if whole < 1:
+            raise invalid(field, "dimensions of at least 1", whole)
+        entries *= whole
+        if entries > _MAX_ENTRIES:
+            raise invalid(field, f"at most {_MAX_ENTRIES} entries",
+                          f"[{', '.join(map(str, shape))}]")
+
+
+def _check_tensor(tensor: jobs.Tensor) -> None:
+    _check_key("model.tensors name", tensor.name)
+    field = f'model.tensors "{tensor.name}"'
+    _check_shape(f"{field} shape", tensor.shape)
+    initializer = _one_of(f"{field} initializer", tensor.initializer, jobs.Constant,
+                          jobs.TruncatedNormal)
+    if isinstance(initializer, jobs.TruncatedNormal):
+        _check_positive(f"{field} initializer.truncated_normal.stddev", initializer.stddev)
+        return
+    value = _number(f"{field} initializer.constant.value", initializer.value)
+    if value != 0 and not MIN_MAGNITUDE <= abs(value) <= MAX_MAGNITUDE:
+        raise invalid(f"{field} initializer.constant.value",
+                      f"0 or a number of magnitude {MIN_MAGNITUDE:g}..{MAX_MAGNITUDE:g}",
+                      f"{value:g}")
+
+
+def _check_model(model: jobs.Model) -> None:
+    _check_key("model.architecture", model.architecture)
+    if not model.tensors:
+        raise invalid("model.tensors", "at least one tensor", "none")
+    if len(model.tensors) > _MAX_TENSORS:
+        raise invalid("model.tensors", f"at most {_MAX_TENSORS} tensors", len(model.tensors))
+    names = set()
+    entries = 0
+    for tensor in model.tensors:
+        _check_tensor(_one_of("model.tensors", tensor, jobs.Tensor))
+        if tensor.name in names:
+            raise invalid("model.tensors", "different names", f"{tensor.name} twice")
+        names.add(tensor.name)
+        entries += tensor.size
+        if entries > _MAX_ENTRIES:
+            raise invalid("model.tensors", f"at most {_MAX_ENTRIES} entries in the model",
+                          f'{entries} up to "{tensor.name}"')
+    keep = model.dropout_keep_probability
+    if keep is None:
+        return
+    if keep == 0:
+        raise invalid("model.dropout_keep_probability",
+                      "a number in (0, 1], or no such field for no dropout", "0")
+    _check_not_negative("model.dropout_keep_probability", keep, 1)
+
+
+def _check_rule(rule: Any) -> None:
+    if not isinstance(rule, _RULES):
+        raise invalid("optimizer",
+                      "a rule, one of percent_delta, sgd, ada_grad, adam, lars",
+                      "none" if rule is None else type(rule).__name__)
+    if isinstance(rule, jobs.PercentDelta):
+        _check_positive("optimizer.percent_delta.epsilon", rule.epsilon)
+    elif isinstance(rule, jobs.AdaGrad):
+        _check_not_negative("optimizer.ada_grad.initial_accumulator", rule.initial_accumulator)
+        _check_not_negative("optimizer.ada_grad.epsilon", rule.epsilon)
+    elif isinstance(rule, jobs.Adam):
+        _check_below_one("optimizer.adam.beta1", rule.beta1)
+        _check_below_one("optimizer.adam.beta2", rule.beta2)
+        _check_positive("optimizer.adam.epsilon", rule.epsilon)
+    elif isinstance(rule, jobs.Lars):
+        _check_positive("optimizer.lars.trust_coefficient", rule.trust_coefficient)
+        _check_not_negative("optimizer.lars.weight_decay", rule.weight_decay)
+
+
+def _check_schedule(schedule: jobs.Schedule) -> None:
+    decay = schedule.decay
+    if decay is not None:
+        _one_of("schedule", decay, jobs.LinearDecay, jobs.StepDecay, jobs.Cosine)
+    if isinstance(decay, jobs.LinearDecay):
+        _check_not_negative("schedule.linear_decay.slope", decay.slope)
+        _check_not_negative("schedule.linear_decay.floor", decay.floor, 1)
+    elif isinstance(decay, jobs.StepDecay):
+        check_integer("schedule.step_decay.every_steps", decay.every_steps, 1, _MAX_STEPS)
+        _check_positive("schedule.step_decay.factor", decay.factor, 1)
+    elif isinstance(decay, jobs.Cosine):
+        check_integer("schedule.cosine.steps", decay.steps, 1, _MAX_STEPS)
+        _check_not_negative("schedule.cosine.floor", decay.floor, 1)
+    check_integer("schedule.warmup_steps", schedule.warmup_steps, 0, _MAX_STEPS)
+
+
+def _check_momentum(momentum: jobs.Momentum, rule: jobs.Rule) -> None:
+    _check_below_one("momentum.coefficient", momentum.coefficient)
+    _check_below_one("momentum.dampening", momentum.dampening)
+    moves = momentum.coefficient != 0 or momentum.dampening != 0
+    if moves and isinstance(rule, (jobs.AdaGrad, jobs.Adam)):
+        raise invalid("momentum",
+                      "none with ada_grad and adam, which scale every entry by its own past",
+                      f"coefficient {momentum.coefficient:g}, dampening {momentum.dampening:g}")
+
+
+def _check_update(job: jobs.Job) -> None:
+    optimizer = _one_of("optimizer", job.optimizer, jobs.Optimizer)
+    _check_positive("optimizer.learning_rate", optimizer.learning_rate)
+    _check_rule(optimizer.rule)
+    _check_schedule(_one_of("schedule", job.schedule, jobs.Schedule))
+    if job.gradient_clipping is not None:
+        clipping = _one_of("gradient_clipping", job.gradient_clipping, jobs.GradientClipping)
+        _check_positive("gradient_clipping.norm", clipping.norm)
+    if job.weight_decay is not None:
+        decay = _one_of("weight_decay", job.weight_decay, jobs.WeightDecay)
+        _check_positive("weight_decay.rate", decay.rate)
+    if job.momentum is not None:
+        _check_momentum(_one_of("momentum", job.momentum, jobs.Momentum), optimizer.rule)
+
+
+def _check_evaluation(evaluation: jobs.Evaluation, test_examples: int) -> None:
+    check_integer("evaluation.every_steps", evaluation.every_steps, 1, _MAX_STEPS)
+    check_integer("data.test_examples", test_examples, 1, _MAX_EXAMPLES)
+    check_integer("evaluation.batch_size", evaluation.batch_size, 1,
+                  min(test_examples, _MAX_BATCH))
+    if test_examples // evaluation.batch_size >= _MAX_EVALUATION_PARTS:
+        raise invalid("evaluation.batch_size",
+                      f"at most {_MAX_EVALUATION_PARTS} batches in the test set",
+                      evaluation.batch_size)
+
+
+def _check_directory(path: Any) -> None:
+    """A path that means the same directory to every program: only shells know home directories and
+    variables, and servers on several machines may have several."""
+    field = "checkpoint.directory"
+    advice = "give an absolute path"
+    _check_text(field, path, "a path", _MAX_PATH_BYTES)
+    if path[0] == "~":
+        raise invalid(field, f'a path without "~", which is not expanded: {advice}', quoted(path))
+    for at, character in enumerate(path):
+        following = path[at + 1:at + 2]
+        if character == "$" and following and (following in "{(_" or (
+                following.isascii() and following.isalpha())):
+            raise invalid(field, f"a path without variables, which are not expanded: {advice}",
+                          quoted(path))
+    if "://" in path:
+        raise invalid(field, f"a path in the file system, not a URL: {advice}", quoted(path))

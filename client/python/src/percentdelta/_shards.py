@@ -1,0 +1,43 @@
+"""Connections to the shards of one generation, and which of them owns what."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Dict, Mapping, Tuple
+
+from percentdelta import _protocol
+from percentdelta._channel import make_channel
+from percentdelta._shared_memory import OfferedMemory
+from percentdelta._wire import Cluster
+from percentdelta.job import Tensor
+from percentdelta.partition import Partition
+
+
+class Shards:
+    """Thread-safe. `connect_to`: where to reach a shard whose own address, the key, means nothing
+    here. `offers_memory`: to shards that may be on this machine."""
+
+    def __init__(self, cluster: Cluster, connect_to: Mapping[str, str],
+                 offers_memory: bool = False) -> None:
+        self.generation = cluster.generation
+        self.tensors: Tuple[Tensor, ...] = cluster.job.model.tensors
+        self.index: Dict[str, int] = {each.name: i for i, each in enumerate(self.tensors)}
+        self.addresses = tuple(connect_to.get(each, each) for each in cluster.addresses)
+        self.sizes = [each.size for each in self.tensors]
+        self.offsets = [0, *itertools.accumulate(self.sizes)]  # of the tensors, laid end to end
+        self.partition = Partition(self.sizes, len(self.addresses))
+        self.memory = OfferedMemory(self.offsets[-1], len(self.addresses), offers_memory)
+        self._channels = [make_channel(each) for each in self.addresses]
+        self._stubs = [_protocol.Stub("ParameterServer", each) for each in self._channels]
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def stub(self, shard: int) -> Any:
+        """Its ParameterServer service."""
+        return self._stubs[shard]
+
+    def close(self) -> None:
+        """Ends all calls."""
+        for channel in self._channels:
+            channel.close()

@@ -1,0 +1,133 @@
+// The state of a cluster and its training, put together from membership, leases, workers, record
+// and checkpoints. A state machine without locks, clocks or I/O besides logging; time is an
+// argument.
+
+#ifndef PERCENTDELTA_SERVER_COORDINATOR_TRAINING_H_
+#define PERCENTDELTA_SERVER_COORDINATOR_TRAINING_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/base/log.h"
+#include "common/cluster/heartbeat.h"
+#include "common/cluster/lease.h"
+#include "common/cluster/progress.h"
+#include "common/job/job.h"
+#include "server/checkpoint/checkpoint_store.h"
+#include "server/coordinator/checkpoint_completion.h"
+#include "server/coordinator/lease_table.h"
+#include "server/coordinator/membership.h"
+#include "server/coordinator/statistics_ring.h"
+#include "server/coordinator/training_record.h"
+#include "server/coordinator/worker_compatibility.h"
+#include "server/coordinator/worker_roster.h"
+
+namespace percentdelta {
+
+// Not thread-safe.
+class Training {
+ public:
+  struct Options {
+    int shard_count = 1;
+    uint64_t first_generation = 1;
+    absl::Duration lease_deadline = absl::ZeroDuration();  // see LeaseTable::Options
+    int64_t history_steps = 1;                             // points retained of each curve
+    Logger log;
+  };
+
+  // `job` must outlive the object.
+  Training(const Job& job, const std::string& job_hash, Options options);
+  Training(const Training&) = delete;  // the lease table refers to other members
+  Training& operator=(const Training&) = delete;
+
+  Membership& membership() { return membership_; }
+  const Membership& membership() const { return membership_; }
+
+  // Opens the generation that membership() needs: number `at_least` or a greater one, with the
+  // initial weights or what the checkpoint holds.
+  void Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoint);
+
+  // kFailedPrecondition unless `generation` is open. With kOk, a generation is.
+  absl::Status CheckGeneration(uint64_t generation) const;
+
+  TrainingState state() const;
+
+  // The current step; 0 before the first generation.
+  int64_t step() const { return leases_ ? leases_->step() : 0; }
+
+  // Why the training failed. Empty: it has not.
+  std::string failure() const { return leases_ ? leases_->failure() : ""; }
+
+  // Takes what a member's heartbeat says of its parts of checkpoints and of its gradients.
+  void TakeBeat(const ShardBeat& beat, absl::Duration now);
+
+  // A shard has all gradients of the steps below `steps`. A generation must be open.
+  void TakeGathered(int32_t shard, int64_t steps, absl::Duration now);
+
+  // Whether the worker may ask for work. Errors: of WorkerCompatibility::Check and of
+  // WorkerRoster::CheckNotSuspended.
+  absl::Status CheckWorker(const WorkerIdentity& worker, absl::Duration now);
+
+  // Records a call of the worker.
+  void SeeWorker(const std::string& worker, absl::Duration now) { roster_.See(worker, now); }
+
+  // A lease, the end of the training, or nothing if there is no work now.
+  std::optional<Lease> NextLease(const std::string& worker, absl::Duration now);
+
+  // Whether NextLease() depends on the worker.
+  bool depends_on_worker() const { return leases_ && leases_->depends_on_worker(); }
+
+  // Takes a result; restarts the deadline of a lease. Errors: of CheckGeneration and LeaseTable.
+  absl::Status Complete(const LeaseResult& result, absl::Duration now);
+  absl::StatusOr<absl::Duration> Renew(uint64_t generation, uint64_t lease_id,
+                                       const std::string& worker, absl::Duration now);
+
+  // Expires leases, and the wait for the last checkpoint.
+  void Tick(absl::Duration now);
+
+  // See Coordinator::TakeCheckpoint.
+  absl::StatusOr<int64_t> RequestCheckpoint();
+
+  // The checkpoint that is ready, as CheckpointStore::Complete takes it; the history is without the
+  // statistics.
+  struct ReadyCheckpoint {
+    Manifest manifest;
+    std::vector<FileEntry> files;
+    History history;
+    int64_t initial_step = 0;
+  };
+  std::optional<ReadyCheckpoint> FindReadyCheckpoint(const StatisticsRing& statistics,
+                                                     absl::Duration now);
+
+  // The result of completing it.
+  void EndCheckpoint(int64_t step, const absl::Status& result, absl::Duration now);
+
+  // `opening_error`: why the generation that is needed could not be opened; may be empty.
+  Progress GetProgress(int64_t from_step, const std::string& opening_error,
+                       absl::Duration now) const;
+
+ private:
+  std::string GatheringReason() const;
+  std::string DelayReason(absl::Duration now) const;
+  void LogEnd();
+
+  const Job& job_;
+  const std::string job_hash_;
+  const Options options_;
+  Membership membership_;
+  WorkerRoster roster_;
+  WorkerCompatibility compatibility_;
+  std::optional<LeaseTable> leases_;  // of the current generation
+  std::vector<int64_t> gathered_;     // steps, by shard; of the current generation
+  TrainingRecord record_;
+  CheckpointCompletion checkpoints_;
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_COORDINATOR_TRAINING_H_

@@ -1,0 +1,93 @@
+#include "server/coordinator/training_record.h"
+
+#include "absl/strings/string_view.h"
+
+namespace percentdelta {
+namespace {
+
+constexpr absl::Duration kLogInterval = absl::Seconds(10);
+
+absl::string_view KindName(Lease::Kind kind) {
+  return kind == Lease::Kind::kEvaluate ? "evaluate" : "train";
+}
+
+}  // namespace
+
+void TrainingRecord::Begin(const LeaseTable* previous) {
+  if (previous != nullptr) speculative_ += previous->speculative();
+  end_logged_ = false;
+}
+
+void TrainingRecord::AddExpired(const Lease& lease) {
+  ++expired_;
+  log_->warn("lease expired lease={} kind={} step={} slot={} after={}", lease.id,
+             KindName(lease.kind), lease.step, lease.slot, absl::FormatDuration(lease.deadline));
+}
+
+void TrainingRecord::AddMissing(const ShardBeat& beat, const LeaseTable::MissingGradient& missing) {
+  ++failed_;
+  log_->warn(
+      "gradient missing step={} slot={} shard={} worker={}: the worker reported it without having"
+      " pushed it; the slot is given to another worker",
+      beat.gathered_steps, missing.slot, beat.shard, missing.worker);
+}
+
+void TrainingRecord::AddResult(const LeaseTable::Completion& completion, const LeaseResult& result,
+                               int64_t step, absl::Duration now) {
+  if (completion.kind == LeaseTable::Completion::Kind::kDuplicate) ++duplicates_;
+  if (completion.kind == LeaseTable::Completion::Kind::kFailed) {
+    ++failed_;
+    // A failure that the worker did not cause is logged by the process that did.
+    if (!result.caused_by_environment) {
+      log_->warn("lease failed lease={} worker={} reason=\"{}\"", result.lease_id, result.worker,
+                 result.failure);
+    }
+  }
+  if (completion.trained_examples > 0) {
+    history_.AddLease(completion.trained_examples, {result.pull, result.compute, result.push}, now);
+  }
+  if (completion.training) AddStep(*completion.training, step, now);
+  if (completion.evaluation) {
+    ProgressPoint point = *completion.evaluation;
+    point.seconds = history_.SecondsAt(now);
+    history_.AddEvaluation(point);
+    log_->info("evaluated step={} accuracy={:.4f} loss={:.4f}", point.step, point.accuracy,
+               point.loss);
+  }
+}
+
+void TrainingRecord::AddStep(ProgressPoint mean, int64_t step, absl::Duration now) {
+  mean.seconds = history_.SecondsAt(now);
+  history_.AddTraining(mean);
+  if (now - last_log_ < kLogInterval) return;
+  last_log_ = now;
+  log_->info("progress step={} of={} loss={:.4f}", step, max_steps_, mean.loss);
+}
+
+void TrainingRecord::LogEnd(TrainingState state, const LeaseTable& leases) {
+  if (end_logged_) return;
+  if (state == TrainingState::kFinished) {
+    log_->info("training finished step={}", leases.step());
+  } else if (state == TrainingState::kFailed) {
+    log_->error("training failed reason=\"{}\"", leases.failure());
+  } else {
+    return;
+  }
+  end_logged_ = true;
+}
+
+void TrainingRecord::Fill(int64_t from_step, absl::Duration now, const LeaseTable* leases,
+                          Progress& progress) const {
+  progress.max_steps = max_steps_;
+  progress.expired_leases = expired_;
+  progress.failed_leases = failed_;
+  progress.duplicate_results = duplicates_;
+  progress.speculative_leases = speculative_;
+  if (leases != nullptr) {
+    progress.step = leases->step();
+    progress.speculative_leases += leases->speculative();
+  }
+  history_.Fill(from_step, now, progress);
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,65 @@
+// What is recorded and logged of a training: its curves, the counts of leases that went wrong, its
+// end.
+
+#ifndef PERCENTDELTA_SERVER_COORDINATOR_TRAINING_RECORD_H_
+#define PERCENTDELTA_SERVER_COORDINATOR_TRAINING_RECORD_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "common/base/log.h"
+#include "common/cluster/heartbeat.h"
+#include "common/cluster/lease.h"
+#include "common/cluster/progress.h"
+#include "server/coordinator/lease_table.h"
+#include "server/coordinator/progress_history.h"
+
+namespace percentdelta {
+
+// Not thread-safe. Counts are since the process started; they do not restart with a generation.
+class TrainingRecord {
+ public:
+  // Retains at most `capacity` points of each curve.
+  TrainingRecord(size_t capacity, int64_t max_steps, Logger log)
+      : history_(capacity), max_steps_(max_steps), log_(std::move(log)) {}
+
+  ProgressHistory& history() { return history_; }
+  const ProgressHistory& history() const { return history_; }
+
+  // A generation replaces `previous` (null: there was none). Its curves: history().Begin().
+  void Begin(const LeaseTable* previous);
+
+  void AddExpired(const Lease& lease);
+  void AddMissing(const ShardBeat& beat, const LeaseTable::MissingGradient& missing);
+
+  // A result was taken. `step`: the current one.
+  void AddResult(const LeaseTable::Completion& completion, const LeaseResult& result, int64_t step,
+                 absl::Duration now);
+
+  // A step ended, with this mean. `step`: the current one.
+  void AddStep(ProgressPoint mean, int64_t step, absl::Duration now);
+
+  // Logs the end of the training, once for each generation, if `state` is that of one.
+  void LogEnd(TrainingState state, const LeaseTable& leases);
+
+  // Fills in curves, rates and counts. `leases`: of the current generation, null: none is open.
+  void Fill(int64_t from_step, absl::Duration now, const LeaseTable* leases,
+            Progress& progress) const;
+
+ private:
+  ProgressHistory history_;
+  const int64_t max_steps_;
+  const Logger log_;
+  absl::Duration last_log_ = -absl::InfiniteDuration();
+  bool end_logged_ = false;
+  int64_t expired_ = 0;
+  int64_t failed_ = 0;
+  int64_t duplicates_ = 0;
+  int64_t speculative_ = 0;  // of earlier generations
+};
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_COORDINATOR_TRAINING_RECORD_H_

@@ -1,0 +1,76 @@
+// What a server is started with.
+
+#ifndef PERCENTDELTA_SERVER_SERVER_OPTIONS_H_
+#define PERCENTDELTA_SERVER_SERVER_OPTIONS_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/base/fault_point.h"
+#include "common/base/log.h"
+#include "common/base/trace.h"
+#include "common/job/job.h"
+
+namespace percentdelta {
+
+// Where tests may kill or stop a server: before it sends norms, between the phases, before it syncs
+// a checkpoint's slices, ... (common/base/fault_point.h).
+inline constexpr const char* kFaultPoints[] = {"phase",    "reduce_norms", "write",   "slice_file",
+                                               "sync",     "rename",       "history", "manifest",
+                                               "complete", "generation",   "restore"};
+
+struct ServerOptions {
+  Job job;
+  int shard = 0;
+  int shards = 1;
+
+  // Address to listen on; port 0 takes a free port.
+  std::string listen = "127.0.0.1:0";
+
+  // Address at which other processes reach this server; its host must be one that they can connect
+  // to (not 0.0.0.0). Empty: `listen`. Port 0 stands for the port that was taken.
+  std::string advertise;
+
+  // "host:port" of shard 0. Shard 0 itself ignores it.
+  std::string coordinator;
+
+  // Number of update threads; 0 means one per core.
+  int threads = 0;
+
+  // Interval of the shard's heartbeats; a tenth of it while shards are missing.
+  absl::Duration heartbeat_interval = absl::Seconds(1);
+
+  // Shard 0 only: see Coordinator::Options.
+  uint64_t first_generation = 1;
+  absl::Duration lease_deadline = absl::ZeroDuration();
+  int64_t history_steps = 10000;
+
+  // Shard 0 only, whether the job configures checkpoints or not: start from this checkpoint, given
+  // by its directory or by one that contains checkpoints (then the newest). Newer checkpoints in
+  // the job's own directory are set aside.
+  std::string restore;
+
+  // Shard 0 only: start at step 0; all checkpoints in the job's directory are set aside.
+  bool no_restore = false;
+
+  // Must outlive the server. Null: the steady clock.
+  const Clock* clock = nullptr;
+  Logger log;                    // null: silent
+  std::shared_ptr<Trace> trace;  // null: none
+  FaultPoints faults;            // for tests: see kFaultPoints
+};
+
+// Checks each option and the job, and that they agree. Does not access files or the network.
+// Returns kInvalidArgument, naming the option.
+absl::Status CheckOptions(const ServerOptions& options);
+
+// `advertise`, or `listen` if that is empty. The port may be 0.
+const std::string& AdvertisedAddress(const ServerOptions& options);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_SERVER_OPTIONS_H_

@@ -1,0 +1,1 @@
+"""The Python of the tests: one package, imported from the top folder of the project."""

@@ -1,0 +1,1 @@
+"""The Docker Compose example, on a real engine."""

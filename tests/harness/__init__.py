@@ -1,0 +1,1 @@
+"""Processes, networks and disks of clusters that tests start on this machine."""

@@ -1,0 +1,66 @@
+#include "server/server_options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+
+#include "tests/server/test_jobs.h"
+#include "tests/status_matchers.h"
+
+namespace percentdelta {
+namespace {
+
+using ::testing::HasSubstr;
+
+ServerOptions OptionsOf(int shard, int shards) {
+  ServerOptions options;
+  options.job = SmallJob();
+  options.shard = shard;
+  options.shards = shards;
+  if (shard != 0) options.coordinator = "host:5000";
+  return options;
+}
+
+TEST(ServerOptionsTest, AcceptsShardsOfACluster) {
+  EXPECT_OK(CheckOptions(OptionsOf(0, 1)));
+  EXPECT_OK(CheckOptions(OptionsOf(2, 3)));
+}
+
+TEST(ServerOptionsTest, NamesTheOptionThatIsWrong) {
+  const struct {
+    std::string message;
+    std::function<void(ServerOptions&)> change;
+  } rows[] = {
+      {"shards: expected at least 1, got 0", [](auto& options) { options.shards = 0; }},
+      {"shard: expected 0..1 of 2, got 2", [](auto& options) { options.shard = 2; }},
+      {"shard: expected 0..1 of 2, got -1", [](auto& options) { options.shard = -1; }},
+      {"coordinator: expected the host:port of shard 0, got nothing",
+       [](auto& options) { options.coordinator = ""; }},
+      {"coordinator", [](auto& options) { options.coordinator = "host:0"; }},
+      {"listen", [](auto& options) { options.listen = "host"; }},
+      {"advertise", [](auto& options) { options.advertise = "host:65536"; }},
+      {"advertise", [](auto& options) { options.listen = "0.0.0.0:0"; }},
+      {"threads: expected at least 0, got -1", [](auto& options) { options.threads = -1; }},
+      {"history: expected at least 1 step, got 0",
+       [](auto& options) { options.history_steps = 0; }},
+      {"max_steps", [](auto& options) { options.job.max_steps = 0; }},
+  };
+  for (const auto& row : rows) {
+    ServerOptions options = OptionsOf(1, 2);
+    row.change(options);
+    EXPECT_THAT(CheckOptions(options),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(row.message)));
+  }
+}
+
+TEST(ServerOptionsTest, AdvertisesTheListeningAddressByDefault) {
+  ServerOptions options;
+  EXPECT_EQ(AdvertisedAddress(options), "127.0.0.1:0");
+  options.advertise = "host:0";
+  EXPECT_EQ(AdvertisedAddress(options), "host:0");
+}
+
+}  // namespace
+}  // namespace percentdelta
