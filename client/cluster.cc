@@ -3,7 +3,6 @@
 #include <grpcpp/client_context.h>
 
 #include <algorithm>
-#include <chrono>
 #include <deque>
 #include <utility>
 
@@ -13,6 +12,7 @@
 #include "common/base/sha256.h"
 #include "common/cluster/statistics_proto.h"
 #include "common/transport/channel.h"
+#include "common/transport/deadline.h"
 #include "common/transport/grpc_status.h"
 #include "percentdelta/v1/statistics.grpc.pb.h"
 
@@ -90,8 +90,7 @@ absl::StatusOr<std::vector<StepStatistics>> Cluster::GetUpdateStatistics(
   while (true) {
     v1::GetUpdateStatisticsResponse response;
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() +
-                         absl::ToChronoMilliseconds(impl_->options.deadline));
+    SetDeadline(context, impl_->options.deadline);
     const grpc::Status status =
         impl_->statistics->GetUpdateStatistics(&context, request, &response);
     if (!status.ok()) return Explain(FromGrpc(status), impl_->options.coordinator);

@@ -2,7 +2,6 @@
 
 #include <grpcpp/client_context.h>
 
-#include <chrono>
 #include <set>
 #include <utility>
 
@@ -12,6 +11,7 @@
 #include "common/cluster/lease_proto.h"
 #include "common/cluster/progress_proto.h"
 #include "common/transport/channel.h"
+#include "common/transport/deadline.h"
 #include "common/transport/grpc_status.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 
@@ -99,8 +99,7 @@ class GrpcCoordinatorStub : public CoordinatorStub {
   class Call {
    public:
     Call(GrpcCoordinatorStub& stub, absl::Duration deadline) : stub_(stub) {
-      context_.set_deadline(std::chrono::system_clock::now() +
-                            absl::ToChronoMilliseconds(deadline));
+      SetDeadline(context_, deadline);
       absl::MutexLock lock(&stub_.mutex_);
       stub_.calls_.insert(&context_);
       if (stub_.cancelled_) context_.TryCancel();
@@ -121,7 +120,7 @@ class GrpcCoordinatorStub : public CoordinatorStub {
 
   absl::Status Failed(const grpc::Status& status) {
     absl::Status failure = FromGrpc(status);
-    if (absl::IsUnavailable(failure)) ConnectAgain(*channel_);
+    if (absl::IsUnavailable(failure)) ResetBackoff(*channel_);
     return failure;
   }
 

@@ -3,7 +3,6 @@
 #include <grpcpp/client_context.h>
 
 #include <algorithm>
-#include <chrono>
 #include <string>
 #include <utility>
 
@@ -13,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/float_bytes.h"
 #include "common/transport/chunk_codec.h"
+#include "common/transport/deadline.h"
 #include "common/transport/grpc_status.h"
 
 namespace percentdelta {
@@ -57,7 +57,7 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
     request.set_step(step);
     if (offered_) *request.mutable_memory() = ToProto(state_->memory->name());
     request_ = EncodeMessage(request);
-    context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+    SetDeadline(context_, deadline);
   }
 
   void Start() {

@@ -3,7 +3,6 @@
 #include <grpcpp/client_context.h>
 
 #include <algorithm>
-#include <chrono>
 #include <deque>
 #include <utility>
 
@@ -12,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/transport/chunk_codec.h"
+#include "common/transport/deadline.h"
 #include "common/transport/grpc_status.h"
 
 namespace percentdelta {
@@ -58,7 +58,7 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
     header.set_checkpoint(slot.checkpoint);
     if (shares_) *header.mutable_memory() = ToProto(state_->memory->name());
     request_ = EncodeMessage(first);
-    context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+    SetDeadline(context_, deadline);
     unready_ = state_->channels.partition().ranges_of_shard(shard).size();
   }
 

@@ -41,8 +41,8 @@ class ShardChannels {
   const std::string& address(int shard) const { return addresses_[shard]; }
 
   // After calls that could not reach a shard: see common/transport/channel.h.
-  void ConnectAgain() const {
-    for (const auto& channel : channels_) percentdelta::ConnectAgain(*channel);
+  void ResetBackoff() const {
+    for (const auto& channel : channels_) percentdelta::ResetBackoff(*channel);
   }
 
   OfferedMemory& memory() const { return memory_; }

@@ -142,7 +142,7 @@ absl::Status Serve(Server& server, StopSignals& signals, const Logger& log) {
 }
 
 int Run() {
-  KeepFreedMemory();
+  RetainFreedMemory();
   StopSignals signals;
   absl::StatusOr<Server::Options> options = OptionsFromFlags();
   if (!options.ok()) return Fail(kProgram, options.status(), kExitUsage);

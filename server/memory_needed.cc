@@ -9,7 +9,7 @@ namespace {
 constexpr int64_t kMegabyte = 1'000'000;
 
 // Measured: a server that waits for workers, without its arrays; and what it grows by while it
-// trains, without its arrays, most of it memory that gRPC's messages freed (KeepFreedMemory).
+// trains, without its arrays, most of it memory that gRPC's messages freed (RetainFreedMemory).
 constexpr int64_t kProcess = 24 * kMegabyte;
 constexpr int64_t kMessages = 36 * kMegabyte;
 

@@ -1,4 +1,4 @@
-// Matchers of absl::Status and absl::StatusOr, as other projects that use Abseil have them.
+// Matchers for absl::Status and absl::StatusOr, like those of other projects that use Abseil.
 //
 //   EXPECT_THAT(Parse(text), IsOk());
 //   EXPECT_THAT(Parse(text), IsOkAndHolds(3));

@@ -1,4 +1,4 @@
-// A fresh directory, removed with everything in it at the end.
+// A new directory, removed with its contents at the end.
 
 #ifndef PERCENTDELTA_TESTS_TEMPORARY_DIRECTORY_H_
 #define PERCENTDELTA_TESTS_TEMPORARY_DIRECTORY_H_

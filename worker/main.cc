@@ -116,7 +116,7 @@ absl::Status CheckData() {
 }
 
 int Run() {
-  KeepFreedMemory();
+  RetainFreedMemory();
   StopSignals signals;
   if (absl::Status status = CheckFlags(); !status.ok()) return Fail(kProgram, status, kExitUsage);
   if (absl::Status status = CheckThreads(ThreadsNeeded()); !status.ok()) {

@@ -266,14 +266,14 @@ absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& sta
     failures_ = 0;
   } else {
     result.failure = std::string(status.message());
-    result.not_at_fault = !at_fault_;
+    result.caused_by_environment = !at_fault_;
     // An outage is one line, however many leases it costs.
-    if (!stopped_ && (failures_ == 0 || !result.not_at_fault)) {
+    if (!stopped_ && (failures_ == 0 || !result.caused_by_environment)) {
       options_.log->warn("lease dropped step={} slot={} at_fault={} reason=\"{}\"", lease.step,
-                         lease.slot, !result.not_at_fault, status.message());
+                         lease.slot, !result.caused_by_environment, status.message());
     }
     if (!stopped_) PauseAfterFailure();
-    if (absl::IsUnavailable(status)) channels_->ConnectAgain();
+    if (absl::IsUnavailable(status)) channels_->ResetBackoff();
   }
   const TraceSpan span(tracer_, "complete lease", {.step = lease.step, .slot = lease.slot});
   absl::StatusOr<Lease> next = Complete(std::move(result));

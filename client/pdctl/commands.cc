@@ -2,7 +2,6 @@
 
 #include <grpcpp/client_context.h>
 
-#include <chrono>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -16,6 +15,7 @@
 #include "common/base/text.h"
 #include "common/job/job_codec.h"
 #include "common/transport/channel.h"
+#include "common/transport/deadline.h"
 #include "common/transport/grpc_status.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "nlohmann/json.hpp"
@@ -283,7 +283,7 @@ absl::Status ShowJob(const Cluster& cluster, std::ostream& out) {
 absl::Status ShowHealth(const std::string& address, absl::Duration deadline, std::ostream& out) {
   const auto stub = grpc::health::v1::Health::NewStub(MakeChannel(address));
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+  SetDeadline(context, deadline);
   grpc::health::v1::HealthCheckResponse response;
   const grpc::Status status = stub->Check(&context, {}, &response);
   if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {

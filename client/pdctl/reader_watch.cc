@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
@@ -11,19 +10,18 @@ namespace percentdelta {
 
 ReaderWatch::ReaderWatch(int descriptor, std::function<void()> gone)
     : end_(eventfd(0, EFD_CLOEXEC)) {
-  if (end_ < 0) return;  // the next write will tell
+  if (!end_.ok()) return;  // the next write will fail instead
   thread_ = std::thread([this, descriptor, call = std::move(gone)] { Run(descriptor, call); });
 }
 
 ReaderWatch::~ReaderWatch() {
-  if (end_ < 0) return;
-  eventfd_write(end_, 1);
+  if (!end_.ok()) return;
+  eventfd_write(end_.get(), 1);
   thread_.join();
-  close(end_);
 }
 
 void ReaderWatch::Run(int descriptor, const std::function<void()>& gone) const {
-  pollfd files[] = {{end_, POLLIN, 0}, {descriptor, 0, 0}};
+  pollfd files[] = {{end_.get(), POLLIN, 0}, {descriptor, 0, 0}};
   while (files[0].revents == 0) {
     if (poll(files, 2, -1) < 0 && errno != EINTR) return;
     if ((files[1].revents & (POLLERR | POLLHUP)) != 0) {

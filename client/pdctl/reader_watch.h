@@ -6,6 +6,8 @@
 #include <functional>
 #include <thread>
 
+#include "common/base/descriptors.h"
+
 namespace percentdelta {
 
 // A thread that calls `gone`, once, when the other end of a pipe, socket or terminal is closed.
@@ -23,7 +25,7 @@ class ReaderWatch {
  private:
   void Run(int descriptor, const std::function<void()>& gone) const;
 
-  const int end_;  // an eventfd: readable when the watch is to end; -1: there is no watch
+  const UniqueDescriptor end_;  // an eventfd, readable when the watch must end; empty: no watch
   std::thread thread_;
 };
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
 #include "common/base/text.h"
 #include "nlohmann/json.hpp"
 
@@ -16,9 +17,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr char kCsvHeadings[] =
-    "step,tensor,layer,entries,gradient_l1,gradient_l2,weight_l1,weight_l2,rate,multiplier,"
-    "relative_delta,sgd_relative_delta\n";
+constexpr char kStep[] = "step";
 
 constexpr int kLeastNameWidth = 16;
 
@@ -32,6 +31,9 @@ std::string CsvField(const std::string& name) {
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
 
+std::string CsvField(int64_t value) { return absl::StrCat(value); }
+std::string CsvField(double value) { return ShortestDecimal(value); }
+
 // Replaces what is not UTF-8 instead of throwing.
 std::string Dump(const Json& json, int indent) {
   return json.dump(indent, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
@@ -40,19 +42,13 @@ std::string Dump(const Json& json, int indent) {
 Json ToJson(const StepStatistics& step) {
   Json updates = Json::array();
   for (const TensorStatistics& update : step.updates) {
-    updates.push_back({{"tensor", update.tensor},
-                       {"layer", update.layer},
-                       {"entries", update.entries},
-                       {"gradient_l1", update.gradient_l1},
-                       {"gradient_l2", update.gradient_l2},
-                       {"weight_l1", update.weight_l1},
-                       {"weight_l2", update.weight_l2},
-                       {"rate", update.rate},
-                       {"multiplier", update.multiplier},
-                       {"relative_delta", update.relative_delta},
-                       {"sgd_relative_delta", update.sgd_relative_delta}});
+    Json object = Json::object();
+    VisitStatisticsFields([&](const char* name, auto member) {
+      if (absl::string_view(name) != kStep) object[name] = update.*member;
+    });
+    updates.push_back(std::move(object));
   }
-  return {{"step", step.step}, {"updates", std::move(updates)}};
+  return {{kStep, step.step}, {"updates", std::move(updates)}};
 }
 
 }  // namespace
@@ -95,16 +91,18 @@ std::string FormatJson(const std::vector<StepStatistics>& steps) {
 std::string FormatJsonLine(const StepStatistics& step) { return Dump(ToJson(step), -1); }
 
 std::string FormatCsv(const std::vector<StepStatistics>& steps, bool headings) {
-  std::string text = headings ? kCsvHeadings : "";
+  std::string text;
+  const auto add = [&](const char* name, const std::string& value) {
+    absl::StrAppend(&text, absl::string_view(name) == kStep ? "" : ",", value);
+  };
+  if (headings) {
+    VisitStatisticsFields([&](const char* name, auto /*member*/) { add(name, name); });
+    text += '\n';
+  }
   for (const StepStatistics& step : steps) {
     for (const TensorStatistics& update : step.updates) {
-      absl::StrAppend(&text, step.step, ",", CsvField(update.tensor), ",", CsvField(update.layer),
-                      ",", update.entries);
-      for (const double value :
-           {update.gradient_l1, update.gradient_l2, update.weight_l1, update.weight_l2, update.rate,
-            update.multiplier, update.relative_delta, update.sgd_relative_delta}) {
-        absl::StrAppend(&text, ",", ShortestDecimal(value));
-      }
+      VisitStatisticsFields(
+          [&](const char* name, auto member) { add(name, CsvField(update.*member)); });
       text += '\n';
     }
   }

@@ -15,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/base/status_macros.h"
 
 namespace percentdelta {
 namespace {
@@ -32,7 +33,7 @@ std::optional<Ipv4> ParseIpv4(absl::string_view host) {
   return bytes;
 }
 
-// Without a zone.
+// Ignores a zone.
 std::optional<Ipv6> ParseIpv6(absl::string_view host) {
   Ipv6 bytes;
   const std::string address(host.substr(0, host.find('%')));
@@ -55,7 +56,8 @@ bool IsLabel(absl::string_view label) {
          label.back() != '-';
 }
 
-// What the C library would read as a number, and hence "0" as 0.0.0.0 and "127.1" as 127.0.0.1.
+// Whether the C library would parse it as a number: it takes "0" for 0.0.0.0 and "127.1" for
+// 127.0.0.1.
 bool IsNumber(absl::string_view label) {
   if (absl::StartsWithIgnoreCase(label, "0x")) {
     return std::all_of(label.begin() + 2, label.end(), absl::ascii_isxdigit);
@@ -69,7 +71,7 @@ bool IsZone(absl::string_view zone) {
   });
 }
 
-// gRPC would not look for a host of this name. ("unix:5000" is a file.)
+// Whether gRPC would not resolve a host of this name. ("unix:5000" is a file.)
 bool IsScheme(absl::string_view host) {
   for (const absl::string_view scheme :
        {"unix", "unix-abstract", "vsock", "fd", "ipv4", "ipv6", "dns", "xds", "google-c2p"}) {
@@ -78,7 +80,7 @@ bool IsScheme(absl::string_view host) {
   return false;
 }
 
-// What is wrong with a host outside brackets; empty: nothing.
+// Returns the reason why a host without brackets is invalid; empty: it is valid.
 std::string CheckName(absl::string_view host) {
   if (host.empty()) return "the host is empty";
   if (host == "*") return "\"*\" is not a host; 0.0.0.0 listens on all interfaces";
@@ -97,7 +99,7 @@ std::string CheckName(absl::string_view host) {
   return "";
 }
 
-// What is wrong with the inside of brackets; empty: nothing.
+// The same for the text between brackets.
 std::string CheckBracketed(absl::string_view host) {
   const size_t percent = host.find('%');
   if (!ParseIpv6(host) || host.find('\0') != absl::string_view::npos) {
@@ -116,11 +118,11 @@ bool IsPort(absl::string_view text, int lowest_port, int& port) {
   return absl::SimpleAtoi(text, &port) && port >= lowest_port && port <= 65535;
 }
 
-// What is wrong; empty: nothing.
+// Returns the reason why `address` is invalid; empty: it is valid.
 std::string Parse(absl::string_view address, int lowest_port, HostPort& result) {
   const size_t colon = address.rfind(':');
   if (colon == absl::string_view::npos || absl::EndsWith(address, "]")) return "there is no port";
-  if (absl::StrContains(address, "://")) return "a scheme is not taken";
+  if (absl::StrContains(address, "://")) return "a scheme is not accepted";
   absl::string_view host = address.substr(0, colon);
   const bool brackets = host.size() > 1 && host.front() == '[' && host.back() == ']';
   if (brackets) host = host.substr(1, host.size() - 2);
@@ -160,14 +162,13 @@ absl::Status CheckHostAndPort(absl::string_view name, absl::string_view address,
 }
 
 absl::Status CheckAdvertised(absl::string_view name, absl::string_view address, int lowest_port) {
-  const absl::StatusOr<HostPort> parsed = ParseHostPort(name, address, lowest_port);
-  if (!parsed.ok()) return parsed.status();
-  std::optional<Ipv4> ipv4 = ParseIpv4(parsed->host);
-  const std::optional<Ipv6> ipv6 = ParseIpv6(parsed->host);
+  ASSIGN_OR_RETURN(const HostPort parsed, ParseHostPort(name, address, lowest_port));
+  std::optional<Ipv4> ipv4 = ParseIpv4(parsed.host);
+  const std::optional<Ipv6> ipv6 = ParseIpv6(parsed.host);
   if (ipv6) ipv4 = MappedIpv4(*ipv6);
   const bool is_group = (ipv4 && (*ipv4)[0] >= 224) || (ipv6 && (*ipv6)[0] == 0xff);
   const bool is_this_network = ipv4 && (*ipv4)[0] == 0;
-  if (!IsWildcard(parsed->host) && !is_group && !is_this_network) return absl::OkStatus();
+  if (!IsWildcard(parsed.host) && !is_group && !is_this_network) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(name, ": expected a HOST:PORT that others can connect to, got ", Quoted(address),
                    ", which is ", is_group ? "a group of machines" : "every interface",

@@ -1,5 +1,5 @@
-// Network addresses as flags, jobs and messages have them: HOST:PORT and nothing else. gRPC would
-// also take "unix:/path", "xds:name", "fd:3" and other schemes, which are refused here.
+// Network addresses in flags, jobs and messages: HOST:PORT and nothing else. gRPC would also accept
+// "unix:/path", "xds:name", "fd:3" and other schemes; these are rejected here.
 
 #ifndef PERCENTDELTA_COMMON_BASE_ADDRESS_H_
 #define PERCENTDELTA_COMMON_BASE_ADDRESS_H_
@@ -19,10 +19,10 @@ struct HostPort {
 };
 
 // Parses "HOST:PORT", "[IPV6]:PORT" or "[IPV6%ZONE]:PORT" with a port of `lowest_port`..65535. A
-// name has labels of ASCII letters, digits, "-" and "_", is at most 253 characters long, and must
-// not end in a number: "0", "127.1" and "1.2.3.4.5" are not names, and a host of four numbers must
-// be an IPv4 address. Nor may it be one of gRPC's schemes. Does not check that the host exists.
-//   kInvalidArgument  names `name` and what is wrong; `address` is quoted escaped and cut
+// name consists of labels of ASCII letters, digits, "-" and "_", has at most 253 characters, and
+// does not end in a number: "0", "127.1" and "1.2.3.4.5" are not names, and four numbers must be an
+// IPv4 address. It must not be one of gRPC's schemes. Does not check that the host exists.
+//   kInvalidArgument  names `name` and the reason; quotes `address`, escaped and cut
 absl::StatusOr<HostPort> ParseHostPort(absl::string_view name, absl::string_view address,
                                        int lowest_port = 1);
 
@@ -33,20 +33,20 @@ bool IsHostAndPort(absl::string_view address, int lowest_port = 1);
 absl::Status CheckHostAndPort(absl::string_view name, absl::string_view address,
                               int lowest_port = 1);
 
-// As CheckHostAndPort, and the host must be one that others can connect to: not all interfaces
-// (0.0.0.0, [::]), a broadcast or a multicast address.
+// Like CheckHostAndPort, but also requires a host that others can connect to: not the wildcard
+// (0.0.0.0, [::]), not a broadcast or multicast address.
 absl::Status CheckAdvertised(absl::string_view name, absl::string_view address,
                              int lowest_port = 1);
 
-// Of a host as HostPort has it. Loopback: 127.0.0.0/8, ::1, "localhost" and names that end in
-// ".localhost". Wildcard: all interfaces of a machine, as in 0.0.0.0 and ::.
+// For HostPort::host. Loopback: 127.0.0.0/8, ::1, "localhost" and names that end in ".localhost".
+// Wildcard: all interfaces of a machine, 0.0.0.0 and ::.
 bool IsLoopback(absl::string_view host);
 bool IsWildcard(absl::string_view host);
 
 // "HOST:PORT", with brackets around an IPv6 address.
 std::string ToString(const HostPort& address);
 
-// `address` with `port` in place of a port of 0. Any other address is returned as it is.
+// Replaces a port of 0 by `port`. Returns any other address unchanged.
 std::string WithPort(const std::string& address, int port);
 
 }  // namespace percentdelta

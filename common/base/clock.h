@@ -1,4 +1,4 @@
-// Time as the program measures it. Injected, so that tests can let an hour pass in no time.
+// The clock that the program measures durations by. Injected, so that tests can advance it at will.
 
 #ifndef PERCENTDELTA_COMMON_BASE_CLOCK_H_
 #define PERCENTDELTA_COMMON_BASE_CLOCK_H_
@@ -14,7 +14,7 @@ class Clock {
  public:
   virtual ~Clock() = default;
 
-  // Time since some fixed moment; never goes back, whatever happens to the wall clock.
+  // Time since an arbitrary fixed moment. Monotonic: unaffected by changes of the wall clock.
   virtual absl::Duration Now() const = 0;
 };
 

@@ -1,5 +1,5 @@
-// Named points of the program at which a test may have the process die: the fault harness kills at
-// the worst moments on purpose, which a signal from outside hits only by luck.
+// Named points of the program at which a test can make the process die: the fault harness kills
+// processes at the worst moments, which a signal from outside would hit only by chance.
 
 #ifndef PERCENTDELTA_COMMON_BASE_FAULT_POINT_H_
 #define PERCENTDELTA_COMMON_BASE_FAULT_POINT_H_
@@ -15,18 +15,19 @@
 
 namespace percentdelta {
 
-// Copyable; the copies count together. Thread-safe. Made by default it does nothing.
+// Copyable; copies share their count. Thread-safe. A default-constructed object does nothing.
 class FaultPoints {
  public:
   FaultPoints() = default;
 
-  // Reads "POINT[:COUNT[:stop]]": at the COUNT-th passing (1 if absent) of POINT the process kills
-  // itself with SIGKILL, or with ":stop" stops itself with SIGSTOP. Empty: never.
-  //   kInvalidArgument  another form, or a point that is not among `known`
+  // Parses "POINT[:COUNT[:stop]]": when POINT is passed for the COUNT-th time (default 1), the
+  // process kills itself with SIGKILL, or stops itself with SIGSTOP if ":stop" is given. Empty:
+  // never.
+  //   kInvalidArgument  another form, or a point that is not in `known`
   static absl::StatusOr<FaultPoints> Parse(const std::string& text,
                                            const std::vector<std::string>& known);
 
-  // Says that the program is at the point.
+  // Called by the program when it reaches the point.
   void Pass(absl::string_view point) const {
     if (fault_ != nullptr) PassArmed(point);
   }

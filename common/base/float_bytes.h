@@ -1,4 +1,4 @@
-// Float values on the wire: little-endian float32, back to back.
+// Float values on the wire: contiguous little-endian float32.
 
 #ifndef PERCENTDELTA_COMMON_BASE_FLOAT_BYTES_H_
 #define PERCENTDELTA_COMMON_BASE_FLOAT_BYTES_H_
@@ -13,14 +13,14 @@
 namespace percentdelta {
 
 static_assert(std::endian::native == std::endian::little,
-              "values are copied to and from the wire as they are");
+              "values are copied to and from the wire without conversion");
 
 inline absl::string_view AsBytes(absl::Span<const float> values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
 }
 
-// From pieces that follow each other, which need not be aligned nor end between two values. Their
-// sizes' sum must be that of `values`.
+// Copies consecutive pieces, which need not be aligned and may end within a value. Their total size
+// must be that of `values`.
 inline void CopyFromBytes(absl::Span<const absl::string_view> pieces, absl::Span<float> values) {
   char* to = reinterpret_cast<char*>(values.data());
   for (const absl::string_view piece : pieces) {
@@ -30,13 +30,13 @@ inline void CopyFromBytes(absl::Span<const absl::string_view> pieces, absl::Span
   }
 }
 
-// Index of the first NaN or infinity, or -1.
+// Returns the index of the first NaN or infinity, or -1.
 inline int64_t FindNonFinite(absl::Span<const float> values) {
   constexpr uint32_t kExponent = 0x7f800000;
   const auto is_bad = [](float value) {
     return (std::bit_cast<uint32_t>(value) & kExponent) == kExponent;
   };
-  // A whole stretch at a time, without a branch an entry: the compiler vectorises it.
+  // One stretch at a time, without a branch per entry, so that the compiler vectorises the loop.
   constexpr size_t kStretch = 4096;
   for (size_t begin = 0; begin < values.size(); begin += kStretch) {
     const absl::Span<const float> stretch = values.subspan(begin, kStretch);

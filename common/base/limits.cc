@@ -38,8 +38,8 @@ void AddResource(std::vector<std::string>& limits, const char* name, int resourc
   limits.push_back(absl::StrCat(name, " ", format(limit.rlim_cur)));
 }
 
-// Of the process's control group: its own path in the hierarchy, or the root, which is what a
-// container sees of its own.
+// Reads the limit of the process's control group: at its path in the hierarchy, or at the root,
+// where a container finds its own group.
 void AddControlGroup(std::vector<std::string>& limits, const std::string& controller,
                      const std::string& file, Format format) {
   std::vector<std::string> folders;
@@ -63,7 +63,7 @@ void AddControlGroup(std::vector<std::string>& limits, const std::string& contro
 }
 
 std::string Joined(const std::vector<std::string>& limits) {
-  return limits.empty() ? "none is known" : absl::StrJoin(limits, ", ");
+  return limits.empty() ? "unknown" : absl::StrJoin(limits, ", ");
 }
 
 void AddAddressSpace(std::vector<std::string>& limits) {

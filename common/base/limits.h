@@ -1,4 +1,4 @@
-// The limits that a process runs under, for messages to those who can change them, and what fits.
+// The resource limits of this process, for messages to people who can raise them.
 
 #ifndef PERCENTDELTA_COMMON_BASE_LIMITS_H_
 #define PERCENTDELTA_COMMON_BASE_LIMITS_H_
@@ -9,17 +9,16 @@
 
 namespace percentdelta {
 
-// What may keep a process from starting a thread, as in "RLIMIT_NPROC (ulimit -u) 8, pids.max 512";
-// limits that are not set are left out.
+// The limits on starting threads, as in "RLIMIT_NPROC (ulimit -u) 8, pids.max 512". Omits limits
+// that are not set.
 std::string ThreadLimits();
 
-// What may keep it from getting memory, as in "RLIMIT_AS (ulimit -v) 1.0 GiB, this machine 15.6
-// GiB".
+// The limits on memory, as in "RLIMIT_AS (ulimit -v) 1.0 GiB, this machine 15.6 GiB".
 std::string MemoryLimits();
 
-// Starts that many threads, all at the same time, and ends them again. kResourceExhausted, with
-// ThreadLimits in the message, if they cannot be: the libraries that start threads later do not
-// survive it.
+// Checks that `count` threads can run at the same time, by starting and ending them.
+// kResourceExhausted, with ThreadLimits in the message: they cannot. Libraries that start threads
+// later would abort the process.
 absl::Status CheckThreads(int count);
 
 }  // namespace percentdelta

@@ -18,10 +18,10 @@ constexpr absl::Duration kLastFlush = absl::Seconds(1);
 constexpr int kPollMs = 50;
 constexpr auto kInterrupt = std::chrono::milliseconds(10);
 
-// What a pipe with room takes without blocking.
+// A pipe that has room accepts this much without blocking.
 constexpr size_t kPiece = 4096;
 
-// Interrupts a write that blocks although there was room: another process filled the pipe.
+// Interrupts a write that blocks although there was room, because another process filled the pipe.
 int InterruptSignal() { return SIGRTMIN; }
 
 void PrepareInterrupt() {
@@ -30,7 +30,7 @@ void PrepareInterrupt() {
   sigaction(InterruptSignal(), &action, nullptr);
 }
 
-// The program's signals are for its other threads.
+// Leaves the program's signals to its other threads.
 void BlockOtherSignals() {
   sigset_t signals;
   sigfillset(&signals);
@@ -57,7 +57,7 @@ LineWriter::~LineWriter() {
     std::unique_lock<std::mutex> lock(mutex_);
     stopping_ = true;
     changed_.notify_all();
-    while (!changed_.wait_for(lock, kInterrupt, [this] { return left_; })) {
+    while (!changed_.wait_for(lock, kInterrupt, [this] { return done_; })) {
       pthread_kill(thread_.native_handle(), InterruptSignal());
     }
   }
@@ -108,11 +108,12 @@ void LineWriter::Run() {
     if (!written) ++dropped_;
     stuck_ = stuck_ && !written;
     if (bytes_ <= max_bytes_ / 2) full_ = false;
-    // Nobody has to speak for the loss to be told; but not again and again to nobody.
+    // Report the loss without waiting for the next line; but not repeatedly if nothing gets
+    // through.
     if (written && lines_.empty() && !full_) AddNote();
     changed_.notify_all();
   }
-  left_ = true;
+  done_ = true;
   changed_.notify_all();
 }
 

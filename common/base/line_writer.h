@@ -1,5 +1,5 @@
-// Writes lines to a file descriptor on a thread of its own, so that a reader that is slow, has
-// stopped or is gone never holds up the callers.
+// Writes lines to a file descriptor on its own thread, so that a reader that is slow, stopped or
+// gone never blocks the callers.
 
 #ifndef PERCENTDELTA_COMMON_BASE_LINE_WRITER_H_
 #define PERCENTDELTA_COMMON_BASE_LINE_WRITER_H_
@@ -16,28 +16,28 @@
 
 namespace percentdelta {
 
-// Thread-safe. Lines keep their order. When more than `max_bytes` wait, newer lines are dropped
-// until half of that is written; `note` then makes the line that says how many were dropped.
-// Lines that cannot be written (reader gone, disk full, descriptor closed) are dropped, too.
+// Thread-safe. Preserves the order of lines. When more than `max_bytes` are queued, drops new lines
+// until the queue is half empty; `note` then formats the line that says how many were dropped.
+// Lines that cannot be written (reader gone, disk full, descriptor closed) are dropped as well.
 class LineWriter {
  public:
   LineWriter(int descriptor, size_t max_bytes, std::function<std::string(int64_t dropped)> note);
 
-  // Flushes for at most a second, unless a flush has just been in vain; drops what is left.
+  // Flushes for at most a second, unless the last flush timed out; drops what is left.
   ~LineWriter();
 
   LineWriter(const LineWriter&) = delete;
   LineWriter& operator=(const LineWriter&) = delete;
 
-  // Takes a whole line, newline included. Never waits for the descriptor.
+  // Queues a complete line, including its newline. Never waits for the descriptor.
   void Write(std::string line);
 
-  // Waits until every line taken so far is written or dropped; false after `timeout`.
+  // Waits until every line queued so far is written or dropped. Returns false after `timeout`.
   bool Flush(absl::Duration timeout);
 
  private:
   void Run();
-  bool WriteOut(const std::string& line);  // false: it could not be written
+  bool WriteOut(const std::string& line);  // false: could not be written
   bool AwaitReader() const;                // false: stopping
   void AddNote();                          // with mutex_ held
 
@@ -45,17 +45,17 @@ class LineWriter {
   const size_t max_bytes_;
   const std::function<std::string(int64_t)> note_;
 
-  // Of the standard library, which waits by the steady clock. mutex_ guards what follows.
+  // Standard library types, because they wait by the steady clock. mutex_ guards what follows.
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::string> lines_;
   size_t bytes_ = 0;       // of lines_
-  bool full_ = false;      // takes no lines
-  bool stuck_ = false;     // a flush was in vain, and no line has been written since
-  bool writing_ = false;   // a line that has left lines_
+  bool full_ = false;      // drops new lines
+  bool stuck_ = false;     // a flush timed out, and no line has been written since
+  bool writing_ = false;   // a line that is no longer in lines_
   int64_t dropped_ = 0;    // since the last note
-  bool stopping_ = false;  // what cannot be written at once is dropped
-  bool left_ = false;      // the thread is done
+  bool stopping_ = false;  // drops what cannot be written at once
+  bool done_ = false;      // the thread has finished
 
   std::thread thread_;  // the last member: it uses the others
 };

@@ -25,8 +25,8 @@ std::unique_ptr<spdlog::formatter> MakeFormatter() {
                                                      spdlog::pattern_time_type::utc);
 }
 
-// Hands lines to a LineWriter. Escapes them here, where every line passes, so that none can be
-// forged by what it tells of.
+// Hands lines to a LineWriter. Escapes them here, where every line passes, so that no argument can
+// forge a line.
 class LineSink : public spdlog::sinks::sink {
  public:
   LineSink(int descriptor, std::string who)
@@ -48,7 +48,7 @@ class LineSink : public spdlog::sinks::sink {
 
   void flush() override { writer_.Flush(kFlush); }
 
-  // There is one format.
+  // There is only one format.
   void set_pattern(const std::string&) override {}
   void set_formatter(std::unique_ptr<spdlog::formatter>) override {}
 

@@ -1,5 +1,5 @@
-// Logs for people who read four processes' lines interleaved: one line an event, with time, level,
-// who speaks, what happened, and key=value pairs.
+// Logs for people who read the interleaved lines of several processes: one line per event, with
+// time, level, process, event, and key=value pairs.
 //
 //   2026-01-31T12:00:00.123Z I server-0 generation opened generation=3 shards=2
 
@@ -14,7 +14,7 @@
 
 #include "absl/strings/string_view.h"
 
-// absl's messages as arguments of a log line.
+// Allows absl's messages as arguments of a log line.
 template <>
 struct fmt::formatter<absl::string_view> : fmt::formatter<fmt::string_view> {
   template <typename Context>
@@ -27,19 +27,19 @@ namespace percentdelta {
 
 using Logger = std::shared_ptr<spdlog::logger>;
 
-// Thread-safe; writes to standard error, a line at a time, on a thread of its own: a call never
-// waits for whoever reads the log. When 1 MiB waits, lines are dropped, and a line tells how many.
-// Control characters are escaped: an event is one line, whatever it tells of. `who` is role and
-// index, "server-0".
+// Thread-safe; writes to standard error, line by line, on its own thread: a call never waits for
+// the reader of the log. When 1 MiB is queued, lines are dropped, and a line reports how many.
+// Control characters are escaped, so that an event is always one line. `who` is role and index,
+// "server-0".
 //
-// Logger::flush() and the end of the logger wait for at most a second until all is written: flush
-// before writing to standard error oneself.
+// Logger::flush() and the logger's destructor wait for at most a second until everything is
+// written. Flush before writing to standard error directly.
 Logger MakeLogger(const std::string& who);
 
-// The same, to another file descriptor, which stays the caller's.
+// The same, to another file descriptor, which the caller owns.
 Logger MakeLogger(const std::string& who, int descriptor);
 
-// Swallows everything.
+// Discards everything.
 Logger MakeSilentLogger();
 
 }  // namespace percentdelta

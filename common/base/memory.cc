@@ -14,9 +14,9 @@ namespace percentdelta {
 namespace {
 
 constexpr absl::Duration kPeriod = absl::Seconds(2);
-constexpr int64_t kSpare = 32;  // one part of what is needed
+constexpr int64_t kSlack = 32;  // 1/32 of what is needed
 
-// 0: the kernel does not say.
+// 0: unknown.
 int64_t ResidentBytes() {
   int64_t size = 0;
   int64_t resident = 0;
@@ -24,7 +24,7 @@ int64_t ResidentBytes() {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
-void GiveBackFreedMemory() {
+void ReturnFreedMemory() {
 #if defined(__GLIBC__)
   malloc_trim(0);
 #endif
@@ -32,28 +32,28 @@ void GiveBackFreedMemory() {
 
 }  // namespace
 
-void KeepFreedMemory() {
+void RetainFreedMemory() {
 #if defined(__GLIBC__)
-  constexpr int kKept = 64 << 20;
+  constexpr int kRetained = 64 << 20;
   mallopt(M_ARENA_MAX, 1);
-  mallopt(M_MMAP_THRESHOLD, kKept / 2);
-  mallopt(M_TRIM_THRESHOLD, kKept);
-  mallopt(M_TOP_PAD, kKept / 4);
+  mallopt(M_MMAP_THRESHOLD, kRetained / 2);
+  mallopt(M_TRIM_THRESHOLD, kRetained);
+  mallopt(M_TOP_PAD, kRetained / 4);
 #endif
 }
 
-bool TrimRule::Trims(int64_t resident) {
+bool TrimRule::ShouldTrim(int64_t resident) {
   if (!needed_) needed_ = resident;
-  ++asked_;
-  if (asked_ < kLongest && resident <= *needed_ + *needed_ / kSpare) return false;
+  ++intervals_;
+  if (intervals_ < kMaxIntervals && resident <= *needed_ + *needed_ / kSlack) return false;
   needed_.reset();
-  asked_ = 0;
+  intervals_ = 0;
   return true;
 }
 
 MemoryTrimmer::MemoryTrimmer()
     : ticker_(kPeriod, [this] {
-        if (rule_.Trims(ResidentBytes())) GiveBackFreedMemory();
+        if (rule_.ShouldTrim(ResidentBytes())) ReturnFreedMemory();
       }) {}
 
 }  // namespace percentdelta

@@ -1,4 +1,4 @@
-// How the process deals with memory that it has freed.
+// Retaining freed memory, and returning it to the kernel.
 
 #ifndef PERCENTDELTA_COMMON_BASE_MEMORY_H_
 #define PERCENTDELTA_COMMON_BASE_MEMORY_H_
@@ -10,31 +10,32 @@
 
 namespace percentdelta {
 
-// Keeps freed memory up to 64 MiB at an arena's end for the next allocation, instead of giving it
-// back to the kernel and getting it anew, page by page: gRPC allocates and frees the whole model in
-// every step. In one arena, for each would come to keep as much: with one a thread, which is
-// glibc's way, a server grows for as long as new threads come to handle large messages, and with
-// two it depends on which thread came to which. Called at the start of main.
-void KeepFreedMemory();
+// Makes malloc retain up to 64 MiB of freed memory at the end of its arena for the next allocation,
+// instead of returning it to the kernel and faulting it in again page by page: gRPC allocates and
+// frees the whole model in every step. Uses a single malloc arena: every arena would retain this
+// much, and glibc creates one per thread, so memory would grow with each new thread that handles a
+// large message. Called at the start of main.
+void RetainFreedMemory();
 
-// When freed memory is to be given back after all: what piled up while a peer was slow or away
-// would be kept for ever. What the next steps need of it has to be fetched anew, which holds one of
-// them up by some milliseconds: so it is done when there is more than steps were seen to need, and
-// once a minute in case that they were seen in a bad moment. Not thread-safe.
+// Decides when freed memory is returned to the kernel after all: what accumulated while a peer was
+// slow or away would otherwise be retained until the process ends. Faulting it in again delays a
+// step by some milliseconds, so it is returned when usage exceeds what steps have been seen to
+// need, and once a minute in any case, because that estimate may have been taken at a peak. Not
+// thread-safe.
 class TrimRule {
  public:
-  static constexpr int kLongest = 30;  // questions
+  static constexpr int kMaxIntervals = 30;  // between two trims
 
-  // To be asked at even intervals, with the bytes that the process is resident with.
-  bool Trims(int64_t resident);
+  // Called once per interval, with the resident bytes of the process. Returns whether to trim.
+  bool ShouldTrim(int64_t resident);
 
  private:
-  std::optional<int64_t> needed_;  // an interval after the last trim
-  int asked_ = 0;                  // since then
+  std::optional<int64_t> needed_;  // resident bytes one interval after the last trim
+  int intervals_ = 0;              // since the last trim
 };
 
-// Gives freed memory back by that rule, looking every two seconds, on a thread of its own: whoever
-// waits for signals blocks them before.
+// Applies the rule every two seconds, on its own thread. A program that waits for signals must
+// block them before it constructs this.
 class MemoryTrimmer {
  public:
   MemoryTrimmer();

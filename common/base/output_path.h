@@ -1,4 +1,4 @@
-// Where a file that is written whole, and renamed into place, belongs.
+// The path at which a file that is written and then renamed into place belongs.
 
 #ifndef PERCENTDELTA_COMMON_BASE_OUTPUT_PATH_H_
 #define PERCENTDELTA_COMMON_BASE_OUTPUT_PATH_H_
@@ -9,9 +9,9 @@
 
 namespace percentdelta {
 
-// The path itself, or what it leads to if it is a symbolic link: a rename would replace the link.
-// kInvalidArgument: something is there that is not a regular file, such as a device or a directory,
-// which a rename would destroy; or a link, if links are not to be followed.
+// Returns the path itself, or its target if it is a symbolic link, which a rename would replace.
+// kInvalidArgument: the path exists and is not a regular file, such as a device or a directory,
+// which a rename would destroy; or it is a link, and `follow_links` is false.
 absl::StatusOr<std::string> ResolveOutputPath(const std::string& path, bool follow_links = true);
 
 }  // namespace percentdelta

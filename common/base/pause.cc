@@ -7,7 +7,7 @@ namespace percentdelta {
 void Pause::Take(absl::Duration duration) {
   std::unique_lock<std::mutex> lock(mutex_);
   const auto cut = [this] { return cut_; };
-  // Longer ones would not fit into the clock's numbers.
+  // Longer ones could overflow the clock.
   if (duration > absl::Hours(24 * 365)) {
     called_.wait(lock, cut);
   } else {

@@ -35,7 +35,7 @@ uint64_t RandomStream::Next() {
 }
 
 uint64_t RandomStream::Below(uint64_t n) {
-  // The lowest 2^64 mod n numbers are too many: what remains is a multiple of n.
+  // Without the lowest 2^64 mod n numbers, the count of the rest is a multiple of n.
   const uint64_t surplus = (0 - n) % n;
   uint64_t number = Next();
   while (number < surplus) number = Next();

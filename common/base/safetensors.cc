@@ -2,13 +2,11 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <exception>
 #include <limits>
-#include <memory>
 #include <optional>
 #include <set>
 #include <utility>
@@ -18,66 +16,48 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "common/base/descriptors.h"
 #include "common/base/durable_file.h"
+#include "common/base/errno_status.h"
 #include "common/base/float_bytes.h"
+#include "common/base/status_macros.h"
 #include "nlohmann/json.hpp"
 
 namespace percentdelta {
 namespace {
 
 constexpr size_t kAlignment = 8;
-constexpr uint64_t kMostHeaderBytes = uint64_t{16} << 20;
+constexpr uint64_t kMaxHeaderBytes = uint64_t{16} << 20;
 constexpr char kMetadata[] = "__metadata__";
 
-// Sorted keys: the reader looks them up, and a file of its maker's choice has many.
+// Sorted keys: the reader looks them up, and a hostile file may have many.
 using Json = nlohmann::json;
 
-absl::Status SystemError(absl::string_view what, const std::string& path) {
-  const int error = errno;
-  return absl::ErrnoToStatus(error, absl::StrCat("cannot ", what, " ", path));
-}
-
 absl::Status Malformed(const std::string& path, absl::string_view what) {
-  return absl::DataLossError(absl::StrCat(path, " is no whole safetensors file: ", what));
+  return absl::DataLossError(absl::StrCat(path, " is not a complete safetensors file: ", what));
 }
 
-// A file descriptor that is closed at the end.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
+// Reads exactly `size` bytes. `path` is for the message.
+absl::Status ReadExactly(const UniqueDescriptor& file, const std::string& path, char* bytes,
+                         uint64_t size) {
+  while (size > 0) {
+    const ssize_t got = ReadSome(file, bytes, size);
+    if (got < 0) return ErrnoStatus(errno, "read", path);
+    if (got == 0) return Malformed(path, "it was cut short while it was read");
+    bytes += got;
+    size -= got;
   }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
+  return absl::OkStatus();
+}
 
-  bool ok() const { return fd_ >= 0; }
+// nullopt: not a regular file.
+std::optional<uint64_t> SizeOf(const UniqueDescriptor& file) {
+  struct stat status {};
+  if (fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+  return status.st_size;
+}
 
-  // All of `size` bytes, or why not. `path` is for the message.
-  absl::Status Read(const std::string& path, char* bytes, uint64_t size) const {
-    while (size > 0) {
-      const ssize_t got = read(fd_, bytes, size);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return SystemError("read", path);
-      if (got == 0) return Malformed(path, "it was cut short while it was read");
-      bytes += got;
-      size -= got;
-    }
-    return absl::OkStatus();
-  }
-
-  // Nothing unless it is a regular file.
-  std::optional<uint64_t> Size() const {
-    struct stat status {};
-    if (fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
-    return status.st_size;
-  }
-
- private:
-  const int fd_;
-};
-
-// The product; nothing if a dimension is negative or the product is more than `limit`.
+// The product. nullopt: a dimension is negative, or the product exceeds `limit`.
 std::optional<uint64_t> EntriesOf(const std::vector<int64_t>& shape, uint64_t limit) {
   uint64_t entries = 1;
   for (const int64_t dimension : shape) {
@@ -100,7 +80,7 @@ absl::StatusOr<std::string> MakeHeader(const std::vector<SafetensorsEntry>& entr
   for (const SafetensorsEntry& entry : entries) {
     const std::string where = absl::StrCat("tensor ", entry.name, ": ");
     if (entry.name == kMetadata) return absl::InvalidArgumentError(where + "the name is reserved");
-    if (header.contains(entry.name)) return absl::InvalidArgumentError(where + "comes twice");
+    if (header.contains(entry.name)) return absl::InvalidArgumentError(where + "occurs twice");
     if (EntriesOf(entry.shape, entry.values.size()) != entry.values.size()) {
       return absl::InvalidArgumentError(
           absl::StrCat(where, "its shape [", absl::StrJoin(entry.shape, ", "),
@@ -116,22 +96,22 @@ absl::StatusOr<std::string> MakeHeader(const std::vector<SafetensorsEntry>& entr
   return text;
 }
 
-// A name from the file, fit for a message.
+// A name from the file, escaped and cut for a message.
 std::string Quoted(absl::string_view name) {
-  constexpr size_t kMost = 100;
-  return absl::StrCat("\"", absl::Utf8SafeCEscape(name.substr(0, kMost)),
-                      name.size() > kMost ? "..." : "", "\"");
+  constexpr size_t kMaxShown = 100;
+  return absl::StrCat("\"", absl::Utf8SafeCEscape(name.substr(0, kMaxShown)),
+                      name.size() > kMaxShown ? "..." : "", "\"");
 }
 
-// Looks for equal keys of one object, of which the parser would let the last one win. Takes time in
-// proportion to the text, whatever stands there.
+// Finds a key that occurs twice in one object: the parser would silently use the last. Takes time
+// proportional to the length of the text.
 class KeyCheck : public nlohmann::json_sax<Json> {
  public:
-  const std::string& twice() const { return twice_; }  // quoted; empty: none
+  const std::string& twice() const { return twice_; }  // the key, quoted; empty: none
 
   bool start_object(size_t /*size*/) override {
     open_.emplace_back();
-    return open_.size() <= kMostDepth;
+    return open_.size() <= kMaxDepth;
   }
   bool key(std::string& name) override {
     if (open_.back().insert(name).second) return true;
@@ -142,7 +122,7 @@ class KeyCheck : public nlohmann::json_sax<Json> {
     open_.pop_back();
     return true;
   }
-  bool start_array(size_t /*size*/) override { return ++arrays_ <= kMostDepth; }
+  bool start_array(size_t /*size*/) override { return ++arrays_ <= kMaxDepth; }
   bool end_array() override { return arrays_-- > 0; }
   bool null() override { return true; }
   bool boolean(bool /*value*/) override { return true; }
@@ -157,14 +137,14 @@ class KeyCheck : public nlohmann::json_sax<Json> {
   }
 
  private:
-  static constexpr size_t kMostDepth = 32;  // of objects, of arrays; the format needs two and one
+  static constexpr size_t kMaxDepth = 32;  // of objects and of arrays; the format needs 2 and 1
 
   std::vector<std::set<std::string>> open_;  // keys of the open objects
-  size_t arrays_ = 0;                        // that are open
+  size_t arrays_ = 0;                        // number of open arrays
   std::string twice_;
 };
 
-// The header as a JSON object, or what is wrong with it.
+// The header as a JSON object. Errors say what is wrong with it.
 absl::StatusOr<Json> ParseHeader(absl::string_view text) {
   if (text.empty() || text.front() != '{') {
     return absl::DataLossError("its header does not begin with {");
@@ -172,15 +152,15 @@ absl::StatusOr<Json> ParseHeader(absl::string_view text) {
   KeyCheck check;
   const bool parsed = Json::sax_parse(text.begin(), text.end(), &check);
   if (!check.twice().empty()) {
-    return absl::DataLossError(absl::StrCat("the key ", check.twice(), " comes twice"));
+    return absl::DataLossError(absl::StrCat("the key ", check.twice(), " occurs twice"));
   }
-  // The parser takes a zero byte for the end.
+  // The parser stops at a zero byte.
   const bool whole = parsed && !absl::StrContains(text, '\0');
   if (!whole) return absl::DataLossError("its header is not JSON");
   return Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
 }
 
-// A tensor, without its values as yet, and where they are among the data.
+// A tensor whose values have not been read yet, and their offsets in the data.
 struct Place {
   SafetensorsTensor tensor;
   uint64_t begin = 0;
@@ -194,7 +174,7 @@ bool AreNumbers(const Json& json) {
          });
 }
 
-// What the header says of one tensor, or what is wrong with it.
+// Parses the header's entry of one tensor. Errors say what is wrong with it.
 absl::StatusOr<Place> ParseEntry(const std::string& name, const Json& entry, uint64_t data_bytes) {
   const auto wrong = [&](absl::string_view what) {
     return absl::DataLossError(absl::StrCat("tensor ", Quoted(name), ": ", what));
@@ -203,13 +183,13 @@ absl::StatusOr<Place> ParseEntry(const std::string& name, const Json& entry, uin
     if (!entry.is_object() || !entry.contains(field)) return wrong(absl::StrCat("no ", field));
   }
   const Json& dtype = entry["dtype"];
-  if (!dtype.is_string()) return wrong("dtype is no string");
+  if (!dtype.is_string()) return wrong("dtype is not a string");
   if (dtype != "F32") {
     return wrong(absl::StrCat("expected dtype F32, got ", Quoted(dtype.get<std::string>())));
   }
-  if (!AreNumbers(entry["shape"])) return wrong("shape is no array of sizes");
+  if (!AreNumbers(entry["shape"])) return wrong("shape is not an array of sizes");
   if (!AreNumbers(entry["data_offsets"]) || entry["data_offsets"].size() != 2) {
-    return wrong("data_offsets is no pair of offsets");
+    return wrong("data_offsets is not a pair of offsets");
   }
   Place place;
   place.tensor.name = name;
@@ -229,14 +209,13 @@ absl::StatusOr<Place> ParseEntry(const std::string& name, const Json& entry, uin
   return place;
 }
 
-// All tensors by ascending offsets, which must cover the data without holes or overlap.
+// All tensors by ascending offsets, which must cover the data without gaps or overlaps.
 absl::StatusOr<std::vector<Place>> ParseEntries(const Json& header, uint64_t data_bytes) {
   std::vector<Place> places;
   for (const auto& [name, entry] : header.items()) {
     if (name == kMetadata) continue;
-    absl::StatusOr<Place> place = ParseEntry(name, entry, data_bytes);
-    if (!place.ok()) return place.status();
-    places.push_back(*std::move(place));
+    ASSIGN_OR_RETURN(Place place, ParseEntry(name, entry, data_bytes));
+    places.push_back(std::move(place));
   }
   std::stable_sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
@@ -244,9 +223,9 @@ absl::StatusOr<std::vector<Place>> ParseEntries(const Json& header, uint64_t dat
   uint64_t expected = 0;
   for (const Place& place : places) {
     if (place.begin != expected) {
-      return absl::DataLossError(absl::StrCat(
-          "tensor ", Quoted(place.tensor.name), ": expected its data at ", expected, ", got ",
-          place.begin, place.begin < expected ? ": an overlap" : ": a hole"));
+      return absl::DataLossError(
+          absl::StrCat("tensor ", Quoted(place.tensor.name), ": expected its data at ", expected,
+                       ", got ", place.begin, place.begin < expected ? ": an overlap" : ": a gap"));
     }
     expected = place.end;
   }
@@ -261,37 +240,34 @@ absl::StatusOr<std::map<std::string, std::string>> ParseMetadata(const Json& hea
   std::map<std::string, std::string> metadata;
   if (!header.contains(kMetadata)) return metadata;
   const Json& json = header[kMetadata];
-  if (!json.is_object()) return absl::DataLossError("__metadata__ is no object");
+  if (!json.is_object()) return absl::DataLossError("__metadata__ is not an object");
   for (const auto& [key, value] : json.items()) {
     if (!value.is_string()) {
-      return absl::DataLossError(absl::StrCat("__metadata__ ", Quoted(key), " is no string"));
+      return absl::DataLossError(absl::StrCat("__metadata__ ", Quoted(key), " is not a string"));
     }
     metadata[key] = value.get<std::string>();
   }
   return metadata;
 }
 
-// Reads and checks the header; leaves the file at the first value.
-absl::StatusOr<std::string> ReadHeader(const Descriptor& file, const std::string& path,
+// Reads the header; leaves the file at the first value.
+absl::StatusOr<std::string> ReadHeader(const UniqueDescriptor& file, const std::string& path,
                                        uint64_t file_bytes) {
   uint64_t length = 0;
   if (file_bytes < sizeof(length)) {
     return Malformed(path, absl::StrCat("it has only ", file_bytes, " bytes"));
   }
-  absl::Status status = file.Read(path, reinterpret_cast<char*>(&length), sizeof(length));
-  if (!status.ok()) return status;
-  const uint64_t most = std::min(file_bytes - sizeof(length), kMostHeaderBytes);
-  if (length > most) {
+  RETURN_IF_ERROR(ReadExactly(file, path, reinterpret_cast<char*>(&length), sizeof(length)));
+  if (length > std::min(file_bytes - sizeof(length), kMaxHeaderBytes)) {
     return Malformed(path, absl::StrCat("it has ", file_bytes, " bytes and says that ", length,
                                         " of them are its header"));
   }
   std::string text(length, '\0');
-  status = file.Read(path, text.data(), length);
-  if (!status.ok()) return status;
+  RETURN_IF_ERROR(ReadExactly(file, path, text.data(), length));
   return text;
 }
 
-// False if there is not so much memory, as for a file that is long but holds little.
+// Returns false if there is not enough memory, as for a huge sparse file.
 bool Resize(std::vector<float>& values, uint64_t count) {
   try {
     values.resize(count);
@@ -301,9 +277,9 @@ bool Resize(std::vector<float>& values, uint64_t count) {
   return true;
 }
 
-// A file that has been opened, and read up to its values.
+// An open file whose header has been read; the file is at the first value.
 struct Header {
-  std::unique_ptr<Descriptor> file;
+  UniqueDescriptor file;
   uint64_t file_bytes = 0;
   std::map<std::string, std::string> metadata;
   std::vector<Place> places;
@@ -311,21 +287,20 @@ struct Header {
 
 absl::StatusOr<Header> OpenHeader(const std::string& path) {
   Header header;
-  // Without waiting for a writer, should it be a pipe.
-  header.file = std::make_unique<Descriptor>(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  if (!header.file->ok()) return SystemError("open", path);
-  const std::optional<uint64_t> file_bytes = header.file->Size();
-  if (!file_bytes.has_value()) return Malformed(path, "it is no regular file");
+  // O_NONBLOCK: opening a pipe must not wait for a writer.
+  header.file = UniqueDescriptor(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!header.file.ok()) return ErrnoStatus(errno, "open", path);
+  const std::optional<uint64_t> file_bytes = SizeOf(header.file);
+  if (!file_bytes.has_value()) return Malformed(path, "it is not a regular file");
   header.file_bytes = *file_bytes;
-  const absl::StatusOr<std::string> text = ReadHeader(*header.file, path, *file_bytes);
-  if (!text.ok()) return text.status();
-  const absl::StatusOr<Json> json = ParseHeader(*text);
+  ASSIGN_OR_RETURN(const std::string text, ReadHeader(header.file, path, *file_bytes));
+  const absl::StatusOr<Json> json = ParseHeader(text);
   if (!json.ok()) return Malformed(path, json.status().message());
   absl::StatusOr<std::map<std::string, std::string>> metadata = ParseMetadata(*json);
   if (!metadata.ok()) return Malformed(path, metadata.status().message());
   header.metadata = *std::move(metadata);
   absl::StatusOr<std::vector<Place>> places =
-      ParseEntries(*json, *file_bytes - sizeof(uint64_t) - text->size());
+      ParseEntries(*json, *file_bytes - sizeof(uint64_t) - text.size());
   if (!places.ok()) return Malformed(path, places.status().message());
   header.places = *std::move(places);
   return header;
@@ -335,46 +310,42 @@ absl::StatusOr<Header> OpenHeader(const std::string& path) {
 
 absl::Status WriteSafetensors(DurableFile& file, const std::vector<SafetensorsEntry>& entries,
                               const std::map<std::string, std::string>& metadata) {
-  const absl::StatusOr<std::string> header = MakeHeader(entries, metadata);
-  if (!header.ok()) return header.status();
-  absl::Status status = file.Open();
-  const uint64_t length = header->size();  // little-endian, as this machine is (float_bytes.h)
-  if (status.ok()) status = file.Write({reinterpret_cast<const char*>(&length), sizeof(length)});
-  if (status.ok()) status = file.Write(*header);
+  ASSIGN_OR_RETURN(const std::string header, MakeHeader(entries, metadata));
+  RETURN_IF_ERROR(file.Open());
+  const uint64_t length = header.size();  // little-endian, as this machine is (float_bytes.h)
+  RETURN_IF_ERROR(file.Write({reinterpret_cast<const char*>(&length), sizeof(length)}));
+  RETURN_IF_ERROR(file.Write(header));
   for (const SafetensorsEntry& entry : entries) {
-    if (status.ok()) status = file.Write(AsBytes(entry.values));
+    RETURN_IF_ERROR(file.Write(AsBytes(entry.values)));
   }
-  return status;
+  return absl::OkStatus();
 }
 
 absl::Status WriteSafetensors(const std::string& path, const std::vector<SafetensorsEntry>& entries,
                               const std::map<std::string, std::string>& metadata) {
   DurableFile file(path, {});
-  absl::Status status = WriteSafetensors(file, entries, metadata);
-  return status.ok() ? file.Commit() : status;
+  RETURN_IF_ERROR(WriteSafetensors(file, entries, metadata));
+  return file.Commit();
 }
 
 absl::StatusOr<SafetensorsHeader> ReadSafetensorsHeader(const std::string& path) {
-  const absl::StatusOr<Header> header = OpenHeader(path);
-  if (!header.ok()) return header.status();
-  return SafetensorsHeader{static_cast<int64_t>(header->file_bytes), header->metadata};
+  ASSIGN_OR_RETURN(Header header, OpenHeader(path));
+  return SafetensorsHeader{static_cast<int64_t>(header.file_bytes), std::move(header.metadata)};
 }
 
 absl::StatusOr<SafetensorsContent> ReadSafetensors(const std::string& path) {
-  absl::StatusOr<Header> header = OpenHeader(path);
-  if (!header.ok()) return header.status();
+  ASSIGN_OR_RETURN(Header header, OpenHeader(path));
   SafetensorsContent content;
-  content.metadata = std::move(header->metadata);
-  for (Place& place : header->places) {
+  content.metadata = std::move(header.metadata);
+  for (Place& place : header.places) {
     std::vector<float>& values = place.tensor.values;
     const uint64_t bytes = place.end - place.begin;
     if (!Resize(values, bytes / sizeof(float))) {
-      return absl::ResourceExhaustedError(absl::StrCat("cannot read ", path, ": no memory for the ",
-                                                       bytes, " bytes of tensor ",
-                                                       Quoted(place.tensor.name)));
+      return absl::ResourceExhaustedError(
+          absl::StrCat("cannot read ", path, ": not enough memory for the ", bytes,
+                       " bytes of tensor ", Quoted(place.tensor.name)));
     }
-    absl::Status status = header->file->Read(path, reinterpret_cast<char*>(values.data()), bytes);
-    if (!status.ok()) return status;
+    RETURN_IF_ERROR(ReadExactly(header.file, path, reinterpret_cast<char*>(values.data()), bytes));
     content.tensors.push_back(std::move(place.tensor));
   }
   return content;

@@ -16,10 +16,10 @@ class Sha256 {
   Sha256();
   ~Sha256();
 
-  // May be called any number of times; the pieces count as one text.
+  // Appends to the message that is hashed. May be called any number of times.
   void Update(absl::string_view bytes);
 
-  // Ends the text: 64 lower-case hexadecimal digits. To be called once.
+  // Returns the hash as 64 lower-case hexadecimal digits. Called once, last.
   std::string Hex();
 
  private:

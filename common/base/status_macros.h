@@ -17,8 +17,8 @@
   } while (false)
 
 // Evaluates an expression of type absl::StatusOr<T>. Returns its status from the function if it is
-// an error; otherwise moves the value to `target`, which may be a declaration. A comma within a
-// type of the declaration needs parentheses around nothing: name the type, or use auto.
+// an error; otherwise moves the value to `target`, which may be a declaration. If its type contains
+// a comma, name the type with `using`, or declare with auto.
 #define ASSIGN_OR_RETURN(target, expression) \
   STATUS_MACROS_ASSIGN_(STATUS_MACROS_CONCAT_(status_macros_or_, __LINE__), target, expression)
 

@@ -13,7 +13,7 @@
 namespace percentdelta {
 namespace {
 
-constexpr int kSignalExit = 128;  // plus the signal: what shells make of such an end
+constexpr int kSignalExit = 128;  // plus the signal: the exit code that shells report
 
 std::vector<int> StopSignalNumbers() {
   std::vector<int> numbers = {SIGTERM, SIGINT};
@@ -57,7 +57,7 @@ StopSignals::StopSignals() {
   action.sa_handler = SIG_DFL;
   for (const int number : StopSignalNumbers()) sigaddset(&signals_, number);
   pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-  // Afterwards: an ignored signal could be discarded, and a default action is not taken by now.
+  // After blocking: before it, an ignored signal could be lost and a default action be taken.
   for (const int number : StopSignalNumbers()) sigaction(number, &action, nullptr);
   thread_ = std::thread([this] { Run(); });
 }
@@ -70,7 +70,7 @@ void StopSignals::End() {
     const std::lock_guard<std::mutex> lock(mutex_);
     ending_ = true;
   }
-  // Blocked there: it does not terminate the thread but ends its waiting.
+  // The thread blocks the signal: it only ends its waiting.
   // NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread)
   pthread_kill(thread_.native_handle(), SIGTERM);
   thread_.join();

@@ -1,6 +1,6 @@
-// Ends a program when it is told to, by SIGTERM, SIGINT (Ctrl-C) or SIGHUP (its terminal is gone),
-// also where these have no default action (process 1 of a container) or are blocked or ignored by
-// the parent. SIGHUP that the parent ignores (nohup) stays ignored.
+// Ends a program on SIGTERM, SIGINT (Ctrl-C) or SIGHUP (its terminal is gone), even where these
+// have no default action (process 1 of a container) or the parent blocks or ignores them. A SIGHUP
+// that the parent ignores (nohup) stays ignored.
 
 #ifndef PERCENTDELTA_COMMON_BASE_STOP_SIGNALS_H_
 #define PERCENTDELTA_COMMON_BASE_STOP_SIGNALS_H_
@@ -15,16 +15,16 @@
 
 namespace percentdelta {
 
-// Ends the process at once, as the signal's default action does; process 1, which has no default
-// actions, exits with 128 + signal.
+// Ends the process at once by the signal's default action. Process 1, for which signals have no
+// default actions, exits with 128 + signal.
 [[noreturn]] void EndBySignal(int signal);
 
-// For programs with nothing to do at their end: EndBySignal at the first signal, whatever the
-// program is waiting for. Called before threads are started.
+// For programs that need no cleanup: calls EndBySignal at the first signal, whatever the program is
+// waiting for. Called before threads are started.
 void EndAtStopSignals();
 
-// For programs that end by themselves when told to. One object, made before other threads are
-// started: it blocks the signals, and waits for them on a thread of its own. Thread-safe.
+// For programs that shut down in order. Construct one object before other threads are started: it
+// blocks the signals, and waits for them on its own thread. Thread-safe.
 class StopSignals {
  public:
   StopSignals();
@@ -34,25 +34,25 @@ class StopSignals {
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
-  // What to do from now on; until this is called, a signal is EndBySignal. `first` is called at the
-  // first signal, `last` at the second or when `grace` (which may be infinite) has passed; a third
-  // signal is EndBySignal. Signals within kBounce of the one before are the same wish: timeout(1)
-  // sends two at once. Both functions run on the object's thread and should return soon.
+  // Sets the handlers; before this is called, a signal causes EndBySignal. Calls `first` at the
+  // first signal, and `last` at the second or when `grace` (which may be infinite) has passed; a
+  // third signal causes EndBySignal. A signal within kBounce of the one before is ignored:
+  // timeout(1) sends two at once. Both functions run on the object's thread and should return soon.
   static constexpr absl::Duration kBounce = absl::Milliseconds(500);
   using Handler = std::function<void(int signal)>;
   void Handle(Handler first, absl::Duration grace, Handler last);
 
-  // Ends the thread, when a handler that runs has returned: from then on what the handlers use may
-  // go. The signals stay blocked. To be called by the object's owner alone.
+  // Ends the thread after a running handler has returned: afterwards, what the handlers use may be
+  // destroyed. The signals stay blocked. Called only by the object's owner.
   void End();
 
  private:
   void Run();
 
-  // The next signal, or 0 after `timeout`.
+  // Waits for a signal and returns it, or 0 after `timeout`.
   int Await(absl::Duration timeout) const;
 
-  // The same, but for signals that come within kBounce from now.
+  // The same, but ignores signals within kBounce from now.
   int AwaitAnother(absl::Duration timeout) const;
   bool ending() const;
 

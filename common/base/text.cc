@@ -8,8 +8,8 @@
 namespace percentdelta {
 namespace {
 
-// The length of the valid UTF-8 sequence that `text` begins with: 1 to 4, or 0 if it is not valid.
-// C1 control characters (U+0080 to U+009F), which terminals obey, count as not valid.
+// Length of the UTF-8 sequence at the start of `text`: 1 to 4, or 0 if it is invalid. C1 control
+// characters (U+0080 to U+009F), which terminals interpret, count as invalid.
 size_t SequenceLength(absl::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const uint8_t lead = byte(0);
@@ -46,7 +46,7 @@ std::string EscapeByte(char c) {
 std::string EscapeForLog(absl::string_view text, size_t max_bytes) {
   constexpr absl::string_view kCut = "...";
   std::string escaped;
-  size_t fits = 0;  // of `escaped`, if the cut's mark has to follow
+  size_t fits = 0;  // length of `escaped` that leaves room for kCut
   while (!text.empty()) {
     const size_t length = SequenceLength(text);
     const bool plain = length > 1 || (length == 1 && !IsControl(text[0]));

@@ -10,8 +10,8 @@
 namespace percentdelta {
 namespace {
 
-// Tiles yet to be taken, and those that are done. Shared with tasks that may come to run only
-// after the loop has ended: they then find no tile left.
+// The state of one ParallelFor. Shared with tasks that may run only after the loop has ended: they
+// then find no tile left.
 struct Loop {
   Loop(int64_t tile_count, const std::function<void(int64_t)>& tile_function,
        const std::atomic<bool>& pool_cancelled)
@@ -19,7 +19,7 @@ struct Loop {
 
   void TakeTiles() {
     for (int64_t index = next.fetch_add(1); index < tiles; index = next.fetch_add(1)) {
-      // Alive: ParallelFor waits for every tile that was taken.
+      // `tile` is alive: ParallelFor waits for every tile that was taken.
       if (!cancelled) (*tile)(index);
       absl::MutexLock lock(&mutex);
       ++done;
@@ -37,7 +37,7 @@ struct Loop {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
-  // Those that have been started must end where the next one cannot be.
+  // If a thread cannot be started, end those that have been.
   absl::Cleanup stop = [this] { Stop(); };
   threads_.reserve(threads);
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });

@@ -1,5 +1,5 @@
-// A fixed set of threads for computing. Never used for waiting: nothing that runs here blocks on
-// a lock held over I/O, on the network or on another task.
+// A fixed set of threads for computation. Tasks must not wait: neither for the network, nor for
+// another task, nor for a lock that is held during I/O.
 
 #ifndef PERCENTDELTA_COMMON_BASE_THREAD_POOL_H_
 #define PERCENTDELTA_COMMON_BASE_THREAD_POOL_H_
@@ -16,10 +16,10 @@
 
 namespace percentdelta {
 
-// Thread-safe. The destructor runs what is still scheduled, then joins.
+// Thread-safe. The destructor runs the tasks that are still queued, then joins.
 class ThreadPool {
  public:
-  // `threads` >= 1. Throws std::system_error if they cannot be started.
+  // `threads` >= 1. Throws std::system_error if a thread cannot be started.
   explicit ThreadPool(int threads);
   ~ThreadPool();
 
@@ -28,23 +28,23 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(threads_.size()); }
 
-  // Runs `task` on one of the threads, in the order of scheduling, some time.
+  // Queues `task`, to run on one of the threads. Tasks start in the order of scheduling.
   void Schedule(std::function<void()> task);
 
   // Calls tile(0) ... tile(tiles - 1), each once, on the pool's threads and the calling one, and
-  // returns when all have returned. Which thread runs which tile is not determined, so a result
-  // must not depend on it. May be called from a task: the caller takes tiles itself, so it never
-  // waits for a thread that is not already computing.
+  // returns when all have returned. Results must not depend on which thread runs which tile. May be
+  // called from a task: the caller takes tiles itself, so it never waits for a thread that is not
+  // already computing.
   //
-  // At most `threads()` threads compute, the caller among them.
+  // At most `threads()` threads compute, including the caller.
   void ParallelFor(int64_t tiles, const std::function<void(int64_t)>& tile);
 
-  // For a computation whose result is not wanted any more: from now on ParallelFor returns without
-  // calling the tiles that have not been begun. Cannot be undone. Tasks are still run.
+  // For when results are no longer needed: from now on ParallelFor skips the tiles that have not
+  // started. Cannot be undone. Tasks still run.
   void Cancel() { cancelled_ = true; }
 
-  // While this is false, all tiles of the loops that have returned were called. Loops outside of
-  // the pool should ask now and then, and end when it is true.
+  // While this is false, loops that have returned have called all their tiles. Long loops outside
+  // of the pool should check it regularly, and end when it is true.
   bool cancelled() const { return cancelled_; }
 
  private:

@@ -1,4 +1,4 @@
-// A thread that calls a function again and again, until it is destroyed.
+// A thread that calls a function periodically, until it is destroyed.
 
 #ifndef PERCENTDELTA_COMMON_BASE_TICKER_H_
 #define PERCENTDELTA_COMMON_BASE_TICKER_H_
@@ -21,7 +21,7 @@ class Ticker {
           for (; !stopping_; pause_.Take(interval)) tick();
         }) {}
 
-  // Returns when a call under way has returned: not from within one.
+  // Waits for a running call: must not be called from within one.
   ~Ticker() {
     stopping_ = true;
     pause_.Cut();

@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/base/errno_status.h"
 #include "nlohmann/json.hpp"
 
 namespace percentdelta {
@@ -43,7 +43,7 @@ absl::StatusOr<std::shared_ptr<Trace>> Trace::Open(const std::string& path) {
   std::FILE* file = std::fopen(path.c_str(), "w");
   if (file == nullptr) {
     return absl::UnavailableError(
-        absl::StrCat("trace: cannot write ", path, ": ", std::strerror(errno)));
+        absl::StrCat("trace: cannot write ", path, ": ", ErrnoMessage(errno)));
   }
   return std::shared_ptr<Trace>(new Trace(path, file));
 }
@@ -64,7 +64,8 @@ absl::Status Trace::Close() {
   if (std::fputs(empty_ ? "[]\n" : "\n]\n", file_) < 0) failed_ = true;
   if (std::fclose(std::exchange(file_, nullptr)) != 0) failed_ = true;
   if (!failed_) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat("trace: ", path_, " is not whole: is the disk full?"));
+  return absl::UnavailableError(
+      absl::StrCat("trace: ", path_, " is incomplete: is the disk full?"));
 }
 
 Tracer::Tracer(std::shared_ptr<Trace> trace, absl::string_view name) : trace_(std::move(trace)) {

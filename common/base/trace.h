@@ -1,9 +1,9 @@
-// A timeline of what happened when, in the Chrome trace event format: https://ui.perfetto.dev opens
-// it. Times are microseconds of the wall clock, so that the files of several processes make one
+// A timeline of events in the Chrome trace event format, which https://ui.perfetto.dev opens. Times
+// are microseconds of the wall clock, so that the files of several processes can be merged into one
 // timeline: jq -s add worker.json server.json > all.json
 //
-// Two kinds of spans. A TraceSpan is work of the thread that holds it; spans of a thread lie inside
-// each other. An AsyncSpan is something under way, as a transfer: any number may overlap.
+// There are two kinds of spans. A TraceSpan is work of the thread that holds it; spans of a thread
+// nest. An AsyncSpan is an operation in flight, such as a transfer; any number may overlap.
 
 #ifndef PERCENTDELTA_COMMON_BASE_TRACE_H_
 #define PERCENTDELTA_COMMON_BASE_TRACE_H_
@@ -22,7 +22,7 @@
 
 namespace percentdelta {
 
-// What a span belongs to; negative or empty: to none.
+// What a span belongs to; negative or empty fields are omitted.
 struct TraceSubject {
   int64_t step = -1;
   int32_t slot = -1;
@@ -30,8 +30,8 @@ struct TraceSubject {
   int shard = -1;  // the peer's
 };
 
-// A file that events are written to as they come. Thread-safe. What a full disk swallows is
-// reported by Close; the program goes on.
+// A file to which events are written as they happen. Thread-safe. If an event cannot be written
+// (disk full), the program continues, and Close reports it.
 class Trace {
  public:
   // kUnavailable: the file cannot be written.
@@ -39,7 +39,7 @@ class Trace {
 
   ~Trace();
 
-  // Makes the file whole. Events that come later are dropped. kUnavailable: some are missing.
+  // Completes the file. Later events are dropped. kUnavailable: events are missing.
   absl::Status Close();
 
  private:
@@ -57,13 +57,13 @@ class Trace {
   bool failed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// Writes events of one server or worker. A default one writes nothing, at the cost of a comparison.
-// Copyable; thread-safe.
+// Writes events of one server or worker. A default-constructed one writes nothing, at the cost of a
+// comparison. Copyable; thread-safe.
 class Tracer {
  public:
   Tracer() = default;
 
-  // `name` as the timeline shows it: "shard 0". A null trace: writes nothing.
+  // `name` is shown in the timeline: "shard 0". With a null trace, writes nothing.
   Tracer(std::shared_ptr<Trace> trace, absl::string_view name);
 
   bool enabled() const { return trace_ != nullptr; }
@@ -82,7 +82,7 @@ class Tracer {
   int process_ = 0;
 };
 
-// From construction to destruction, on one thread. The tracer and the names must outlive it.
+// Lasts from construction to destruction, on one thread. The tracer and the names must outlive it.
 class TraceSpan {
  public:
   TraceSpan(const Tracer& tracer, absl::string_view name, const TraceSubject& subject);
@@ -97,7 +97,7 @@ class TraceSpan {
   const int64_t begin_us_;
 };
 
-// Work of a thread without gaps: each span goes from the end of the one before.
+// Consecutive work of a thread: each span starts at the end of the one before.
 class TraceLaps {
  public:
   explicit TraceLaps(const Tracer& tracer);
@@ -108,7 +108,8 @@ class TraceLaps {
   int64_t begin_us_;
 };
 
-// From construction to End, or never shown. Keeps what it needs. `name` is a literal.
+// Lasts from construction to End(); without End() it is not written. Copies its arguments, except
+// `name`, which must be a literal.
 class AsyncSpan {
  public:
   AsyncSpan() = default;

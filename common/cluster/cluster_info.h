@@ -1,4 +1,4 @@
-// What a cluster trains, and where its shards are.
+// The job that a cluster trains, and the addresses of its shards.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_CLUSTER_INFO_H_
 #define PERCENTDELTA_COMMON_CLUSTER_CLUSTER_INFO_H_

@@ -4,13 +4,13 @@
 #include <utility>
 
 #include "common/base/address.h"
+#include "common/base/status_macros.h"
 #include "common/job/job_codec.h"
 
 namespace percentdelta {
 
 absl::StatusOr<ClusterInfo> FromProto(const v1::GetJobResponse& proto) {
-  absl::StatusOr<Job> job = JobFromProto(proto.job());
-  if (!job.ok()) return job.status();
+  ASSIGN_OR_RETURN(Job job, JobFromProto(proto.job()));
   if (proto.generation() != 0 && proto.shard_addresses().empty()) {
     return absl::DataLossError(
         "the coordinator's answer: expected the shards' addresses, got none");
@@ -19,7 +19,7 @@ absl::StatusOr<ClusterInfo> FromProto(const v1::GetJobResponse& proto) {
     const absl::Status status = CheckHostAndPort("the coordinator's answer", address);
     if (!status.ok()) return absl::DataLossError(status.message());
   }
-  return ClusterInfo{*std::move(job),
+  return ClusterInfo{std::move(job),
                      proto.job_hash(),
                      proto.generation(),
                      {proto.shard_addresses().begin(), proto.shard_addresses().end()}};

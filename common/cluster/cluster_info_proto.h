@@ -1,4 +1,4 @@
-// A ClusterInfo as a message.
+// Conversion of ClusterInfo to and from its message.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_CLUSTER_INFO_PROTO_H_
 #define PERCENTDELTA_COMMON_CLUSTER_CLUSTER_INFO_PROTO_H_
@@ -9,8 +9,8 @@
 
 namespace percentdelta {
 
-// kInvalidArgument: the job is not valid here (the coordinator may be of another version).
-// kDataLoss: addresses are missing, or malformed.
+// kInvalidArgument: the job is invalid here (the coordinator may have another version).
+// kDataLoss: addresses are missing or malformed.
 absl::StatusOr<ClusterInfo> FromProto(const v1::GetJobResponse& proto);
 void ToProto(const ClusterInfo& info, v1::GetJobResponse& proto);
 

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/address.h"
+#include "common/base/status_macros.h"
 #include "common/base/text.h"
 
 namespace percentdelta {
@@ -30,7 +31,7 @@ ShardBeat FromProto(const v1::HeartbeatRequest& proto) {
                     proto.incarnation(),
                     proto.generation(),
                     {},
-                    EscapeForLog(proto.trouble(), kMaxReasonBytes),
+                    EscapeForLog(proto.problem(), kMaxReasonBytes),
                     proto.gathered_steps(),
                     {proto.missing_slots().begin(), proto.missing_slots().end()}};
   for (const v1::CheckpointPart& part : proto.parts()) {
@@ -48,7 +49,7 @@ void ToProto(const ShardBeat& beat, v1::HeartbeatRequest& proto) {
   proto.set_address(beat.address);
   proto.set_incarnation(beat.incarnation);
   proto.set_generation(beat.generation);
-  proto.set_trouble(beat.trouble);
+  proto.set_problem(beat.problem);
   proto.set_gathered_steps(beat.gathered_steps);
   for (const int32_t slot : beat.missing_slots) proto.add_missing_slots(slot);
   for (const CheckpointPart& part : beat.parts) {
@@ -62,7 +63,7 @@ void ToProto(const ShardBeat& beat, v1::HeartbeatRequest& proto) {
 }
 
 absl::StatusOr<ClusterView> FromProto(const v1::HeartbeatResponse& proto, int shard_count) {
-  if (absl::Status status = CheckAddresses(proto, shard_count); !status.ok()) return status;
+  RETURN_IF_ERROR(CheckAddresses(proto, shard_count));
   return ClusterView{proto.generation(),
                      {proto.shard_addresses().begin(), proto.shard_addresses().end()},
                      {proto.missing_shards().begin(), proto.missing_shards().end()},

@@ -1,4 +1,4 @@
-// Heartbeats and their answers as messages.
+// Conversion of heartbeats and their answers to and from messages.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_HEARTBEAT_PROTO_H_
 #define PERCENTDELTA_COMMON_CLUSTER_HEARTBEAT_PROTO_H_
@@ -9,11 +9,11 @@
 
 namespace percentdelta {
 
-// Text from the shard is escaped and shortened, so that it can be logged.
+// Escapes and cuts text from the shard, so that it can be logged.
 ShardBeat FromProto(const v1::HeartbeatRequest& proto);
 void ToProto(const ShardBeat& beat, v1::HeartbeatRequest& proto);
 
-// kDataLoss: an open generation that has not `shard_count` shards, or a malformed address.
+// kDataLoss: an open generation without exactly `shard_count` shards, or a malformed address.
 absl::StatusOr<ClusterView> FromProto(const v1::HeartbeatResponse& proto, int shard_count);
 void ToProto(const ClusterView& view, v1::HeartbeatResponse& proto);
 

@@ -1,4 +1,5 @@
-// Work handed to a worker: a slot of a step, or a range of the test set at a step's weights.
+// A lease: work assigned to a worker, either a slot of a step, or a range of the test set at the
+// weights of a step.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_LEASE_H_
 #define PERCENTDELTA_COMMON_CLUSTER_LEASE_H_
@@ -13,8 +14,8 @@ namespace percentdelta {
 
 struct Lease {
   enum class Kind {
-    kWait,      // nothing to do now; ask again
-    kFinished,  // the training is done; leave
+    kWait,      // no work now; ask again
+    kFinished,  // the training is finished; leave
     kFailed,    // the training failed for the reason in `message`; leave
     kTrain,     // compute and push the gradient of `batch`
     kEvaluate,  // evaluate `example_count` test examples from `first_example` on
@@ -28,25 +29,25 @@ struct Lease {
   int64_t first_example = 0;
   int64_t example_count = 0;
   bool checkpoint = false;  // to be repeated in the push
-  absl::Duration deadline;  // from the moment of giving
+  absl::Duration deadline;  // from the time of assignment
   std::string message;
 };
 
 // How a worker introduces itself.
 struct WorkerIdentity {
-  std::string name;        // different workers have different ones
+  std::string name;        // unique among workers
   std::string arithmetic;  // how it computes, as in "fma-2"
-  std::string data = {};   // fingerprint of what it computes from; empty: it does not say
+  std::string data = {};   // fingerprint of its data; empty: not given
 };
 
-// What a worker says of a lease it had.
+// A worker's report on a lease.
 struct LeaseResult {
   uint64_t generation = 0;
   uint64_t lease_id = 0;
   std::string worker;
-  std::string failure;        // not empty: the work could not be done, and why
-  bool not_at_fault = false;  // with `failure`: caused by the environment, not by this work item
-  bool leaving = false;       // the worker takes no further lease: the answer is kWait
+  std::string failure;                 // not empty: the work could not be done, and why
+  bool caused_by_environment = false;  // of the failure: not this work item
+  bool leaving = false;                // the worker takes no further lease: the answer is kWait
   double loss_sum = 0;
   int64_t correct = 0;
   int64_t examples = 0;

@@ -79,7 +79,7 @@ LeaseResult FromProto(const v1::CompleteLeaseRequest& proto) {
   result.lease_id = proto.lease_id();
   result.worker = EscapeForLog(proto.worker(), kMaxNameBytes);
   result.failure = EscapeForLog(proto.failure(), kMaxReasonBytes);
-  result.not_at_fault = proto.not_at_fault();
+  result.caused_by_environment = proto.caused_by_environment();
   result.leaving = proto.leaving();
   result.loss_sum = proto.loss_sum();
   result.correct = proto.correct();
@@ -95,7 +95,7 @@ void ToProto(const LeaseResult& result, v1::CompleteLeaseRequest& proto) {
   proto.set_lease_id(result.lease_id);
   proto.set_worker(result.worker);
   proto.set_failure(result.failure);
-  proto.set_not_at_fault(result.not_at_fault);
+  proto.set_caused_by_environment(result.caused_by_environment);
   proto.set_leaving(result.leaving);
   proto.set_loss_sum(result.loss_sum);
   proto.set_correct(result.correct);

@@ -1,4 +1,4 @@
-// Leases and their results as messages.
+// Conversion of leases and their results to and from messages.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_LEASE_PROTO_H_
 #define PERCENTDELTA_COMMON_CLUSTER_LEASE_PROTO_H_
@@ -12,7 +12,7 @@ namespace percentdelta {
 Lease FromProto(const v1::Lease& proto);
 void ToProto(const Lease& lease, v1::Lease& proto);
 
-// Text from the caller is escaped and shortened, so that it can be logged.
+// Escapes and cuts text from the caller, so that it can be logged.
 WorkerIdentity FromProto(const v1::AcquireLeaseRequest& proto);
 LeaseResult FromProto(const v1::CompleteLeaseRequest& proto);
 void ToProto(const LeaseResult& result, v1::CompleteLeaseRequest& proto);

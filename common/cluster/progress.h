@@ -1,4 +1,4 @@
-// How far a training is: what the coordinator knows and what pdctl, pd-local and reports show.
+// The progress of a training, as the coordinator tracks it and pdctl, pd-local and reports show it.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_PROGRESS_H_
 #define PERCENTDELTA_COMMON_CLUSTER_PROGRESS_H_
@@ -14,7 +14,7 @@
 namespace percentdelta {
 
 enum class TrainingState {
-  kGathering,  // not all shards are there
+  kGathering,  // not all shards have registered
   kTraining,
   kFinished,
   kFailed,
@@ -26,48 +26,48 @@ struct ProgressPoint {
   int64_t step = 0;
   double loss = 0;
   double accuracy = 0;  // 0..1
-  double seconds = 0;   // since the generation's first lease was given
+  double seconds = 0;   // since the first lease of the generation
 };
 
 struct CheckpointProgress {
   int64_t step = -1;  // of the newest complete one; -1: none yet
   bool under_way = false;
-  int64_t failures = 0;  // since the coordinator's process began
+  int64_t failures = 0;  // since the coordinator's process started
   std::string error;     // of the last one, if it failed
-  int64_t skipped = 0;   // due while another was being written, since the process began
+  int64_t skipped = 0;   // due while another was being written, since the process started
 };
 
-// Where the time of a training lease went.
+// The parts of a training lease's time.
 struct LeaseTimes {
   absl::Duration pull;  // waiting for weights
   absl::Duration compute;
-  absl::Duration push;  // waiting for the gradient to be taken, after the computation
+  absl::Duration push;  // waiting until the shards have accepted the gradient
 };
 
 struct Progress {
   TrainingState state = TrainingState::kGathering;
-  std::string message;  // why it failed, what is waited for, or what holds it up; may be empty
+  std::string message;  // why it failed, what it waits for, or what delays it; may be empty
   std::string job_name;
   std::string job_hash;
   uint64_t generation = 0;
   int shard_count = 0;
-  int64_t step = 0;  // whose gradients are being computed; max_steps when finished
+  int64_t step = 0;  // the current one; max_steps when finished
   int64_t max_steps = 0;
-  int workers = 0;                 // heard of in the last minute
-  double examples_per_second = 0;  // over the last minute; 0: not known yet
+  int workers = 0;                 // that called in the last minute
+  double examples_per_second = 0;  // over the last minute; 0: not yet known
   int64_t expired_leases = 0;
   int64_t failed_leases = 0;
   int64_t duplicate_results = 0;
-  int64_t speculative_leases = 0;  // given to a second worker because the first was slow
-  std::optional<CheckpointProgress> checkpoint;  // none: the job has no checkpoints
+  int64_t speculative_leases = 0;  // assigned to a second worker because the first was slow
+  std::optional<CheckpointProgress> checkpoint;  // nullopt: the job has no checkpoints
   std::string arithmetic;                        // how the workers compute; empty: no worker yet
-  std::string data;                              // fingerprint of their data; empty: not known
-  std::optional<LeaseTimes> mean_times;          // over the last minute; none: no lease was done
-  std::vector<ProgressPoint> training;           // ascending steps
-  std::vector<ProgressPoint> evaluations;        // ascending steps
+  std::string data;                              // fingerprint of their data; empty: unknown
+  std::optional<LeaseTimes> mean_times;    // over the last minute; nullopt: no lease completed
+  std::vector<ProgressPoint> training;     // ascending steps
+  std::vector<ProgressPoint> evaluations;  // ascending steps
 };
 
-// How long the rest will take at the pace so far. Zero: not known, or nothing is left.
+// Estimated time for the remaining steps at the mean pace so far. Zero: unknown, or none remain.
 absl::Duration TimeLeft(const Progress& progress);
 
 }  // namespace percentdelta

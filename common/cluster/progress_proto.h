@@ -1,4 +1,4 @@
-// A training's progress as messages.
+// Conversion of a training's progress to and from messages.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_PROGRESS_PROTO_H_
 #define PERCENTDELTA_COMMON_CLUSTER_PROGRESS_PROTO_H_

@@ -26,7 +26,26 @@ struct TensorStatistics {
   double sgd_relative_delta = 0;  // rate * ||g||_1 / ||W||_1: what plain SGD would have done
 };
 
-// All tensors' updates of one step, in the job's order.
+// Calls visit(name, pointer to member) for every field of TensorStatistics. The names are those of
+// the message, and the order is that of the columns of CSV and the keys of JSON: conversions and
+// formats need no list of their own.
+template <typename Visitor>
+void VisitStatisticsFields(const Visitor& visit) {
+  visit("step", &TensorStatistics::step);
+  visit("tensor", &TensorStatistics::tensor);
+  visit("layer", &TensorStatistics::layer);
+  visit("entries", &TensorStatistics::entries);
+  visit("gradient_l1", &TensorStatistics::gradient_l1);
+  visit("gradient_l2", &TensorStatistics::gradient_l2);
+  visit("weight_l1", &TensorStatistics::weight_l1);
+  visit("weight_l2", &TensorStatistics::weight_l2);
+  visit("rate", &TensorStatistics::rate);
+  visit("multiplier", &TensorStatistics::multiplier);
+  visit("relative_delta", &TensorStatistics::relative_delta);
+  visit("sgd_relative_delta", &TensorStatistics::sgd_relative_delta);
+}
+
+// The statistics of all tensors in one step, in the job's order.
 struct StepStatistics {
   int64_t step = 0;
   std::vector<TensorStatistics> updates;

@@ -1,42 +1,77 @@
 #include "common/cluster/statistics_proto.h"
 
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/message.h"
+
 namespace percentdelta {
 
-TensorStatistics FromProto(const v1::TensorUpdate& proto) {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Reflection;
+
+// The message's fields, in the order of VisitStatisticsFields.
+const std::vector<const FieldDescriptor*>& Fields() {
+  static const auto* const kFields = [] {
+    auto* fields = new std::vector<const FieldDescriptor*>;
+    VisitStatisticsFields([&](const char* name, auto /*member*/) {
+      fields->push_back(v1::TensorStatistics::descriptor()->FindFieldByName(name));
+    });
+    return fields;
+  }();
+  return *kFields;
+}
+
+// Reads or writes one field of a message.
+struct Accessor {
+  const Reflection& reflection = *v1::TensorStatistics::GetReflection();
+  const FieldDescriptor* field;
+
+  void Get(const v1::TensorStatistics& proto, int64_t& value) const {
+    value = reflection.GetInt64(proto, field);
+  }
+  void Get(const v1::TensorStatistics& proto, double& value) const {
+    value = reflection.GetDouble(proto, field);
+  }
+  void Get(const v1::TensorStatistics& proto, std::string& value) const {
+    value = reflection.GetString(proto, field);
+  }
+  void Set(v1::TensorStatistics& proto, int64_t value) const {
+    reflection.SetInt64(&proto, field, value);
+  }
+  void Set(v1::TensorStatistics& proto, double value) const {
+    reflection.SetDouble(&proto, field, value);
+  }
+  void Set(v1::TensorStatistics& proto, const std::string& value) const {
+    reflection.SetString(&proto, field, value);
+  }
+};
+
+}  // namespace
+
+TensorStatistics FromProto(const v1::TensorStatistics& proto) {
   TensorStatistics update;
-  update.step = proto.step();
-  update.tensor = proto.tensor();
-  update.layer = proto.layer();
-  update.entries = proto.entries();
-  update.gradient_l1 = proto.gradient_l1();
-  update.gradient_l2 = proto.gradient_l2();
-  update.weight_l1 = proto.weight_l1();
-  update.weight_l2 = proto.weight_l2();
-  update.rate = proto.rate();
-  update.multiplier = proto.multiplier();
-  update.relative_delta = proto.relative_delta();
-  update.sgd_relative_delta = proto.sgd_relative_delta();
+  auto field = Fields().begin();
+  VisitStatisticsFields([&](const char* /*name*/, auto member) {
+    Accessor{.field = *field++}.Get(proto, update.*member);
+  });
   return update;
 }
 
-void ToProto(const TensorStatistics& update, v1::TensorUpdate& proto) {
-  proto.set_step(update.step);
-  proto.set_tensor(update.tensor);
-  proto.set_layer(update.layer);
-  proto.set_entries(update.entries);
-  proto.set_gradient_l1(update.gradient_l1);
-  proto.set_gradient_l2(update.gradient_l2);
-  proto.set_weight_l1(update.weight_l1);
-  proto.set_weight_l2(update.weight_l2);
-  proto.set_rate(update.rate);
-  proto.set_multiplier(update.multiplier);
-  proto.set_relative_delta(update.relative_delta);
-  proto.set_sgd_relative_delta(update.sgd_relative_delta);
+void ToProto(const TensorStatistics& update, v1::TensorStatistics& proto) {
+  auto field = Fields().begin();
+  VisitStatisticsFields([&](const char* /*name*/, auto member) {
+    Accessor{.field = *field++}.Set(proto, update.*member);
+  });
 }
 
 StepStatistics FromProto(const v1::StepStatistics& proto) {
   StepStatistics step{proto.step(), {}};
-  for (const v1::TensorUpdate& update : proto.updates()) {
+  for (const v1::TensorStatistics& update : proto.updates()) {
     step.updates.push_back(FromProto(update));
   }
   return step;

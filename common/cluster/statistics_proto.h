@@ -1,4 +1,4 @@
-// Update statistics as messages.
+// Conversion of update statistics to and from messages.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_STATISTICS_PROTO_H_
 #define PERCENTDELTA_COMMON_CLUSTER_STATISTICS_PROTO_H_
@@ -8,8 +8,8 @@
 
 namespace percentdelta {
 
-TensorStatistics FromProto(const v1::TensorUpdate& proto);
-void ToProto(const TensorStatistics& update, v1::TensorUpdate& proto);
+TensorStatistics FromProto(const v1::TensorStatistics& proto);
+void ToProto(const TensorStatistics& update, v1::TensorStatistics& proto);
 
 StepStatistics FromProto(const v1::StepStatistics& proto);
 void ToProto(const StepStatistics& step, v1::StepStatistics& proto);

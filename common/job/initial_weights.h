@@ -10,11 +10,11 @@
 
 namespace percentdelta {
 
-// Draws the entries [begin, begin + values.size()) of the flattened tensor. Entry i is a function
-// of (seed, tensor name, i) alone: it does not matter who draws it, or in what pieces.
+// Draws the entries [begin, begin + values.size()) of the flattened tensor. Entry i depends only on
+// (seed, tensor name, i), not on the process that draws it or on the range.
 //
-// Truncated normals are drawn by rejection from the uniform on two standard deviations either
-// side, with PortableExp (portable_math.h): the values are the same on every machine.
+// Draws truncated normals by rejection from the uniform distribution over two standard deviations
+// on either side, with PortableExp (portable_math.h): the values are the same on every machine.
 void DrawInitialWeights(const TensorSpec& tensor, uint64_t seed, int64_t begin,
                         absl::Span<float> values);
 

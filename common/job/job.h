@@ -1,8 +1,8 @@
-// The job as the rest of the program sees it: plain data, checked once, immutable afterwards.
+// The job: plain data, checked once, immutable afterwards.
 //
-// A job decides the weights: two clusters with equal jobs and equal data hold equal weights after
-// equal steps. The text format and the meaning of every field stand in
-// proto/percentdelta/v1/job.proto; reading and writing it is in common/job/job_codec.h.
+// A job determines the weights: two clusters with equal jobs and equal data hold equal weights
+// after equal steps. proto/percentdelta/v1/job.proto defines the text format and the meaning of
+// every field; common/job/job_codec.h reads and writes it.
 
 #ifndef PERCENTDELTA_COMMON_JOB_JOB_H_
 #define PERCENTDELTA_COMMON_JOB_JOB_H_
@@ -18,7 +18,7 @@
 
 namespace percentdelta {
 
-// How the entries of a tensor are drawn before the first step.
+// The distribution of a tensor's entries before the first step.
 struct ConstantInitializer {
   double value = 0;
 };
@@ -35,7 +35,7 @@ struct TensorSpec {
   // Number of entries: the product of the shape.
   int64_t size() const;
 
-  // What stands before the last slash of the name; the whole name if there is none.
+  // The part of the name before the last slash; the whole name if there is none.
   absl::string_view layer() const;
 };
 
@@ -47,7 +47,7 @@ struct ModelSpec {
   // Index of the tensor, or -1.
   int Find(absl::string_view tensor_name) const;
 
-  // Entries of all tensors, and of those before one.
+  // Number of entries of all tensors, and of the tensors before `tensor`.
   int64_t size() const;
   int64_t SizeBefore(int tensor) const;
 };
@@ -59,7 +59,7 @@ struct EvaluationSpec {
 
 struct CheckpointSpec {
   int64_t every_steps = 0;
-  std::string directory;  // that all servers see under this name
+  std::string directory;  // shared by all servers under this name
   int32_t keep = 2;       // whole checkpoints that stay
 };
 
@@ -84,18 +84,18 @@ struct Job {
   std::optional<GradientClippingSpec> gradient_clipping;
   std::optional<WeightDecaySpec> weight_decay;
 
-  // Whole batches in an epoch.
+  // Number of complete batches in an epoch.
   int64_t batches_per_epoch() const { return data.training_examples / batch_size; }
 
-  // Whether the test set is evaluated at the weights of `step`: every `every_steps`-th and the
+  // Whether the test set is evaluated at the weights of `step`: every `every_steps`-th step and the
   // last.
   bool EvaluatesAt(int64_t step) const;
 
-  // Whether a checkpoint is due at the weights of `step`: every `every_steps`-th and the last.
+  // Whether a checkpoint is due at the weights of `step`: every `every_steps`-th step and the last.
   bool CheckpointsAt(int64_t step) const;
 };
 
-// Which examples a slot of a step takes: the `batch_index`-th batch of an epoch's order.
+// The examples of a slot of a step: the `batch_index`-th batch in the epoch's order.
 struct BatchId {
   int64_t epoch = 0;
   int64_t batch_index = 0;

@@ -13,19 +13,19 @@
 
 namespace percentdelta {
 
-// What is not zero lies within these: single precision, in which weights and state are kept, turns
-// smaller numbers into zeros or denormals and larger ones into infinities.
+// The range of numbers other than zero: in single precision, in which weights and state are stored,
+// smaller numbers become zeros or denormals and larger ones become infinities.
 inline constexpr double kMinMagnitude = 1e-37;
 inline constexpr double kMaxMagnitude = 1e37;
 
-// kInvalidArgument: which field, what was expected, what came.
+// kInvalidArgument: names the field, the expectation and the actual value.
 template <typename T>
 absl::Status InvalidField(absl::string_view field, absl::string_view expected, const T& got) {
   return absl::InvalidArgumentError(
       absl::StrCat("job: ", field, ": expected ", expected, ", got ", got));
 }
 
-// The first that is not OK.
+// Returns the first error, or OK.
 inline absl::Status FirstError(std::initializer_list<absl::Status> checks) {
   for (const absl::Status& check : checks) {
     if (!check.ok()) return check;
@@ -33,30 +33,29 @@ inline absl::Status FirstError(std::initializer_list<absl::Status> checks) {
   return absl::OkStatus();
 }
 
-inline absl::Status CheckInteger(absl::string_view field, int64_t value, int64_t least,
-                                 int64_t most) {
-  if (value >= least && value <= most) return absl::OkStatus();
-  return InvalidField(field, absl::StrCat(least, "..", most), value);
+inline absl::Status CheckInteger(absl::string_view field, int64_t value, int64_t min, int64_t max) {
+  if (value >= min && value <= max) return absl::OkStatus();
+  return InvalidField(field, absl::StrCat(min, "..", max), value);
 }
 
-// Numbers, all finite: of kMinMagnitude..`most`; the same or 0; the same or 0, below 1.
+// Check finite numbers: in kMinMagnitude..`max`; the same or 0; 0 or in [kMinMagnitude, 1).
 inline absl::Status CheckPositive(absl::string_view field, double value,
-                                  double most = kMaxMagnitude) {
-  if (value >= kMinMagnitude && value <= most) return absl::OkStatus();
-  return InvalidField(field, absl::StrCat("a positive number in ", kMinMagnitude, "..", most),
+                                  double max = kMaxMagnitude) {
+  if (value >= kMinMagnitude && value <= max) return absl::OkStatus();
+  return InvalidField(field, absl::StrCat("a positive number in ", kMinMagnitude, "..", max),
                       value);
 }
 inline absl::Status CheckNotNegative(absl::string_view field, double value,
-                                     double most = kMaxMagnitude) {
-  if (value == 0 || (value >= kMinMagnitude && value <= most)) return absl::OkStatus();
-  return InvalidField(field, absl::StrCat("0 or a number in ", kMinMagnitude, "..", most), value);
+                                     double max = kMaxMagnitude) {
+  if (value == 0 || (value >= kMinMagnitude && value <= max)) return absl::OkStatus();
+  return InvalidField(field, absl::StrCat("0 or a number in ", kMinMagnitude, "..", max), value);
 }
 inline absl::Status CheckBelowOne(absl::string_view field, double value) {
   if (value == 0 || (value >= kMinMagnitude && value < 1)) return absl::OkStatus();
   return InvalidField(field, absl::StrCat("0 or a number in [", kMinMagnitude, ", 1)"), value);
 }
 
-// optimizer, schedule, momentum, gradient_clipping and weight_decay.
+// Validates optimizer, schedule, momentum, gradient_clipping and weight_decay.
 absl::Status ValidateUpdate(const Job& job);
 
 }  // namespace percentdelta

@@ -22,7 +22,7 @@ constexpr char kFormat[] =
     " (a job is a text-format protobuf; see proto/percentdelta/v1/job.proto)";
 constexpr size_t kMaxErrorBytes = 500;
 
-// Keeps the first error of the text format's parser.
+// Stores the first error of the text format's parser.
 class FirstParseError : public google::protobuf::io::ErrorCollector {
  public:
   void AddError(int line, google::protobuf::io::ColumnNumber column,
@@ -108,7 +108,7 @@ ScheduleSpec ScheduleFromProto(const v1::Schedule& proto) {
   return schedule;
 }
 
-// What is constant is left out, in whatever words it was written.
+// Omits a constant schedule, however it was written.
 void ToProto(const ScheduleSpec& schedule, v1::Job& proto) {
   if (const auto* linear = std::get_if<LinearDecay>(&schedule.decay)) {
     if (linear->slope > 0) {
@@ -149,16 +149,14 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
   }
   if (proto.model().has_dropout_keep_probability()) {
     job.model.dropout_keep_probability = proto.model().dropout_keep_probability();
-    if (job.model.dropout_keep_probability == 0) {  // which is none in a Job
+    if (job.model.dropout_keep_probability == 0) {  // in a Job, 0 means no dropout
       return absl::InvalidArgumentError(
           "job: model.dropout_keep_probability: expected a number in (0, 1], or no such field for "
           "no dropout, got 0");
     }
   }
   job.optimizer.learning_rate = proto.optimizer().learning_rate();
-  absl::StatusOr<UpdateRule> rule = RuleFromProto(proto.optimizer());
-  if (!rule.ok()) return rule.status();
-  job.optimizer.rule = *std::move(rule);
+  ASSIGN_OR_RETURN(job.optimizer.rule, RuleFromProto(proto.optimizer()));
   job.schedule = ScheduleFromProto(proto.schedule());
   job.momentum = {proto.momentum().coefficient(), proto.momentum().dampening(),
                   proto.momentum().nesterov()};
@@ -257,8 +255,8 @@ absl::StatusOr<Job> ParseJob(absl::string_view text, absl::string_view source) {
 
 absl::StatusOr<Job> LoadJob(const std::string& path) {
   if (path.empty()) return ParseJob(DefaultJobText(), "the built-in job");
-  const absl::StatusOr<std::string> text = ReadJobFile(path);
-  return text.ok() ? ParseJob(*text, path) : text.status();
+  ASSIGN_OR_RETURN(const std::string text, ReadJobFile(path));
+  return ParseJob(text, path);
 }
 
 std::string JobToText(const Job& job) {

@@ -24,7 +24,7 @@ class DifferenceList : public google::protobuf::util::MessageDifferencer::Report
     Add(a, b, path);
   }
   void ReportModified(const Message& a, const Message& b, const Path& path) override {
-    // Of a message, its fields have been reported.
+    // The fields of a message are reported separately.
     if (path.back().field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) return;
     Add(a, b, path);
   }
@@ -42,7 +42,7 @@ class DifferenceList : public google::protobuf::util::MessageDifferencer::Report
                     " and ", Value(b, field, field.new_index));
   }
 
-  // `message`: the one that has the field itself.
+  // `message` contains the field directly.
   static std::string Value(const Message& message, const Field& part, int index) {
     const auto* reflection = message.GetReflection();
     const bool repeated = part.field->is_repeated();

@@ -1,4 +1,4 @@
-// The text of a job file, as people's editors, shells and tools leave it.
+// Reads the text of a job file, as editors, shells and other tools write it.
 
 #ifndef PERCENTDELTA_COMMON_JOB_JOB_TEXT_H_
 #define PERCENTDELTA_COMMON_JOB_JOB_TEXT_H_
@@ -11,18 +11,18 @@
 
 namespace percentdelta {
 
-// Longest job file, in bytes.
+// Maximum size of a job file, in bytes.
 inline constexpr size_t kMaxJobFileBytes = size_t{16} << 20;
 
-// The bytes of a regular file, or of a pipe to its end (a shell's <(...)). Errors name the path and
-// the system's reason. kInvalidArgument: not a file or a pipe, or longer than kMaxJobFileBytes;
-// kDeadlineExceeded: a pipe into which nothing was written for `silence`.
+// Reads a regular file, or a pipe to its end (a shell's <(...)). Errors name the path and the
+// system's error. kInvalidArgument: neither a file nor a pipe, or longer than kMaxJobFileBytes;
+// kDeadlineExceeded: a pipe to which nothing was written for `silence`.
 absl::StatusOr<std::string> ReadJobFile(const std::string& path,
                                         absl::Duration silence = absl::Seconds(3));
 
-// `text` without a byte order mark, and with line feeds where it has only carriage returns.
-// kInvalidArgument: it is empty, UTF-16 or UTF-32, or holds NULs; the message goes behind the name
-// of the source: ":LINE:COLUMN: reason" or ": reason".
+// Removes a byte order mark from `text`, and converts line ends that are carriage returns alone to
+// line feeds. kInvalidArgument: the text is empty, UTF-16 or UTF-32, or contains NULs; the message
+// is to be appended to the name of the source: ":LINE:COLUMN: reason" or ": reason".
 absl::StatusOr<std::string> PlainJobText(absl::string_view text);
 
 }  // namespace percentdelta

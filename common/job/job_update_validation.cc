@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
 #include "common/job/job.h"
 #include "common/job/job_checks.h"
 
@@ -54,11 +55,8 @@ absl::Status Validate(const CosineDecay& decay) {
 }
 
 absl::Status Validate(const MomentumSpec& momentum, const UpdateRule& rule) {
-  if (absl::Status status = FirstError({CheckBelowOne("momentum.coefficient", momentum.coefficient),
-                                        CheckBelowOne("momentum.dampening", momentum.dampening)});
-      !status.ok()) {
-    return status;
-  }
+  RETURN_IF_ERROR(FirstError({CheckBelowOne("momentum.coefficient", momentum.coefficient),
+                              CheckBelowOne("momentum.dampening", momentum.dampening)}));
   const bool accumulates =
       std::holds_alternative<AdaGradRule>(rule) || std::holds_alternative<AdamRule>(rule);
   if (momentum.any() && accumulates) {

@@ -28,7 +28,7 @@ constexpr int64_t kMaxBatch = 1 << 24;
 constexpr int64_t kMaxEvaluationParts = 1 << 20;  // each is a lease
 constexpr int32_t kMaxKept = 1000;
 
-// As it is shown in messages: escaped, cut, in quotes.
+// Formats text for messages: escaped, cut, in quotes.
 std::string Quoted(absl::string_view text) {
   constexpr size_t kShown = 80;
   return absl::StrCat("\"", EscapeForLog(text, kShown), "\"");
@@ -50,7 +50,7 @@ absl::Status CheckJobName(absl::string_view field, absl::string_view name) {
   return absl::OkStatus();
 }
 
-// A name that is also a key: in files, on command lines, in other people's tools.
+// A name that is also a key: in files, on command lines, in other tools.
 absl::Status CheckKey(absl::string_view field, absl::string_view name) {
   RETURN_IF_ERROR(CheckJobName(field, name));
   const auto fits = [](char c) { return c > ' ' && c < 0x7f && c != '"' && c != '\\'; };
@@ -113,12 +113,12 @@ absl::Status ValidateModel(const ModelSpec& model) {
                           absl::StrCat(entries, " up to \"", tensor.name, "\""));
     }
   }
-  // 0 here: none.
+  // 0: no dropout.
   return CheckNotNegative("model.dropout_keep_probability", model.dropout_keep_probability, 1);
 }
 
-// A path that means the same directory to every program: only shells know home directories and
-// variables, and servers on several machines may have several.
+// Requires a path that means the same directory to every program: only shells expand "~" and
+// variables, and they may differ between machines.
 absl::Status ValidateDirectory(const std::string& path) {
   constexpr char kField[] = "checkpoint.directory";
   constexpr char kAdvice[] = "give an absolute path";
@@ -161,14 +161,11 @@ absl::Status ValidateCheckpoint(const CheckpointSpec& checkpoint) {
 }
 
 absl::Status ValidateEvaluation(const EvaluationSpec& evaluation, int64_t test_examples) {
-  if (absl::Status status =
-          FirstError({CheckInteger("evaluation.every_steps", evaluation.every_steps, 1, kMaxSteps),
-                      CheckInteger("data.test_examples", test_examples, 1, kMaxExamples),
-                      CheckInteger("evaluation.batch_size", evaluation.batch_size, 1,
-                                   std::min(test_examples, kMaxBatch))});
-      !status.ok()) {
-    return status;
-  }
+  RETURN_IF_ERROR(
+      FirstError({CheckInteger("evaluation.every_steps", evaluation.every_steps, 1, kMaxSteps),
+                  CheckInteger("data.test_examples", test_examples, 1, kMaxExamples),
+                  CheckInteger("evaluation.batch_size", evaluation.batch_size, 1,
+                               std::min(test_examples, kMaxBatch))}));
   if (test_examples / evaluation.batch_size < kMaxEvaluationParts) return absl::OkStatus();
   return InvalidField("evaluation.batch_size",
                       absl::StrCat("at most ", kMaxEvaluationParts, " batches in the test set"),

@@ -1,4 +1,4 @@
-// What a job may be.
+// Validation of jobs.
 
 #ifndef PERCENTDELTA_COMMON_JOB_JOB_VALIDATION_H_
 #define PERCENTDELTA_COMMON_JOB_JOB_VALIDATION_H_
@@ -12,10 +12,10 @@
 namespace percentdelta {
 
 // Checks everything that can be checked without the data and the worker's model.
-// kInvalidArgument: the message says which field, what was expected and what came.
+// kInvalidArgument: the message names the field, the expectation and the actual value.
 absl::Status ValidateJob(const Job& job);
 
-// What is legal and seldom meant, a sentence each: to be shown at start.
+// Warnings about valid jobs that are probably mistakes, one sentence each, to be shown at start.
 std::vector<std::string> JobWarnings(const Job& job);
 
 }  // namespace percentdelta

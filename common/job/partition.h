@@ -1,9 +1,9 @@
-// Which shard owns which entries of which tensor. A function of the model and the number of shards
-// alone, so everybody computes it and nobody sends it.
+// Which shard owns which entries of which tensor. Depends only on the model and the number of
+// shards, so every process computes it and it is never sent.
 //
-// The tensors, cut into blocks of 16384 entries, are laid end to end in the job's order and dealt
-// to the shards in equal stretches. A shard holds at most one block more than the mean, a tensor
-// under a block is never split, and a shard has at most one slice of a tensor.
+// The tensors, cut into blocks of 16384 entries, are concatenated in the job's order and assigned
+// to the shards in equal stretches. A shard owns at most one block more than the mean, a tensor
+// smaller than a block is never split, and a shard owns at most one range of a tensor.
 
 #ifndef PERCENTDELTA_COMMON_JOB_PARTITION_H_
 #define PERCENTDELTA_COMMON_JOB_PARTITION_H_
@@ -15,11 +15,11 @@
 
 namespace percentdelta {
 
-// Slices begin on multiples of it, and norms are summed block by block.
+// Ranges begin at multiples of it, and norms are summed block by block.
 inline constexpr int64_t kBlockEntries = 16384;
 
-// Values in one message, by habit (1 MiB) and at most (4 MiB). A message that only says that values
-// are in shared memory is of the second kind: there are fewer to be handled.
+// Values in one message: usually (1 MiB) and at most (4 MiB). Messages about values in shared
+// memory use the maximum, so that there are fewer of them.
 inline constexpr int64_t kChunkEntries = 16 * kBlockEntries;
 inline constexpr int64_t kMaxChunkEntries = 4 * kChunkEntries;
 
@@ -43,7 +43,7 @@ struct TensorRange {
 // Immutable after construction.
 class Partition {
  public:
-  // `shards` >= 1. With more shards than blocks some shards own nothing.
+  // `shards` >= 1. If there are more shards than blocks, some shards own nothing.
   Partition(const ModelSpec& model, int shards);
 
   int shards() const { return static_cast<int>(by_shard_.size()); }
@@ -51,13 +51,13 @@ class Partition {
   // In the job's order.
   const std::vector<TensorRange>& ranges_of_shard(int shard) const { return by_shard_[shard]; }
 
-  // In ascending offsets; together they are the whole tensor.
+  // In ascending order; together they are the whole tensor.
   const std::vector<TensorRange>& ranges_of_tensor(int tensor) const { return by_tensor_[tensor]; }
 
-  // The shard that adds up the tensor's norms: that of its first slice.
+  // The shard that adds up the tensor's norms: the owner of its first range.
   int home(int tensor) const { return by_tensor_[tensor].front().shard; }
 
-  // Entries on a shard.
+  // Number of entries on a shard.
   int64_t load(int shard) const;
 
  private:

@@ -1,5 +1,5 @@
 // The job's update: rule, schedule and the stages around them, as plain data. Ranges and formulas
-// stand in proto/percentdelta/v1/job.proto, the arithmetic in server/update/.
+// are in proto/percentdelta/v1/job.proto, the arithmetic in server/update/.
 
 #ifndef PERCENTDELTA_COMMON_JOB_UPDATE_SPEC_H_
 #define PERCENTDELTA_COMMON_JOB_UPDATE_SPEC_H_
@@ -33,7 +33,7 @@ struct OptimizerSpec {
   UpdateRule rule;
 };
 
-// How gamma(t) falls; the formulas are in server/update/schedule.h.
+// The decay of gamma(t); the formulas are in server/update/schedule.h.
 struct ConstantRate {};
 struct LinearDecay {
   double slope = 0;
@@ -60,16 +60,16 @@ struct MomentumSpec {
   double dampening = 0;
   bool nesterov = false;
 
-  // Whether there is any momentum, and hence a v to keep.
+  // Whether there is momentum, and hence a v to store.
   bool any() const { return coefficient != 0 || dampening != 0; }
 };
 
-// Each tensor's gradient is made no longer than this.
+// Scales each tensor's gradient down to at most this norm.
 struct GradientClippingSpec {
   double norm = 0;  // L2, > 0
 };
 
-// W = W - eta * gamma(t) * rate * W, besides the rule's change.
+// W = W - eta * gamma(t) * rate * W, in addition to the rule's change.
 struct WeightDecaySpec {
   double rate = 0;  // > 0
 };

@@ -23,16 +23,16 @@
 namespace percentdelta {
 namespace {
 
-constexpr size_t kMaxShown = 200;  // bytes of what was typed
+constexpr size_t kMaxShown = 200;  // bytes of the user's input
 
-// The name in "--name=value", "-name" or "--noname"; empty if the word is no flag.
+// The name in "--name=value", "-name" or "--noname"; empty if the word is not a flag.
 absl::string_view FlagName(absl::string_view word) {
   if (!absl::ConsumePrefix(&word, "-") || word.empty()) return "";
   absl::ConsumePrefix(&word, "-");
   return word.substr(0, word.find('='));
 }
 
-// "--no-restore=x-y" as "--no_restore=x-y".
+// Turns "--no-restore=x-y" into "--no_restore=x-y".
 void SpellWithUnderscores(std::string& word) {
   const std::string name(FlagName(word));
   if (name.empty()) return;
@@ -56,7 +56,7 @@ std::set<std::string, std::less<>>& GivenFlags() {
   std::exit(kExitUsage);
 }
 
-// absl would exit with 1 for a flag that does not exist, without a value, or with a wrong one.
+// Rejects unknown flags and missing or invalid values; absl would exit with 1.
 void CheckFlags(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const absl::string_view word = argv[i];
@@ -82,11 +82,11 @@ void CheckFlags(int argc, char** argv) {
     std::string error;
     if (flag->ParseFrom(value, &error)) continue;
     Refuse(argv[0],
-           absl::StrCat("--", name, ": no value for it: \"", EscapeForLog(value, kMaxShown), "\""));
+           absl::StrCat("--", name, ": invalid value \"", EscapeForLog(value, kMaxShown), "\""));
   }
 }
 
-// The exit code of a program that was only to print `text`.
+// Ends a program that only had to print `text`.
 [[noreturn]] void PrintAndExit(absl::string_view program, const std::string& text) {
   std::cout << text;
   if (std::cout.flush()) std::exit(0);
@@ -112,7 +112,7 @@ std::string HelpText(const std::string& usage, bool has_version) {
   return text;
 }
 
-// absl's own help exits with 1, as if something had failed.
+// Replaces absl's help, which exits with 1 as if something had failed.
 void ShowHelpIfAsked(int argc, char** argv, const std::string& usage, const std::string& version) {
   for (int i = 1; i < argc; ++i) {
     const absl::string_view word = argv[i];
@@ -126,16 +126,16 @@ void ShowHelpIfAsked(int argc, char** argv, const std::string& usage, const std:
   }
 }
 
-// Of an int64_t or a time.
+// For int64_t and absl::Duration.
 template <typename T, typename Text>
-absl::Status CheckWithin(absl::string_view what, T value, T least, T most, const Text& text) {
-  if (value < least) {
+absl::Status CheckWithin(absl::string_view what, T value, T min, T max, const Text& text) {
+  if (value < min) {
     return absl::InvalidArgumentError(
-        absl::StrCat(what, ": expected at least ", text(least), ", got ", text(value)));
+        absl::StrCat(what, ": expected at least ", text(min), ", got ", text(value)));
   }
-  if (value > most) {
+  if (value > max) {
     return absl::InvalidArgumentError(
-        absl::StrCat(what, ": expected at most ", text(most), ", got ", text(value)));
+        absl::StrCat(what, ": expected at most ", text(max), ", got ", text(value)));
   }
   return absl::OkStatus();
 }
@@ -144,7 +144,7 @@ absl::Status CheckWithin(absl::string_view what, T value, T least, T most, const
 
 std::vector<std::string> ParseCommandLine(int argc, char** argv, const std::string& usage,
                                           const std::string& version) {
-  // The words with flags spelled as absl has them; they live as long as the program, as argv does.
+  // The words, with flags spelled as absl expects. Static, because they must outlive the call.
   static std::vector<std::string> words;
   std::vector<char*> pointers;
   words.assign(argv, argv + argc);
@@ -163,13 +163,13 @@ std::vector<std::string> ParseCommandLine(int argc, char** argv, const std::stri
 
 bool IsGiven(absl::string_view flag) { return GivenFlags().count(flag) > 0; }
 
-absl::Status CheckRange(absl::string_view what, int64_t value, int64_t least, int64_t most) {
-  return CheckWithin(what, value, least, most, [](int64_t number) { return number; });
+absl::Status CheckRange(absl::string_view what, int64_t value, int64_t min, int64_t max) {
+  return CheckWithin(what, value, min, max, [](int64_t number) { return number; });
 }
 
-absl::Status CheckRange(absl::string_view what, absl::Duration value, absl::Duration least,
-                        absl::Duration most) {
-  return CheckWithin(what, value, least, most,
+absl::Status CheckRange(absl::string_view what, absl::Duration value, absl::Duration min,
+                        absl::Duration max) {
+  return CheckWithin(what, value, min, max,
                      [](absl::Duration time) { return absl::FormatDuration(time); });
 }
 

@@ -28,49 +28,45 @@ namespace percentdelta {
 namespace {
 
 constexpr size_t kMaxMessageBytes = 4000;
-constexpr int kPatienceMs = 1000;
+constexpr int kWriteTimeoutMs = 1000;
 
-// For handlers that may neither allocate nor lock: who speaks, and gRPC's last error.
+// For handlers that may neither allocate nor lock: the program's name, and gRPC's last error.
 std::array<char, 64> program_name;
 std::array<char, 256> grpc_error;
-std::atomic<bool> grpc_error_kept{false};
+std::atomic<bool> grpc_error_busy{false};  // being written
 
-void Keep(std::array<char, 64>& place, const char* text) {
-  std::snprintf(place.data(), place.size(), "%s", text);
-}
-
-// A descriptor that is closed would be taken by the next file or socket, and what is printed would
-// go there.
+// The next file or socket would get the number of a closed standard descriptor, and output would go
+// there.
 void OpenStandardDescriptors() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(descriptor, F_GETFD) != -1) continue;
-    // The lowest one that is free is this one. Where there is no /dev/null, the place is taken by
-    // something that can be neither read nor written.
+    // open() returns the lowest free descriptor, which is this one. Without /dev/null, use one that
+    // can be neither read nor written.
     if (open("/dev/null", O_RDWR) < 0)
       open("/", O_PATH);  // NOLINT(cppcoreguidelines-pro-type-vararg)
   }
 }
 
-// gRPC's own log is not for users; its last error is for SIGABRT.
-void TakeGrpcLog(gpr_log_func_args* args) {
-  if (args->severity != GPR_LOG_SEVERITY_ERROR || grpc_error_kept.exchange(true)) return;
+// Discards gRPC's log, which is not for users, but stores its last error for OnAbort.
+void HandleGrpcLog(gpr_log_func_args* args) {
+  if (args->severity != GPR_LOG_SEVERITY_ERROR || grpc_error_busy.exchange(true)) return;
   std::snprintf(grpc_error.data(), grpc_error.size(), "%s", args->message);
-  grpc_error_kept = false;
+  grpc_error_busy = false;
 }
 
-// Without stdio, allocation or locks: from a signal's handler.
+// For signal handlers: uses no stdio, allocation or locks.
 void WriteRaw(const char* text) {
   pollfd file = {STDERR_FILENO, POLLOUT, 0};
-  if (poll(&file, 1, kPatienceMs) <= 0) return;
+  if (poll(&file, 1, kWriteTimeoutMs) <= 0) return;
   if (write(STDERR_FILENO, text, std::strlen(text)) < 0) return;
 }
 
-// Libraries abort when they get no thread or no memory. That is the machine's doing, and needs no
-// core dump; other aborts are ours.
+// Libraries abort when they cannot get a thread or memory. That is caused by the machine, and needs
+// no core dump; other aborts are our errors.
 void OnAbort(int /*signal*/) {
   const bool exhausted = errno == ENOMEM || std::strstr(grpc_error.data(), "thread") != nullptr;
   WriteRaw(program_name.data());
-  WriteRaw(exhausted ? ": a library got no more memory or threads" : ": aborted");
+  WriteRaw(exhausted ? ": a library ran out of memory or threads" : ": aborted");
   if (grpc_error[0] != '\0') WriteRaw(": ");
   WriteRaw(grpc_error.data());
   WriteRaw("\n");
@@ -79,7 +75,7 @@ void OnAbort(int /*signal*/) {
 
 std::string Describe(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
-    return absl::StrCat("no more memory; limits: ", MemoryLimits());
+    return absl::StrCat("out of memory; limits: ", MemoryLimits());
   }
   const auto* const system = dynamic_cast<const std::system_error*>(&error);
   if (system != nullptr && system->code() == std::errc::resource_unavailable_try_again) {
@@ -92,7 +88,7 @@ std::string Describe(const std::exception& error) {
   return absl::StrCat("unexpected: ", error.what());
 }
 
-// One line about the exception that is being handled. Never throws.
+// Prints one line about the exception that is being handled. Never throws.
 void PrintException() noexcept {
   try {
     try {
@@ -102,7 +98,7 @@ void PrintException() noexcept {
     }
   } catch (const std::bad_alloc&) {  // while describing
     WriteRaw(program_name.data());
-    WriteRaw(": no more memory, not even to name the limit (ulimit -v, or the container's)\n");
+    WriteRaw(": out of memory, even for naming the limit (ulimit -v, or the container's)\n");
   } catch (...) {
     WriteRaw(program_name.data());
     WriteRaw(": unexpected exception of an unknown type\n");
@@ -116,7 +112,7 @@ void PrintException() noexcept {
 }
 
 void PrepareProcess(const char* name) {
-  Keep(program_name, name);
+  std::snprintf(program_name.data(), program_name.size(), "%s", name);
   OpenStandardDescriptors();
   RaiseDescriptorLimit();
   signal(SIGPIPE, SIG_IGN);
@@ -135,7 +131,7 @@ int RunProgram(int argc, char** argv, const Program& program) {
   try {
     const std::vector<std::string> words =
         ParseCommandLine(argc, argv, program.usage, VersionText(program.name));
-    gpr_set_log_function(TakeGrpcLog);
+    gpr_set_log_function(HandleGrpcLog);
     if (!program.takes_words && !words.empty()) {
       PrintError(program.name, absl::StrCat("unexpected argument ", words[0], " (see --help)"));
       return kExitUsage;
@@ -144,7 +140,7 @@ int RunProgram(int argc, char** argv, const Program& program) {
   } catch (...) {
     PrintException();
   }
-  // Not by way of destructors of what is half built, and of threads that still run.
+  // Skip destructors: objects may be half built, and threads still run.
   _exit(kExitFailure);
 }
 

@@ -1,6 +1,6 @@
-# Writes OUTPUT, a source file with the version and git's name of the sources, if it is to change.
+# Writes OUTPUT, a source file with the version and git's name of the sources, if it has changed.
 # Run at each build (CMakeLists.txt): cmake -DSOURCE=... -DVERSION=... -DOUTPUT=... -P revision.cmake
-# PD_REVISION in the environment says it where git cannot, as in an image that is built without .git.
+# The environment variable PD_REVISION replaces git's answer, as in an image that is built without .git.
 
 set(revision "$ENV{PD_REVISION}")
 if(NOT revision AND EXISTS ${SOURCE}/.git)

@@ -17,12 +17,12 @@
 namespace percentdelta {
 namespace {
 
-// gRPC 1.51 runs clients' callbacks on threads of its own, which end with the last channel that
-// has used them; their end is a race that aborts the process (an assertion in its ref_counted.h,
-// about once in ten exits here). So one channel uses them and is never let go of.
+// gRPC 1.51 runs clients' callbacks on its own threads, which end with the last channel that has
+// used them. Ending them is a race that aborts the process (an assertion in its ref_counted.h,
+// about once in ten exits here). So one channel uses them and is never destroyed.
 struct CallbackThreads {
   CallbackThreads()
-      : stub(grpc::CreateChannel("unix:/dev/null/nobody", grpc::InsecureChannelCredentials())),
+      : stub(grpc::CreateChannel("unix:/dev/null/nothing", grpc::InsecureChannelCredentials())),
         request(&nothing, 1) {
     stub.UnaryCall(&context, "/nothing/Nothing", {}, &request, &response, [](const auto&) {});
   }
@@ -34,17 +34,17 @@ struct CallbackThreads {
   grpc::ByteBuffer response;
 };
 
-// Has gRPC resolve names by getaddrinfo, as every other program does. Its default in 1.51 is a DNS
-// client (c-ares) that knows nothing of nsswitch.conf: neither mDNS nor myhostname, LDAP or a
-// container's own modules. There is no setting for it but this variable, which gRPC reads when it
-// is first used; so it is set before main begins, while there is one thread.
-[[gnu::constructor]] void UseTheSystemsNames() {
-  constexpr int kKeepTheUsersChoice = 0;
-  setenv("GRPC_DNS_RESOLVER", "native", kKeepTheUsersChoice);
+// Makes gRPC resolve names with getaddrinfo, like every other program. Its default in 1.51 is a DNS
+// client (c-ares) that ignores nsswitch.conf: no mDNS, myhostname, LDAP or modules of a container.
+// The only setting is this variable, which gRPC reads on first use. Set it before main begins,
+// while there is a single thread.
+[[gnu::constructor]] void UseSystemResolver() {
+  constexpr int kDoNotOverwrite = 0;
+  setenv("GRPC_DNS_RESOLVER", "native", kDoNotOverwrite);
 }
 
-// With the scheme, so that nothing in `address` can be taken for one. Brackets and "%" are not
-// allowed in a URI as they are.
+// Adds the scheme, so that nothing in `address` can be taken for one, and escapes characters that
+// are not allowed in a URI, such as brackets and "%".
 std::string TargetOf(const std::string& address) {
   std::string target = "dns:///";
   for (const char c : address) {
@@ -57,8 +57,8 @@ std::string TargetOf(const std::string& address) {
   return target;
 }
 
-// Where nobody can be: what is sent there fails with UNAVAILABLE.
-constexpr char kNowhere[] = "dns:///localhost:0";
+// No server can listen here: calls fail with UNAVAILABLE.
+constexpr char kUnreachable[] = "dns:///localhost:0";
 
 void SetLimits(grpc::ChannelArguments& arguments) {
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
@@ -68,39 +68,39 @@ void SetLimits(grpc::ChannelArguments& arguments) {
 
 void SetKeepalive(grpc::ChannelArguments& arguments) {
   // Off by default: a peer whose machine is gone would look alive until the kernel gives up, after
-  // minutes. The timeout is TCP's user timeout as well: bytes that are not acknowledged for so long
-  // end the connection.
+  // minutes. The timeout is also TCP's user timeout: the connection ends if bytes are not
+  // acknowledged for this long.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kClientKeepaliveMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kClientKeepaliveMs / 2);
-  // Also while it is idle, and as often as it takes: when the connections to all servers are half
-  // open, that is noticed of all at once, not of one after the other as each is called.
+  // Also while the connection is idle, and without a limit: if the connections to all servers are
+  // half open, all are detected at the same time, not one after the other as each is called.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
 }
 
 void SetConnecting(grpc::ChannelArguments& arguments) {
-  // On by default, and Docker puts http_proxy into every container: calls between machines of one
-  // network would go to a proxy of the internet, or hang where there is none. It covers
-  // grpc_proxy, https_proxy and http_proxy.
+  // On by default, and Docker sets http_proxy in every container: calls between machines of one
+  // network would go to an internet proxy, or hang without one. Covers grpc_proxy, https_proxy and
+  // http_proxy.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  // In spite of its name no pause but the time that an attempt has. The pauses between attempts are
-  // the other two: the default of up to 120 s would make a restarted server look dead.
+  // Despite its name, this is the timeout of an attempt. The other two are the pauses between
+  // attempts: the default of up to 120 s would make a restarted server look dead.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMs);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  // A restarted container has a new address: ask for it again soon. The default is 30 s.
+  // A restarted container has a new address: resolve its name again soon. The default is 30 s.
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 500);
-  // Whoever may answer DNS queries does not get to configure calls (TXT records of c-ares).
+  // DNS servers must not be able to configure calls (by TXT records, with c-ares).
   arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
 }
 
 }  // namespace
 
-// Defaults that stay: calls that have certainly not reached the server are sent again by gRPC
-// (GRPC_ARG_ENABLE_RETRIES), which all calls allow; flow control adapts its window to the path
-// (GRPC_ARG_HTTP2_BDP_PROBE), up to what fast and long paths need; a channel that was idle for
-// 30 minutes disconnects, and connects with the next call.
+// Defaults that stay: gRPC resends calls that have certainly not reached the server
+// (GRPC_ARG_ENABLE_RETRIES), which is safe for all our calls; flow control adapts its window to the
+// path (GRPC_ARG_HTTP2_BDP_PROBE), up to what fast and long paths need; a channel that was idle for
+// 30 minutes disconnects, and reconnects with the next call.
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   static const auto* const kCallbackThreads = new CallbackThreads;
   (void)kCallbackThreads;
@@ -108,11 +108,11 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   SetLimits(arguments);
   SetKeepalive(arguments);
   SetConnecting(arguments);
-  return grpc::CreateCustomChannel(IsHostAndPort(address) ? TargetOf(address) : kNowhere,
+  return grpc::CreateCustomChannel(IsHostAndPort(address) ? TargetOf(address) : kUnreachable,
                                    grpc::InsecureChannelCredentials(), arguments);
 }
 
-void ConnectAgain(grpc::Channel& channel) {
+void ResetBackoff(grpc::Channel& channel) {
   grpc::experimental::ChannelResetConnectionBackoff(&channel);
 }
 

@@ -17,7 +17,7 @@ using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 using google::protobuf::io::CodedOutputStream;
 
-// The fields' numbers are the same in both messages.
+// The fields have the same numbers in both messages.
 constexpr uint32_t kTensor = WireFormatLite::MakeTag(v1::PullResponse::kTensorFieldNumber,
                                                      WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
 constexpr uint32_t kBegin =
@@ -39,8 +39,8 @@ static_assert(static_cast<int>(v1::PullResponse::kTensorFieldNumber) ==
 
 constexpr size_t kMaxVarint = 10;  // bytes
 
-// The reader asks for more than it needs: it changes nothing. A copy would do for it, but short
-// pieces would then point into the copy.
+// ProtoBufferReader takes a mutable buffer but does not modify it. Do not copy: short slices are
+// inlined, and our pieces would point into the copy.
 grpc::ByteBuffer* Readable(const grpc::ByteBuffer& buffer) {
   return const_cast<grpc::ByteBuffer*>(&buffer);
 }

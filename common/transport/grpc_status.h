@@ -1,4 +1,4 @@
-// The one place where the library's statuses and gRPC's meet. The codes are the same numbers.
+// Conversion between Abseil's and gRPC's statuses. The codes are the same numbers.
 
 #ifndef PERCENTDELTA_COMMON_TRANSPORT_GRPC_STATUS_H_
 #define PERCENTDELTA_COMMON_TRANSPORT_GRPC_STATUS_H_
@@ -11,9 +11,8 @@
 
 namespace percentdelta {
 
-// A longer message is cut: it is sent as metadata, which is limited (kMaxMetadataBytes in
-// common/transport/channel.h), and what is beyond the limit would replace the status by another
-// one.
+// Longer messages are cut: a message is sent as metadata, which is limited (kMaxMetadataBytes in
+// common/transport/channel.h), and exceeding the limit would replace the status by another one.
 inline constexpr size_t kMaxStatusMessage = 4096;
 
 grpc::Status ToGrpc(const absl::Status& status);

@@ -13,9 +13,9 @@
 #include <limits>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "common/base/errno_status.h"
 #include "common/base/status_macros.h"
 
 namespace percentdelta {
@@ -24,11 +24,7 @@ namespace {
 constexpr char kMemoryName[] = "percentdelta";
 constexpr size_t kKeyBytes = 16;
 constexpr int64_t kHeadBytes = 4096;  // before the values, which begin on a page
-constexpr int64_t kMostValues = (std::numeric_limits<int64_t>::max() - kHeadBytes) / 4;
-
-absl::Status SystemError(absl::string_view what) {
-  return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", what));
-}
+constexpr int64_t kMaxValues = (std::numeric_limits<int64_t>::max() - kHeadBytes) / 4;
 
 size_t BytesOf(int64_t values) { return kHeadBytes + values * static_cast<int64_t>(sizeof(float)); }
 
@@ -40,35 +36,35 @@ std::string PathOf(const SharedMemoryName& name) {
   return absl::StrCat("/proc/", name.process, "/fd/", name.descriptor);
 }
 
-// Opens what is behind the name, if it is called as Make calls it: to look at anything else might
-// have effects, or never come back.
-absl::StatusOr<int> OpenNamed(const std::string& path) {
+// Opens the path if it has the name that Make() gives: opening anything else might have side
+// effects, or block.
+absl::StatusOr<UniqueDescriptor> OpenNamed(const std::string& path) {
   const std::string expected = absl::StrCat("/memfd:", kMemoryName, " (deleted)");
   std::array<char, 64> target = {};
   const ssize_t size = readlink(path.c_str(), target.data(), target.size());
-  if (size < 0) return SystemError(absl::StrCat("find shared memory ", path));
+  if (size < 0) return ErrnoStatus(errno, "find shared memory", path);
   if (absl::string_view(target.data(), size) != expected) {
-    return absl::InvalidArgumentError(absl::StrCat(path, " is no shared memory of ours"));
+    return absl::InvalidArgumentError(absl::StrCat(path, " is not shared memory of ours"));
   }
-  const int file = open(path.c_str(), O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-  if (file < 0) return SystemError(absl::StrCat("open shared memory ", path));
+  UniqueDescriptor file(open(path.c_str(), O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  if (!file.ok()) return ErrnoStatus(errno, "open shared memory", path);
   return file;
 }
 
-// Its size counts once it cannot shrink any more.
+// Checks the seal before the size: afterwards, the file cannot shrink.
 absl::Status CheckSealed(int file, const std::string& path, int64_t values, struct stat& about) {
   const int seals = fcntl(file, F_GET_SEALS);
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("shared memory ", path, ": expected one that cannot shrink"));
+        absl::StrCat("shared memory ", path, ": expected a file that cannot shrink"));
   }
-  if (fstat(file, &about) != 0) return SystemError(absl::StrCat("look at ", path));
+  if (fstat(file, &about) != 0) return ErrnoStatus(errno, "look at", path);
   if (static_cast<size_t>(about.st_size) == BytesOf(values)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("shared memory ", path, ": expected ",
                                                  BytesOf(values), " bytes, got ", about.st_size));
 }
 
-// Beyond this limit the system sends a signal that ends the process.
+// Exceeding this limit would raise a signal that ends the process.
 absl::Status CheckFileLimit(size_t bytes) {
   struct rlimit limit {};
   if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur >= bytes) return absl::OkStatus();
@@ -79,17 +75,16 @@ absl::Status CheckFileLimit(size_t bytes) {
 
 }  // namespace
 
-SharedMemory::SharedMemory(SharedMemoryName name, int descriptor, uint64_t inode, void* begin,
-                           int64_t values)
+SharedMemory::SharedMemory(SharedMemoryName name, UniqueDescriptor descriptor, uint64_t inode,
+                           void* begin, int64_t values)
     : name_(std::move(name)),
-      descriptor_(descriptor),
+      descriptor_(std::move(descriptor)),
       inode_(inode),
       begin_(begin),
       values_(reinterpret_cast<float*>(static_cast<char*>(begin) + kHeadBytes), values) {}
 
 SharedMemory::~SharedMemory() {
   munmap(begin_, BytesOf(static_cast<int64_t>(values_.size())));
-  if (descriptor_ >= 0) close(descriptor_);
 }
 
 bool SharedMemory::is_offered() const {
@@ -102,42 +97,42 @@ absl::StatusOr<std::shared_ptr<SharedMemory>> SharedMemory::Make(int64_t values)
   RETURN_IF_ERROR(CheckFileLimit(bytes));
   std::string key(kKeyBytes, '\0');
   if (getrandom(key.data(), key.size(), 0) != static_cast<ssize_t>(key.size())) {
-    return SystemError("draw a key for shared memory");
+    return ErrnoStatus(errno, "cannot draw a key for shared memory");
   }
-  const int file = memfd_create(kMemoryName, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (file < 0) return SystemError("make shared memory");
-  absl::Cleanup close_file = [file] { close(file); };
+  UniqueDescriptor file(memfd_create(kMemoryName, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!file.ok()) return ErrnoStatus(errno, "cannot make shared memory");
   struct stat about {};
-  if (ftruncate(file, static_cast<off_t>(bytes)) != 0 || fstat(file, &about) != 0 ||
-      fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-    return SystemError(absl::StrCat("make shared memory of ", bytes, " bytes"));
+  if (ftruncate(file.get(), static_cast<off_t>(bytes)) != 0 || fstat(file.get(), &about) != 0 ||
+      fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    const int error = errno;
+    return ErrnoStatus(error, absl::StrCat("cannot make shared memory of ", bytes, " bytes"));
   }
-  void* const begin = MapAll(file, values);
-  if (begin == MAP_FAILED) return SystemError("map shared memory");
+  void* const begin = MapAll(file.get(), values);
+  if (begin == MAP_FAILED) return ErrnoStatus(errno, "cannot map shared memory");
   std::memcpy(begin, key.data(), key.size());
-  std::move(close_file).Cancel();
+  SharedMemoryName name = {getpid(), file.get(), std::move(key)};
   return std::shared_ptr<SharedMemory>(
-      new SharedMemory({getpid(), file, std::move(key)}, file, about.st_ino, begin, values));
+      new SharedMemory(std::move(name), std::move(file), about.st_ino, begin, values));
 }
 
 absl::StatusOr<std::shared_ptr<SharedMemory>> SharedMemory::Map(const SharedMemoryName& name,
                                                                 int64_t values) {
-  if (name.key.size() != kKeyBytes || values < 0 || values > kMostValues) {
+  if (name.key.size() != kKeyBytes || values < 0 || values > kMaxValues) {
     return absl::InvalidArgumentError(
         absl::StrCat("shared memory: expected a key of ", kKeyBytes, " bytes and at most ",
-                     kMostValues, " values, got ", name.key.size(), " bytes and ", values));
+                     kMaxValues, " values, got ", name.key.size(), " bytes and ", values));
   }
   const std::string path = PathOf(name);
-  const absl::StatusOr<int> file = OpenNamed(path);
-  if (!file.ok()) return file.status();
-  const absl::Cleanup close_file = [&] { close(*file); };  // the mapping stays
+  ASSIGN_OR_RETURN(const UniqueDescriptor file, OpenNamed(path));  // the mapping outlives it
   struct stat about {};
-  RETURN_IF_ERROR(CheckSealed(*file, path, values, about));
-  void* const begin = MapAll(*file, values);
-  if (begin == MAP_FAILED) return SystemError("map shared memory");
-  std::shared_ptr<SharedMemory> memory(new SharedMemory(name, -1, about.st_ino, begin, values));
+  RETURN_IF_ERROR(CheckSealed(file.get(), path, values, about));
+  void* const begin = MapAll(file.get(), values);
+  if (begin == MAP_FAILED) return ErrnoStatus(errno, "cannot map shared memory");
+  std::shared_ptr<SharedMemory> memory(
+      new SharedMemory(name, UniqueDescriptor(), about.st_ino, begin, values));
   if (std::memcmp(begin, name.key.data(), kKeyBytes) != 0) {
-    return absl::InvalidArgumentError("shared memory: what is there has another key");
+    return absl::InvalidArgumentError(
+        "shared memory: expected the key of its name, got another key");
   }
   return memory;
 }

@@ -1,9 +1,9 @@
-// Memory that two processes of one machine share, so that values need not go through the kernel.
+// Memory that two processes on one machine share, so that values need not pass through the kernel.
 //
-// Its maker offers it by name: its own PID, the descriptor there, and a key that the memory begins
-// with. Who maps it finds it as /proc/PID/fd/DESCRIPTOR, which it can as the same user (or as root)
-// in the same PID namespace; anywhere else there is nothing under that name, or something with
-// another key. It has no name in any file system, so that nothing is left when its processes die.
+// Its creator offers it by name: PID, descriptor in that process, and a key with which the memory
+// begins. Another process opens it as /proc/PID/fd/DESCRIPTOR, which requires the same user (or
+// root) and the same PID namespace; elsewhere that name does not exist, or the key differs. The
+// memory has no name in any file system, so that nothing is left when its processes die.
 
 #ifndef PERCENTDELTA_COMMON_TRANSPORT_SHARED_MEMORY_H_
 #define PERCENTDELTA_COMMON_TRANSPORT_SHARED_MEMORY_H_
@@ -14,31 +14,31 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/base/descriptors.h"
 
 namespace percentdelta {
 
 struct SharedMemoryName {
   int32_t process = 0;
-  int32_t descriptor = 0;  // of that process
+  int32_t descriptor = 0;  // in that process
   std::string key;
 
   bool operator==(const SharedMemoryName&) const = default;
 };
 
-// A mapping of it, for reading and writing. Thread-safe itself; when which process may touch which
-// values is for them to agree on. The memory lives as long as any mapping of it.
+// A mapping of shared memory, for reading and writing. Thread-safe itself; the processes must agree
+// on when each may access which values. The memory lives as long as any mapping of it.
 class SharedMemory {
  public:
-  // Makes one of so many values, all 0. Only those that are touched take memory.
-  //   others  the system's reason
+  // Makes shared memory of `values` values, all 0. Only pages that are touched take memory. Errors
+  // are the system's.
   static absl::StatusOr<std::shared_ptr<SharedMemory>> Make(int64_t values);
 
-  // Maps one that another process, or this one, has made. No name does any harm: what is not called
-  // as Make calls it is not even opened, and nothing is mapped that can be made smaller under our
-  // hands.
-  //   kNotFound            there is none of this name here
-  //   kInvalidArgument     what there is has another key or size, or is no shared memory
-  //   others               the system's reason
+  // Maps what another process, or this one, has made. Safe with any name: opens only files that
+  // Make() has made, and maps only those that cannot be truncated.
+  //   kNotFound         does not exist here
+  //   kInvalidArgument  has another key or size, or is not shared memory
+  //   others            the system's error
   static absl::StatusOr<std::shared_ptr<SharedMemory>> Map(const SharedMemoryName& name,
                                                            int64_t values);
 
@@ -50,15 +50,16 @@ class SharedMemory {
 
   absl::Span<float> values() const { return values_; }
 
-  // Whether it is still there under its name: its maker lives, and may use it again.
+  // Whether it still exists under its name: its creator lives, and may use it again.
   bool is_offered() const;
 
  private:
-  SharedMemory(SharedMemoryName name, int descriptor, uint64_t inode, void* begin, int64_t values);
+  SharedMemory(SharedMemoryName name, UniqueDescriptor descriptor, uint64_t inode, void* begin,
+               int64_t values);
 
   const SharedMemoryName name_;
-  const int descriptor_;  // the maker's, which others look at; -1: mapped
-  const uint64_t inode_;  // no other shared memory has it at the same time
+  const UniqueDescriptor descriptor_;  // the creator's, which others open; empty: mapped
+  const uint64_t inode_;               // unique among shared memory that exists at the same time
   void* const begin_;
   const absl::Span<float> values_;
 };

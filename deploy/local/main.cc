@@ -215,7 +215,7 @@ absl::Status TrainAndClose(LocalCluster::Options options, const std::string& com
 }
 
 int Run(const std::string& command) {
-  KeepFreedMemory();
+  RetainFreedMemory();
   StopSignals signals;
   if (absl::Status status = CheckFlags(); !status.ok()) return Fail(kProgram, status, kExitUsage);
   absl::StatusOr<Job> job = JobFromFlags();

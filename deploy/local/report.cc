@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -16,6 +15,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
 #include "client/pdctl/statistics_format.h"
+#include "common/base/errno_status.h"
 #include "common/base/output_path.h"
 #include "common/base/status_macros.h"
 #include "common/job/job_codec.h"
@@ -145,7 +145,7 @@ absl::Status WriteWhole(const std::filesystem::path& output, const std::string& 
     file << text;
     file.close();
     if (!file) {
-      const std::string reason = std::strerror(errno);
+      const std::string reason = ErrnoMessage(errno);
       std::error_code ignored;
       std::filesystem::remove(temporary, ignored);
       return absl::UnavailableError(absl::StrCat("cannot write ", path.string(), ": ", reason));
@@ -202,7 +202,7 @@ absl::Status PrepareReport(const std::string& directory) {
   }
   if (access(directory.c_str(), W_OK | X_OK) != 0) {
     return absl::UnavailableError(
-        absl::StrCat("cannot write to the directory ", directory, ": ", std::strerror(errno)));
+        absl::StrCat("cannot write to the directory ", directory, ": ", ErrnoMessage(errno)));
   }
   return absl::OkStatus();
 }

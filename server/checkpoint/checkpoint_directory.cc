@@ -15,7 +15,9 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "common/base/descriptors.h"
 #include "common/base/durable_file.h"
+#include "common/base/errno_status.h"
 #include "server/checkpoint/history_file.h"
 #include "server/checkpoint/manifest.h"
 #include "server/checkpoint/slice_file.h"
@@ -28,8 +30,7 @@ using Kind = DirectoryEntry::Kind;
 constexpr char kStepPrefix[] = "step-";
 
 absl::Status SystemError(absl::string_view what, const std::string& path) {
-  const int error = errno;
-  return absl::ErrnoToStatus(error, absl::StrCat("cannot ", what, " ", path));
+  return ErrnoStatus(errno, what, path);
 }
 
 // A number as StrCat writes it: no sign, no leading zeros, no blanks.
@@ -59,11 +60,11 @@ bool IsCommittedName(absl::string_view name) {
 class Directory {
  public:
   Directory(const std::string& path, bool follow) {
-    const int file =
-        open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
-    if (file < 0) return;
-    stream_ = fdopendir(file);
-    if (stream_ == nullptr) close(file);
+    UniqueDescriptor file(
+        open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW)));
+    if (!file.ok()) return;
+    stream_ = fdopendir(file.get());
+    if (stream_ != nullptr) file.Release();
   }
   ~Directory() {
     if (stream_ != nullptr) closedir(stream_);

@@ -310,7 +310,7 @@ void Coordinator::Record(const LeaseTable::Completion& completion, const LeaseRe
   if (completion.kind == LeaseTable::Completion::Kind::kFailed) {
     ++failed_;
     // What is nobody's fault is logged where it happens.
-    if (!result.not_at_fault) {
+    if (!result.caused_by_environment) {
       options_.log->warn("lease failed lease={} worker={} reason=\"{}\"", result.lease_id,
                          result.worker, result.failure);
     }

@@ -219,7 +219,7 @@ absl::StatusOr<LeaseTable::Completion> LeaseTable::Complete(const LeaseResult& r
 LeaseTable::Completion LeaseTable::Fail(const Given& given, Work& work, const LeaseResult& result,
                                         absl::Duration now) {
   if (!given.expired) --work.holders;  // somebody else may hold the work too: it stays theirs
-  if (result.not_at_fault) return Outcome(Completion::Kind::kFailed);
+  if (result.caused_by_environment) return Outcome(Completion::Kind::kFailed);
   const std::string& worker = given.worker;
   if (work.failures.empty()) ++failed_works_;
   Failures& failures = work.failures[worker];

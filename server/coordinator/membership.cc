@@ -69,7 +69,7 @@ absl::StatusOr<bool> Membership::Beat(const ShardBeat& beat, absl::Duration now)
   if (IsMember(beat)) {
     member.last_beat = now;
     member.generation = beat.generation;
-    member.trouble = beat.trouble;
+    member.trouble = beat.problem;
     return needs_generation();
   }
   const Newcomer newcomer = {beat.shard, beat.address, beat.incarnation};

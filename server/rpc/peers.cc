@@ -103,15 +103,15 @@ void Peers::Repeat() {
     report = std::exchange(report_waits_, false);
   }
   for (const auto& call : calls) {
-    ConnectAgain(*channels_[call->home]);
+    ResetBackoff(*channels_[call->home]);
     Send(call);
   }
   for (const auto& greeting : greetings) {
-    ConnectAgain(*channels_[greeting->shard]);
+    ResetBackoff(*channels_[greeting->shard]);
     SendGreeting(greeting);
   }
   if (report) {
-    ConnectAgain(*coordinator_channel_);
+    ResetBackoff(*coordinator_channel_);
     SendReports();
   }
 }

@@ -38,7 +38,7 @@ absl::StatusOr<ClusterView> RemoteCoordinator::Beat(const ShardBeat& beat) {
   }
   if (!status.ok()) {
     absl::Status failure = FromGrpc(status);
-    if (absl::IsUnavailable(failure)) ConnectAgain(*channel_);
+    if (absl::IsUnavailable(failure)) ResetBackoff(*channel_);
     const bool is_final = absl::IsFailedPrecondition(failure) || absl::IsAlreadyExists(failure) ||
                           absl::IsInvalidArgument(failure);
     if (!is_final || context.GetServerTrailingMetadata().count(kRefusedKey) > 0) return failure;

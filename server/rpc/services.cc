@@ -159,7 +159,7 @@ grpc::ServerUnaryReactor* CoordinatorService::ReportStatistics(
     grpc::CallbackServerContext* context, const v1::ReportStatisticsRequest* request,
     v1::ReportStatisticsResponse* /*response*/) {
   std::vector<TensorStatistics> updates;
-  for (const v1::TensorUpdate& update : request->updates()) updates.push_back(FromProto(update));
+  for (const v1::TensorStatistics& update : request->updates()) updates.push_back(FromProto(update));
   return Answer(context, coordinator_.ReportStatistics(request->generation(), updates));
 }
 

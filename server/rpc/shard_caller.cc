@@ -59,7 +59,7 @@ void ShardCaller::Call(const Newcomer& newcomer) {
     line->context->set_deadline(std::chrono::system_clock::now() + kDeadline);
     ++under_way_;
   }
-  if (!is_new) ConnectAgain(*line->channel);
+  if (!is_new) ResetBackoff(*line->channel);
   line->stub->async()->Identify(
       line->context.get(), &line->request, &line->response,
       [this, line](const grpc::Status& status) { End(line, FromGrpc(status)); });

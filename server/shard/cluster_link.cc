@@ -67,7 +67,7 @@ bool ClusterLink::BeatOnce(uint64_t& generation) {
   ShardBeat beat = options_.self;
   beat.generation = generation;
   if (options_.describe) options_.describe(beat);
-  beat.trouble = trouble_.empty() && options_.trouble ? options_.trouble() : trouble_;
+  beat.problem = trouble_.empty() && options_.trouble ? options_.trouble() : trouble_;
   if (options_.parts) beat.parts = options_.parts();
   const absl::StatusOr<ClusterView> view = options_.beat(beat);
   if (!view.ok()) {

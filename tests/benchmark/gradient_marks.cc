@@ -101,7 +101,7 @@ absl::Status Run() {
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
-  percentdelta::KeepFreedMemory();
+  percentdelta::RetainFreedMemory();
   percentdelta::ParseCommandLine(
       argc, argv,
       "When a gradient needs each layer's weights and has made each layer's gradient.\n"

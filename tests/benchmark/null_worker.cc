@@ -101,7 +101,7 @@ class NullWorker {
     result.lease_id = lease.id;
     result.worker = "null";
     result.failure = failure;
-    result.not_at_fault = true;
+    result.caused_by_environment = true;
     result.examples = cluster_.job.batch_size;
     return coordinator_->CompleteLease(result);
   }
@@ -184,7 +184,7 @@ int Run() {
 }  // namespace percentdelta
 
 int main(int argc, char** argv) {
-  percentdelta::KeepFreedMemory();
+  percentdelta::RetainFreedMemory();
   const std::vector<std::string> rest = percentdelta::ParseCommandLine(
       argc, argv,
       "A worker whose gradients cost nothing, to measure servers and the way to them.\n"

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/float_bytes.h"
 #include "common/transport/channel.h"
+#include "common/transport/deadline.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
@@ -81,7 +82,7 @@ class BadInputTest : public testing::Test {
 
   grpc::Status Pull(uint64_t generation, int64_t step) {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+    SetDeadline(context, absl::Seconds(10));
     v1::PullRequest request;
     request.set_generation(generation);
     request.set_step(step);

@@ -167,7 +167,7 @@ TEST(LeavingCallTest, ALeavingWorkersResultIsAnsweredWithWait) {
   result.lease_id = lease.id;
   result.worker = "w";
   result.failure = "the worker leaves";
-  result.not_at_fault = true;
+  result.caused_by_environment = true;
   result.leaving = true;
   EXPECT_EQ(stub->CompleteLease(result)->kind, Lease::Kind::kWait);
   const Lease again = *stub->AcquireLease({"w", "a"}, absl::Seconds(10));

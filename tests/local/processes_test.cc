@@ -244,7 +244,7 @@ TEST_F(ProcessesTest, CommandLinesThatMakeNoSense) {
     for (const auto& [word, message] : std::vector<std::pair<std::string, std::string>>{
              {"stray", "unexpected argument stray"},
              {"--stray", "there is no flag --stray"},
-             {"--threads=many", "--threads: no value for it: \"many\""},
+             {"--threads=many", "--threads: invalid value \"many\""},
              {"--threads", "--threads: expected a value"}}) {
       Process process({program, word});
       EXPECT_EQ(process.Wait(), 2) << process.output();
@@ -269,13 +269,13 @@ TEST_F(ProcessesTest, FlagsOutOfRange) {
            {{PD_LOCAL, "--shards=0"}, "--shards: expected at least 1, got 0"},
            {{PD_LOCAL, "--isa=foo"}, "--isa: "},
            {{PD_SERVER, "--threads=100000"}, "--threads: expected at most 1024, got 100000"},
-           {{PD_SERVER, "--threads=99999999999"}, "--threads: no value for it"},
+           {{PD_SERVER, "--threads=99999999999"}, "--threads: invalid value"},
            {{PD_SERVER, "--shards=2000000000"}, "--shards: expected at most 1024"},
            {{PD_SERVER, "--history=9000000000000000000"}, "--history: expected at most 10000000"},
            {{PD_SERVER, "--lease_deadline=-1s"}, "--lease_deadline: expected at least 0, got -1s"},
            {{PD_SERVER, "--lease_deadline=inf"}, "--lease_deadline: expected at most 8760h"},
            {{PD_SERVER, "--lease_deadline=1e30h"}, "--lease_deadline: "},
-           {{PD_SERVER, "--lease_deadline=nan"}, "--lease_deadline: no value for it"},
+           {{PD_SERVER, "--lease_deadline=nan"}, "--lease_deadline: invalid value"},
            {{PD_SERVER, "--drain=-5s"}, "--drain: expected at least 0, got -5s"},
            {{PD_SERVER, "--drain=inf"}, "--drain: expected at most 8760h"},
            {{PD_SERVER, "--listen=127.0.0.1:-1"}, "listen: expected HOST:PORT"},
@@ -290,7 +290,7 @@ TEST_F(ProcessesTest, FlagsOutOfRange) {
            {{PD_LOCAL, "--steps=-1"}, "--steps: expected at least 0, got -1"},
            {{PD_LOCAL, "--steps=9000000000000000000"}, "--steps: expected at most 10000000"},
            {{PD_LOCAL, "--gradients_per_step=-1"}, "gradients_per_step: expected"},
-           {{PD_PDCTL, "stats", "--last=99999999999"}, "--last: no value for it"},
+           {{PD_PDCTL, "stats", "--last=99999999999"}, "--last: invalid value"},
            {{PD_PDCTL, "stats", "--layer=" + std::string(2000, 'x')},
             "--layer: bytes: expected at most 1000, got 2000"},
            {{PD_PDCTL, "status", "--deadline=inf"}, "--deadline: expected at most 1h, got inf"},

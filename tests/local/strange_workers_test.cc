@@ -154,7 +154,7 @@ TEST(StrangeWorkersTest, AnotherServiceTakesAShardsPort) {
     unwanted.lease_id = lease->id;
     unwanted.worker = self.name;
     unwanted.failure = "not wanted";
-    unwanted.not_at_fault = true;
+    unwanted.caused_by_environment = true;
     unwanted.leaving = true;
     ASSERT_TRUE(stub->CompleteLease(unwanted).ok());
     second.Signal(SIGKILL);

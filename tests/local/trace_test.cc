@@ -148,7 +148,7 @@ TEST(TraceFileTest, SaysWhatCannotBeWritten) {
   ASSERT_TRUE(full.ok());
   const Tracer tracer(*full, "worker");
   const absl::Status closed = (*full)->Close();
-  EXPECT_THAT(std::string(closed.message()), HasSubstr("/dev/full is not whole"));
+  EXPECT_THAT(std::string(closed.message()), HasSubstr("/dev/full is incomplete"));
 }
 
 }  // namespace

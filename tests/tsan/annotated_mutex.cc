@@ -1,14 +1,14 @@
-// Tells thread sanitizer what absl::Mutex does. Debian's absl is not instrumented, so that without
-// this every access under a lock looks like a race. Linked into the tsan build alone, with --wrap
+// Annotates absl::Mutex for thread sanitizer. Debian's absl is not instrumented, so that otherwise
+// every access under a lock would look like a race. Linked only into the tsan build, with --wrap
 // for each of the functions below (top-level CMakeLists.txt).
 //
-// Between the pre- and the post- call the sanitizer looks away, which is right: what happens there
-// (other threads evaluating our condition under the lock) is ordered by the mutex itself.
+// Between the pre- and the post- call, the sanitizer ignores accesses. This is correct: the mutex
+// itself orders what happens there (other threads evaluate our condition under the lock).
 //
-// Two more things of absl's that the sanitizer cannot see are left out: a status is counted up in
-// our code and down in absl, so that the one who frees it seems not to come after all others (races
-// on a status itself are still seen; "Unref" without its class, which -gline-tables-only does not
-// know); and the graph in which absl looks for deadlocks is under a spin lock.
+// Two other parts of absl that the sanitizer cannot see are suppressed. A status's reference count
+// is incremented in our code and decremented in absl, so that freeing it looks unordered (races on
+// a status itself are still found; "Unref" has no class name, because -gline-tables-only omits it).
+// The graph in which absl detects deadlocks is protected by a spin lock.
 
 #include <sanitizer/tsan_interface.h>
 

@@ -2,15 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/errno_status.h"
 #include "common/base/status_macros.h"
 
 namespace percentdelta {
@@ -42,7 +41,7 @@ absl::Status CheckRegular(const std::string& path, const struct stat& status) {
 }  // namespace
 
 absl::Status ErrnoStatus(const std::string& path, int error) {
-  const std::string message = absl::StrCat("\"", path, "\": ", std::strerror(error));
+  const std::string message = absl::StrCat("\"", path, "\": ", ErrnoMessage(error));
   switch (error) {
     case ENOENT:
       return absl::NotFoundError(message);
@@ -98,16 +97,16 @@ std::string ForeignFormat(absl::Span<const uint8_t> begin) {
   return "";
 }
 
-DataFile::DataFile(std::string path, int descriptor, uint64_t size, std::function<bool()> cancelled)
+DataFile::DataFile(std::string path, UniqueDescriptor descriptor, uint64_t size,
+                   std::function<bool()> cancelled)
     : path_(std::move(path)),
-      descriptor_(descriptor),
+      descriptor_(std::move(descriptor)),
       size_(size),
       cancelled_(std::move(cancelled)),
       buffer_(kChunk) {}
 
 DataFile::~DataFile() {
   if (stream_ != nullptr) inflateEnd(stream_.get());
-  close(descriptor_);
 }
 
 absl::StatusOr<std::unique_ptr<DataFile>> DataFile::Open(const std::string& path,
@@ -116,16 +115,11 @@ absl::StatusOr<std::unique_ptr<DataFile>> DataFile::Open(const std::string& path
   // Before it is opened: to open a device may change it.
   if (stat(path.c_str(), &status) != 0) return ErrnoStatus(path, errno);
   RETURN_IF_ERROR(CheckRegular(path, status));
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (descriptor < 0) return ErrnoStatus(path, errno);
-  std::unique_ptr<DataFile> file;
-  if (fstat(descriptor, &status) != 0) {
-    const int error = errno;
-    close(descriptor);
-    return ErrnoStatus(path, error);
-  }
-  file.reset(new DataFile(path, descriptor, status.st_size, std::move(cancelled)));
+  UniqueDescriptor descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!descriptor.ok() || fstat(descriptor.get(), &status) != 0) return ErrnoStatus(path, errno);
   RETURN_IF_ERROR(CheckRegular(path, status));
+  std::unique_ptr<DataFile> file(
+      new DataFile(path, std::move(descriptor), status.st_size, std::move(cancelled)));
   const absl::StatusOr<bool> any = file->Fill();
   if (!any.ok()) return any.status();
   if (IsGzip(absl::MakeConstSpan(file->buffer_).first(file->end_))) {
@@ -145,10 +139,7 @@ absl::StatusOr<bool> DataFile::Fill() {
   if (cancelled_ && cancelled_()) {
     return absl::CancelledError(absl::StrCat("\"", path_, "\": reading was cancelled"));
   }
-  ssize_t got = 0;
-  do {
-    got = read(descriptor_, buffer_.data(), buffer_.size());
-  } while (got < 0 && errno == EINTR);
+  const ssize_t got = ReadSome(descriptor_, buffer_.data(), buffer_.size());
   if (got < 0) return ErrnoStatus(path_, errno);
   begin_ = 0;
   end_ = static_cast<size_t>(got);

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "common/base/descriptors.h"
 
 struct z_stream_s;
 
@@ -56,7 +57,8 @@ class DataFile {
   uint64_t position() const { return read_ - (end_ - begin_); }  // in the file
 
  private:
-  DataFile(std::string path, int descriptor, uint64_t size, std::function<bool()> cancelled);
+  DataFile(std::string path, UniqueDescriptor descriptor, uint64_t size,
+           std::function<bool()> cancelled);
 
   // Whether there are bytes in the buffer; reads some if there are none. False at the file's end.
   absl::StatusOr<bool> Fill();
@@ -68,7 +70,7 @@ class DataFile {
   absl::Status TrailingBytes() const;
 
   const std::string path_;
-  const int descriptor_;
+  const UniqueDescriptor descriptor_;
   const uint64_t size_;
   const std::function<bool()> cancelled_;
 

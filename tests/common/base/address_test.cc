@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/status_matchers.h"
+
 namespace percentdelta {
 namespace {
 
@@ -19,7 +21,7 @@ std::string Labels(int count, int size) {
   return name;
 }
 
-TEST(AddressTest, HostsAndPorts) {
+TEST(AddressTest, ParsesHostsAndPorts) {
   const struct {
     std::string text;
     HostPort expected;
@@ -40,18 +42,17 @@ TEST(AddressTest, HostsAndPorts) {
       {Labels(4, 62) + ":1", {Labels(4, 62), 1}},
   };
   for (const auto& row : rows) {
-    const absl::StatusOr<HostPort> parsed = ParseHostPort("x", row.text);
-    ASSERT_TRUE(parsed.ok()) << parsed.status();
-    EXPECT_EQ(parsed->host, row.expected.host);
-    EXPECT_EQ(parsed->port, row.expected.port) << row.text;
-    EXPECT_EQ(ToString(*parsed), row.text);
+    ASSERT_OK_AND_ASSIGN(const HostPort parsed, ParseHostPort("x", row.text));
+    EXPECT_EQ(parsed.host, row.expected.host);
+    EXPECT_EQ(parsed.port, row.expected.port) << row.text;
+    EXPECT_EQ(ToString(parsed), row.text);
   }
 }
 
-TEST(AddressTest, NothingElse) {
+TEST(AddressTest, RejectsEverythingElse) {
   const std::vector<std::string> rows = {
       "", ":", ":5000", "host", "host:", "5000", "*:5000", "[]:5000", "[host]:5000",
-      // Schemes of gRPC and URLs.
+      // gRPC's schemes and URLs.
       "unix:/tmp/socket", "unix:socket", "unix:///tmp/s:1", "unix-abstract:name", "xds:///host:1",
       "xds:host", "fd:3", "FD:3", "unix:5", "dns:5000", "ipv4:5", "vsock:1:2",
       "fd:", "dns:///host:1", "dns://8.8.8.8/host:1", "dns:host:1", "ipv4:1.2.3.4:5",
@@ -69,7 +70,7 @@ TEST(AddressTest, NothingElse) {
       // Names.
       ".:1", ".host:1", "a..b:1", "-host:1", "host-:1", "a.-b:1", Labels(1, 64) + ":1",
       Labels(4, 63) + ".a:1", std::string(100000, 'a') + ":1",
-      // Numbers that are not IPv4 addresses, and are read as such by some.
+      // Numbers that are not IPv4 addresses, but that some parsers accept as such.
       "0:5000", "1:5000", "127.1:5000", "1.2.3:5000", "1.2.3.4.5:5000", "1.2.3.256:5000",
       "01.2.3.4:5000", "1.2.3.4.:5000", "0x0:5000", "0x7f.0.0.1:5000", "host.1:5000",
       // IPv6.
@@ -79,7 +80,7 @@ TEST(AddressTest, NothingElse) {
   for (const std::string& row : rows) {
     EXPECT_FALSE(IsHostAndPort(row)) << row.substr(0, 100);
     const absl::Status status = CheckHostAndPort("--flag", row);
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << row.substr(0, 100);
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument)) << row.substr(0, 100);
     const std::string message(status.message());
     EXPECT_THAT(message, AllOf(HasSubstr("--flag: expected HOST:PORT"), HasSubstr("got \"")));
     EXPECT_THAT(message, AllOf(Not(HasSubstr("\n")), Not(HasSubstr("\x1b"))));
@@ -96,18 +97,18 @@ TEST(AddressTest, PortZeroWhereItIsAllowed) {
   EXPECT_EQ(WithPort("host:10", 7), "host:10");
 }
 
-TEST(AddressTest, WhatCanBeAdvertised) {
+TEST(AddressTest, AdvertisedAddressesCanBeConnectedTo) {
   for (const char* address :
        {"host:1", "127.0.0.1:1", "10.0.0.1:1", "[::1]:1", "[2001:db8::1]:1"}) {
-    EXPECT_TRUE(CheckAdvertised("x", address).ok()) << address;
+    EXPECT_OK(CheckAdvertised("x", address)) << address;
   }
   for (const char* address :
        {"*:5000", "0:5000", "0.0.0.0:5000", "0.1.2.3:5000", "[::]:5000", "[0:0::0]:5000",
         "[::ffff:0.0.0.0]:5000", "[::%eth0]:5000", "255.255.255.255:5000", "224.0.0.1:5000",
         "[ff02::1]:5000", "host:0", ""}) {
     const absl::Status status = CheckAdvertised("--advertise", address);
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << address;
-    EXPECT_THAT(std::string(status.message()), HasSubstr("--advertise")) << address;
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--advertise")))
+        << address;
   }
 }
 

@@ -12,13 +12,14 @@
 #include <vector>
 
 #include "common/base/sha256.h"
+#include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
 
-// What fsync of a directory, and of a file, answers instead of doing its work; 0: it does it.
+// The error that fsync of a directory, or of a file, fails with; 0: it succeeds.
 static int directory_error = 0;
 static int file_error = 0;
 
-// In the C library's place.
+// Replaces the C library's function.
 extern "C" int fsync(int file) {
   struct stat about {};
   if (fstat(file, &about) != 0) return -1;
@@ -52,14 +53,14 @@ class DurableFileTest : public testing::Test {
   const std::string directory_ = temporary_.path();
 };
 
-TEST_F(DurableFileTest, IsThereOnlyOnceCommitted) {
+TEST_F(DurableFileTest, ExistsOnlyAfterCommit) {
   DurableFile file(Path("a"), {});
-  ASSERT_TRUE(file.Open().ok());
-  ASSERT_TRUE(file.Write("one ").ok());
-  ASSERT_TRUE(file.Write("two").ok());
+  ASSERT_OK(file.Open());
+  ASSERT_OK(file.Write("one "));
+  ASSERT_OK(file.Write("two"));
   EXPECT_FALSE(fs::exists(Path("a")));
   EXPECT_THAT(Names(), ElementsAre(HasSubstr(kTemporaryMark)));
-  ASSERT_TRUE(file.Commit().ok());
+  ASSERT_OK(file.Commit());
   EXPECT_THAT(Names(), ElementsAre("a"));
   EXPECT_EQ(*ReadWholeFile(Path("a"), 100), "one two");
   EXPECT_EQ(file.bytes(), 7);
@@ -67,52 +68,52 @@ TEST_F(DurableFileTest, IsThereOnlyOnceCommitted) {
   EXPECT_EQ(*Sha256OfFile(Path("a")), Sha256Hex("one two"));
 }
 
-TEST_F(DurableFileTest, TellsOfEveryPiece) {
+TEST_F(DurableFileTest, ReportsEveryPiece) {
   const std::string bytes(1'000'000, 'x');
-  std::vector<int64_t> told;
-  DurableFile file(Path("a"), {{}, [&](int64_t written) { told.push_back(written); }});
-  ASSERT_TRUE(file.Open().ok());
-  ASSERT_TRUE(file.Write(bytes).ok());
-  ASSERT_TRUE(file.Write("end").ok());
-  ASSERT_TRUE(file.Commit().ok());
-  EXPECT_THAT(told, ElementsAre(262'144, 524'288, 786'432, 1'000'000, 1'000'003));
+  std::vector<int64_t> reported;
+  DurableFile file(Path("a"), {{}, [&](int64_t written) { reported.push_back(written); }});
+  ASSERT_OK(file.Open());
+  ASSERT_OK(file.Write(bytes));
+  ASSERT_OK(file.Write("end"));
+  ASSERT_OK(file.Commit());
+  EXPECT_THAT(reported, ElementsAre(262'144, 524'288, 786'432, 1'000'000, 1'000'003));
   EXPECT_EQ(file.sha256(), Sha256Hex(bytes + "end"));
   EXPECT_EQ(*Sha256OfFile(Path("a")), Sha256Hex(bytes + "end"));
 }
 
-TEST_F(DurableFileTest, LeavesNothingBehindIfGivenUp) {
+TEST_F(DurableFileTest, LeavesNothingBehindWithoutCommit) {
   {
     DurableFile file(Path("a"), {});
-    ASSERT_TRUE(file.Open().ok());
-    ASSERT_TRUE(file.Write("half").ok());
+    ASSERT_OK(file.Open());
+    ASSERT_OK(file.Write("half"));
   }
   EXPECT_THAT(Names(), IsEmpty());
 }
 
 TEST_F(DurableFileTest, ReplacesWhatWasThere) {
-  ASSERT_TRUE(WriteDurably(Path("a"), "old").ok());
-  ASSERT_TRUE(WriteDurably(Path("a"), "new").ok());
+  ASSERT_OK(WriteDurably(Path("a"), "old"));
+  ASSERT_OK(WriteDurably(Path("a"), "new"));
   EXPECT_EQ(*ReadWholeFile(Path("a"), 3), "new");
   EXPECT_THAT(Names(), ElementsAre("a"));
 }
 
 TEST_F(DurableFileTest, FullDiskIsAnError) {
-  // The device takes no byte; a rename would replace it, so that it is refused even before.
+  // Nothing can be written to this device. A rename would replace it, so that it is rejected
+  // before.
   EXPECT_THAT(std::string(WriteDurably("/dev/full", "x").message()), HasSubstr("/dev/full"));
 }
 
-TEST_F(DurableFileTest, SaysWhereAndWhy) {
+TEST_F(DurableFileTest, ErrorsNameThePathAndTheReason) {
   const absl::Status no_directory = WriteDurably(Path("none/a"), "x");
-  EXPECT_TRUE(absl::IsNotFound(no_directory));
-  EXPECT_THAT(std::string(no_directory.message()), HasSubstr("none/a"));
-  EXPECT_TRUE(absl::IsNotFound(ReadWholeFile(Path("b"), 10).status()));
-  EXPECT_TRUE(absl::IsDataLoss(ReadWholeFile(directory_, 10).status()));
-  ASSERT_TRUE(WriteDurably(Path("a"), "four").ok());
-  EXPECT_TRUE(absl::IsDataLoss(ReadWholeFile(Path("a"), 3).status()));
+  EXPECT_THAT(no_directory, StatusIs(absl::StatusCode::kNotFound, HasSubstr("none/a")));
+  EXPECT_THAT(ReadWholeFile(Path("b"), 10), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(ReadWholeFile(directory_, 10), StatusIs(absl::StatusCode::kDataLoss));
+  ASSERT_OK(WriteDurably(Path("a"), "four"));
+  EXPECT_THAT(ReadWholeFile(Path("a"), 3), StatusIs(absl::StatusCode::kDataLoss));
 }
 
-// Not every file system can sync a directory. One that can and fails is another matter.
-TEST_F(DurableFileTest, DirectoryThatCannotBeSyncedIsNoError) {
+// Not every file system supports syncing a directory. A failure on one that does is an error.
+TEST_F(DurableFileTest, UnsupportedSyncOfADirectoryIsNotAnError) {
   const struct {
     int error;
     bool passes;
@@ -128,11 +129,11 @@ TEST_F(DurableFileTest, DirectoryThatCannotBeSyncedIsNoError) {
     EXPECT_EQ(std::string(synced.message()).find(directory_) != std::string::npos, !passes);
   }
   directory_error = 0;
-  EXPECT_TRUE(absl::IsNotFound(SyncDirectory(Path("none"))));
+  EXPECT_THAT(SyncDirectory(Path("none")), StatusIs(absl::StatusCode::kNotFound));
 }
 
-TEST_F(DurableFileTest, FileThatCannotBeSyncedLeavesTheOldOne) {
-  ASSERT_TRUE(WriteDurably(Path("a"), "old").ok());
+TEST_F(DurableFileTest, FailedSyncLeavesTheOldFile) {
+  ASSERT_OK(WriteDurably(Path("a"), "old"));
   for (const int error : {EIO, ENOSPC, EDQUOT, EINVAL}) {
     file_error = error;
     EXPECT_THAT(std::string(WriteDurably(Path("a"), "new").message()), HasSubstr(Path("a")));
@@ -142,8 +143,8 @@ TEST_F(DurableFileTest, FileThatCannotBeSyncedLeavesTheOldOne) {
   }
 }
 
-TEST_F(DurableFileTest, LinkIsFollowedOnlyIfItMayBe) {
-  ASSERT_TRUE(WriteDurably(Path("a"), "old").ok());
+TEST_F(DurableFileTest, FollowsLinksOnlyIfAllowed) {
+  ASSERT_OK(WriteDurably(Path("a"), "old"));
   fs::create_symlink(Path("a"), Path("link"));
   fs::create_symlink("nowhere", Path("dangling"));
   for (const char* name : {"link", "dangling"}) {
@@ -152,7 +153,7 @@ TEST_F(DurableFileTest, LinkIsFollowedOnlyIfItMayBe) {
     EXPECT_TRUE(fs::is_symlink(Path(name)));
   }
   EXPECT_EQ(*ReadWholeFile(Path("a"), 3), "old");
-  ASSERT_TRUE(WriteDurably(Path("link"), "new").ok());
+  ASSERT_OK(WriteDurably(Path("link"), "new"));
   EXPECT_EQ(*ReadWholeFile(Path("a"), 3), "new");
   EXPECT_TRUE(fs::is_symlink(Path("link")));
 }

@@ -6,26 +6,28 @@
 
 #include <string>
 
+#include "tests/status_matchers.h"
+
 namespace percentdelta {
 namespace {
 
 using ::testing::HasSubstr;
 
-TEST(FaultPointTest, NoneDoesNothing) {
+TEST(FaultPointTest, DoesNothingByDefault) {
   FaultPoints().Pass("rename");
   FaultPoints::Parse("", {"rename"})->Pass("rename");
 }
 
-TEST(FaultPointTest, RefusesWhatItDoesNotKnow) {
+TEST(FaultPointTest, RejectsUnknownPointsAndForms) {
   for (const std::string text :
        {"reanme", "rename:0", "rename:x", "rename:1:go", "rename:1:stop:2"}) {
     const auto faults = FaultPoints::Parse(text, {"sync", "rename"});
-    EXPECT_TRUE(absl::IsInvalidArgument(faults.status())) << text;
-    EXPECT_THAT(std::string(faults.status().message()), HasSubstr("got " + text)) << text;
+    EXPECT_THAT(faults, StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("got " + text)))
+        << text;
   }
 }
 
-TEST(FaultPointDeathTest, KillsAtTheCountedPassing) {
+TEST(FaultPointDeathTest, KillsWhenPassedForTheNthTime) {
   const FaultPoints faults = *FaultPoints::Parse("rename:2", {"sync", "rename"});
   faults.Pass("rename");
   faults.Pass("sync");

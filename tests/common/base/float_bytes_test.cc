@@ -18,7 +18,7 @@ TEST(FloatBytesTest, IsLittleEndianFloat32) {
   EXPECT_EQ(AsBytes({}).size(), 0U);
 }
 
-TEST(FloatBytesTest, ComesBackToTheBit) {
+TEST(FloatBytesTest, RoundTripsExactly) {
   const std::vector<float> values = {
       0.1F, -0.0F, Limits::denorm_min(), Limits::max(), Limits::lowest(), Limits::infinity()};
   const std::string unaligned = "x" + std::string(AsBytes(values));
@@ -54,7 +54,7 @@ TEST(FloatBytesTest, FindsNothingAmongFiniteValues) {
 TEST(FloatBytesTest, FindsTheFirstThatIsNotFinite) {
   for (const float bad : {Limits::quiet_NaN(), -Limits::quiet_NaN(), Limits::signaling_NaN(),
                           Limits::infinity(), -Limits::infinity()}) {
-    // Around the borders of the stretches it is searched in.
+    // Around the borders of the stretches of the search.
     for (const int64_t index : {0, 1, 4095, 4096, 4097, 8191, 8192, 9998}) {
       std::vector<float> values(10000, 1.0F);
       values[index] = bad;

@@ -27,7 +27,7 @@ constexpr absl::Duration kLong = absl::Seconds(60);
 
 std::string Note(int64_t dropped) { return absl::StrCat("dropped ", dropped, "\n"); }
 
-// A pipe whose reader reads when the test says so.
+// A pipe that is read only when the test does so.
 class Pipe {
  public:
   Pipe() { EXPECT_EQ(pipe2(ends_.data(), O_CLOEXEC), 0); }
@@ -43,7 +43,7 @@ class Pipe {
     ends_[0] = -1;
   }
 
-  // Fills it, so that the next write would block.
+  // Fills the pipe, so that the next write would block.
   void Fill() const {
     fcntl(writer(), F_SETFL, O_NONBLOCK);
     const std::string filler(512, '.');
@@ -51,7 +51,7 @@ class Pipe {
     fcntl(writer(), F_SETFL, 0);
   }
 
-  // Reads until what came ends with `end`, or with the other one.
+  // Reads until the text ends with `end` or `other`.
   std::string ReadUntil(const std::string& end, const std::string& other = "(never)") const {
     std::string text;
     std::array<char, 512> part;
@@ -84,23 +84,23 @@ TEST_F(LineWriterTest, WritesLinesInTheirOrder) {
   EXPECT_EQ(pipe.ReadUntil("line 19\n"), expected);
 }
 
-// A reader that has stopped: nobody waits for it, and when it reads again, it is told what it
-// missed.
-TEST_F(LineWriterTest, AReaderThatStopsHoldsUpNobody) {
+// Writers do not wait for a reader that has stopped. When it reads again, it gets the number of
+// lines that it missed.
+TEST_F(LineWriterTest, AReaderThatStopsBlocksNoWriter) {
   const Pipe pipe;
   pipe.Fill();
   LineWriter writer(pipe.writer(), kMaxBytes, Note);
   const std::string line = std::string(99, 'x') + "\n";
   for (int i = 0; i < 50; ++i) writer.Write(line);
   EXPECT_FALSE(writer.Flush(absl::ZeroDuration()));
-  // The thread may have taken the first line out before the others came.
+  // The thread may have taken the first line before the others were queued.
   const std::string text = pipe.ReadUntil("0\n", "9\n");
   EXPECT_THAT(text, AnyOf(EndsWith(line + "dropped 39\n"), EndsWith(line + "dropped 40\n")));
   writer.Write("again\n");
   EXPECT_EQ(pipe.ReadUntil("again\n"), "again\n");
 }
 
-TEST_F(LineWriterTest, EndsThoughNobodyReads) {
+TEST_F(LineWriterTest, EndsWithoutAReader) {
   const Pipe pipe;
   pipe.Fill();
   LineWriter writer(pipe.writer(), kMaxBytes, Note);
@@ -120,7 +120,7 @@ TEST_F(LineWriterTest, DescriptorsThatCannotBeWritten) {
   close(full);
 }
 
-// Whoever makes up a message: it is one line, and its own.
+// Every message is exactly one line, whatever it contains.
 TEST_F(LineWriterTest, LogLinesCannotBeForged) {
   const struct {
     std::string message;
@@ -146,7 +146,7 @@ TEST_F(LineWriterTest, LogLinesCannotBeForged) {
   }
 }
 
-TEST_F(LineWriterTest, ALoggersNameIsEscapedToo) {
+TEST_F(LineWriterTest, EscapesTheLoggersName) {
   const Pipe pipe;
   const Logger log = MakeLogger("worker-a\nb", pipe.writer());
   log->info("hello");

@@ -17,7 +17,7 @@ std::atomic<int64_t> jumped_seconds{0};
 
 }  // namespace
 
-// The wall clock of this process, in the place of the C library's: it can be made to jump.
+// Replaces the C library's function, to make the wall clock of this process jump.
 extern "C" int clock_gettime(clockid_t clock, timespec* time) noexcept {
   const auto result = static_cast<int>(syscall(SYS_clock_gettime, clock, time));
   if (clock == CLOCK_REALTIME) time->tv_sec += jumped_seconds;
@@ -35,27 +35,27 @@ TEST(PauseTest, TakesItsTime) {
   EXPECT_GE(clock.Now() - begin, absl::Milliseconds(20));
 }
 
-TEST(PauseTest, CutBeforeItBeginsItIsNone) {
+TEST(PauseTest, ReturnsAtOnceIfCutBefore) {
   Pause pause;
   pause.Cut();
   pause.Cut();
   pause.Take(absl::InfiniteDuration());  // or the test would never end
 }
 
-TEST(PauseTest, CutWhileItLasts) {
+TEST(PauseTest, ReturnsWhenCut) {
   Pause pause;
   std::thread other([&] { pause.Cut(); });
   pause.Take(absl::InfiniteDuration());
   other.join();
 }
 
-// Seen from the kernel, whose clock has not jumped, the end of a pause by the wall clock would be
-// an hour away: just as when the clock is set back during a pause.
-TEST(PauseTest, WallClockThatJumpsChangesNothing) {
+// For the kernel, whose clock has not jumped, the end of a pause by the wall clock would be an hour
+// away, as if the clock were set back during a pause.
+TEST(PauseTest, IgnoresAJumpOfTheWallClock) {
   const absl::Time before = absl::Now();
   jumped_seconds = 3600;
   ASSERT_GT(absl::Now() - before, absl::Minutes(59))
-      << "the clock has not jumped: nothing is shown";
+      << "the clock has not jumped: this test proves nothing";
   Pause pause;
   pause.Take(absl::Milliseconds(1));  // or the test would time out
   jumped_seconds = 0;

@@ -13,7 +13,7 @@
 namespace percentdelta {
 namespace {
 
-TEST(PortableMathTest, ExpAndLogAreThoseOfTheLibraryToRounding) {
+TEST(PortableMathTest, ExpAndLogEqualTheLibrarysUpToRounding) {
   constexpr uint64_t kSeed = 300;
   SCOPED_TRACE(absl::StrCat("seed ", kSeed));
   RandomStream random(kSeed, 0);
@@ -31,7 +31,7 @@ TEST(PortableMathTest, ExpAndLogAreThoseOfTheLibraryToRounding) {
   EXPECT_TRUE(std::isnan(PortableLog(std::nan(""))));
 }
 
-// Bits that no C library and no compiler may change.
+// The bits must not depend on the C library or the compiler.
 TEST(PortableMathTest, ExpAndLogHaveTheirGoldenValues) {
   EXPECT_EQ(PortableExp(-1), 0x1.78b56362cef38p-2);
   EXPECT_EQ(PortableExp(-10.5), 0x1.cdfc263f6a0bap-16);

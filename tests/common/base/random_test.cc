@@ -14,7 +14,7 @@ using ::testing::ElementsAre;
 
 constexpr uint64_t kGamma = 0x9e3779b97f4a7c15;
 
-// The golden values below were computed by an independent program, from the text of random.h.
+// The golden values below were computed by an independent program, from the comments of random.h.
 
 TEST(RandomTest, MixingIsSplitMix64) {
   EXPECT_EQ(Mix64(0), 0U);
@@ -55,7 +55,7 @@ TEST(RandomTest, BelowHasItsGoldenValues) {
 }
 
 TEST(RandomTest, BelowDrawsAgainInTheIncompleteLastRound) {
-  // Almost every second number is too many; the third one is (see the stream above).
+  // Almost every second number is drawn again; here, the third one is (see the stream above).
   constexpr uint64_t kBound = (uint64_t{1} << 63) + 1;
   RandomStream random(1, 2);
   EXPECT_EQ(random.Below(kBound), 0x52f6d0470be1a7b0U);

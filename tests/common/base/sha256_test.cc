@@ -7,7 +7,7 @@
 namespace percentdelta {
 namespace {
 
-// The vectors are those of FIPS 180-2, appendix B.
+// The vectors are from FIPS 180-2, appendix B.
 
 TEST(Sha256Test, OfNothing) {
   constexpr char kEmpty[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

@@ -17,7 +17,7 @@ class StopSignalsTest : public ::testing::TestWithParam<int> {
  protected:
   StopSignalsTest() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
 
-  // In a process that ends by itself only when it is too late.
+  // Longer than any test may take.
   static void Sleep() { sleep(60); }
 };
 
@@ -68,7 +68,7 @@ TEST_P(StopSignalsTest, IsHandledOnceAndAgainAfterTheGrace) {
       ExitedWithCode(7), "");
 }
 
-// As timeout(1) sends it.
+// As timeout(1) sends them.
 TEST_P(StopSignalsTest, TwoAtOnceAreOne) {
   EXPECT_EXIT(
       {

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "tests/status_matchers.h"
+
 namespace percentdelta {
 namespace {
 
@@ -33,8 +35,8 @@ TEST(EscapeForLogTest, Table) {
        "31m"},  // a C1 control character: CSI
       {"\xff\xfe", 100, "\\xff\\xfe"},
       {"ü", 1, "."},
-      {"\n\n\n", 5, "\\n..."},  // no escape is cut in two
-      {"ab世界", 7, "ab..."},   // nor a character
+      {"\n\n\n", 5, "\\n..."},  // escapes are not cut
+      {"ab世界", 7, "ab..."},   // nor are characters
       {"abc", 0, ""},
   };
   for (const auto& row : rows) {
@@ -46,14 +48,14 @@ TEST(EscapeForLogTest, Table) {
 
 TEST(CheckNameTest, Table) {
   for (const std::string name : {"", "worker-1", "host name", "Zürich", "a.b:c/d"}) {
-    EXPECT_TRUE(CheckName("worker", name).ok()) << name;
+    EXPECT_OK(CheckName("worker", name)) << name;
   }
-  EXPECT_TRUE(CheckName("worker", std::string(kMaxNameBytes, 'x')).ok());
+  EXPECT_OK(CheckName("worker", std::string(kMaxNameBytes, 'x')));
   for (const std::string& name :
        {std::string("a\nb"), std::string("\x1b[2J"), std::string("\xff"), std::string("a\0b", 3),
         std::string("\xc2\x85"), std::string(kMaxNameBytes + 1, 'x'), std::string(1 << 20, 'x')}) {
     const absl::Status status = CheckName("worker", name);
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
     EXPECT_LT(status.message().size(), 700U);
     EXPECT_EQ(status.message().find('\n'), std::string::npos);
   }

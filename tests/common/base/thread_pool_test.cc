@@ -20,8 +20,7 @@ using ::testing::Each;
 
 class ThreadPoolTest : public testing::TestWithParam<int> {
  protected:
-  // Plain ints where each tile has its own: thread sanitizer sees whether the return is ordered
-  // after the tiles.
+  // Plain ints, one per tile: thread sanitizer checks that the return is ordered after the tiles.
   static void ExpectEachOnce(ThreadPool& pool, int64_t tiles) {
     std::vector<int> runs(tiles);
     pool.ParallelFor(tiles, [&](int64_t tile) { ++runs[tile]; });
@@ -49,7 +48,7 @@ TEST_P(ThreadPoolTest, LoopsNest) {
   EXPECT_THAT(runs, Each(Each(1)));
 }
 
-// More tasks than threads, each with a loop: nobody waits for a thread that waits.
+// More tasks than threads, each with a loop: no thread waits for one that waits itself.
 TEST_P(ThreadPoolTest, LoopsInTasks) {
   ThreadPool pool(GetParam());
   absl::BlockingCounter left(20);
@@ -95,7 +94,7 @@ TEST_P(ThreadPoolTest, DestructorRunsWhatIsScheduled) {
     absl::Notification begin;
     pool.Schedule([&] { begin.WaitForNotification(); });
     for (int i = 0; i < 50; ++i) {
-      // Also what tasks schedule while it waits.
+      // Including tasks that are scheduled while it waits.
       pool.Schedule([&] { pool.Schedule([&] { ++runs; }); });
     }
     begin.Notify();
@@ -103,7 +102,7 @@ TEST_P(ThreadPoolTest, DestructorRunsWhatIsScheduled) {
   EXPECT_EQ(runs, 50);
 }
 
-TEST_P(ThreadPoolTest, LetsGoOfTasks) {
+TEST_P(ThreadPoolTest, ReleasesTasks) {
   auto held = std::make_shared<int>(1);
   {
     ThreadPool pool(GetParam());
@@ -113,7 +112,7 @@ TEST_P(ThreadPoolTest, LetsGoOfTasks) {
   EXPECT_EQ(held.use_count(), 1);
 }
 
-// Tiles that have been begun end; no other begins, in this loop or a later one.
+// Tiles that have started are completed; no other starts, in this loop or a later one.
 TEST_P(ThreadPoolTest, CancelledLoopsReturnWithoutTheirOtherTiles) {
   ThreadPool pool(GetParam());
   std::atomic<int> runs{0};
@@ -128,7 +127,7 @@ TEST_P(ThreadPoolTest, CancelledLoopsReturnWithoutTheirOtherTiles) {
   pool.ParallelFor(1000, [](int64_t) { ADD_FAILURE(); });
 }
 
-TEST_P(ThreadPoolTest, TasksAreRunThoughCancelled) {
+TEST_P(ThreadPoolTest, RunsTasksEvenIfCancelled) {
   ThreadPool pool(GetParam());
   pool.Cancel();
   absl::Notification ran;

@@ -1,4 +1,4 @@
-// A job for the tests of reading and checking jobs.
+// A job for the tests of parsing and validating jobs.
 
 #ifndef PERCENTDELTA_TESTS_COMMON_JOB_FULL_JOB_H_
 #define PERCENTDELTA_TESTS_COMMON_JOB_FULL_JOB_H_
@@ -9,7 +9,7 @@
 
 namespace percentdelta {
 
-// Every field that a job always has set, and to something else than its default.
+// A job in which every required field has a value other than its default.
 inline Job FullJob() {
   Job job;
   job.name = "full";

@@ -25,7 +25,7 @@ std::vector<float> Draw(const TensorSpec& tensor, uint64_t seed) {
   return values;
 }
 
-// From an independent program, after the texts of initial_weights.h and random.h.
+// From an independent program, written from the comments of initial_weights.h and random.h.
 TEST(InitialWeightsTest, GoldenValues) {
   const std::vector<float> first = Draw(Normal("conv1/weights", 0.1, 4), 1);
   EXPECT_EQ(first, (std::vector<float>{0x1.396bcap-5F, -0x1.bd778cp-5F, -0x1.5a4fa4p-3F,
@@ -38,7 +38,7 @@ TEST(InitialWeightsTest, GoldenValues) {
   EXPECT_EQ(value, 0x1.105f04p-8F);
 }
 
-TEST(InitialWeightsTest, PiecesAreThoseOfTheWhole) {
+TEST(InitialWeightsTest, DoesNotDependOnTheRange) {
   const TensorSpec tensor = Normal("a/weights", 0.1, 2 * kBlockEntries + 77);
   const std::vector<float> whole = Draw(tensor, 3);
   for (const int64_t piece : {int64_t{1000}, kBlockEntries, tensor.size()}) {
@@ -50,15 +50,15 @@ TEST(InitialWeightsTest, PiecesAreThoseOfTheWhole) {
   }
 }
 
-TEST(InitialWeightsTest, SeedAndNameDecide) {
+TEST(InitialWeightsTest, DependsOnSeedAndName) {
   const std::vector<float> values = Draw(Normal("a/weights", 0.1, 100), 3);
   EXPECT_EQ(values, Draw(Normal("a/weights", 0.1, 100), 3));
   EXPECT_NE(values, Draw(Normal("a/weights", 0.1, 100), 4));
   EXPECT_NE(values, Draw(Normal("b/weights", 0.1, 100), 3));
 }
 
-// A normal truncated at two standard deviations has the variance 1 - 4 phi(2) / (2 Phi(2) - 1) =
-// 0.7737 of the whole one's.
+// The variance of a normal truncated at two standard deviations is 1 - 4 phi(2) / (2 Phi(2) - 1) =
+// 0.7737 of the untruncated one's.
 TEST(InitialWeightsTest, IsATruncatedNormal) {
   constexpr int64_t kEntries = 200000;
   constexpr double kStddev = 0.25;

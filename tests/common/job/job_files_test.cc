@@ -13,6 +13,7 @@
 #include "common/job/initial_weights.h"
 #include "common/job/job_codec.h"
 #include "common/job/job_validation.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -23,7 +24,7 @@ std::map<std::string, Job> LoadAll() {
   std::map<std::string, Job> jobs;
   for (const auto& file : std::filesystem::directory_iterator(PD_JOBS)) {
     const absl::StatusOr<Job> job = LoadJob(file.path().string());
-    EXPECT_TRUE(job.ok()) << job.status();
+    EXPECT_OK(job);
     jobs[file.path().stem().string()] = job.value_or(Job());
   }
   return jobs;
@@ -50,7 +51,7 @@ TEST(JobFilesTest, ThereIsOneOfEachAlgorithm) {
   has("mnist-lars", LarsRule());
 }
 
-// SHA-256 of the weights before the first step, all tensors behind each other.
+// SHA-256 of the weights before the first step, of all tensors concatenated.
 std::string InitialWeightsHash(const Job& job) {
   std::string bytes;
   for (const TensorSpec& tensor : job.model.tensors) {
@@ -61,8 +62,8 @@ std::string InitialWeightsHash(const Job& job) {
   return Sha256Hex(bytes);
 }
 
-// What released versions made of these files: a server must take a worker of another version for
-// one of the same job, and draw the same weights.
+// As in released versions: a server must accept a worker of another version for the same job, and
+// draw the same weights.
 TEST(JobFilesTest, HashesAreThoseOfReleasedVersions) {
   struct Hashes {
     std::string job;
@@ -90,7 +91,7 @@ TEST(JobFilesTest, HashesAreThoseOfReleasedVersions) {
   }
 }
 
-// But for the update and their names.
+// Except for their updates and names.
 TEST(JobFilesTest, AlgorithmsAreComparedOnTheSameJob) {
   const auto jobs = LoadAll();
   const Job expected = *LoadJob("");

@@ -27,7 +27,7 @@ TEST(TensorSpecTest, SizeIsTheProductOfTheShape) {
   }
 }
 
-TEST(TensorSpecTest, LayerIsWhatStandsBeforeTheLastSlash) {
+TEST(TensorSpecTest, LayerIsThePartBeforeTheLastSlash) {
   struct Row {
     std::string name;
     std::string layer;
@@ -72,10 +72,10 @@ TEST(JobTest, EvaluatesEveryFewStepsAndAtTheLast) {
   EXPECT_THAT(steps(), ElementsAre(0, 3, 6));
 }
 
-TEST(JobTest, BatchesAreTakenOneAfterTheOther) {
+TEST(JobTest, BatchesFollowEachOther) {
   Job job;
   job.data.training_examples = 35;
-  job.batch_size = 10;  // three whole batches an epoch; five examples stay out
+  job.batch_size = 10;  // three complete batches per epoch; five examples are left out
   job.gradients_per_step = 2;
   EXPECT_EQ(job.batches_per_epoch(), 3);
   struct Row {

@@ -13,6 +13,7 @@
 
 #include "common/job/job_codec.h"
 #include "tests/common/job/full_job.h"
+#include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
 
 namespace percentdelta {
@@ -40,7 +41,7 @@ std::string Widened(const std::string& text, size_t bytes, bool little_endian) {
   return wide;
 }
 
-TEST(ParseJobTest, TakesTheTextAsEditorsLeaveIt) {
+TEST(ParseJobTest, AcceptsTheTextOfAnyEditor) {
   const std::string plain = "# A comment.\n" + JobToText(FullJob());
   for (const std::string& text : {
            plain,
@@ -52,12 +53,12 @@ TEST(ParseJobTest, TakesTheTextAsEditorsLeaveIt) {
            plain.substr(0, plain.size() - 1),
        }) {
     const auto job = ParseJob(text, "job.txt");
-    ASSERT_TRUE(job.ok()) << job.status() << "\n" << text;
+    ASSERT_OK(job) << text;
     EXPECT_EQ(JobHash(*job), JobHash(FullJob()));
   }
 }
 
-TEST(ParseJobTest, TextThatIsNoneIsNamed) {
+TEST(ParseJobTest, ErrorsNameWhatIsNotText) {
   const std::string plain = JobToText(FullJob());
   struct Row {
     std::string text;
@@ -85,7 +86,7 @@ TEST(ParseJobTest, TextThatIsNoneIsNamed) {
            {std::string(100000, 'a') + ": 1", "job.txt:1:"},
        }) {
     const absl::Status status = ParseJob(row.text, "job.txt").status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
     const std::string message(status.message());
     EXPECT_THAT(message, AllOf(StartsWith(row.says), HasSubstr("job.proto")));
     EXPECT_LT(message.size(), 800U);
@@ -110,11 +111,11 @@ TEST_F(JobFileTest, ReadsPipesToTheirEnd) {
   });
   const auto job = LoadJob(path);
   writer.join();
-  ASSERT_TRUE(job.ok()) << job.status();
+  ASSERT_OK(job);
   EXPECT_EQ(JobHash(*job), JobHash(FullJob()));
 }
 
-TEST_F(JobFileTest, PathsThatCannotBeReadAreNamedWithTheReason) {
+TEST_F(JobFileTest, ErrorsNameThePathAndTheReason) {
   const std::string job = JobToText(FullJob());
   std::ofstream(Path("closed")) << job;
   std::filesystem::permissions(Path("closed"), std::filesystem::perms::none);
@@ -141,13 +142,13 @@ TEST_F(JobFileTest, PathsThatCannotBeReadAreNamedWithTheReason) {
       {Path("file/job"), Code::kFailedPrecondition, "Not a directory"},
       {Path("loop"), Code::kUnknown, "Too many levels of symbolic links"},
       {directory_.path(), Code::kFailedPrecondition, "Is a directory"},
-      {Path("pipe"), Code::kDeadlineExceeded, "a pipe into which nothing was written"},
+      {Path("pipe"), Code::kDeadlineExceeded, "a pipe to which nothing was written"},
       {"/dev/zero", Code::kInvalidArgument, "got a device"},
       {"/dev/null", Code::kInvalidArgument, "got a device"},
       {Path("large"), Code::kInvalidArgument, "at most 16777216 bytes"},
       {Path(std::string(5000, 'a')), Code::kInvalidArgument, "File name too long"},
   };
-  if (geteuid() != 0) {  // who may read everything
+  if (geteuid() != 0) {  // root may read everything
     table.push_back({Path("closed"), Code::kPermissionDenied, "Permission denied"});
     table.push_back({Path("locked/job"), Code::kPermissionDenied, "Permission denied"});
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/common/job/full_job.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -139,13 +140,13 @@ TEST(ValidateJobTest, EveryBadFieldIsNamed) {
       {[](Job& j) { j.data.test_examples = int64_t{1} << 40; }, "evaluation.batch_size",
        "at most 1048576 batches", "20"},
   };
-  EXPECT_TRUE(ValidateJob(FullJob()).ok());
+  EXPECT_OK(ValidateJob(FullJob()));
   for (const Bad& bad : table) {
     Job job = FullJob();
     bad.change(job);
     const absl::Status status = ValidateJob(job);
     SCOPED_TRACE(bad.field + ", " + bad.got);
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
     const std::string message(status.message());
     EXPECT_THAT(message, StartsWith("job: " + bad.field));
     EXPECT_THAT(message, HasSubstr(bad.expected));
@@ -153,8 +154,7 @@ TEST(ValidateJobTest, EveryBadFieldIsNamed) {
   }
 }
 
-// Each number of a job, and what it must be besides finite and of a magnitude that single precision
-// knows.
+// Every number of a job, and its range in addition to being finite and within single precision.
 TEST(ValidateJobTest, NumbersOutOfRangeAreNamed) {
   enum Range { kPositive, kNotNegative, kUnit, kBelowOne, kAtMostOne, kAny };
   struct Number {
@@ -259,15 +259,14 @@ TEST(ValidateJobTest, NumbersOutOfRangeAreNamed) {
           std::find(value.fits.begin(), value.fits.end(), number.range) != value.fits.end();
       EXPECT_EQ(status.ok(), fits) << status;
       if (fits) continue;
-      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-      EXPECT_THAT(std::string(status.message()),
-                  AllOf(StartsWith("job: " + number.field + ": expected "),
-                        EndsWith(", got " + value.shown)));
+      EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument,
+                                   AllOf(StartsWith("job: " + number.field + ": expected "),
+                                         EndsWith(", got " + value.shown))));
     }
   }
 }
 
-TEST(ValidateJobTest, DirectoriesThatMeanSomethingElseElsewhereAreRefused) {
+TEST(ValidateJobTest, RejectsDirectoriesThatDependOnTheMachine) {
   const auto check = [](const std::string& directory) {
     Job job = FullJob();
     job.checkpoint = CheckpointSpec{10, directory};
@@ -296,14 +295,13 @@ TEST(ValidateJobTest, DirectoriesThatMeanSomethingElseElsewhereAreRefused) {
             "5001 bytes: \"/" + std::string(76, 'a') + "...\""},
        }) {
     const absl::Status status = check(bad.directory);
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad.directory;
-    EXPECT_THAT(std::string(status.message()),
-                AllOf(StartsWith("job: checkpoint.directory: expected "), HasSubstr(bad.expected),
-                      EndsWith("got " + bad.got)));
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument,
+                                 AllOf(StartsWith("job: checkpoint.directory: expected "),
+                                       HasSubstr(bad.expected), EndsWith("got " + bad.got))));
   }
   for (const std::string good :
        {"/ckpt", "ckpt", "../a b", "/a~", "/a/~", "/price-5$", "/$5", "/\xc3\xa9t\xc3\xa9"}) {
-    EXPECT_TRUE(check(good).ok()) << check(good);
+    EXPECT_OK(check(good));
   }
 }
 
@@ -327,8 +325,8 @@ TEST(JobWarningsTest, TensorsThatStartAtZeroUnderPercentDelta) {
   }
 }
 
-// What each rule and stage may be, at the ends of its range.
-TEST(ValidateJobTest, TakesTheEndsOfEveryRange) {
+// Every field of the rules and stages, at the ends of its range.
+TEST(ValidateJobTest, AcceptsTheEndsOfEveryRange) {
   for (const Change& change : std::vector<Change>{
            [](Job& j) {
              j.optimizer.rule = AdaGradRule{0, 0};
@@ -371,7 +369,7 @@ TEST(ValidateJobTest, TakesTheEndsOfEveryRange) {
        }) {
     Job job = FullJob();
     change(job);
-    EXPECT_TRUE(ValidateJob(job).ok()) << ValidateJob(job);
+    EXPECT_OK(ValidateJob(job));
   }
 }
 

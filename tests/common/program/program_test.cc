@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "common/base/limits.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -47,12 +48,12 @@ class ProgramTest : public ::testing::TestWithParam<Failing> {
   ProgramTest() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
 };
 
-TEST_P(ProgramTest, FailsInOneLineAndCode1) {
+TEST_P(ProgramTest, FailsWithOneLineAndCode1) {
   EXPECT_EXIT(std::exit(RunWith({}, GetParam().body)), ExitedWithCode(kExitFailure),
               std::string("^prog: ") + GetParam().message + "[^\n]*\n$");
 }
 
-TEST_P(ProgramTest, TheSameInAThread) {
+TEST_P(ProgramTest, FailsTheSameWayInAThread) {
   EXPECT_EXIT(std::exit(RunWith({},
                                 [] {
                                   std::thread([] { GetParam().body(); }).join();
@@ -65,7 +66,7 @@ INSTANTIATE_TEST_SUITE_P(
     Exceptions, ProgramTest,
     testing::Values(
         Failing{"BadAlloc", []() -> int { throw std::bad_alloc(); },
-                "no more memory; limits: .*this machine"},
+                "out of memory; limits: .*this machine"},
         Failing{"NoThread",
                 []() -> int { throw std::system_error(EAGAIN, std::generic_category()); },
                 "cannot start a thread: .*limits: "},
@@ -83,7 +84,7 @@ INSTANTIATE_TEST_SUITE_P(
                   errno = ENOMEM;
                   std::abort();
                 },
-                "a library got no more memory or threads"}),
+                "a library ran out of memory or threads"}),
     [](const auto& info) { return info.param.name; });
 
 TEST(ProgramStartTest, ReturnsTheProgramsCode) {
@@ -96,7 +97,7 @@ TEST(ProgramStartTest, ReturnsTheProgramsCode) {
   EXPECT_EXIT(std::exit(RunWith({"--version"}, five)), ExitedWithCode(0), "^$");
 }
 
-// What is opened later must not take the place of a standard descriptor.
+// A file that is opened later must not get the number of a standard descriptor.
 TEST(ProgramStartTest, OpensStandardDescriptorsThatAreClosed) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   for (const std::vector<int>& closed :
@@ -105,7 +106,7 @@ TEST(ProgramStartTest, OpensStandardDescriptorsThatAreClosed) {
         {
           for (const int descriptor : closed) close(descriptor);
           _exit(RunWith({}, [] {
-            std::cout << "nobody reads this" << std::endl;
+            std::cout << "discarded" << std::endl;
             const int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
             return next > STDERR_FILENO && FlushOutput().ok() ? 7 : 1;
           }));
@@ -114,7 +115,7 @@ TEST(ProgramStartTest, OpensStandardDescriptorsThatAreClosed) {
   }
 }
 
-TEST(LimitsTest, ThreadsThatCanBeStarted) { EXPECT_TRUE(CheckThreads(8).ok()); }
+TEST(LimitsTest, ThreadsThatCanBeStarted) { EXPECT_OK(CheckThreads(8)); }
 
 TEST(LimitsTest, NamesTheMachinesMemory) { EXPECT_THAT(MemoryLimits(), HasSubstr("this machine")); }
 

@@ -1,5 +1,3 @@
-// Channels against servers that are as the world is.
-
 #include "common/transport/channel.h"
 
 #include <gmock/gmock.h>
@@ -11,13 +9,13 @@
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "common/transport/deadline.h"
 #include "common/transport/grpc_status.h"
 
 namespace percentdelta {
@@ -43,7 +41,7 @@ struct EmptyServer {
 grpc::StatusCode CodeOf(const std::string& address) {
   grpc::GenericStub stub(MakeChannel(address));
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  SetDeadline(context, absl::Seconds(10));
   grpc::Slice nothing("", 1);
   grpc::ByteBuffer request(&nothing, 1);
   grpc::ByteBuffer response;
@@ -57,8 +55,8 @@ grpc::StatusCode CodeOf(const std::string& address) {
   return status.error_code();
 }
 
-// Docker puts them into every container.
-TEST(ChannelTest, AProxyInTheEnvironmentIsNotUsed) {
+// Docker sets them in every container.
+TEST(ChannelTest, IgnoresAProxyInTheEnvironment) {
   const EmptyServer server("127.0.0.1:0");
   for (const char* name : {"http_proxy", "https_proxy", "grpc_proxy", "all_proxy", "HTTP_PROXY",
                            "HTTPS_PROXY", "GRPC_PROXY", "ALL_PROXY"}) {
@@ -69,9 +67,11 @@ TEST(ChannelTest, AProxyInTheEnvironmentIsNotUsed) {
   }
 }
 
-TEST(ChannelTest, NamesAreTheSystems) { EXPECT_STREQ(getenv("GRPC_DNS_RESOLVER"), "native"); }
+TEST(ChannelTest, ResolvesNamesAsTheSystemDoes) {
+  EXPECT_STREQ(getenv("GRPC_DNS_RESOLVER"), "native");
+}
 
-TEST(ChannelTest, Addresses) {
+TEST(ChannelTest, ConnectsToNamesAndIpv6) {
   const EmptyServer server("127.0.0.1:0");
   EXPECT_EQ(CodeOf(absl::StrCat("localhost:", server.port)), grpc::StatusCode::UNIMPLEMENTED);
   const EmptyServer ipv6("[::1]:0");
@@ -80,8 +80,8 @@ TEST(ChannelTest, Addresses) {
   }
 }
 
-// They would lead somewhere if they came to gRPC as they are.
-TEST(ChannelTest, WhatIsNotHostAndPortLeadsNowhere) {
+// gRPC itself would connect to these.
+TEST(ChannelTest, CallsFailIfTheAddressIsNotHostAndPort) {
   const EmptyServer server("unix:/tmp/pd-channel-test.sock");
   const EmptyServer tcp("127.0.0.1:0");
   for (const std::string& address :

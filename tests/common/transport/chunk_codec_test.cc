@@ -26,7 +26,7 @@ std::string BytesOf(const grpc::ByteBuffer& buffer) {
   return bytes;
 }
 
-// Cut in two.
+// Two slices, cut at `cut`.
 grpc::ByteBuffer BufferOf(const std::string& bytes, size_t cut) {
   const grpc::Slice slices[] = {grpc::Slice(bytes.substr(0, cut)), grpc::Slice(bytes.substr(cut))};
   return grpc::ByteBuffer(slices, 2);
@@ -72,7 +72,7 @@ TEST(ChunkCodecTest, WritesWhatProtobufReads) {
   }
 }
 
-TEST(ChunkCodecTest, ValuesInSharedMemoryAreOnlyNamed) {
+TEST(ChunkCodecTest, SharedValuesAreOnlyCounted) {
   const grpc::ByteBuffer buffer = EncodeSharedChunk("fc1/weights", int64_t{1} << 40, 12345);
   v1::PullResponse response;
   ASSERT_TRUE(response.ParseFromString(BytesOf(buffer)));
@@ -112,7 +112,7 @@ TEST(ChunkCodecTest, ReadsWhatProtobufWritesHoweverItIsCut) {
   }
 }
 
-TEST(ChunkCodecTest, ReadsAnyOrderAndSkipsWhatItDoesNotKnow) {
+TEST(ChunkCodecTest, ReadsAnyOrderAndSkipsUnknownFields) {
   v1::PushRequest first;
   first.set_values("overridden by what follows");
   first.set_tensor("another");
@@ -130,7 +130,7 @@ TEST(ChunkCodecTest, ReadsAnyOrderAndSkipsWhatItDoesNotKnow) {
   ExpectSome(chunk);
 }
 
-TEST(ChunkCodecTest, NothingIsAMessageToo) {
+TEST(ChunkCodecTest, ReadsAnEmptyMessage) {
   Chunk chunk;
   const grpc::ByteBuffer some = BufferOf(SomeRequest().SerializeAsString(), 5);
   ASSERT_TRUE(DecodeChunk(some, chunk));
@@ -144,7 +144,7 @@ TEST(ChunkCodecTest, NothingIsAMessageToo) {
   EXPECT_FALSE(chunk.header.has_value());
 }
 
-TEST(ChunkCodecTest, AgreesWithProtobufOnWhatIsNoMessage) {
+TEST(ChunkCodecTest, RejectsWhatProtobufRejects) {
   const std::string whole = SomeRequest().SerializeAsString();
   std::vector<std::string> cases;
   for (size_t size = 0; size < whole.size(); ++size) cases.push_back(whole.substr(0, size));
@@ -162,7 +162,7 @@ TEST(ChunkCodecTest, AgreesWithProtobufOnWhatIsNoMessage) {
     v1::PushRequest request;
     const bool expected = request.ParseFromString(bytes);
     const bool got = DecodeChunk(buffer, chunk);
-    // The name's characters are the one thing that is left to the model's lookup.
+    // The only exception: invalid UTF-8 in the name, which the model's lookup rejects.
     if (got && !expected && chunk.tensor != "conv1/weights") continue;
     ASSERT_EQ(got, expected) << testing::PrintToString(bytes);
     if (!got) continue;
@@ -174,7 +174,7 @@ TEST(ChunkCodecTest, AgreesWithProtobufOnWhatIsNoMessage) {
   }
 }
 
-TEST(ChunkCodecTest, SmallMessagesComeBack) {
+TEST(ChunkCodecTest, OtherMessagesRoundTrip) {
   const v1::PushRequest request = SomeRequest();
   v1::PushRequest read;
   ASSERT_TRUE(DecodeMessage(EncodeMessage(request), read));

@@ -11,7 +11,8 @@
 #include <memory>
 #include <string>
 
-#include "tests/common/base/memory_maker.h"
+#include "tests/common/transport/memory_maker.h"
+#include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
 
 namespace percentdelta {
@@ -30,7 +31,7 @@ absl::Status MapStatus(const SharedMemoryName& name, int64_t values = kValues) {
   return SharedMemory::Map(name, values).status();
 }
 
-// A descriptor of something else under a name that is right but for that.
+// Maps another descriptor under an otherwise valid name.
 absl::Status MapDescriptor(int descriptor) {
   absl::Status status = MapStatus({getpid(), descriptor, std::string(16, 'k')});
   close(descriptor);
@@ -41,59 +42,56 @@ TEST(SharedMemoryTest, BothSeeTheSameValues) {
   const std::shared_ptr<SharedMemory> made = Make();
   EXPECT_EQ(made->values().size(), kValues);
   EXPECT_THAT(made->values(), Each(0));
-  const auto mapped = SharedMemory::Map(made->name(), kValues);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  ASSERT_EQ((*mapped)->values().size(), kValues);
-  EXPECT_NE((*mapped)->values().data(), made->values().data());
+  ASSERT_OK_AND_ASSIGN(const auto mapped, SharedMemory::Map(made->name(), kValues));
+  ASSERT_EQ(mapped->values().size(), kValues);
+  EXPECT_NE(mapped->values().data(), made->values().data());
   made->values()[0] = 1.5F;
-  (*mapped)->values()[kValues - 1] = -2.5F;
-  EXPECT_EQ((*mapped)->values()[0], 1.5F);
+  mapped->values()[kValues - 1] = -2.5F;
+  EXPECT_EQ(mapped->values()[0], 1.5F);
   EXPECT_EQ(made->values()[kValues - 1], -2.5F);
 }
 
-TEST(SharedMemoryTest, OutlivesItsMaker) {
+TEST(SharedMemoryTest, OutlivesItsCreator) {
   std::shared_ptr<SharedMemory> made = Make();
   const SharedMemoryName name = made->name();
-  const auto mapped = SharedMemory::Map(name, kValues);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  ASSERT_OK_AND_ASSIGN(const auto mapped, SharedMemory::Map(name, kValues));
   made->values()[7] = 3;
   made.reset();
-  EXPECT_EQ((*mapped)->values()[7], 3);
+  EXPECT_EQ(mapped->values()[7], 3);
   EXPECT_FALSE(MapStatus(name).ok());
 }
 
-// The maker is killed; the memory is there for whoever has mapped it, and for nobody else.
-TEST(SharedMemoryTest, OfAnotherProcess) {
+// The creator is killed: the memory still exists for processes that have mapped it, but not for
+// others.
+TEST(SharedMemoryTest, OutlivesItsCreatorsProcess) {
   MemoryMaker maker(kValues);
-  const auto mapped = SharedMemory::Map(maker.name(), kValues);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ((*mapped)->values()[0], 42);
-  EXPECT_TRUE((*mapped)->is_offered());
+  ASSERT_OK_AND_ASSIGN(const auto mapped, SharedMemory::Map(maker.name(), kValues));
+  EXPECT_EQ(mapped->values()[0], 42);
+  EXPECT_TRUE(mapped->is_offered());
   maker.Kill();
-  EXPECT_FALSE((*mapped)->is_offered());
-  (*mapped)->values()[1] = 1;
-  EXPECT_EQ((*mapped)->values()[0], 42);
+  EXPECT_FALSE(mapped->is_offered());
+  mapped->values()[1] = 1;
+  EXPECT_EQ(mapped->values()[0], 42);
   const absl::Status status = MapStatus(maker.name());
-  EXPECT_TRUE(absl::IsNotFound(status)) << status;
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kNotFound));
 }
 
-// The next one has the same descriptor.
-TEST(SharedMemoryTest, IsOfferedAsLongAsItsMakerHoldsIt) {
+// The next one gets the same descriptor.
+TEST(SharedMemoryTest, IsOfferedAsLongAsItsCreatorHoldsIt) {
   std::shared_ptr<SharedMemory> made = Make();
   const SharedMemoryName name = made->name();
-  const auto mapped = SharedMemory::Map(name, kValues);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  ASSERT_OK_AND_ASSIGN(const auto mapped, SharedMemory::Map(name, kValues));
   EXPECT_TRUE(made->is_offered());
-  EXPECT_TRUE((*mapped)->is_offered());
+  EXPECT_TRUE(mapped->is_offered());
   made.reset();
-  EXPECT_FALSE((*mapped)->is_offered());
+  EXPECT_FALSE(mapped->is_offered());
   made = Make();
   EXPECT_EQ(made->name().descriptor, name.descriptor);
-  EXPECT_FALSE((*mapped)->is_offered());
+  EXPECT_FALSE(mapped->is_offered());
   EXPECT_THAT(std::string(MapStatus(name).message()), HasSubstr("another key"));
 }
 
-TEST(SharedMemoryTest, WrongNamesAndSizesAreRefused) {
+TEST(SharedMemoryTest, RejectsWrongNamesAndSizes) {
   const std::shared_ptr<SharedMemory> made = Make();
   const SharedMemoryName name = made->name();
   SharedMemoryName other = name;
@@ -104,21 +102,21 @@ TEST(SharedMemoryTest, WrongNamesAndSizesAreRefused) {
               AllOf(HasSubstr("expected a key of 16 bytes"), HasSubstr("got 5 bytes and")));
   other = name;
   other.descriptor = 1 << 20;
-  EXPECT_TRUE(absl::IsNotFound(MapStatus(other))) << MapStatus(other);
+  EXPECT_THAT(MapStatus(other), StatusIs(absl::StatusCode::kNotFound));
   other.descriptor = -1;
-  EXPECT_TRUE(absl::IsNotFound(MapStatus(other))) << MapStatus(other);
+  EXPECT_THAT(MapStatus(other), StatusIs(absl::StatusCode::kNotFound));
   other = name;
   other.process = -1;
-  EXPECT_TRUE(absl::IsNotFound(MapStatus(other))) << MapStatus(other);
+  EXPECT_THAT(MapStatus(other), StatusIs(absl::StatusCode::kNotFound));
   for (const int64_t values :
        {int64_t{0}, kValues - 1, kValues + 1, int64_t{1} << 61, int64_t{-1}}) {
-    EXPECT_TRUE(absl::IsInvalidArgument(MapStatus(name, values))) << values;
+    EXPECT_THAT(MapStatus(name, values), StatusIs(absl::StatusCode::kInvalidArgument)) << values;
   }
-  EXPECT_TRUE(MapStatus(name).ok());
+  EXPECT_OK(MapStatus(name));
 }
 
-// What is called otherwise is not even opened.
-TEST(SharedMemoryTest, OtherThingsAreRefused) {
+// Files with other names are not even opened.
+TEST(SharedMemoryTest, RejectsOtherFiles) {
   const TemporaryDirectory directory;
   const std::string path = directory.path() + "/memfd:percentdelta (deleted)";
   const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -129,7 +127,7 @@ TEST(SharedMemoryTest, OtherThingsAreRefused) {
   ASSERT_EQ(ftruncate(foreign, kBytes), 0);
   for (const int descriptor : {file, ends[0], foreign, open("/dev/null", O_RDWR | O_CLOEXEC)}) {
     EXPECT_THAT(std::string(MapDescriptor(descriptor).message()),
-                HasSubstr("is no shared memory of ours"));
+                HasSubstr("is not shared memory of ours"));
   }
   close(ends[1]);
   const int unsealed = memfd_create("percentdelta", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -137,7 +135,7 @@ TEST(SharedMemoryTest, OtherThingsAreRefused) {
   EXPECT_THAT(std::string(MapDescriptor(unsealed).message()), HasSubstr("cannot shrink"));
 }
 
-TEST(SharedMemoryTest, LimitOfFilesIsToldAndDoesNotKill) {
+TEST(SharedMemoryTest, FileSizeLimitIsAnError) {
   struct rlimit before {};
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
   struct rlimit low = before;
@@ -145,11 +143,11 @@ TEST(SharedMemoryTest, LimitOfFilesIsToldAndDoesNotKill) {
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &low), 0);
   const absl::Status status = SharedMemory::Make(kValues).status();
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
-  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
-  EXPECT_THAT(std::string(status.message()), HasSubstr("ulimit -f) is 4096 bytes"));
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted,
+                               HasSubstr("ulimit -f) is 4096 bytes")));
 }
 
-TEST(SharedMemoryTest, ItsMakerCannotShrinkIt) {
+TEST(SharedMemoryTest, ItsCreatorCannotResizeIt) {
   const std::shared_ptr<SharedMemory> made = Make();
   EXPECT_NE(ftruncate(made->name().descriptor, 0), 0);
   EXPECT_NE(ftruncate(made->name().descriptor, 2 * kBytes), 0);

@@ -89,10 +89,11 @@ class LeaseTableTest : public testing::Test {
   }
   LeaseTable::Completion Complete(const Lease& lease) { return Complete(ResultOf(lease)); }
 
-  LeaseTable::Completion Fail(const Lease& lease, const std::string& why, bool not_at_fault) {
+  LeaseTable::Completion Fail(const Lease& lease, const std::string& why,
+                              bool caused_by_environment) {
     LeaseResult result = ResultOf(lease);
     result.failure = why;
-    result.not_at_fault = not_at_fault;
+    result.caused_by_environment = caused_by_environment;
     return Complete(result);
   }
 

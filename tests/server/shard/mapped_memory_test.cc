@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "tests/common/base/memory_maker.h"
+#include "tests/common/transport/memory_maker.h"
 
 namespace percentdelta {
 namespace {

@@ -1,7 +1,7 @@
-// A process of its own that offers shared memory, until it is killed.
+// A separate process that offers shared memory until it is killed.
 
-#ifndef PERCENTDELTA_TESTS_COMMON_BASE_MEMORY_MAKER_H_
-#define PERCENTDELTA_TESTS_COMMON_BASE_MEMORY_MAKER_H_
+#ifndef PERCENTDELTA_TESTS_COMMON_TRANSPORT_MEMORY_MAKER_H_
+#define PERCENTDELTA_TESTS_COMMON_TRANSPORT_MEMORY_MAKER_H_
 
 #include <gtest/gtest.h>
 #include <sys/prctl.h>
@@ -38,7 +38,7 @@ class MemoryMaker {
 
   const SharedMemoryName& name() const { return name_; }
 
-  // It dies, and is waited for.
+  // Kills the process and waits for its end.
   void Kill() {
     if (process_ <= 0) return;
     kill(process_, SIGKILL);
@@ -70,4 +70,4 @@ class MemoryMaker {
 
 }  // namespace percentdelta
 
-#endif  // PERCENTDELTA_TESTS_COMMON_BASE_MEMORY_MAKER_H_
+#endif  // PERCENTDELTA_TESTS_COMMON_TRANSPORT_MEMORY_MAKER_H_
