@@ -149,13 +149,8 @@ TEST_F(ProcessesTest, TrainingThatDiverges) {
   Process local(
       {PD_LOCAL, "--data=" + directory_.path(), "--job=" + WriteJob("wild.textproto", job)});
   EXPECT_EQ(local.Wait(), 1) << local.output();
-<<<<<<< HEAD
-  EXPECT_THAT(local.output(), AllOf(HasSubstr("suspended"), HasSubstr("not finite")));
-  // What two workers could not do is the training's failure.
-=======
   EXPECT_THAT(local.output(), AllOf(HasSubstr("suspended"), HasSubstr("not finite")));
   // Work that fails on two workers fails the training.
->>>>>>> refs/heads/client
   Process two({PD_LOCAL, "--workers=2", "--data=" + directory_.path(),
                "--job=" + (directory_.path() + "/wild.textproto")});
   EXPECT_EQ(two.Wait(), 1) << two.output();

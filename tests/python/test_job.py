@@ -46,7 +46,8 @@ def test_every_field_there_and_back():
     job = dataclasses.replace(job, model=dataclasses.replace(job.model,
                                                              dropout_keep_probability=0.5))
     assert pd.Job.from_text(job.to_text()) == job
-    for rule in (pd.Sgd(), pd.AdaGrad(0.1, 1e-9), pd.Adam(0.5, 0.25, 1e-3), pd.PercentDelta(1e-9)):
+    for rule in (pd.Sgd(), pd.AdaGrad(0.1, 1e-9), pd.Adam(0.5, 0.25, 1e-3), pd.PercentDelta(1e-9),
+                 pd.Lamb(0.5, 0.25, 1e-3, 0.0, 10.0)):
         changed = dataclasses.replace(job, optimizer=pd.Optimizer(1, rule), momentum=None)
         assert pd.Job.from_text(changed.to_text()) == changed
     for decay in (None, pd.StepDecay(10, 0.5), pd.LinearDecay(1e-3, 0.5)):
@@ -88,6 +89,8 @@ BAD = [
     ("percent_delta {\n    epsilon: 0.001\n  }", "adam { beta1: 1 }"),
     ("percent_delta {\n    epsilon: 0.001\n  }", "ada_grad { epsilon: -1e-3 }"),
     ("percent_delta {\n    epsilon: 0.001\n  }", "lars { trust_coefficient: 0 }"),
+    ("percent_delta {\n    epsilon: 0.001\n  }", "lamb {}"),
+    ("percent_delta {\n    epsilon: 0.001\n  }", "lamb { max_weight_norm: -1 }"),
     ("floor: 0.1", "floor: 2"),
     ("slope: 0.02", "slope: -0.02"),
     ("linear_decay {\n    slope: 0.02\n    floor: 0.1\n  }", "step_decay { every_steps: 0 }"),
@@ -149,7 +152,7 @@ def test_a_file_that_is_not_there(tmp_path):
     ({"optimizer": pd.Optimizer("0.1", pd.Sgd())},
      "job: optimizer.learning_rate: expected a number, got '0.1'"),
     ({"optimizer": pd.Optimizer(0.1, None)},
-     "job: optimizer: expected a rule, one of percent_delta, sgd, ada_grad, adam, lars, got none"),
+     "job: optimizer: expected a rule, one of percent_delta, sgd, ada_grad, adam, lars, lamb, got none"),
     ({"name": None}, "job: name: expected a name, got none"),
     ({"data": 100}, "job: data: expected Data, got int"),
     ({"model": pd.Model("x", (pd.Tensor("a", (2.0,)),))},

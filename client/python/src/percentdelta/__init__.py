@@ -16,7 +16,7 @@ from percentdelta.errors import (BinaryNotFoundError, DeadlineExceededError, Err
                                  JobError, LeaseDropped, NotFoundError, ServerError,
                                  TrainingFailedError, UnavailableError, UsageError)
 from percentdelta.job import (AdaGrad, Adam, Checkpoint, Constant, Cosine, Data, Evaluation,
-                              GradientClipping, Initializer, Job, Lars, LinearDecay, Model,
+                              GradientClipping, Initializer, Job, Lamb, Lars, LinearDecay, Model,
                               Momentum, Optimizer, PercentDelta, Rule, Schedule, Sgd, StepDecay,
                               Tensor, TruncatedNormal, WeightDecay)
 from percentdelta.lease import Lease, Weights
@@ -32,7 +32,7 @@ __all__ = [
     "AdaGrad", "Adam", "BinaryNotFoundError", "Checkpoint", "CheckpointStatus", "Client",
     "Constant", "Cosine", "Data", "DeadlineExceededError", "Error", "Evaluation",
     "FailedPreconditionError", "GradientClipping", "GradientError", "Initializer",
-    "InvalidArgumentError", "Job", "JobError", "Lars", "Lease", "LeaseDropped", "LinearDecay",
+    "InvalidArgumentError", "Job", "JobError", "Lamb", "Lars", "Lease", "LeaseDropped", "LinearDecay",
     "LocalCluster", "Model", "ModelWeights", "Momentum", "NotFoundError", "Optimizer",
     "PercentDelta", "Progress", "ProgressPoint", "RandomStream", "RetryPolicy", "Rule",
     "Schedule", "ServerError", "Sgd", "Statistics", "Status", "StepDecay", "StepStatistics",

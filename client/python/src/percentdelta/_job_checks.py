@@ -21,7 +21,8 @@ _MAX_EXAMPLES = 1 << 40
 _MAX_BATCH = 1 << 24
 _MAX_EVALUATION_PARTS = 1 << 20
 _MAX_KEPT = 1000
-_RULES = (jobs.PercentDelta, jobs.Sgd, jobs.AdaGrad, jobs.Adam, jobs.Lars)
+_RULES = (jobs.PercentDelta, jobs.Sgd, jobs.AdaGrad, jobs.Adam, jobs.Lars, jobs.Lamb)
+_WITHOUT_MOMENTUM = {jobs.AdaGrad: "ada_grad", jobs.Adam: "adam", jobs.Lamb: "lamb"}
 
 
 def check(job: jobs.Job) -> None:
@@ -183,7 +184,7 @@ def _check_model(model: jobs.Model) -> None:
 def _check_rule(rule: Any) -> None:
     if not isinstance(rule, _RULES):
         raise invalid("optimizer",
-                      "a rule, one of percent_delta, sgd, ada_grad, adam, lars",
+                      "a rule, one of percent_delta, sgd, ada_grad, adam, lars, lamb",
                       "none" if rule is None else type(rule).__name__)
     if isinstance(rule, jobs.PercentDelta):
         _check_positive("optimizer.percent_delta.epsilon", rule.epsilon)
@@ -197,6 +198,12 @@ def _check_rule(rule: Any) -> None:
     elif isinstance(rule, jobs.Lars):
         _check_positive("optimizer.lars.trust_coefficient", rule.trust_coefficient)
         _check_not_negative("optimizer.lars.weight_decay", rule.weight_decay)
+    elif isinstance(rule, jobs.Lamb):
+        _check_below_one("optimizer.lamb.beta1", rule.beta1)
+        _check_below_one("optimizer.lamb.beta2", rule.beta2)
+        _check_positive("optimizer.lamb.epsilon", rule.epsilon)
+        _check_not_negative("optimizer.lamb.weight_decay", rule.weight_decay)
+        _check_not_negative("optimizer.lamb.max_weight_norm", rule.max_weight_norm)
 
 
 def _check_schedule(schedule: jobs.Schedule) -> None:
@@ -219,9 +226,10 @@ def _check_momentum(momentum: jobs.Momentum, rule: jobs.Rule) -> None:
     _check_below_one("momentum.coefficient", momentum.coefficient)
     _check_below_one("momentum.dampening", momentum.dampening)
     moves = momentum.coefficient != 0 or momentum.dampening != 0
-    if moves and isinstance(rule, (jobs.AdaGrad, jobs.Adam)):
+    name = _WITHOUT_MOMENTUM.get(type(rule))
+    if moves and name:
         raise invalid("momentum",
-                      "none with ada_grad and adam, which scale every entry by its own past",
+                      f"none with {name}, which scales every entry by its own past",
                       f"coefficient {momentum.coefficient:g}, dampening {momentum.dampening:g}")
 
 
@@ -236,6 +244,10 @@ def _check_update(job: jobs.Job) -> None:
     if job.weight_decay is not None:
         decay = _one_of("weight_decay", job.weight_decay, jobs.WeightDecay)
         _check_positive("weight_decay.rate", decay.rate)
+        if isinstance(optimizer.rule, jobs.Lamb) and optimizer.rule.weight_decay != 0:
+            raise invalid("weight_decay",
+                          "none besides optimizer.lamb.weight_decay, which decays the same weights",
+                          f"rates {decay.rate:g} and {optimizer.rule.weight_decay:g}")
     if job.momentum is not None:
         _check_momentum(_one_of("momentum", job.momentum, jobs.Momentum), optimizer.rule)
 

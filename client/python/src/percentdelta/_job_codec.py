@@ -106,7 +106,12 @@ def _rule_from(optimizer: Any) -> jobs.Rule:
     if kind == "lars":
         return jobs.Lars(weight_decay=optimizer.lars.weight_decay,
                          **_present(optimizer.lars, "trust_coefficient"))
-    raise invalid("optimizer", "a rule, one of percent_delta, sgd, ada_grad, adam, lars", "none")
+    if kind == "lamb":
+        return jobs.Lamb(weight_decay=optimizer.lamb.weight_decay,
+                         max_weight_norm=optimizer.lamb.max_weight_norm,
+                         **_present(optimizer.lamb, "beta1", "beta2", "epsilon"))
+    raise invalid("optimizer", "a rule, one of percent_delta, sgd, ada_grad, adam, lars, lamb",
+                  "none")
 
 
 def _present(message: Any, *fields: str) -> Any:
@@ -183,9 +188,15 @@ def _set_rule(rule: jobs.Rule, optimizer: Any) -> None:
         optimizer.adam.beta1 = rule.beta1
         optimizer.adam.beta2 = rule.beta2
         optimizer.adam.epsilon = rule.epsilon
-    else:
+    elif isinstance(rule, jobs.Lars):
         optimizer.lars.trust_coefficient = rule.trust_coefficient
         optimizer.lars.weight_decay = rule.weight_decay
+    else:
+        optimizer.lamb.beta1 = rule.beta1
+        optimizer.lamb.beta2 = rule.beta2
+        optimizer.lamb.epsilon = rule.epsilon
+        optimizer.lamb.weight_decay = rule.weight_decay
+        optimizer.lamb.max_weight_norm = rule.max_weight_norm
 
 
 def _set_schedule(schedule: jobs.Schedule, message: Any) -> None:

@@ -115,7 +115,22 @@ class Lars:
     weight_decay: float = 0.0
 
 
-Rule = Union[PercentDelta, Sgd, AdaGrad, Adam, Lars]
+@dataclasses.dataclass(frozen=True)
+class Lamb:
+    """You et al., 2020, Algorithm 2. Takes no momentum besides.
+
+    `weight_decay` is the paper's lambda; `max_weight_norm` bounds ||W||_2 in the trust ratio, 0:
+    there is no bound.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-6
+    weight_decay: float = 0.0
+    max_weight_norm: float = 0.0
+
+
+Rule = Union[PercentDelta, Sgd, AdaGrad, Adam, Lars, Lamb]
 
 
 @dataclasses.dataclass(frozen=True)
