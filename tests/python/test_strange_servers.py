@@ -119,7 +119,7 @@ def test_a_worker_drops_the_lease_of_such_a_pull(puppet):
                 lease.pull().wait()
                 raise AssertionError("expected LeaseDropped")
     report, = puppet.reports
-    assert (report.lease_id, report.worker, report.not_at_fault) == (3, "worker", True)
+    assert (report.lease_id, report.worker, report.caused_by_environment) == (3, "worker", True)
     assert "tensor w: expected values" in report.failure
     assert puppet.offers == [True]
 

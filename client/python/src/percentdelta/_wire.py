@@ -91,7 +91,7 @@ def complete_request(lease: LeaseFields, worker: str, result: Result) -> Any:
     request = _protocol.message("CompleteLeaseRequest")(
         generation=lease.generation, lease_id=lease.id, worker=worker, failure=result.failure,
         loss_sum=result.loss_sum, correct=result.correct, examples=result.examples,
-        not_at_fault=bool(result.failure) and not result.at_fault, leaving=result.leaving)
+        caused_by_environment=bool(result.failure) and not result.at_fault, leaving=result.leaving)
     request.timings.pull_us = int(result.pull * 1e6)
     request.timings.compute_us = int(result.compute * 1e6)
     request.timings.push_us = int(result.push * 1e6)

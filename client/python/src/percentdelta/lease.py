@@ -180,7 +180,7 @@ class Lease:
         examples   of how many; None: of all in `examples`
 
         GradientError: a tensor has not been pushed. LeaseDropped: the servers did not take the
-        gradient, or the loss or gradient is not finite, of which the coordinator is told.
+        gradient, or the loss or gradient is not finite; the coordinator receives the reason.
         """
         self._check_open()
         count = len(self.examples) if examples is None else examples
