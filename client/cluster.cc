@@ -10,6 +10,7 @@
 #include "client/pull.h"
 #include "common/base/float_bytes.h"
 #include "common/base/sha256.h"
+#include "common/base/status_macros.h"
 #include "common/cluster/statistics_proto.h"
 #include "common/transport/channel.h"
 #include "common/transport/deadline.h"
@@ -19,9 +20,10 @@
 namespace percentdelta {
 namespace {
 
-// A step of a running training may be over before its weights have been pulled.
+// A running training may discard the weights of a step before they have been pulled.
 constexpr int kPullAttempts = 5;
 
+// Names the server, and what it may be instead, in the errors of a call to the coordinator.
 absl::Status Explain(const absl::Status& status, const std::string& address) {
   if (absl::IsUnavailable(status)) {
     return absl::UnavailableError(
@@ -33,7 +35,7 @@ absl::Status Explain(const absl::Status& status, const std::string& address) {
   }
   if (absl::IsUnimplemented(status)) {
     return absl::UnimplementedError(
-        absl::StrCat("the server at ", address, " is not a coordinator: shard 0 is"));
+        absl::StrCat("the server at ", address, " is not the coordinator, which is shard 0"));
   }
   return status;
 }
@@ -61,9 +63,9 @@ Cluster::Cluster(Options options) : impl_(std::make_unique<Impl>(std::move(optio
 Cluster::~Cluster() = default;
 
 absl::StatusOr<ClusterInfo> Cluster::GetJob() const {
-  absl::StatusOr<ClusterInfo> job = impl_->coordinator->GetJob();
-  if (!job.ok()) return Explain(job.status(), impl_->options.coordinator);
-  return job;
+  absl::StatusOr<ClusterInfo> info = impl_->coordinator->GetJob();
+  if (!info.ok()) return Explain(info.status(), impl_->options.coordinator);
+  return info;
 }
 
 absl::StatusOr<Progress> Cluster::GetProgress(int64_t from_step) const {
@@ -85,7 +87,7 @@ absl::StatusOr<std::vector<StepStatistics>> Cluster::GetUpdateStatistics(
   request.set_last(query.last);
   request.set_first_step(query.first_step);
   request.set_last_step(query.last_step);
-  // An answer has the newest steps that fit; those before are asked for until all are there.
+  // A response holds the newest steps that fit: request the earlier ones until all have arrived.
   std::deque<StepStatistics> steps;
   while (true) {
     v1::GetUpdateStatisticsResponse response;
@@ -127,26 +129,25 @@ absl::Status Cluster::WatchUpdateStatistics(
   return Explain(FromGrpc(stream->Finish()), impl_->options.coordinator);
 }
 
-absl::StatusOr<Weights> Cluster::PullWeights(const ClusterInfo& job, int64_t step) const {
-  if (job.generation == 0) {
+absl::StatusOr<Weights> Cluster::PullWeights(const ClusterInfo& info, int64_t step) const {
+  if (info.generation == 0) {
     return absl::UnavailableError("the cluster is still gathering its shards: try again");
   }
-  std::vector<std::string> addresses = job.shard_addresses;
+  std::vector<std::string> addresses = info.shard_addresses;
   for (std::string& address : addresses) {
     const auto other = impl_->options.connect_to.find(address);
     if (other != impl_->options.connect_to.end()) address = other->second;
   }
-  const ShardChannels channels(job.job.model, job.generation, addresses);
+  const ShardChannels channels(info.job.model, info.generation, addresses);
   absl::Status status;
   for (int attempt = 0; attempt < kPullAttempts; ++attempt) {
     Weights weights;
     weights.step = step;
     if (step < 0) {
-      // Without the history, which is long. Shards retain the step before their present one, so
-      // that a running training seldom outruns the pull.
-      absl::StatusOr<Progress> progress = GetProgress(job.job.max_steps);
-      if (!progress.ok()) return progress.status();
-      weights.step = progress->step;
+      // Omits the history, which is long. Shards retain the step before their current one, so a
+      // running training seldom outruns the pull.
+      ASSIGN_OR_RETURN(const Progress progress, GetProgress(info.job.max_steps));
+      weights.step = progress.step;
     }
     WeightPull pull(channels, weights.step, impl_->options.deadline, weights.values);
     status = pull.AwaitAll();

@@ -1,5 +1,5 @@
-// A connection to a running cluster, for programs that look at a training from outside: pdctl,
-// pd-local, tests. Workers use the data path in client/pull.h and client/push.h besides.
+// A connection to a running cluster, for programs that observe a training from outside: pdctl,
+// pd-local, tests. Workers also use the data path in client/pull.h and client/push.h.
 
 #ifndef PERCENTDELTA_CLIENT_CLUSTER_H_
 #define PERCENTDELTA_CLIENT_CLUSTER_H_
@@ -20,7 +20,7 @@
 
 namespace percentdelta {
 
-// Which statistics: one layer or all, and which steps.
+// Selects statistics: one layer or all, and a range of steps.
 struct StatisticsQuery {
   std::string layer;       // empty: all
   int32_t last = 0;        // the most recent steps; 0: the range below
@@ -28,30 +28,30 @@ struct StatisticsQuery {
   int64_t last_step = 0;   // inclusive; 0: the newest
 };
 
-// The weights of one step, whole.
+// The complete weights of one step.
 struct Weights {
   int64_t step = 0;
-  std::vector<std::vector<float>> values;  // one flat array a tensor, in the job's order
+  std::vector<std::vector<float>> values;  // one flat array per tensor, in the job's order
 };
 
-// SHA-256, hexadecimal, over the little-endian float32 bytes of every tensor in the job's order:
-// the fingerprint that two runs are compared by.
+// Returns the SHA-256, in hexadecimal, of the little-endian float32 bytes of every tensor in the
+// job's order: the fingerprint by which two runs are compared.
 std::string ChecksumOf(const Weights& weights);
 
-// Thread-safe. Calls block until answered, at most for `deadline` each; a server that cannot be
-// reached gives kUnavailable with the address and what to do about it in the message.
+// Thread-safe. Each call blocks until it is answered, for at most `deadline`. If the server cannot
+// be reached, it returns kUnavailable, with the server's address in the message.
 class Cluster {
  public:
   struct Options {
     std::string coordinator;  // "host:port" of shard 0
     absl::Duration deadline = absl::Seconds(10);
 
-    // Where to reach a shard whose own "host:port", the key, means nothing here: as with published
-    // ports of containers.
+    // Maps the "host:port" that a shard advertises to the one that reaches it from here, as with
+    // published ports of containers. Shards that are absent are reached at their own address.
     std::map<std::string, std::string> connect_to = {};
   };
 
-  // Never fails: connecting happens with the first call.
+  // Never fails: the first call connects.
   explicit Cluster(Options options);
   ~Cluster();
 
@@ -59,24 +59,24 @@ class Cluster {
 
   absl::StatusOr<Progress> GetProgress(int64_t from_step = 0) const;
 
-  // Wants a checkpoint; returns the step that it will be of, or of a later one. Errors:
-  // CoordinatorStub::TakeCheckpoint.
+  // Requests a checkpoint as soon as possible, and returns the first step that it can be of.
+  // Errors: see CoordinatorStub::TakeCheckpoint.
   absl::StatusOr<int64_t> TakeCheckpoint() const;
 
-  // Ascending steps. kNotFound: no such layer.
+  // Returns the steps in ascending order, or kNotFound if the job has no such layer.
   absl::StatusOr<std::vector<StepStatistics>> GetUpdateStatistics(
       const StatisticsQuery& query) const;
 
-  // Calls `receive` for every step as it happens until it returns false (kOk), the training ends
-  // (kOk), or the connection is lost. `skipped` counts the steps missed before this one. Has no
-  // deadline.
+  // Calls `receive` for every step as it completes, until `receive` returns false or the training
+  // ends (kOk), or the connection is lost (an error). `skipped` is the number of steps missed
+  // before this one. Has no deadline.
   absl::Status WatchUpdateStatistics(
       const std::string& layer, int32_t last,
       const std::function<bool(const StepStatistics& step, int64_t skipped)>& receive) const;
 
-  // The weights of one step, from all shards, which must be gathered (else kUnavailable). `step`
-  // < 0: the newest whole one.
-  absl::StatusOr<Weights> PullWeights(const ClusterInfo& job, int64_t step = -1) const;
+  // Pulls the weights of one step from all shards; if `step` < 0, those of the newest complete
+  // step. Returns kUnavailable while the cluster is still gathering its shards.
+  absl::StatusOr<Weights> PullWeights(const ClusterInfo& info, int64_t step = -1) const;
 
  private:
   struct Impl;

@@ -95,7 +95,7 @@ class GrpcCoordinatorStub : public CoordinatorStub {
   }
 
  private:
-  // A call under way, which Cancel knows of.
+  // A call in progress, registered for Cancel.
   class Call {
    public:
     Call(GrpcCoordinatorStub& stub, absl::Duration deadline) : stub_(stub) {

@@ -1,4 +1,4 @@
-// The coordinator, as workers and tools call it.
+// The coordinator as workers and tools see it.
 
 #ifndef PERCENTDELTA_CLIENT_COORDINATOR_STUB_H_
 #define PERCENTDELTA_CLIENT_COORDINATOR_STUB_H_
@@ -19,61 +19,62 @@
 
 namespace percentdelta {
 
-// Thread-safe. Calls block until answered; all of them may be repeated without harm.
+// Thread-safe. Each call blocks until it is answered. All calls are idempotent.
 class CoordinatorStub {
  public:
   virtual ~CoordinatorStub() = default;
 
   virtual absl::StatusOr<ClusterInfo> GetJob() = 0;
 
-  // Waits up to `max_wait` for work; the answer may be of kind kWait.
+  // Waits up to `max_wait` for work; without any, the result is of kind kWait.
   virtual absl::StatusOr<Lease> AcquireLease(const WorkerIdentity& worker,
                                              absl::Duration max_wait) = 0;
 
-  // The answer is the next lease, or kWait.
+  // Reports the outcome of a lease, and returns the next one, which may be of kind kWait.
   virtual absl::StatusOr<Lease> CompleteLease(const LeaseResult& result) = 0;
 
-  // Lets the deadline of a lease that gets on begin anew; returns it. kFailedPrecondition: the
-  // lease is void, its work done or its generation over.
+  // Restarts the deadline of a lease whose work makes progress, and returns the time until it.
+  // Returns kFailedPrecondition if the lease is void: its work is done, or its generation over.
   virtual absl::StatusOr<absl::Duration> RenewLease(const Lease& lease,
                                                     const std::string& worker) = 0;
 
-  // Wants a checkpoint; returns the step that it will be of, or of a later one.
-  //   kFailedPrecondition  the job has no checkpoints, or the training has ended
+  // Requests a checkpoint as soon as possible, and returns the first step that it can be of.
+  //   kFailedPrecondition  the job configures no checkpoints, or the training has ended
   virtual absl::StatusOr<int64_t> TakeCheckpoint() = 0;
 
+  // Returns the progress, with the history from `from_step` on.
   virtual absl::StatusOr<Progress> GetProgress(int64_t from_step) = 0;
 
-  // Calls that fail are not made again from now on, and pauses before that end (MakeRetryingStub).
+  // Makes the stub of MakeRetryingStub retry no longer, and ends its pauses. Other stubs ignore it.
   virtual void StopRetrying() {}
 
-  // Ends the calls under way, and those that come later, with kCancelled. Stubs of tests, whose
-  // calls do not wait, need not do anything.
+  // Makes the calls in progress, and all later ones, return kCancelled. A stub whose calls never
+  // wait, as in tests, may ignore it.
   virtual void Cancel() {}
 };
 
-// Calls the coordinator at `address` over gRPC. Each call fails with kDeadlineExceeded after
-// `deadline` (AcquireLease: after that and its own wait), and with kUnavailable at once when nobody
-// answers there.
+// Returns a stub that calls the coordinator at `address` over gRPC. Each call fails with
+// kDeadlineExceeded after `deadline` (AcquireLease: after `deadline` + `max_wait`), and with
+// kUnavailable at once if no server listens there.
 std::unique_ptr<CoordinatorStub> MakeCoordinatorStub(const std::string& address,
                                                      absl::Duration deadline);
 
 struct RetryPolicy {
-  // Pauses double from the first to the longest, each shortened at random by up to a half.
+  // Pauses double from the first to the longest; a random jitter shortens each by up to a half.
   absl::Duration first_pause = absl::Milliseconds(50);
   absl::Duration longest_pause = absl::Seconds(2);
 
-  // A call gives up when it has failed for so long.
+  // A call returns kUnavailable once it has failed for this long.
   absl::Duration give_up_after = absl::Minutes(10);
 
-  // Asked after each failed attempt; true ends the call with kCancelled. Empty: never.
+  // Called after each failed attempt; the call returns kCancelled if it returns true. May be empty.
   std::function<bool()> stopped;
 };
 
-// Repeats the calls of `stub` while they fail with errors that pass (common/base/transience.h):
-// those that do anyway, and, once the coordinator has answered, those of something else that has
-// its port for a while. One line tells of the first failure and one of the recovery, whatever the
-// number of attempts in between.
+// Returns a stub that repeats the calls of `stub` while they fail with transient errors
+// (common/base/transience.h): those that always are, and, once the coordinator has answered, those
+// of another service that temporarily occupies its port. Logs the first failure of a call and its
+// recovery, in one line each, whatever the number of attempts in between.
 std::unique_ptr<CoordinatorStub> MakeRetryingStub(std::unique_ptr<CoordinatorStub> stub,
                                                   const std::string& address, RetryPolicy policy,
                                                   Logger log);

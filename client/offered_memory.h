@@ -1,5 +1,5 @@
-// The memory that a client offers to the shards of one generation, and which of them take it: those
-// on its own machine (common/transport/shared_memory.h).
+// The shared memory that a client offers to the shards of one generation, and which of them accept
+// it: those on its own machine (common/transport/shared_memory.h).
 
 #ifndef PERCENTDELTA_CLIENT_OFFERED_MEMORY_H_
 #define PERCENTDELTA_CLIENT_OFFERED_MEMORY_H_
@@ -21,10 +21,10 @@ namespace percentdelta {
 // Thread-safe.
 class OfferedMemory {
  public:
-  // What is known of a shard.
-  enum class Answer { kUnknown, kTakes, kRefuses };
+  // Whether a shard accepts the memory.
+  enum class Answer { kUnknown, kAccepts, kRefuses };
 
-  // Of so many values each. Without `offers` nothing is ever offered.
+  // `values`: the size of each memory region. If `offers` is false, nothing is ever offered.
   OfferedMemory(int64_t values, int shards, bool offers)
       : values_(values), answers_(shards, offers ? Answer::kUnknown : Answer::kRefuses) {}
 
@@ -33,29 +33,30 @@ class OfferedMemory {
     return answers_[shard];
   }
 
-  // Shards that are known to take it.
+  // Returns the number of shards that are known to accept it.
   int takers() const {
     absl::MutexLock lock(&mutex_);
-    return static_cast<int>(std::count(answers_.begin(), answers_.end(), Answer::kTakes));
+    return static_cast<int>(std::count(answers_.begin(), answers_.end(), Answer::kAccepts));
   }
 
-  // A refusal is for good.
-  void NoteTaken(int shard) {
+  // Record a shard's answer. A refusal is final.
+  void NoteAccepted(int shard) {
     absl::MutexLock lock(&mutex_);
-    if (answers_[shard] == Answer::kUnknown) answers_[shard] = Answer::kTakes;
+    if (answers_[shard] == Answer::kUnknown) answers_[shard] = Answer::kAccepts;
   }
   void NoteRefused(int shard) {
     absl::MutexLock lock(&mutex_);
     answers_[shard] = Answer::kRefuses;
   }
 
-  // Why none could be made; kOk as long as that has not happened.
+  // Returns why memory could not be allocated; kOk unless that happened.
   absl::Status status() const {
     absl::MutexLock lock(&mutex_);
     return status_;
   }
 
-  // Memory for a call to each shard; null if nobody would take it, or the system has none.
+  // Returns memory for one call to every shard; null if all shards refuse it or the system has
+  // none.
   std::shared_ptr<SharedMemory> Take() {
     absl::MutexLock lock(&mutex_);
     const auto refuses = [](Answer answer) { return answer == Answer::kRefuses; };
@@ -75,8 +76,8 @@ class OfferedMemory {
     return nullptr;
   }
 
-  // For the next call, when all calls that had it ended well. Where one did not it must not be used
-  // again: a shard that hung may still be about to read or write it.
+  // Makes the memory available to the next Take(). Must be called only after all calls that used it
+  // succeeded: after any other end, a shard that hung may still read or write it.
   void Return(std::shared_ptr<SharedMemory> memory) {
     if (memory == nullptr) return;
     absl::MutexLock lock(&mutex_);

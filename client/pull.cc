@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/float_bytes.h"
+#include "common/base/status_macros.h"
 #include "common/transport/chunk_codec.h"
 #include "common/transport/deadline.h"
 #include "common/transport/grpc_status.h"
@@ -33,16 +34,16 @@ struct WeightPull::State {
   const ShardChannels& channels;
   std::vector<std::vector<float>>& weights;
   const Tracer tracer;
-  const std::shared_ptr<SharedMemory> memory;  // that the shards may fill; null: none
+  const std::shared_ptr<SharedMemory> memory;  // offered to the shards; may be null
 
   absl::Mutex mutex;
   std::vector<int64_t> missing ABSL_GUARDED_BY(mutex);  // entries, by tensor
   int running ABSL_GUARDED_BY(mutex) = 0;               // streams
   absl::Status status ABSL_GUARDED_BY(mutex);           // the first error
-  std::vector<Stream*> streams ABSL_GUARDED_BY(mutex);  // by shard; null when done
+  std::vector<Stream*> streams ABSL_GUARDED_BY(mutex);  // by shard; null once done
 };
 
-// One shard's stream. Owns itself until the call is done; reactions come one after the other.
+// One shard's stream. Owns itself until the call is done. gRPC runs its reactions one at a time.
 class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   Stream(std::shared_ptr<State> state, int shard, int64_t step, absl::Duration deadline)
@@ -71,8 +72,8 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
 
   void OnReadDone(bool ok) override {
     if (!ok) return;
-    if (absl::Status status = Take(); !status.ok()) {
-      bad_ = std::move(status);
+    if (absl::Status status = AcceptChunk(); !status.ok()) {
+      error_ = std::move(status);
       context_.TryCancel();
       return;
     }
@@ -80,8 +81,8 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   }
 
   void OnDone(const grpc::Status& grpc_status) override {
-    absl::Status status = bad_.ok() ? FromGrpc(grpc_status) : bad_;
-    if (status.ok()) status = CheckWhole();
+    absl::Status status = error_.ok() ? FromGrpc(grpc_status) : error_;
+    if (status.ok()) status = CheckComplete();
     if (!status.ok()) {
       status = absl::Status(status.code(),
                             absl::StrCat("pull from shard ", shard_, " at ",
@@ -100,48 +101,35 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   }
 
  private:
-  // Values that a shard has written to the memory it was offered.
+  // Returns values that the shard has written to the memory offered to it.
   absl::Span<const float> Shared(int tensor, int64_t begin, int64_t count) const {
     return state_->memory->values().subspan(state_->channels.model().SizeBefore(tensor) + begin,
                                             count);
   }
 
-  absl::Status Take() {
+  // Copies the values of the response to the weights.
+  absl::Status AcceptChunk() {
     if (!DecodeChunk(response_, chunk_)) {
-      return absl::DataLossError(
-          absl::StrCat("expected a PullResponse, got ", response_.Length(), " bytes of another"));
+      return absl::DataLossError(absl::StrCat("expected a PullResponse, got ", response_.Length(),
+                                              " bytes that are not one"));
     }
-    const auto& slices = state_->channels.partition().ranges_of_shard(shard_);
+    const auto& ranges = state_->channels.partition().ranges_of_shard(shard_);
     const int tensor = state_->channels.model().Find(chunk_.tensor);
-    const auto slice = std::find_if(slices.begin(), slices.end(),
+    const auto range = std::find_if(ranges.begin(), ranges.end(),
                                     [&](const TensorRange& each) { return each.tensor == tensor; });
-    if (slice == slices.end()) {
+    if (range == ranges.end()) {
       return absl::DataLossError(absl::StrCat("expected tensors of the shard, got \"",
                                               chunk_.tensor.substr(0, 100), "\""));
     }
-    int64_t& received = received_[slice - slices.begin()];
-    const bool shared = chunk_.shared_values != 0;
-    const int64_t count =
-        shared ? chunk_.shared_values : chunk_.bytes / static_cast<int64_t>(sizeof(float));
-    if (chunk_.begin != slice->begin + received || chunk_.bytes % sizeof(float) != 0 ||
-        count <= 0 || count > slice->size() - received) {
-      return absl::DataLossError(absl::StrCat(
-          "tensor ", chunk_.tensor, ": expected values from entry ", slice->begin + received,
-          " up to ", slice->end, ", got ", shared ? count : chunk_.bytes,
-          shared ? " shared values" : " bytes", " from ", chunk_.begin));
-    }
-    if (shared && !offered_) {
-      return absl::DataLossError(
-          absl::StrCat("tensor ", chunk_.tensor,
-                       ": expected its values, got a word that they are in memory that"
-                       " was not offered"));
-    }
+    int64_t& received = received_[range - ranges.begin()];
+    ASSIGN_OR_RETURN(const int64_t count, CountValues(*range, received));
     if (received == 0) {
       span_ = AsyncSpan(state_->tracer, "pull",
                         {.step = step_, .tensor = chunk_.tensor, .shard = shard_});
     }
     const absl::Span<float> values =
         absl::MakeSpan(state_->weights[tensor]).subspan(chunk_.begin, count);
+    const bool shared = chunk_.shared_values != 0;
     if (shared) {
       absl::c_copy(Shared(tensor, chunk_.begin, count), values.begin());
     } else {
@@ -149,22 +137,42 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
     }
     if (offered_ && received == 0) {
       OfferedMemory& memory = state_->channels.memory();
-      shared ? memory.NoteTaken(shard_) : memory.NoteRefused(shard_);
+      shared ? memory.NoteAccepted(shard_) : memory.NoteRefused(shard_);
     }
     received += count;
-    if (received == slice->size()) span_.End();
+    if (received == range->size()) span_.End();
     absl::MutexLock lock(&state_->mutex);
     state_->missing[tensor] -= count;
     return absl::OkStatus();
   }
 
-  absl::Status CheckWhole() const {
-    const auto& slices = state_->channels.partition().ranges_of_shard(shard_);
-    for (size_t i = 0; i < slices.size(); ++i) {
-      if (received_[i] == slices[i].size()) continue;
+  // Returns the number of values in the chunk, which must continue the `received` ones of `range`.
+  absl::StatusOr<int64_t> CountValues(const TensorRange& range, int64_t received) const {
+    const bool shared = chunk_.shared_values != 0;
+    const int64_t count =
+        shared ? chunk_.shared_values : chunk_.bytes / static_cast<int64_t>(sizeof(float));
+    if (chunk_.begin != range.begin + received || chunk_.bytes % sizeof(float) != 0 || count <= 0 ||
+        count > range.size() - received) {
+      return absl::DataLossError(absl::StrCat(
+          "tensor ", chunk_.tensor, ": expected values from entry ", range.begin + received,
+          " up to ", range.end, ", got ", shared ? count : chunk_.bytes,
+          shared ? " shared values" : " bytes", " from ", chunk_.begin));
+    }
+    if (shared && !offered_) {
+      return absl::DataLossError(absl::StrCat("tensor ", chunk_.tensor,
+                                              ": expected its values, got a reference to shared"
+                                              " memory that was not offered"));
+    }
+    return count;
+  }
+
+  absl::Status CheckComplete() const {
+    const auto& ranges = state_->channels.partition().ranges_of_shard(shard_);
+    for (size_t i = 0; i < ranges.size(); ++i) {
+      if (received_[i] == ranges[i].size()) continue;
       return absl::DataLossError(
-          absl::StrCat("tensor ", state_->channels.model().tensors[slices[i].tensor].name,
-                       ": expected ", slices[i].size(), " values, got ", received_[i]));
+          absl::StrCat("tensor ", state_->channels.model().tensors[ranges[i].tensor].name,
+                       ": expected ", ranges[i].size(), " values, got ", received_[i]));
     }
     return absl::OkStatus();
   }
@@ -172,14 +180,14 @@ class WeightPull::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   const std::shared_ptr<State> state_;
   const int shard_;
   const int64_t step_;
-  const bool offered_;             // the memory, to this shard
-  AsyncSpan span_;                 // of the slice that comes
+  const bool offered_;             // whether the memory is offered to this shard
+  AsyncSpan span_;                 // of the slice being received
   std::vector<int64_t> received_;  // entries, by slice of the shard
   grpc::ClientContext context_;
   grpc::ByteBuffer request_;
   grpc::ByteBuffer response_;  // of the read in flight
-  Chunk chunk_;                // the response's; kept for its memory
-  absl::Status bad_;
+  Chunk chunk_;                // of the response; a member to reuse its capacity
+  absl::Status error_;         // of what the shard sent
 };
 
 WeightPull::WeightPull(const ShardChannels& channels, int64_t step, absl::Duration deadline,

@@ -1,4 +1,4 @@
-// Pulls the weights of one step from all shards, each tensor as soon as it is there.
+// Pulls the weights of one step from all shards, each tensor as soon as it is available.
 
 #ifndef PERCENTDELTA_CLIENT_PULL_H_
 #define PERCENTDELTA_CLIENT_PULL_H_
@@ -14,29 +14,30 @@
 
 namespace percentdelta {
 
-// Thread-safe. One stream a shard, begun by the constructor; the destructor ends those that still
-// run. `channels` and `weights` must outlive the pull, and nobody else may touch the tensors of
-// `weights` that have not been awaited. Shards on this machine are offered the channels' memory.
+// Thread-safe. The constructor starts one stream per shard; the destructor cancels those that still
+// run. `channels` and `weights` must outlive the pull, and the caller must not access a tensor of
+// `weights` before AwaitTensor has returned kOk for it. Offers the channels' shared memory to
+// shards that may be on this machine.
 class WeightPull {
  public:
-  // Into `weights`, resized to the model; a tensor is whole when AwaitTensor has returned kOk.
+  // Resizes `weights` to the model, and pulls into it.
   WeightPull(const ShardChannels& channels, int64_t step, absl::Duration deadline,
              std::vector<std::vector<float>>& weights, Tracer tracer = {});
   ~WeightPull();
 
-  // Waits until the tensor is whole. Errors are the first that any stream had:
-  //   kFailedPrecondition  the step is gone, or the generation is another
-  //   kUnavailable, kDeadlineExceeded, kCancelled  of the connection; the message names the shard
-  //   kDataLoss            a shard sent something that is not its slices
+  // Waits until the tensor is complete. Returns the first error of any stream:
+  //   kFailedPrecondition  the shard has discarded the step, or is in another generation
+  //   kUnavailable, kDeadlineExceeded, kCancelled  the connection failed; the message names the
+  //   shard kDataLoss            a shard sent something other than its slices
   absl::Status AwaitTensor(int tensor);
 
-  // Waits until all streams have ended.
+  // Waits until all streams have ended, and returns the first error.
   absl::Status AwaitAll();
 
-  // Whether a stream has ended with an error.
+  // Returns whether a stream has ended with an error.
   bool failed() const;
 
-  // Ends the streams; what waits gets kCancelled.
+  // Cancels the streams; waiting calls return kCancelled.
   void Cancel();
 
  private:

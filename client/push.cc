@@ -32,24 +32,24 @@ struct GradientPush::State {
   const ShardChannels& channels;
   const std::shared_ptr<const std::vector<std::vector<float>>> gradient;
   const Tracer tracer;
-  const std::shared_ptr<SharedMemory> memory;  // for shards that take it; null: none
+  const std::shared_ptr<SharedMemory> memory;  // for shards that accept it; may be null
 
   absl::Mutex mutex;
   int running ABSL_GUARDED_BY(mutex) = 0;               // streams
   absl::Status status ABSL_GUARDED_BY(mutex);           // the first error
-  std::vector<Stream*> streams ABSL_GUARDED_BY(mutex);  // by shard; null when done
+  std::vector<Stream*> streams ABSL_GUARDED_BY(mutex);  // by shard; null once done
 };
 
-// One shard's stream. Owns itself until the call is done. One write is in flight at a time; whoever
-// sets `busy_` starts it after letting go of the lock. A hold keeps the call from being done while
-// somebody may still want to write.
+// One shard's stream. Owns itself until the call is done. One write is in flight at a time: the
+// thread that sets `busy_` starts it after releasing the lock. A hold keeps the call from being
+// done while another write may still start.
 class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   Stream(std::shared_ptr<State> state, int shard, const GradientSlot& slot, absl::Duration deadline)
       : state_(std::move(state)),
         subject_{.step = slot.step, .slot = slot.slot, .shard = shard},
         shares_(state_->memory != nullptr &&
-                state_->channels.memory().answer(shard) == OfferedMemory::Answer::kTakes) {
+                state_->channels.memory().answer(shard) == OfferedMemory::Answer::kAccepts) {
     v1::PushRequest first;
     v1::PushHeader& header = *first.mutable_header();
     header.set_generation(state_->channels.generation());
@@ -65,20 +65,20 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
   void Start() {
     state_->channels.stub(subject_.shard).PrepareBidiStreamingCall(&context_, kMethod, {}, this);
     AddHold();
-    StartRead(&response_);  // whose end says nothing that the status does not
+    StartRead(&response_);  // the status alone tells the outcome
     StartCall();
-    Pump();  // the header, which tells a refusal before the work is done
+    Pump();  // sends the header, so that a shard can refuse before the gradient is computed
   }
 
   void Ready(int tensor) {
     {
       absl::MutexLock lock(&mutex_);
-      for (const TensorRange& slice :
+      for (const TensorRange& range :
            state_->channels.partition().ranges_of_shard(subject_.shard)) {
-        if (slice.tensor != tensor) continue;
+        if (range.tensor != tensor) continue;
         TraceSubject subject = subject_;
         subject.tensor = state_->channels.model().tensors[tensor].name;
-        pending_.push_back({slice, 0, AsyncSpan(state_->tracer, "push", subject)});
+        pending_.push_back({range, 0, AsyncSpan(state_->tracer, "push", subject)});
         --unready_;
       }
     }
@@ -97,7 +97,7 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
   void OnDone(const grpc::Status& grpc_status) override {
     absl::Status status = FromGrpc(grpc_status);
     if (!status.ok()) {
-      // Perhaps for want of the memory: then it would be again.
+      // The shard may have failed to map the memory, and would again.
       if (shares_ && absl::IsFailedPrecondition(status)) {
         state_->channels.memory().NoteRefused(subject_.shard);
       }
@@ -117,7 +117,7 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
     delete this;
   }
 
-  // No more will be ready: the stream may be done.
+  // Cancels the call, and removes the hold: no more tensors will be ready.
   void Abandon() {
     {
       absl::MutexLock lock(&mutex_);
@@ -129,59 +129,61 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
 
  private:
   struct Part {
-    TensorRange slice;
+    TensorRange range;
     int64_t sent = 0;  // entries
     AsyncSpan span;
   };
 
-  // Entries of a tensor.
-  struct Range {
+  // The entries of a tensor that one write sends.
+  struct Entries {
     int tensor = 0;
     int64_t begin = 0;
     int64_t count = 0;
   };
 
-  enum class Act { kNothing, kWrite, kEnd, kLetGo };
+  // What Pump does next.
+  enum class Action { kNone, kWrite, kFinish, kRemoveHold };
 
-  Act Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (busy_ || over_) return Act::kNothing;
+  Action NextAction() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (busy_ || hold_removed_) return Action::kNone;
     if (broken_) {
-      over_ = true;
-      return Act::kLetGo;
+      hold_removed_ = true;
+      return Action::kRemoveHold;
     }
     if (!header_sent_) {
       header_sent_ = true;
       busy_ = true;
-      return Act::kWrite;
+      return Action::kWrite;
     }
     if (!pending_.empty()) {
       busy_ = true;
       TakeChunk();
-      return Act::kWrite;
+      return Action::kWrite;
     }
-    if (unready_ > 0) return Act::kNothing;
-    over_ = true;
-    return Act::kEnd;
+    if (unready_ > 0) return Action::kNone;
+    hold_removed_ = true;
+    return Action::kFinish;
   }
 
+  // Starts the next write, or ends the writes; does nothing while a write is in flight.
   void Pump() {
-    Act act = Act::kNothing;
+    Action action = Action::kNone;
     {
       absl::MutexLock lock(&mutex_);
-      act = Next();
+      action = NextAction();
     }
-    switch (act) {
-      case Act::kNothing:
+    switch (action) {
+      case Action::kNone:
         break;
-      case Act::kWrite:
+      case Action::kWrite:
         if (chunk_.count > 0) Encode(chunk_);
         StartWrite(&request_);
         break;
-      case Act::kEnd:
+      case Action::kFinish:
         StartWritesDone();
         RemoveHold();
         break;
-      case Act::kLetGo:
+      case Action::kRemoveHold:
         RemoveHold();
         break;
     }
@@ -189,17 +191,17 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
 
   void TakeChunk() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Part& part = pending_.front();
-    const int64_t most = shares_ ? kMaxChunkEntries : kChunkEntries;
-    const int64_t count = std::min(most, part.slice.size() - part.sent);
-    chunk_ = {part.slice.tensor, part.slice.begin + part.sent, count};
+    const int64_t max_count = shares_ ? kMaxChunkEntries : kChunkEntries;
+    const int64_t count = std::min(max_count, part.range.size() - part.sent);
+    chunk_ = {part.range.tensor, part.range.begin + part.sent, count};
     part.sent += count;
-    if (part.sent < part.slice.size()) return;
+    if (part.sent < part.range.size()) return;
     part.span.End();
     pending_.pop_front();
   }
 
-  // Makes the request: the values themselves, or a word that they are in the memory.
-  void Encode(const Range& chunk) {
+  // Makes the request, which holds the values or refers to those it copies to the shared memory.
+  void Encode(const Entries& chunk) {
     const ModelSpec& model = state_->channels.model();
     const std::string& name = model.tensors[chunk.tensor].name;
     const absl::Span<const float> values =
@@ -214,20 +216,20 @@ class GradientPush::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, gr
   }
 
   const std::shared_ptr<State> state_;
-  const TraceSubject subject_;  // of all parts, but for the tensor
-  const bool shares_;           // the values go by the memory
+  const TraceSubject subject_;  // of all parts; without the tensor
+  const bool shares_;           // whether the values go through shared memory
   grpc::ClientContext context_;
   grpc::ByteBuffer request_;  // of the write in flight
-  Range chunk_;               // that it holds; of whoever set `busy_`
+  Entries chunk_;             // in it; belongs to the thread that set `busy_`
   grpc::ByteBuffer response_;
 
   absl::Mutex mutex_;
   std::deque<Part> pending_ ABSL_GUARDED_BY(mutex_);
-  size_t unready_ ABSL_GUARDED_BY(mutex_);  // slices that are not made yet
+  size_t unready_ ABSL_GUARDED_BY(mutex_);  // slices whose values are not final yet
   bool header_sent_ ABSL_GUARDED_BY(mutex_) = false;
   bool busy_ ABSL_GUARDED_BY(mutex_) = false;
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;
-  bool over_ ABSL_GUARDED_BY(mutex_) = false;  // the hold is gone
+  bool hold_removed_ ABSL_GUARDED_BY(mutex_) = false;  // or about to be
 };
 
 GradientPush::GradientPush(const ShardChannels& channels, const GradientSlot& slot,

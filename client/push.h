@@ -1,4 +1,4 @@
-// Pushes the gradient of one slot to all shards, each tensor as soon as it is made.
+// Pushes the gradient of one slot to all shards, each tensor as soon as it has been computed.
 
 #ifndef PERCENTDELTA_CLIENT_PUSH_H_
 #define PERCENTDELTA_CLIENT_PUSH_H_
@@ -14,32 +14,33 @@
 
 namespace percentdelta {
 
-// Whose gradient it is.
+// Identifies a gradient.
 struct GradientSlot {
   int64_t step = 0;
   int32_t slot = 0;
-  bool checkpoint = false;  // as in the lease
+  bool checkpoint = false;  // Lease::checkpoint
 };
 
-// Thread-safe. One stream a shard, begun by the constructor; the destructor ends those that still
+// Thread-safe. The constructor starts one stream per shard; the destructor cancels those that still
 // run. `channels` must outlive the push. A tensor of `gradient` must not change once it is ready:
-// its values are sent from where they are, and gRPC may hold them, as an owner of `gradient`,
-// longer than the push lives. To shards that have taken the channels' memory they go through that.
+// its values are sent without a copy, and gRPC, which shares the ownership of `gradient`, may hold
+// them longer than the push lives. Shards that accept the channels' shared memory get them there.
 class GradientPush {
  public:
   GradientPush(const ShardChannels& channels, const GradientSlot& slot, absl::Duration deadline,
                std::shared_ptr<const std::vector<std::vector<float>>> gradient, Tracer tracer = {});
   ~GradientPush();
 
-  // Says that the tensor's values are final: they are sent from now on. Once a tensor.
+  // Declares the tensor's values final and starts to send them. Must be called once per tensor.
   void Ready(int tensor);
 
-  // Ends the streams: Finish returns, with kCancelled unless all was taken before.
+  // Cancels the streams: Finish returns kCancelled unless the shards had accepted everything
+  // before.
   void Cancel();
 
-  // Waits until every shard has taken all of its slices. All tensors must be ready.
-  //   kFailedPrecondition  the shard is not at the step, or the generation is another
-  //   kUnavailable, kDeadlineExceeded, kCancelled  of the connection: push again, no harm is done
+  // Waits until every shard has accepted all of its slices. All tensors must be ready.
+  //   kFailedPrecondition  the shard is at another step or in another generation
+  //   kUnavailable, kDeadlineExceeded, kCancelled  the connection failed: it is safe to push again
   //   others               the shard refuses the gradient; the message names tensor and reason
   absl::Status Finish();
 

@@ -41,7 +41,7 @@ class RetryingStub : public CoordinatorStub {
     return Retry([&] { return stub_->GetProgress(from_step); });
   }
   void StopRetrying() override {
-    no_retries_ = true;
+    stop_retrying_ = true;
     pause_.Cut();
   }
   void Cancel() override {
@@ -53,44 +53,45 @@ class RetryingStub : public CoordinatorStub {
  private:
   template <typename Call>
   auto Retry(const Call& call) -> decltype(call()) {
-    const absl::Duration begin = clock_.Now();
-    // Jitter is not of the training: it must differ between workers, so it has no seed.
+    const absl::Duration start = clock_.Now();
+    // The jitter must differ between workers, and cannot influence the training: it needs no seed.
     std::minstd_rand random{std::random_device{}()};
     absl::Duration pause = policy_.first_pause;
-    bool said = false;
+    bool logged = false;
     if (cancelled_) return absl::CancelledError("stopped");
     while (true) {
       auto answer = call();
       if (answer.ok()) has_answered_ = true;
-      if (answer.ok() || !Passes(answer.status())) {
-        if (said) log_->info("coordinator answers again address={}", address_);
+      if (answer.ok() || !IsRetryable(answer.status())) {
+        if (logged) log_->info("coordinator answers again address={}", address_);
         if (absl::IsUnimplemented(answer.status())) {
           return absl::UnimplementedError(absl::StrCat(
               "the server at ", address_,
-              " is not a coordinator: shard 0 is; give its address with --coordinator"));
+              " is not the coordinator, which is shard 0; give its address with --coordinator"));
         }
         return answer;
       }
-      if (no_retries_ || (policy_.stopped && policy_.stopped()))
+      if (stop_retrying_ || (policy_.stopped && policy_.stopped())) {
         return absl::CancelledError("stopped");
-      if (!said) {
+      }
+      if (!logged) {
         log_->warn("waiting for coordinator address={} error=\"{}\"", address_,
                    answer.status().message());
-        said = true;
+        logged = true;
       }
-      if (clock_.Now() - begin > policy_.give_up_after) {
+      if (clock_.Now() - start > policy_.give_up_after) {
         return absl::UnavailableError(
             absl::StrCat("the coordinator at ", address_, " has not answered for ",
                          absl::FormatDuration(policy_.give_up_after),
                          "; the last error: ", answer.status().message()));
       }
       pause_.Take(pause * std::uniform_real_distribution<double>(0.5, 1)(random));
-      if (no_retries_) return absl::CancelledError("stopped");
+      if (stop_retrying_) return absl::CancelledError("stopped");
       pause = std::min(pause * 2, policy_.longest_pause);
     }
   }
 
-  bool Passes(const absl::Status& status) const {
+  bool IsRetryable(const absl::Status& status) const {
     return IsTransient(status) || (has_answered_ && IsForeign(status));
   }
 
@@ -99,10 +100,10 @@ class RetryingStub : public CoordinatorStub {
   const RetryPolicy policy_;
   const Logger log_;
   const SteadyClock clock_;
-  std::atomic<bool> no_retries_{false};
+  std::atomic<bool> stop_retrying_{false};
   std::atomic<bool> cancelled_{false};
-  Pause pause_;  // between the attempts of a call; two at the same time may cut each other's short
-  std::atomic<bool> has_answered_{false};  // the coordinator is known to be there
+  Pause pause_;  // between attempts; concurrent calls may cut each other's short
+  std::atomic<bool> has_answered_{false};  // whether the coordinator has ever answered
 };
 
 }  // namespace

@@ -20,7 +20,7 @@ namespace percentdelta {
 // Thread-safe.
 class ShardChannels {
  public:
-  // `shares_memory`: whether memory is offered to shards that may be on this machine.
+  // `shares_memory`: whether to offer shared memory to shards that may be on this machine.
   ShardChannels(const ModelSpec& model, uint64_t generation,
                 const std::vector<std::string>& addresses, bool shares_memory = false)
       : model_(model),
@@ -40,14 +40,14 @@ class ShardChannels {
   uint64_t generation() const { return generation_; }
   const std::string& address(int shard) const { return addresses_[shard]; }
 
-  // After calls that could not reach a shard: see common/transport/channel.h.
+  // Must be called after a call could not reach a shard: see common/transport/channel.h.
   void ResetBackoff() const {
     for (const auto& channel : channels_) percentdelta::ResetBackoff(*channel);
   }
 
   OfferedMemory& memory() const { return memory_; }
 
-  // For calls whose messages are bytes (common/transport/chunk_codec.h).
+  // Returns a stub for calls whose messages are encoded by hand (common/transport/chunk_codec.h).
   grpc::GenericStub& stub(int shard) const { return *stubs_[shard]; }
 
  private:

@@ -12,6 +12,7 @@
 #include "client/pdctl/statistics_format.h"
 #include "common/base/clock.h"
 #include "common/base/pause.h"
+#include "common/base/status_macros.h"
 #include "common/base/text.h"
 #include "common/job/job_codec.h"
 #include "common/transport/channel.h"
@@ -37,7 +38,7 @@ Json PointJson(const std::vector<ProgressPoint>& points) {
           {"seconds", last.seconds}};
 }
 
-// Whoever typed the command can do something about a server that does not answer.
+// Adds what the user can do about a server that does not answer.
 absl::Status WithAdvice(const absl::Status& status) {
   if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
   return absl::Status(status.code(),
@@ -107,7 +108,7 @@ std::string StatusJson(const Progress& progress) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-// `value` may have come from anywhere: a row is one line.
+// Escapes `value`, which may come from an untrusted peer, so that a row stays one line.
 void AppendRow(std::string& text, absl::string_view name, absl::string_view value) {
   absl::StrAppendFormat(&text, "%-14s %s\n", name, EscapeForLog(value, kMaxRowBytes));
 }
@@ -148,22 +149,22 @@ std::string StatusTable(const Progress& progress) {
 }
 
 struct ClusterWeights {
-  ClusterInfo job;
+  ClusterInfo info;
   Weights weights;
 };
 
 absl::StatusOr<ClusterWeights> PullNewest(const Cluster& cluster) {
-  absl::StatusOr<ClusterInfo> job = cluster.GetJob();
-  if (!job.ok()) return WithAdvice(job.status());
-  absl::StatusOr<Weights> weights = cluster.PullWeights(*job);
+  absl::StatusOr<ClusterInfo> info = cluster.GetJob();
+  if (!info.ok()) return WithAdvice(info.status());
+  absl::StatusOr<Weights> weights = cluster.PullWeights(*info);
   if (absl::IsUnavailable(weights.status()) || absl::IsDeadlineExceeded(weights.status())) {
     return absl::Status(weights.status().code(),
                         absl::StrCat(weights.status().message(),
-                                     ". From outside the cluster's network, --connect_to tells"
-                                     " where its shards can be reached (see --help)."));
+                                     ". From outside the cluster's network, give the addresses"
+                                     " that reach its shards with --connect_to (see --help)."));
   }
   if (!weights.ok()) return weights.status();
-  return ClusterWeights{*std::move(job), *std::move(weights)};
+  return ClusterWeights{*std::move(info), *std::move(weights)};
 }
 
 std::string FormatSteps(const std::vector<StepStatistics>& steps, Format format) {
@@ -181,37 +182,38 @@ std::string FormatSteps(const std::vector<StepStatistics>& steps, Format format)
 }  // namespace
 
 absl::Status ShowStatus(const Cluster& cluster, Format format, std::ostream& out) {
-  if (format == Format::kCsv) return absl::InvalidArgumentError("status is no CSV");
+  if (format == Format::kCsv)
+    return absl::InvalidArgumentError("status: expected --format=table or json, got csv");
   const absl::StatusOr<Progress> progress = cluster.GetProgress();
   if (!progress.ok()) return WithAdvice(progress.status());
   out << (format == Format::kJson ? StatusJson(*progress) : StatusTable(*progress));
   return absl::OkStatus();
 }
 
-absl::Status TakeCheckpoint(const Cluster& cluster, absl::Duration patience, std::ostream& out) {
-  const absl::StatusOr<Progress> before = cluster.GetProgress();
-  if (!before.ok()) return WithAdvice(before.status());
+absl::Status TakeCheckpoint(const Cluster& cluster, absl::Duration timeout, std::ostream& out) {
+  const absl::StatusOr<Progress> initial = cluster.GetProgress();
+  if (!initial.ok()) return WithAdvice(initial.status());
   const absl::StatusOr<int64_t> at_least = cluster.TakeCheckpoint();
   if (!at_least.ok()) return WithAdvice(at_least.status());
   const SteadyClock clock;
   Pause pause;
-  const absl::Duration give_up = clock.Now() + patience;
+  const absl::Duration give_up = clock.Now() + timeout;
   while (true) {
-    const absl::StatusOr<Progress> progress = cluster.GetProgress(before->max_steps);
+    const absl::StatusOr<Progress> progress = cluster.GetProgress(initial->max_steps);
     if (!progress.ok()) return WithAdvice(progress.status());
     const CheckpointProgress checkpoint = progress->checkpoint.value_or(CheckpointProgress());
     if (checkpoint.step >= *at_least) {
       out << "checkpoint  step " << checkpoint.step << "\n";
       return absl::OkStatus();
     }
-    if (before->checkpoint && checkpoint.failures > before->checkpoint->failures) {
+    if (initial->checkpoint && checkpoint.failures > initial->checkpoint->failures) {
       return absl::AbortedError(absl::StrCat("the checkpoint failed: ", checkpoint.error));
     }
     if (clock.Now() > give_up) {
       return absl::DeadlineExceededError(absl::StrCat(
-          "no checkpoint of step ", *at_least, " or later within ", absl::FormatDuration(patience),
+          "no checkpoint of step ", *at_least, " or later within ", absl::FormatDuration(timeout),
           "; the training is at step ", progress->step, ", with ", progress->workers,
-          " workers. It is still wanted: pdctl status tells when it is there"));
+          " workers. It is still requested: pdctl status shows when it is complete"));
     }
     pause.Take(kCheckpointPoll);
   }
@@ -257,26 +259,23 @@ absl::Status WatchStatistics(const Cluster& cluster, const std::string& layer, i
 }
 
 absl::Status ShowChecksum(const Cluster& cluster, std::ostream& out) {
-  const absl::StatusOr<ClusterWeights> newest = PullNewest(cluster);
-  if (!newest.ok()) return newest.status();
-  out << ChecksumOf(newest->weights) << "  step " << newest->weights.step << "\n";
+  ASSIGN_OR_RETURN(const ClusterWeights newest, PullNewest(cluster));
+  out << ChecksumOf(newest.weights) << "  step " << newest.weights.step << "\n";
   return absl::OkStatus();
 }
 
 absl::Status ExportToFile(const Cluster& cluster, const std::string& path, std::ostream& out) {
-  const absl::StatusOr<ClusterWeights> newest = PullNewest(cluster);
-  if (!newest.ok()) return newest.status();
-  absl::Status status = ExportWeights(path, newest->job, newest->weights);
-  if (!status.ok()) return status;
-  out << path << "  step " << newest->weights.step << "  " << newest->weights.values.size()
-      << " tensors  " << ChecksumOf(newest->weights) << "\n";
+  ASSIGN_OR_RETURN(const ClusterWeights newest, PullNewest(cluster));
+  RETURN_IF_ERROR(ExportWeights(path, newest.info, newest.weights));
+  out << path << "  step " << newest.weights.step << "  " << newest.weights.values.size()
+      << " tensors  " << ChecksumOf(newest.weights) << "\n";
   return absl::OkStatus();
 }
 
 absl::Status ShowJob(const Cluster& cluster, std::ostream& out) {
-  const absl::StatusOr<ClusterInfo> job = cluster.GetJob();
-  if (!job.ok()) return WithAdvice(job.status());
-  out << "# " << EscapeForLog(job->job_hash, kMaxRowBytes) << "\n" << JobToText(job->job);
+  const absl::StatusOr<ClusterInfo> info = cluster.GetJob();
+  if (!info.ok()) return WithAdvice(info.status());
+  out << "# " << EscapeForLog(info->job_hash, kMaxRowBytes) << "\n" << JobToText(info->job);
   return absl::OkStatus();
 }
 
@@ -288,7 +287,7 @@ absl::Status ShowHealth(const std::string& address, absl::Duration deadline, std
   const grpc::Status status = stub->Check(&context, {}, &response);
   if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
     return absl::UnimplementedError(
-        absl::StrCat("the server at ", address, " knows no health checks: it is no pd-server"));
+        absl::StrCat("the server at ", address, " has no health service: it is not a pd-server"));
   }
   if (!status.ok()) {
     return WithAdvice(absl::UnavailableError(
@@ -298,7 +297,7 @@ absl::Status ShowHealth(const std::string& address, absl::Duration deadline, std
       grpc::health::v1::HealthCheckResponse::ServingStatus_Name(response.status());
   if (response.status() != grpc::health::v1::HealthCheckResponse::SERVING) {
     return absl::FailedPreconditionError(
-        absl::StrCat("the server at ", address, " says that it is ", name));
+        absl::StrCat("the server at ", address, " reports the state ", name));
   }
   out << name << "\n";
   return absl::OkStatus();

@@ -7,17 +7,17 @@
 
 namespace percentdelta {
 
-absl::Status ExportWeights(const std::string& path, const ClusterInfo& job,
+absl::Status ExportWeights(const std::string& path, const ClusterInfo& info,
                            const Weights& weights) {
   std::vector<SafetensorsEntry> entries;
   for (size_t i = 0; i < weights.values.size(); ++i) {
-    const TensorSpec& tensor = job.job.model.tensors[i];
+    const TensorSpec& tensor = info.job.model.tensors[i];
     entries.push_back({tensor.name, tensor.shape, weights.values[i]});
   }
   return WriteSafetensors(path, entries,
                           {{"format", "pt"},
-                           {"job_name", job.job.name},
-                           {"job_hash", job.job_hash},
+                           {"job_name", info.job.name},
+                           {"job_hash", info.job_hash},
                            {"step", absl::StrCat(weights.step)},
                            {"weights_sha256", ChecksumOf(weights)}});
 }

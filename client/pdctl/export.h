@@ -1,4 +1,4 @@
-// Weights as a file that other frameworks read.
+// Exports weights to a file that other frameworks read.
 
 #ifndef PERCENTDELTA_CLIENT_PDCTL_EXPORT_H_
 #define PERCENTDELTA_CLIENT_PDCTL_EXPORT_H_
@@ -10,9 +10,10 @@
 
 namespace percentdelta {
 
-// Writes the weights as safetensors under the job's tensor names and shapes. The metadata hold
-// job_name, job_hash, step and weights_sha256. Errors: WriteSafetensors.
-absl::Status ExportWeights(const std::string& path, const ClusterInfo& job, const Weights& weights);
+// Writes the weights as safetensors, with the tensor names and shapes of the job. The metadata
+// contain job_name, job_hash, step and weights_sha256. Errors: see WriteSafetensors.
+absl::Status ExportWeights(const std::string& path, const ClusterInfo& info,
+                           const Weights& weights);
 
 }  // namespace percentdelta
 

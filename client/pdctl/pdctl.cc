@@ -1,4 +1,4 @@
-// pdctl: looks at a running cluster.
+// pdctl: inspects a running cluster.
 
 #include <unistd.h>
 
@@ -24,17 +24,18 @@
 #include "client/pdctl/reader_watch.h"
 #include "common/base/address.h"
 #include "common/base/limits.h"
+#include "common/base/status_macros.h"
 #include "common/base/stop_signals.h"
 #include "common/program/command_line.h"
 #include "common/program/program.h"
 
 ABSL_FLAG(std::string, server, "127.0.0.1:5000", "host:port of the coordinator, shard 0");
 ABSL_FLAG(std::string, layer, "", "stats: this layer only, as in conv1");
-ABSL_FLAG(int, last, 1, "stats: so many of the most recent steps");
-ABSL_FLAG(bool, watch, false, "stats: go on until the training ends");
+ABSL_FLAG(int, last, 1, "stats: the number of most recent steps");
+ABSL_FLAG(bool, watch, false, "stats: then every step, until the training ends");
 ABSL_FLAG(std::string, format, "table", "stats, status: table, json or csv");
-ABSL_FLAG(std::vector<std::string>, connect_to, {}, "checksum, export: where to reach shards");
-ABSL_FLAG(absl::Duration, deadline, absl::Seconds(10), "for an answer");
+ABSL_FLAG(std::vector<std::string>, connect_to, {}, "checksum, export: how to reach shards");
+ABSL_FLAG(absl::Duration, deadline, absl::Seconds(10), "of each call");
 
 namespace percentdelta {
 namespace {
@@ -43,47 +44,47 @@ constexpr char kProgram[] = "pdctl";
 constexpr int kThreads = 12;  // of gRPC
 constexpr absl::Duration kMaxDeadline = absl::Hours(1);
 constexpr int64_t kMaxLayerBytes = 1000;
-constexpr absl::Duration kCheckpointPatience = absl::Minutes(1);
+constexpr absl::Duration kCheckpointTimeout = absl::Minutes(1);
 
-constexpr char kUsage[] = R"(Looks at a running cluster.
+constexpr char kUsage[] = R"(Inspects a running cluster.
 
   pdctl [--server=HOST:PORT] COMMAND [FLAGS]
 
 Commands:
-  status                     how far the training is, how fast, who takes part
-  stats                      what the last step did to each tensor, and what plain SGD would have
-  checksum                   SHA-256 of the weights: what two runs are compared by
+  status                     progress and speed of the training, workers, shards, checkpoints
+  stats                      what the last step changed in each tensor, and what plain SGD would
+  checksum                   SHA-256 of the weights, to compare two runs
   export FILE.safetensors    the weights, for PyTorch, NumPy and others
-  checkpoint                 has a checkpoint taken, and waits until it is whole (a minute at most)
-  job                        the job that is being trained, as text
+  checkpoint                 requests a checkpoint, and waits for it (at most a minute)
+  job                        the job being trained, as text
   health                     SERVING, or exit code 1
 
 Flags, before or after the command:
   --server=HOST:PORT         the coordinator, shard 0 (127.0.0.1:5000); for health any server
   --deadline=10s             how long to wait for an answer
-  --connect_to=A=B[,C=D...]  checksum, export: reach the shard whose address is A at B, as in
+  --connect_to=A=B[,C=D...]  checksum, export: connect to B for the shard at address A, as in
                              --connect_to=server-1:5000=127.0.0.1:5001
   --format=table|json|csv    status, stats (status: table or json)
   --layer=NAME               stats: of one layer, as in --layer=conv1
   --last=N                   stats: the N most recent steps (1)
   --version                  prints version, revision and libraries
-  --watch                    stats: then every step as it happens, until the training ends;
-                             with --format=json one object a line
+  --watch                    stats: then every step as it completes, until the training ends;
+                             with --format=json one object per line
 
 Examples:
   pdctl --server=10.0.0.5:5000 status
   pdctl stats --watch --layer=fc1
   pdctl stats --last=1000 --format=csv > statistics.csv
 
-Exit codes: 0, also when the reader of the output has seen enough (pdctl ... | head); 1 for a call
-that failed, or output that could not be written; 2 for a command line that makes no sense; 130, 143
-and 129 for an end by SIGINT, SIGTERM and SIGHUP.
+Exit codes: 0, also if the reader of the output closes it (pdctl ... | head); 1 if a call failed or
+the output could not be written; 2 for an invalid command line; 130, 143 and 129 after SIGINT,
+SIGTERM and SIGHUP.
 )";
 
-// A command and what may stand beside it.
+// A command, and what it accepts on the command line.
 struct Command {
   absl::string_view name;
-  absl::string_view operand;             // what it is; empty: none
+  absl::string_view operand;             // its name; empty: none
   std::vector<absl::string_view> flags;  // apart from --server and --deadline
 };
 
@@ -131,7 +132,8 @@ absl::StatusOr<std::map<std::string, std::string>> ConnectToFromFlag() {
   return connect_to;
 }
 
-// What stands on the command line makes sense together.
+// Checks that the command accepts its operands and the given flags, and that their values are
+// valid.
 absl::Status CheckUsage(const Command& command, const std::vector<std::string>& words) {
   if (words.size() == 1 && !command.operand.empty()) {
     return absl::InvalidArgumentError(
@@ -144,32 +146,28 @@ absl::Status CheckUsage(const Command& command, const std::vector<std::string>& 
   }
   for (const char* flag : {"format", "layer", "last", "watch", "connect_to"}) {
     if (!IsGiven(flag) || absl::c_linear_search(command.flags, flag)) continue;
-    return absl::InvalidArgumentError(absl::StrCat(command.name, " takes no --", flag));
+    return absl::InvalidArgumentError(absl::StrCat(command.name, " does not take --", flag));
   }
-  absl::Status range =
-      CheckRange("--last", absl::GetFlag(FLAGS_last), 1, std::numeric_limits<int32_t>::max());
-  range.Update(CheckRange("--layer: bytes", static_cast<int64_t>(absl::GetFlag(FLAGS_layer).size()),
-                          0, kMaxLayerBytes));
-  if (!range.ok()) return range;
-  absl::Status address = CheckHostAndPort("--server", absl::GetFlag(FLAGS_server));
-  if (!address.ok()) return address;
+  RETURN_IF_ERROR(
+      CheckRange("--last", absl::GetFlag(FLAGS_last), 1, std::numeric_limits<int32_t>::max()));
+  RETURN_IF_ERROR(CheckRange("--layer: bytes",
+                             static_cast<int64_t>(absl::GetFlag(FLAGS_layer).size()), 0,
+                             kMaxLayerBytes));
+  RETURN_IF_ERROR(CheckHostAndPort("--server", absl::GetFlag(FLAGS_server)));
   if (absl::GetFlag(FLAGS_deadline) <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError("--deadline: expected a positive time, as in 10s");
   }
-  absl::Status deadline =
-      CheckRange("--deadline", absl::GetFlag(FLAGS_deadline), absl::ZeroDuration(), kMaxDeadline);
-  if (!deadline.ok()) return deadline;
-  const auto connect_to = ConnectToFromFlag();
-  if (!connect_to.ok()) return connect_to.status();
-  const absl::StatusOr<Format> format = FormatFromFlag();
-  if (!format.ok()) return format.status();
-  if (command.name == "status" && *format == Format::kCsv) {
+  RETURN_IF_ERROR(
+      CheckRange("--deadline", absl::GetFlag(FLAGS_deadline), absl::ZeroDuration(), kMaxDeadline));
+  RETURN_IF_ERROR(ConnectToFromFlag().status());
+  ASSIGN_OR_RETURN(const Format format, FormatFromFlag());
+  if (command.name == "status" && format == Format::kCsv) {
     return absl::InvalidArgumentError("status: expected --format=table or json, got csv");
   }
   return absl::OkStatus();
 }
 
-// What CheckUsage has checked.
+// Runs a command line that CheckUsage has accepted.
 absl::Status Run(absl::string_view command, const std::vector<std::string>& words) {
   const std::string server = absl::GetFlag(FLAGS_server);
   const absl::Duration deadline = absl::GetFlag(FLAGS_deadline);
@@ -178,18 +176,17 @@ absl::Status Run(absl::string_view command, const std::vector<std::string>& word
   const Cluster cluster({server, deadline, *ConnectToFromFlag()});
   if (command == "checksum") return ShowChecksum(cluster, std::cout);
   if (command == "export") return ExportToFile(cluster, words[1], std::cout);
-  if (command == "checkpoint") return TakeCheckpoint(cluster, kCheckpointPatience, std::cout);
+  if (command == "checkpoint") return TakeCheckpoint(cluster, kCheckpointTimeout, std::cout);
   if (command == "job") return ShowJob(cluster, std::cout);
 
-  const absl::StatusOr<Format> format = FormatFromFlag();
-  if (!format.ok()) return format.status();
-  if (command == "status") return ShowStatus(cluster, *format, std::cout);
+  ASSIGN_OR_RETURN(const Format format, FormatFromFlag());
+  if (command == "status") return ShowStatus(cluster, format, std::cout);
   const std::string layer = absl::GetFlag(FLAGS_layer);
   const int last = absl::GetFlag(FLAGS_last);
-  if (!absl::GetFlag(FLAGS_watch)) return ShowStatistics(cluster, layer, last, *format, std::cout);
-  // Steps may be long in coming: a reader that has gone is noticed without one.
+  if (!absl::GetFlag(FLAGS_watch)) return ShowStatistics(cluster, layer, last, format, std::cout);
+  // A step may take long: detect a reader that has gone even before the next one.
   const ReaderWatch reader(STDOUT_FILENO, [] { _exit(0); });
-  return WatchStatistics(cluster, layer, last, *format, std::cout);
+  return WatchStatistics(cluster, layer, last, format, std::cout);
 }
 
 int Main(const std::vector<std::string>& words) {
@@ -205,11 +202,12 @@ int Main(const std::vector<std::string>& words) {
   const std::vector<Command> commands = Commands();
   const Command* command = FindCommand(commands, words.front());
   absl::Status status =
-      command != nullptr ? CheckUsage(*command, words)
-                         : absl::InvalidArgumentError(absl::StrCat(
-                               "no command \"", words.front(), "\": expected ", NamesOf(commands)));
+      command != nullptr
+          ? CheckUsage(*command, words)
+          : absl::InvalidArgumentError(absl::StrCat("unknown command \"", words.front(),
+                                                    "\": expected ", NamesOf(commands)));
   if (!status.ok()) {
-    PrintError(kProgram, absl::StrCat(status.message(), " (pdctl --help tells more)"));
+    PrintError(kProgram, absl::StrCat(status.message(), " (see pdctl --help)"));
     return kExitUsage;
   }
   status = CheckThreads(kThreads);

@@ -28,7 +28,7 @@ void ReaderWatch::Run(int descriptor, const std::function<void()>& gone) const {
       gone();
       return;
     }
-    if (files[1].revents != 0) files[1].fd = -1;  // it is no file: not to be asked again
+    if (files[1].revents != 0) files[1].fd = -1;  // an invalid descriptor: poll it no longer
   }
 }
 

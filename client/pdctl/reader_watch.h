@@ -1,4 +1,5 @@
-// Notices that the reader of a program's output has gone, while the program has nothing to write.
+// Detects that the reader of a program's output has closed it, while the program has nothing to
+// write.
 
 #ifndef PERCENTDELTA_CLIENT_PDCTL_READER_WATCH_H_
 #define PERCENTDELTA_CLIENT_PDCTL_READER_WATCH_H_
@@ -10,13 +11,13 @@
 
 namespace percentdelta {
 
-// A thread that calls `gone`, once, when the other end of a pipe, socket or terminal is closed.
-// Other files have no reader: nothing happens.
+// Runs a thread that calls `gone` once, when the other end of a pipe, socket or terminal is closed.
+// Does nothing for other files, which have no reader.
 class ReaderWatch {
  public:
   ReaderWatch(int descriptor, std::function<void()> gone);
 
-  // Returns when a call under way has returned.
+  // Waits until a call of `gone` in progress has returned.
   ~ReaderWatch();
 
   ReaderWatch(const ReaderWatch&) = delete;

@@ -19,12 +19,13 @@ using Json = nlohmann::ordered_json;
 
 constexpr char kStep[] = "step";
 
-constexpr int kLeastNameWidth = 16;
+constexpr int kMinNameWidth = 16;
 
-// Names come from a server, which may be anybody's: a step's row is one line, whatever they are.
+// Escapes a name, which may come from an untrusted server, so that a row stays one line.
 std::string Name(const std::string& text) { return EscapeForLog(text, kMaxReasonBytes); }
 
-// As RFC 4180 has it. A tensor's name may have commas; a job's check keeps quotes out of it.
+// Quotes a name as RFC 4180 requires. Names may contain commas; job validation rejects quotes, but
+// the server may be untrusted.
 std::string CsvField(const std::string& name) {
   std::string text = Name(name);
   if (!absl::StrContains(text, ',') && !absl::StrContains(text, '"')) return text;
@@ -34,7 +35,7 @@ std::string CsvField(const std::string& name) {
 std::string CsvField(int64_t value) { return absl::StrCat(value); }
 std::string CsvField(double value) { return ShortestDecimal(value); }
 
-// Replaces what is not UTF-8 instead of throwing.
+// Replaces invalid UTF-8 instead of throwing.
 std::string Dump(const Json& json, int indent) {
   return json.dump(indent, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
 }
@@ -60,7 +61,7 @@ std::string ShortestDecimal(double value) {
 }
 
 std::string FormatTable(const std::vector<StepStatistics>& steps, bool headings) {
-  int width = kLeastNameWidth;
+  int width = kMinNameWidth;
   for (const StepStatistics& step : steps) {
     for (const TensorStatistics& update : step.updates) {
       width = std::max(width, static_cast<int>(Name(update.tensor).size()));

@@ -1,4 +1,4 @@
-// Update statistics as text: a table for people, JSON and CSV for programs.
+// Formats update statistics: as a table for people, as JSON and CSV for programs.
 
 #ifndef PERCENTDELTA_CLIENT_PDCTL_STATISTICS_FORMAT_H_
 #define PERCENTDELTA_CLIENT_PDCTL_STATISTICS_FORMAT_H_
@@ -10,20 +10,20 @@
 
 namespace percentdelta {
 
-// Aligned columns, a row a tensor: relative change and what plain SGD would have changed, in
-// percent of the tensor's L1 norm; the rule's multiplier; the L1 norms. A line of headings unless
-// `headings` is false. Every line ends with a newline, here and below.
+// Returns aligned columns, one row per step and tensor: the relative change and that of plain SGD,
+// in percent of the tensor's L1 norm; the rule's multiplier; the L1 norms. Starts with a line of
+// headings unless `headings` is false. Every line ends with a newline, here and below.
 std::string FormatTable(const std::vector<StepStatistics>& steps, bool headings = true);
 
-// An array of steps, or for a stream one object a line. All fields of TensorStatistics; numbers
-// read back as the same doubles.
+// Return an array of steps, or for a stream one object per line, with all fields of
+// TensorStatistics. Numbers parse to the same doubles.
 std::string FormatJson(const std::vector<StepStatistics>& steps);
 std::string FormatJsonLine(const StepStatistics& step);
 
-// A row a tensor and step, with the same fields and precision, whatever the locale.
+// Returns one row per step and tensor, with the same fields and precision, in every locale.
 std::string FormatCsv(const std::vector<StepStatistics>& steps, bool headings = true);
 
-// The shortest decimal that reads back as the same double.
+// Returns the shortest decimal that parses to the same double.
 std::string ShortestDecimal(double value);
 
 }  // namespace percentdelta

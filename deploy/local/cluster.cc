@@ -28,13 +28,9 @@ absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(Options option
 }
 
 absl::Status LocalCluster::StartServers() {
-  // Each server checks its own share; here they share one process.
+  // Each server checks only its own share, but here they share one process.
   const Job& job = options_.job;
-  if (absl::Status status =
-          CheckMemory(job, job.model.size(), FindMemoryLimit(), MakeSilentLogger());
-      !status.ok()) {
-    return status;
-  }
+  RETURN_IF_ERROR(CheckMemory(job, job.model.size(), FindMemoryLimit(), MakeSilentLogger()));
   for (int shard = 0; shard < options_.shards; ++shard) {
     Server::Options server;
     server.job = options_.job;
@@ -50,9 +46,8 @@ absl::Status LocalCluster::StartServers() {
     server.clock = options_.clock;
     server.log = options_.log;
     server.trace = options_.trace;
-    absl::StatusOr<Server> started = Server::Start(std::move(server));
-    if (!started.ok()) return started.status();
-    servers_.push_back(*std::move(started));
+    ASSIGN_OR_RETURN(Server started, Server::Start(std::move(server)));
+    servers_.push_back(std::move(started));
   }
   return absl::OkStatus();
 }
@@ -82,9 +77,9 @@ int LocalCluster::AddWorker() {
   worker.load_data = [this](const Job&, const std::function<bool()>&) { return data_; };
   worker.threads = options_.worker_threads;
   if (worker.threads == 0) {
-    const int at_once = std::min(options_.workers, options_.job.gradients_per_step);
+    const int concurrent = std::min(options_.workers, options_.job.gradients_per_step);
     const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-    worker.threads = std::max(1, cores / std::max(1, at_once));
+    worker.threads = std::max(1, cores / std::max(1, concurrent));
   }
   worker.shares_memory = options_.shares_memory;
   worker.isa = options_.isa;

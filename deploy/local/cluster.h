@@ -1,5 +1,5 @@
-// A whole cluster in one process: real servers and workers over loopback ports. pd-local runs its
-// trainings on it, and the integration tests use the same one.
+// A whole cluster in one process: real servers and workers over loopback ports. pd-local runs
+// trainings on it, and so do the integration tests.
 
 #ifndef PERCENTDELTA_DEPLOY_LOCAL_CLUSTER_H_
 #define PERCENTDELTA_DEPLOY_LOCAL_CLUSTER_H_
@@ -29,18 +29,17 @@ class LocalCluster {
   struct Options {
     Job job;
     int shards = 1;
-    int workers = 1;  // more may be added later
+    int workers = 1;  // at the start; see AddWorker
 
-    // Threads of each worker, and of each server. 0: the cores shared out among the workers that
-    // can compute at the same time; one a core.
+    // Threads of each worker, and of each server. 0 means, for workers, the cores divided among
+    // those that can compute at the same time; for servers, one per core.
     int worker_threads = 0;
     int server_threads = 0;
 
     std::string isa;            // of the workers; see ModelOptions
     bool shares_memory = true;  // of the workers; see Worker::Options
 
-    // All workers share them. Without an evaluation in the job the test set is not looked at, and
-    // may be null.
+    // Shared by all workers. If the job has no evaluation, `test_set` is ignored and may be null.
     std::shared_ptr<const Dataset> training_set;
     std::shared_ptr<const Dataset> test_set;
 
@@ -54,26 +53,26 @@ class LocalCluster {
     std::shared_ptr<Trace> trace;  // of servers and workers; null: none
   };
 
-  // Starts servers and workers; all listen on free ports of 127.0.0.1.
+  // Starts servers and workers. All servers listen on free ports of 127.0.0.1.
   static absl::StatusOr<std::unique_ptr<LocalCluster>> Start(Options options);
 
   ~LocalCluster();
 
-  // "127.0.0.1:port" of shard 0, for Cluster and pdctl.
+  // Returns "127.0.0.1:port" of shard 0, for Cluster and pdctl.
   const std::string& coordinator() const { return servers_.front().address(); }
   const std::string& address(int shard) const { return servers_[shard].address(); }
 
-  // Starts one more worker; returns its index.
+  // Starts another worker, and returns its index.
   int AddWorker();
 
-  // Stops a worker after the lease in hand, and waits for it.
+  // Stops a worker after its current lease, and waits until it has left.
   void StopWorker(int index);
 
-  // Waits until all workers have left: kOk when the training is finished or they were stopped,
-  // else the first error one of them left with.
+  // Waits until all workers have left. Returns kOk if the training finished or they were stopped,
+  // otherwise the first error that a worker left with.
   absl::Status AwaitWorkers();
 
-  // The same for at most `timeout`: whether all have left.
+  // Waits for at most `timeout`, and returns whether all workers have left.
   bool AwaitWorkersFor(absl::Duration timeout);
 
  private:
@@ -89,7 +88,7 @@ class LocalCluster {
   bool AllLeft() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
-  const absl::StatusOr<DataSets> data_;  // what every worker loads
+  const absl::StatusOr<DataSets> data_;  // the result of every worker's loading
   std::vector<Server> servers_;          // constant after Start
 
   mutable absl::Mutex mutex_;

@@ -1,4 +1,4 @@
-// pd-local: a whole training in one process, servers and workers over loopback ports.
+// pd-local: trains in one process, with servers and workers over loopback ports.
 
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -39,21 +39,22 @@
 ABSL_FLAG(int, shards, 1, "parameter servers");
 ABSL_FLAG(int, workers, 1, "workers");
 ABSL_FLAG(int, threads, 0,
-          "of each worker; 0: the cores shared out among the workers that compute at a time");
-ABSL_FLAG(int64_t, steps, 0, "train for so many steps; 0: as the job says");
-ABSL_FLAG(int, gradients_per_step, 0, "slots of a step; 0: as the job says");
+          "of each worker; 0: the cores divided among the workers that compute at the same time");
+ABSL_FLAG(int64_t, steps, 0, "number of steps; 0: the job's");
+ABSL_FLAG(int, gradients_per_step, 0, "slots per step; 0: the job's");
 ABSL_FLAG(std::string, data, "data/mnist", "directory with the IDX files, plain or gzipped");
 ABSL_FLAG(std::string, job, "", "text-format job file; empty: the paper's MNIST job");
-ABSL_FLAG(std::string, isa, "", "of the workers' arithmetic; empty: the best of this processor");
+ABSL_FLAG(std::string, isa, "",
+          "instruction set of the workers; empty: the best of this processor");
 ABSL_FLAG(std::string, report, "",
           "directory for report.html, progress.csv and statistics.csv; empty: none");
 ABSL_FLAG(std::string, trace, "",
           "file for a timeline in the Chrome trace format (ui.perfetto.dev); empty: none");
 ABSL_FLAG(std::string, restore, "",
-          "begin with this checkpoint, or the newest in this directory; empty: with the newest in "
-          "the job's own checkpoint.directory, if there is one");
-ABSL_FLAG(bool, no_restore, false, "begin at step 0; checkpoints that are there are set aside");
-ABSL_FLAG(bool, verbose, false, "log what servers and workers do");
+          "start from this checkpoint, or from the newest in this directory; empty: from the "
+          "newest in the job's checkpoint.directory, if there is one");
+ABSL_FLAG(bool, no_restore, false, "start at step 0, and set existing checkpoints aside");
+ABSL_FLAG(bool, verbose, false, "print the log of servers and workers");
 
 namespace percentdelta {
 namespace {
@@ -63,20 +64,19 @@ constexpr absl::Duration kPlainInterval = absl::Seconds(10);
 
 constexpr char kProgram[] = "pd-local";
 
-// A cluster stops within a second; who does not is held up by its standard output.
-constexpr absl::Duration kStopPatience = absl::Seconds(5);
+// A cluster stops within a second, unless its standard output blocks.
+constexpr absl::Duration kStopTimeout = absl::Seconds(5);
 
-// Of gRPC, of the log, of signals, beats and memory.
+// Threads of gRPC, the log, signals, heartbeats and the memory trimmer.
 constexpr int kOtherThreads = 24;
 
 absl::StatusOr<Job> JobFromFlags() {
-  absl::StatusOr<Job> job = LoadJob(absl::GetFlag(FLAGS_job));
-  if (!job.ok()) return job;
+  ASSIGN_OR_RETURN(Job job, LoadJob(absl::GetFlag(FLAGS_job)));
   const int64_t steps = absl::GetFlag(FLAGS_steps);
   const int slots = absl::GetFlag(FLAGS_gradients_per_step);
-  if (steps != 0) job->max_steps = steps;
-  if (slots != 0) job->gradients_per_step = slots;
-  RETURN_IF_ERROR(ValidateJob(*job));
+  if (steps != 0) job.max_steps = steps;
+  if (slots != 0) job.gradients_per_step = slots;
+  RETURN_IF_ERROR(ValidateJob(job));
   return job;
 }
 
@@ -117,23 +117,21 @@ absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
   options.no_restore = absl::GetFlag(FLAGS_no_restore);
   if (absl::GetFlag(FLAGS_verbose)) options.log = MakeLogger("local");
   if (const std::string path = absl::GetFlag(FLAGS_trace); !path.empty()) {
-    absl::StatusOr<std::shared_ptr<Trace>> trace = Trace::Open(path);
-    if (!trace.ok()) return trace.status();
-    options.trace = *std::move(trace);
+    ASSIGN_OR_RETURN(options.trace, Trace::Open(path));
   }
   return options;
 }
 
-// Of standard output; 0 if it is no terminal, or CI's.
+// Returns the width of standard output; 0 if it is not a terminal, or CI's.
 int TerminalWidth() {
-  constexpr int kUsualWidth = 80;
+  constexpr int kDefaultWidth = 80;
   winsize size{};
   if (isatty(STDOUT_FILENO) == 0 || std::getenv("CI") != nullptr) return 0;
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kUsualWidth;
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kDefaultWidth;
   return size.ws_col;
 }
 
-// Shows the progress until the workers have left, or until `stopped`.
+// Shows the progress until the workers have left, or `stopped` is not 0.
 absl::Status Watch(LocalCluster& cluster, const Cluster& client, const std::atomic<int>& stopped) {
   ProgressDisplay display(std::cout, TerminalWidth(), kPlainInterval);
   bool left = false;
@@ -147,31 +145,26 @@ absl::Status Watch(LocalCluster& cluster, const Cluster& client, const std::atom
   return cluster.AwaitWorkers();
 }
 
+// Prints the last step's statistics and the weights' checksum, and writes the report.
 absl::Status Conclude(const Cluster& client, const std::string& command) {
-  const absl::StatusOr<ClusterInfo> job = client.GetJob();
-  if (!job.ok()) return job.status();
-  const absl::StatusOr<Progress> progress = client.GetProgress();
-  if (!progress.ok()) return progress.status();
-  // The last step's statistics may still be on their way.
-  absl::Status ended =
-      client.WatchUpdateStatistics("", 0, [](const auto&, int64_t) { return true; });
-  if (!ended.ok()) return ended;
-  absl::StatusOr<std::vector<StepStatistics>> statistics = client.GetUpdateStatistics({});
-  if (!statistics.ok()) return statistics.status();
-  const absl::StatusOr<Weights> weights = client.PullWeights(*job, job->job.max_steps);
-  if (!weights.ok()) return weights.status();
-  const std::string checksum = ChecksumOf(*weights);
-  if (!statistics->empty()) {
-    std::cout << "\n" << FormatTable({statistics->back()});
+  ASSIGN_OR_RETURN(const ClusterInfo info, client.GetJob());
+  ASSIGN_OR_RETURN(Progress progress, client.GetProgress());
+  // The last step's statistics may not have arrived yet.
+  RETURN_IF_ERROR(client.WatchUpdateStatistics("", 0, [](const auto&, int64_t) { return true; }));
+  ASSIGN_OR_RETURN(std::vector<StepStatistics> statistics, client.GetUpdateStatistics({}));
+  ASSIGN_OR_RETURN(const Weights weights, client.PullWeights(info, info.job.max_steps));
+  const std::string checksum = ChecksumOf(weights);
+  if (!statistics.empty()) {
+    std::cout << "\n" << FormatTable({statistics.back()});
   }
-  std::cout << "\nweights sha256 " << checksum << "  step " << weights->step << std::endl;
+  std::cout << "\nweights sha256 " << checksum << "  step " << weights.step << std::endl;
 
   const std::string directory = absl::GetFlag(FLAGS_report);
   if (directory.empty()) return absl::OkStatus();
   ReportData report;
-  report.job = job->job;
-  report.progress = *progress;
-  report.statistics = *std::move(statistics);
+  report.job = info.job;
+  report.progress = std::move(progress);
+  report.statistics = std::move(statistics);
   report.weights_sha256 = checksum;
   report.command = command;
   RETURN_IF_ERROR(WriteReport(directory, report));
@@ -179,25 +172,27 @@ absl::Status Conclude(const Cluster& client, const std::string& command) {
   return absl::OkStatus();
 }
 
-// The training itself. `stopped` becomes the number of the signal that ends it early.
+// Trains, and reports the result. A signal that ends the training early stores its number in
+// `stopped`.
 absl::Status Train(LocalCluster::Options options, const std::string& command,
                    const std::atomic<int>& stopped) {
-  absl::StatusOr<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(std::move(options));
-  if (!cluster.ok()) return cluster.status();
+  ASSIGN_OR_RETURN(const std::unique_ptr<LocalCluster> cluster,
+                   LocalCluster::Start(std::move(options)));
   Cluster::Options client_options;
-  client_options.coordinator = (*cluster)->coordinator();
+  client_options.coordinator = cluster->coordinator();
   client_options.deadline = absl::Minutes(1);
   const Cluster client(client_options);
   std::cout << "coordinator " << client_options.coordinator
             << " (pdctl --server=" << client_options.coordinator << " status)" << std::endl;
-  RETURN_IF_ERROR(Watch(**cluster, client, stopped));
+  RETURN_IF_ERROR(Watch(*cluster, client, stopped));
   return Conclude(client, command);
 }
 
+// Trains, then closes the trace and flushes the output.
 absl::Status TrainAndClose(LocalCluster::Options options, const std::string& command,
                            StopSignals& signals) {
   std::atomic<int> stopped{0};
-  signals.Handle([&stopped](int signal) { stopped = signal; }, kStopPatience, EndBySignal);
+  signals.Handle([&stopped](int signal) { stopped = signal; }, kStopTimeout, EndBySignal);
   const std::shared_ptr<Trace> trace = options.trace;
   const Logger log = options.log;
   absl::Status status = Train(std::move(options), command, stopped);

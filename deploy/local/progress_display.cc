@@ -25,7 +25,7 @@ std::string ProgressLine(const Progress& progress) {
   if (progress.state != TrainingState::kTraining) {
     absl::StrAppend(&line, "  ", ToString(progress.state));
   }
-  // What lasts says why. A failure's reason is the program's last words.
+  // The reason for a wait. That of a failure becomes the program's error message.
   if (!progress.message.empty() && progress.state != TrainingState::kFailed) {
     absl::StrAppend(&line, " (", progress.message, ")");
   }
@@ -67,8 +67,8 @@ void ProgressDisplay::Finish() {
 void ProgressDisplay::Show() {
   shown_ = true;
   if (width_ > 0) {
-    // Back to the line's beginning, and what is left of a longer line is cleared. A line that
-    // wrapped could not be taken back.
+    // Return to the start of the line, and clear the rest of a longer one. Cut the line to the
+    // terminal's width: one that wraps could not be rewritten.
     const std::string line = absl::StrCat(Bar(latest_), ProgressLine(latest_));
     out_ << '\r' << line.substr(0, width_ - 1) << "\x1b[K" << std::flush;
   } else {

@@ -11,22 +11,22 @@
 
 namespace percentdelta {
 
-// "step 40/200  loss 0.312  test accuracy 92.61 %  1520 examples/s  1m20s left": what is not known
-// yet is left out.
+// Returns "step 40/200  loss 0.312  test accuracy 92.61 %  1520 examples/s  1m20s left", without
+// what is not known yet.
 std::string ProgressLine(const Progress& progress);
 
 // Not thread-safe.
 class ProgressDisplay {
  public:
-  // `width`: of the terminal, in columns; 0 when `out` is none. Off a terminal, a line comes at
-  // most every `plain_interval`, and one for each evaluation, but these not more often than every
-  // two seconds.
+  // `width` is the terminal's, in columns; 0 means that `out` is not a terminal. Then Update prints
+  // a line at most every `plain_interval`, and one for each new evaluation, at most every two
+  // seconds.
   ProgressDisplay(std::ostream& out, int width, absl::Duration plain_interval)
       : out_(out), width_(width), plain_interval_(plain_interval) {}
 
   void Update(const Progress& progress, absl::Time now);
 
-  // Shows the last update, if it has not been shown, and ends the line.
+  // Shows the last update, unless it has been shown, and ends the line.
   void Finish();
 
  private:

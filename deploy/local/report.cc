@@ -27,16 +27,16 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// A line has at most so many points: more cannot be seen, and make the page heavy.
-constexpr size_t kMostPoints = 600;
+// The maximum number of points of a line: more are not visible, and make the page large.
+constexpr size_t kMaxPoints = 600;
 
-// The paper's Figure 1 shows these.
+// The steps that the paper's Figure 1 shows.
 constexpr int64_t kFigureSteps[] = {0, 15, 30, 45};
 
-// Evenly spread indices of `count` things, the first and the last among them.
+// Returns evenly spaced indices below `count`, including the first and the last.
 std::vector<size_t> Sample(size_t count) {
   std::vector<size_t> indices;
-  const size_t points = std::min(count, kMostPoints);
+  const size_t points = std::min(count, kMaxPoints);
   for (size_t i = 0; i < points; ++i) {
     indices.push_back(points < 2 ? 0 : i * (count - 1) / (points - 1));
   }
@@ -63,7 +63,7 @@ bool IsMatrix(const Job& job, const std::string& tensor) {
   return index >= 0 && job.model.tensors[index].shape.size() > 1;
 }
 
-// Lines over steps, one a weight tensor (biases would only crowd the picture).
+// Returns a line over the steps for each weight tensor; biases would only crowd the chart.
 Json Lines(const ReportData& data) {
   std::map<std::string, Json> lines;
   for (const size_t i : Sample(data.statistics.size())) {
@@ -125,10 +125,9 @@ Json PageData(const ReportData& data) {
           {"last", std::move(last)}};
 }
 
-absl::Status WriteWhole(const std::filesystem::path& output, const std::string& text) {
-  const absl::StatusOr<std::string> resolved = ResolveOutputPath(output.string());
-  if (!resolved.ok()) return resolved.status();
-  const std::filesystem::path path(*resolved);
+// Writes the file atomically.
+absl::Status WriteAtomically(const std::filesystem::path& output, const std::string& text) {
+  ASSIGN_OR_RETURN(const std::filesystem::path path, ResolveOutputPath(output.string()));
   std::filesystem::path temporary = path;
   temporary += ".tmp";
   errno = 0;
@@ -176,7 +175,7 @@ std::string ProgressCsv(const Progress& progress) {
 }
 
 std::string ReportHtml(const ReportData& data) {
-  // Inside a script element nothing may look like its end.
+  // The data of a script element must not contain its end tag.
   const std::string json = absl::StrReplaceAll(
       PageData(data).dump(-1, ' ', false, Json::error_handler_t::replace), {{"<", "\\u003c"}});
   return absl::StrReplaceAll(ReportTemplate(), {{"/*DATA*/null", json}});
@@ -190,7 +189,7 @@ absl::Status PrepareReport(const std::string& directory) {
   }
   if (error) {
     return absl::UnavailableError(
-        absl::StrCat("cannot make the directory ", directory, ": ", error.message()));
+        absl::StrCat("cannot create the directory ", directory, ": ", error.message()));
   }
   if (access(directory.c_str(), W_OK | X_OK) != 0) {
     return absl::UnavailableError(
@@ -202,9 +201,9 @@ absl::Status PrepareReport(const std::string& directory) {
 absl::Status WriteReport(const std::string& directory, const ReportData& data) {
   RETURN_IF_ERROR(PrepareReport(directory));
   const std::filesystem::path path(directory);
-  absl::Status status = WriteWhole(path / "progress.csv", ProgressCsv(data.progress));
-  if (status.ok()) status = WriteWhole(path / "statistics.csv", FormatCsv(data.statistics));
-  if (status.ok()) status = WriteWhole(path / "report.html", ReportHtml(data));
+  absl::Status status = WriteAtomically(path / "progress.csv", ProgressCsv(data.progress));
+  if (status.ok()) status = WriteAtomically(path / "statistics.csv", FormatCsv(data.statistics));
+  if (status.ok()) status = WriteAtomically(path / "report.html", ReportHtml(data));
   return status;
 }
 

@@ -1,4 +1,4 @@
-// What remains of a training: two tables for programs and one page for people.
+// Writes the report of a training: two tables for programs and one page for people.
 
 #ifndef PERCENTDELTA_DEPLOY_LOCAL_REPORT_H_
 #define PERCENTDELTA_DEPLOY_LOCAL_REPORT_H_
@@ -18,22 +18,22 @@ struct ReportData {
   Progress progress;                       // at the end, with the whole history
   std::vector<StepStatistics> statistics;  // ascending steps; may be empty
   std::string weights_sha256;
-  std::string command;  // that made it
+  std::string command;  // that trained
 };
 
-// Makes the directory if need be and sees whether one may write there: to be asked before hours of
-// training. The status names the path and the system's reason.
+// Creates the directory if necessary, and checks that it is writable: call it before hours of
+// training. The error names the path and the system's reason.
 absl::Status PrepareReport(const std::string& directory);
 
-// Writes into the directory, which is made if need be:
-//   progress.csv    step, loss, accuracy, seconds; the test set's where it was evaluated
-//   statistics.csv  what every step did to every tensor, all fields
-//   report.html     one self-contained page: the curves, the quantities of the paper's Figure 1,
+// Writes to the directory, which is created if necessary:
+//   progress.csv    step, loss, accuracy, seconds; loss and accuracy on the test set where
+//   evaluated statistics.csv  all statistics of every step and tensor report.html     one
+//   self-contained page: the curves, the quantities of the paper's Figure 1,
 //                   the last step's table, the settings
-// A file is there whole or not at all. The status names the path and the system's reason.
+// Each file is written atomically. The error names the path and the system's reason.
 absl::Status WriteReport(const std::string& directory, const ReportData& data);
 
-// The parts, for tests.
+// Return the contents of progress.csv and report.html. Public for tests.
 std::string ProgressCsv(const Progress& progress);
 std::string ReportHtml(const ReportData& data);
 

@@ -1,4 +1,4 @@
-// The page of a report (report_template.html), with the literal /*DATA*/null where the data go.
+// The page of a report (report_template.html), with the literal /*DATA*/null in place of the data.
 
 #ifndef PERCENTDELTA_DEPLOY_LOCAL_REPORT_TEMPLATE_H_
 #define PERCENTDELTA_DEPLOY_LOCAL_REPORT_TEMPLATE_H_

@@ -14,9 +14,9 @@
 #include <cmath>
 #include <cstddef>
 
+#include "common/base/vectorized.h"
 #include "server/update/rule.h"
 #include "server/update/stored.h"
-#include "server/update/vector_clones.h"
 
 namespace percentdelta {
 namespace {
@@ -25,9 +25,8 @@ struct Factors {
   double rate, gradient_scale, initial, epsilon;
 };
 
-PD_VECTOR_CLONES void Accumulate(const Factors& factors, const float* __restrict gradient,
-                                 size_t count, float* __restrict accumulator,
-                                 double* __restrict delta) {
+void Accumulate(const Factors& factors, const float* __restrict gradient, size_t count,
+                float* __restrict accumulator, double* __restrict delta) {
   const auto [rate, gradient_scale, initial, epsilon] = factors;
   for (size_t i = 0; i < count; ++i) {
     const double g = gradient_scale * gradient[i];
@@ -47,8 +46,9 @@ class AdaGrad : public ElementwiseRule {
   void Delta(const TensorContext& context, absl::Span<const float> gradient,
              absl::Span<const float> /*weights*/, const StateSpans& state,
              absl::Span<double> delta) const override {
-    Accumulate({context.rate, context.gradient_scale, spec_.initial_accumulator, spec_.epsilon},
-               gradient.data(), gradient.size(), state[0].data(), delta.data());
+    Vectorized<Accumulate>(
+        Factors{context.rate, context.gradient_scale, spec_.initial_accumulator, spec_.epsilon},
+        gradient.data(), gradient.size(), state[0].data(), delta.data());
   }
 
  private:

@@ -11,9 +11,9 @@
 #include <cmath>
 #include <cstddef>
 
+#include "common/base/vectorized.h"
 #include "server/update/moments.h"
 #include "server/update/rule.h"
-#include "server/update/vector_clones.h"
 
 namespace percentdelta {
 namespace {
@@ -24,9 +24,9 @@ struct Factors {
   double epsilon;
 };
 
-PD_VECTOR_CLONES void Adapt(const Moments& moments, const Factors& factors,
-                            const float* __restrict gradient, size_t count, float* __restrict first,
-                            float* __restrict second, double* __restrict delta) {
+void Adapt(const Moments& moments, const Factors& factors, const float* __restrict gradient,
+           size_t count, float* __restrict first, float* __restrict second,
+           double* __restrict delta) {
   const auto [beta1, beta2, gradient_scale, bound] = moments;
   const auto [rate, correction, epsilon] = factors;
   for (size_t i = 0; i < count; ++i) {
@@ -52,8 +52,9 @@ class Adam : public ElementwiseRule {
              absl::Span<double> delta) const override {
     const Factors factors = {context.rate / Bias(spec_.beta1, context.step),
                              1 / Bias(spec_.beta2, context.step), spec_.epsilon};
-    Adapt(MakeMoments(spec_.beta1, spec_.beta2, context.gradient_scale), factors, gradient.data(),
-          gradient.size(), state[0].data(), state[1].data(), delta.data());
+    Vectorized<Adapt>(MakeMoments(spec_.beta1, spec_.beta2, context.gradient_scale), factors,
+                      gradient.data(), gradient.size(), state[0].data(), state[1].data(),
+                      delta.data());
   }
 
  private:

@@ -16,9 +16,9 @@
 #include <cmath>
 #include <cstddef>
 
+#include "common/base/vectorized.h"
 #include "server/update/moments.h"
 #include "server/update/rule.h"
-#include "server/update/vector_clones.h"
 
 namespace percentdelta {
 namespace {
@@ -30,10 +30,9 @@ struct Factors {
   double weight_decay;
 };
 
-PD_VECTOR_CLONES void Propose(const Moments& moments, const Factors& factors,
-                              const float* __restrict gradient, const float* __restrict weights,
-                              size_t count, float* __restrict first, float* __restrict second,
-                              double* __restrict delta) {
+void Propose(const Moments& moments, const Factors& factors, const float* __restrict gradient,
+             const float* __restrict weights, size_t count, float* __restrict first,
+             float* __restrict second, double* __restrict delta) {
   const auto [beta1, beta2, gradient_scale, bound] = moments;
   const auto [first_correction, second_correction, epsilon, weight_decay] = factors;
   for (size_t i = 0; i < count; ++i) {
@@ -62,8 +61,9 @@ class Lamb : public RescaledRule {
     const Factors factors = {1 / Bias(spec_.beta1, context.step),
                              1 / Bias(spec_.beta2, context.step), spec_.epsilon,
                              spec_.weight_decay};
-    Propose(MakeMoments(spec_.beta1, spec_.beta2, context.gradient_scale), factors, gradient.data(),
-            weights.data(), gradient.size(), state[0].data(), state[1].data(), delta.data());
+    Vectorized<Propose>(MakeMoments(spec_.beta1, spec_.beta2, context.gradient_scale), factors,
+                        gradient.data(), weights.data(), gradient.size(), state[0].data(),
+                        state[1].data(), delta.data());
   }
 
   double Factor(const TensorContext& context) const override {

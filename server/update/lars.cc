@@ -10,15 +10,14 @@
 #include <cmath>
 #include <cstddef>
 
+#include "common/base/vectorized.h"
 #include "server/update/rule.h"
-#include "server/update/vector_clones.h"
 
 namespace percentdelta {
 namespace {
 
-PD_VECTOR_CLONES void ScaleSum(double gradient_factor, double weight_factor,
-                               const float* __restrict gradient, const float* __restrict weights,
-                               size_t count, double* __restrict delta) {
+void ScaleSum(double gradient_factor, double weight_factor, const float* __restrict gradient,
+              const float* __restrict weights, size_t count, double* __restrict delta) {
   for (size_t i = 0; i < count; ++i) {
     delta[i] = gradient_factor * gradient[i] + weight_factor * weights[i];
   }
@@ -51,8 +50,8 @@ class LarsWithDecay : public ElementwiseRule {
              absl::Span<const float> weights, const StateSpans& /*state*/,
              absl::Span<double> delta) const override {
     const double factor = context.rate * LocalRate(spec_, context.norms);
-    ScaleSum(factor * context.gradient_scale, factor * spec_.weight_decay, gradient.data(),
-             weights.data(), gradient.size(), delta.data());
+    Vectorized<ScaleSum>(factor * context.gradient_scale, factor * spec_.weight_decay,
+                         gradient.data(), weights.data(), gradient.size(), delta.data());
   }
 
  private:

@@ -6,9 +6,10 @@
 #include <cstdint>
 #include <cstring>
 
-#include "server/update/vector_clones.h"
+#include "common/base/isa.h"
+#include "common/base/vectorized.h"
 
-#ifdef PD_HAS_VECTOR_CLONES
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -46,8 +47,8 @@ PD_INLINE void Magnitudes(const float* values, Floats& magnitudes) {
   magnitudes = (Floats)bits;  // this cast keeps the bits
 }
 
-PD_INLINE void AddEntriesByCompiler(const float* gradient, const float* weights, size_t groups,
-                                    double epsilon, Lanes* lanes) {
+void AddEntriesByCompiler(const float* gradient, const float* weights, size_t groups,
+                          double epsilon, Lanes* lanes) {
   Lanes sum = *lanes;
   for (size_t group = 0; group < groups; ++group) {
     Floats g;
@@ -60,22 +61,11 @@ PD_INLINE void AddEntriesByCompiler(const float* gradient, const float* weights,
   *lanes = sum;
 }
 
-#ifdef PD_HAS_VECTOR_CLONES
-
-__attribute__((target("default"))) void AddEntries(const float* gradient, const float* weights,
-                                                   size_t groups, double epsilon, Lanes* lanes) {
-  AddEntriesByCompiler(gradient, weights, groups, epsilon, lanes);
-}
-
-__attribute__((target("avx2"))) void AddEntries(const float* gradient, const float* weights,
-                                                size_t groups, double epsilon, Lanes* lanes) {
-  AddEntriesByCompiler(gradient, weights, groups, epsilon, lanes);
-}
-
+#if defined(__x86_64__)
 // An intrinsic, because g++ 12 widens eight floats in two halves. (It warns about the unmasked
 // one.)
-__attribute__((target("avx512f"))) void AddEntries(const float* gradient, const float* weights,
-                                                   size_t groups, double epsilon, Lanes* lanes) {
+[[gnu::target("avx512f")]] void AddEntriesWithAvx512(const float* gradient, const float* weights,
+                                                     size_t groups, double epsilon, Lanes* lanes) {
   constexpr __mmask8 kAll = 0xff;
   Lanes sum = *lanes;
   for (size_t group = 0; group < groups; ++group) {
@@ -88,17 +78,20 @@ __attribute__((target("avx512f"))) void AddEntries(const float* gradient, const 
   }
   *lanes = sum;
 }
-
-#else
+#endif
 
 void AddEntries(const float* gradient, const float* weights, size_t groups, double epsilon,
                 Lanes* lanes) {
-  AddEntriesByCompiler(gradient, weights, groups, epsilon, lanes);
+#if defined(__x86_64__)
+  if (CurrentIsa() == Isa::kX86_64V4) {
+    AddEntriesWithAvx512(gradient, weights, groups, epsilon, lanes);
+    return;
+  }
+#endif
+  Vectorized<AddEntriesByCompiler>(gradient, weights, groups, epsilon, lanes);
 }
 
-#endif
-
-PD_VECTOR_CLONES void AddMagnitudes(const double* values, size_t groups, double* lanes) {
+void AddMagnitudes(const double* values, size_t groups, double* lanes) {
   Doubles sum;
   std::memcpy(&sum, lanes, sizeof(sum));
   for (size_t group = 0; group < groups; ++group) {
@@ -110,8 +103,7 @@ PD_VECTOR_CLONES void AddMagnitudes(const double* values, size_t groups, double*
   std::memcpy(lanes, &sum, sizeof(sum));
 }
 
-PD_VECTOR_CLONES void AddMagnitudesAndSquares(const double* values, size_t groups, double* l1,
-                                              double* l2_squared) {
+void AddMagnitudesAndSquares(const double* values, size_t groups, double* l1, double* l2_squared) {
   Doubles magnitudes;
   Doubles squares;
   std::memcpy(&magnitudes, l1, sizeof(magnitudes));
@@ -168,7 +160,7 @@ NormSums BlockNorms(absl::Span<const float> gradient, absl::Span<const float> we
 
 void MagnitudeSum::Add(absl::Span<const double> piece) {
   const size_t groups = piece.size() / kLanes;
-  AddMagnitudes(piece.data(), groups, lanes_);
+  Vectorized<AddMagnitudes>(piece.data(), groups, lanes_);
   for (size_t i = groups * kLanes; i < piece.size(); ++i) lanes_[i % kLanes] += std::fabs(piece[i]);
 }
 
@@ -176,7 +168,7 @@ double MagnitudeSum::Total() const { return AddLanes(lanes_); }
 
 void DeltaNormSum::Add(absl::Span<const double> piece) {
   const size_t groups = piece.size() / kLanes;
-  AddMagnitudesAndSquares(piece.data(), groups, l1_, l2_squared_);
+  Vectorized<AddMagnitudesAndSquares>(piece.data(), groups, l1_, l2_squared_);
   for (size_t i = groups * kLanes; i < piece.size(); ++i) {
     l1_[i % kLanes] += std::fabs(piece[i]);
     l2_squared_[i % kLanes] += piece[i] * piece[i];

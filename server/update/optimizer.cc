@@ -6,9 +6,9 @@
 #include <utility>
 #include <variant>
 
+#include "common/base/vectorized.h"
 #include "server/update/schedule.h"
 #include "server/update/stages.h"
-#include "server/update/vector_clones.h"
 
 namespace percentdelta {
 namespace {
@@ -17,12 +17,12 @@ namespace {
 // lanes of MagnitudeSum and DeltaNormSum.
 constexpr size_t kPiece = 1024;
 
-PD_VECTOR_CLONES void Scale(double factor, const float* __restrict gradient, size_t count,
-                            double* __restrict delta) {
+void Scale(double factor, const float* __restrict gradient, size_t count,
+           double* __restrict delta) {
   for (size_t i = 0; i < count; ++i) delta[i] = factor * gradient[i];
 }
 
-PD_VECTOR_CLONES void Multiply(double factor, size_t count, double* __restrict delta) {
+void Multiply(double factor, size_t count, double* __restrict delta) {
   for (size_t i = 0; i < count; ++i) delta[i] *= factor;
 }
 
@@ -67,7 +67,7 @@ void Optimizer::Delta(const TensorContext& context, absl::Span<const float> grad
     elementwise_->Delta(context, gradient, weights, state, delta);
   } else {
     const double factor = context.rate * scaling_->Multiplier(context) * context.gradient_scale;
-    Scale(factor, gradient.data(), gradient.size(), delta.data());
+    Vectorized<Scale>(factor, gradient.data(), gradient.size(), delta.data());
   }
 }
 
@@ -139,7 +139,7 @@ double UpdateEntries(const Optimizer& optimizer, const Job& job, const TensorCon
     const StateSpans piece = Piece(state, begin, count);
     optimizer.Delta(context, gradient.subspan(begin, count), current, piece, delta);
     if (sums_delta) delta_l1.Add(delta);
-    if (optimizer.needs_delta_norms()) Multiply(factor, count, delta.data());
+    if (optimizer.needs_delta_norms()) Vectorized<Multiply>(factor, count, delta.data());
     if (job.momentum.any() && !job.momentum.nesterov && !job.weight_decay) {
       MoveByVelocity(job.momentum, delta, current, piece.back(), after);
       continue;

@@ -3,14 +3,14 @@
 #include <cmath>
 #include <cstddef>
 
+#include "common/base/vectorized.h"
 #include "server/update/stored.h"
-#include "server/update/vector_clones.h"
 
 namespace percentdelta {
 namespace {
 
-PD_VECTOR_CLONES void Accumulate(double mu, double take, float* __restrict velocity, size_t count,
-                                 double* __restrict delta) {
+void Accumulate(double mu, double take, float* __restrict velocity, size_t count,
+                double* __restrict delta) {
   for (size_t i = 0; i < count; ++i) {
     const double v = mu * velocity[i] + take * delta[i];
     velocity[i] = Stored(v);
@@ -18,8 +18,8 @@ PD_VECTOR_CLONES void Accumulate(double mu, double take, float* __restrict veloc
   }
 }
 
-PD_VECTOR_CLONES void AccumulateAhead(double mu, double take, float* __restrict velocity,
-                                      size_t count, double* __restrict delta) {
+void AccumulateAhead(double mu, double take, float* __restrict velocity, size_t count,
+                     double* __restrict delta) {
   for (size_t i = 0; i < count; ++i) {
     const double taken = take * delta[i];
     const double v = mu * velocity[i] + taken;
@@ -28,19 +28,19 @@ PD_VECTOR_CLONES void AccumulateAhead(double mu, double take, float* __restrict 
   }
 }
 
-PD_VECTOR_CLONES void AddScaled(double factor, const float* __restrict weights, size_t count,
-                                double* __restrict delta) {
+void AddScaled(double factor, const float* __restrict weights, size_t count,
+               double* __restrict delta) {
   for (size_t i = 0; i < count; ++i) delta[i] += factor * weights[i];
 }
 
-PD_VECTOR_CLONES void Subtract(const double* __restrict delta, size_t count,
-                               const float* __restrict weights, float* __restrict next) {
+void Subtract(const double* __restrict delta, size_t count, const float* __restrict weights,
+              float* __restrict next) {
   for (size_t i = 0; i < count; ++i) next[i] = Stored(weights[i] - delta[i]);
 }
 
-PD_VECTOR_CLONES void AccumulateAndSubtract(double mu, double take, const double* __restrict delta,
-                                            size_t count, const float* __restrict weights,
-                                            float* __restrict velocity, float* __restrict next) {
+void AccumulateAndSubtract(double mu, double take, const double* __restrict delta, size_t count,
+                           const float* __restrict weights, float* __restrict velocity,
+                           float* __restrict next) {
   for (size_t i = 0; i < count; ++i) {
     const double v = mu * velocity[i] + take * delta[i];
     velocity[i] = Stored(v);
@@ -67,25 +67,26 @@ void ApplyMomentum(const MomentumSpec& momentum, absl::Span<float> velocity,
                    absl::Span<double> delta) {
   const double take = 1 - momentum.dampening;
   if (momentum.nesterov) {
-    AccumulateAhead(momentum.coefficient, take, velocity.data(), delta.size(), delta.data());
+    Vectorized<AccumulateAhead>(momentum.coefficient, take, velocity.data(), delta.size(),
+                                delta.data());
   } else {
-    Accumulate(momentum.coefficient, take, velocity.data(), delta.size(), delta.data());
+    Vectorized<Accumulate>(momentum.coefficient, take, velocity.data(), delta.size(), delta.data());
   }
 }
 
 void AddWeightDecay(double factor, absl::Span<const float> weights, absl::Span<double> delta) {
-  AddScaled(factor, weights.data(), delta.size(), delta.data());
+  Vectorized<AddScaled>(factor, weights.data(), delta.size(), delta.data());
 }
 
 void Move(absl::Span<const double> delta, absl::Span<const float> weights, absl::Span<float> next) {
-  Subtract(delta.data(), delta.size(), weights.data(), next.data());
+  Vectorized<Subtract>(delta.data(), delta.size(), weights.data(), next.data());
 }
 
 void MoveByVelocity(const MomentumSpec& momentum, absl::Span<const double> delta,
                     absl::Span<const float> weights, absl::Span<float> velocity,
                     absl::Span<float> next) {
-  AccumulateAndSubtract(momentum.coefficient, 1 - momentum.dampening, delta.data(), delta.size(),
-                        weights.data(), velocity.data(), next.data());
+  Vectorized<AccumulateAndSubtract>(momentum.coefficient, 1 - momentum.dampening, delta.data(),
+                                    delta.size(), weights.data(), velocity.data(), next.data());
 }
 
 }  // namespace percentdelta

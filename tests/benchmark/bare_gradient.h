@@ -1,4 +1,4 @@
-// The gradient of the paper's network over a batch, without a cluster around it.
+// The gradient of the paper's network over a batch, without a cluster.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_BARE_GRADIENT_H_
 #define PERCENTDELTA_TESTS_BENCHMARK_BARE_GRADIENT_H_
@@ -13,10 +13,11 @@
 
 namespace percentdelta {
 
-// On initial weights and made-up images. Not thread-safe; aborts if there is no such ISA.
+// With initial weights, on synthetic images. Not thread-safe. Aborts if the ISA is unknown or
+// unsupported.
 class BareGradient {
  public:
-  // Empty `isa`: the processor's best.
+  // If `isa` is empty, uses the processor's best.
   BareGradient(const Job& job, int threads, const std::string& isa);
   void Run();
 

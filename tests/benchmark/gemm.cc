@@ -1,4 +1,4 @@
-// Compiled for the machine that it is built on, unlike everything that is shipped.
+// Compiled for the machine that builds it, unlike everything that is shipped.
 
 #include <Eigen/Core>
 

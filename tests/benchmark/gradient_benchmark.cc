@@ -1,7 +1,7 @@
-// The worker's part: loss and gradient of the paper's network over a batch of 500, against a dense
-// GEMM of the same multiply-adds, or against other programs that compute the same (peer.h). The
-// gradient can be cheaper than the GEMM: max-pooling passes on the gradient of one position in
-// four, and ReLU closes some of those.
+// The worker's computation: loss and gradient of the paper's network over a batch of 500, against a
+// dense GEMM with as many multiply-adds, or against other programs that compute the same (peer.h).
+// The gradient can be cheaper than the GEMM: max-pooling propagates the gradient of one position in
+// four, and ReLU zeroes some of those.
 
 #include <benchmark/benchmark.h>
 
@@ -19,8 +19,8 @@ namespace {
 
 constexpr int64_t kBatch = 500;  // the job's
 
-// Of a whole gradient, were every product computed: forward once, backward twice (weights and
-// inputs), but for the network's input.
+// Returns the multiply-adds of a gradient that computes every product: forward once, backward twice
+// (weights and inputs), except for the network's input.
 int64_t DenseMultiplyAdds(int64_t batch) {
   const int64_t conv1 = int64_t{28} * 28 * 25 * 32;
   const int64_t conv2 = int64_t{14} * 14 * 25 * 32 * 64;
@@ -36,7 +36,7 @@ void BM_Gradient(benchmark::State& state, const std::string& isa) {
       state, [&] { gradient.Run(); }, [] {}, [&] { gemm.Run(gradient.pool()); });
 }
 
-// `program` is told the number of threads.
+// `program` takes the number of threads as its argument.
 void BM_GradientAgainst(benchmark::State& state, const std::string& program) {
   Peer peer({program, std::to_string(state.range(0))});
   BareGradient gradient(*LoadJob(""), static_cast<int>(state.range(0)), "");

@@ -1,8 +1,9 @@
 // gradient_marks --data=DIR --threads=N
 //
-// When the gradient of a batch needs each layer's weights, and when it has made each layer's
-// gradient: one line of JSON, milliseconds since the gradient's start, medians. `gather` is what
-// putting the batch together takes before. tests/benchmark/scaling takes the model's costs from it.
+// Measures when the computation of a gradient first needs each layer's weights, and when it has
+// completed each layer's gradient. Prints one line of JSON: medians, in milliseconds since the
+// start of the gradient. `gather` is the time to gather the batch before. tests/benchmark/scaling
+// uses these as the costs of the model.
 
 #include <algorithm>
 #include <chrono>
@@ -17,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "common/base/memory.h"
+#include "common/base/status_macros.h"
 #include "common/job/initial_weights.h"
 #include "common/job/job_codec.h"
 #include "common/program/command_line.h"
@@ -27,15 +29,15 @@
 #include "worker/models/model.h"
 
 ABSL_FLAG(std::string, data, "data/mnist", "directory with the four IDX files");
-ABSL_FLAG(int, threads, 1, "that compute the gradient");
-ABSL_FLAG(int, rounds, 40, "batches that are computed, each with the job's initial weights");
+ABSL_FLAG(int, threads, 1, "number of threads that compute the gradient");
+ABSL_FLAG(int, rounds, 40, "number of batches, each with the job's initial weights");
 
 namespace percentdelta {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-using Milliseconds = std::map<std::string, double>;  // by what happened
+using Milliseconds = std::map<std::string, double>;  // by event
 
 double Since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
@@ -55,28 +57,25 @@ nlohmann::json Medians(const std::vector<Milliseconds>& rounds) {
 }
 
 absl::Status Run() {
-  const absl::StatusOr<Job> job = LoadJob("");
-  if (!job.ok()) return job.status();
-  const absl::StatusOr<Dataset> images = ReadTrainingSet(absl::GetFlag(FLAGS_data));
-  if (!images.ok()) return images.status();
+  ASSIGN_OR_RETURN(const Job job, LoadJob(""));
+  ASSIGN_OR_RETURN(const Dataset images, ReadTrainingSet(absl::GetFlag(FLAGS_data)));
   ThreadPool pool(absl::GetFlag(FLAGS_threads));
-  const absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(job->model, {&pool, ""});
-  if (!model.ok()) return model.status();
+  ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, MakeModel(job.model, {&pool, ""}));
   TensorValues weights;
-  for (const TensorSpec& tensor : job->model.tensors) {
-    DrawInitialWeights(tensor, job->seed, 0, absl::MakeSpan(weights.emplace_back(tensor.size())));
+  for (const TensorSpec& tensor : job.model.tensors) {
+    DrawInitialWeights(tensor, job.seed, 0, absl::MakeSpan(weights.emplace_back(tensor.size())));
   }
-  BatchSource batches(job->seed, images->count);
+  BatchSource batches(job.seed, images.count);
   Batch batch;
   TensorValues gradient;
-  const auto layer = [&](int tensor) { return std::string(job->model.tensors[tensor].layer()); };
+  const auto layer = [&](int tensor) { return std::string(job.model.tensors[tensor].layer()); };
   std::vector<Milliseconds> gather;
   std::vector<Milliseconds> needs;
   std::vector<Milliseconds> makes;
   for (int64_t round = 0; round < absl::GetFlag(FLAGS_rounds); ++round) {
-    const absl::Span<const int64_t> examples = batches.Examples(0, round, job->batch_size);
+    const absl::Span<const int64_t> examples = batches.Examples(0, round, job.batch_size);
     const Clock::time_point begin = Clock::now();
-    GatherBatch(*images, examples, batch);
+    GatherBatch(images, examples, batch);
     gather.push_back({{"gather", Since(begin)}});
     Milliseconds& first_need = needs.emplace_back();
     Milliseconds& last_made = makes.emplace_back();
@@ -87,8 +86,7 @@ absl::Status Run() {
       return absl::OkStatus();
     };
     hooks.gradient_ready = [&](int tensor) { last_made[layer(tensor)] = Since(start); };
-    const absl::StatusOr<BatchResult> result = (*model)->Gradient(weights, batch, hooks, gradient);
-    if (!result.ok()) return result.status();
+    RETURN_IF_ERROR(model->Gradient(weights, batch, hooks, gradient).status());
   }
   nlohmann::json json = Medians(gather);
   json["needs"] = Medians(needs);
@@ -104,7 +102,7 @@ int main(int argc, char** argv) {
   percentdelta::RetainFreedMemory();
   percentdelta::ParseCommandLine(
       argc, argv,
-      "When a gradient needs each layer's weights and has made each layer's gradient.\n"
+      "Measures when a gradient needs each layer's weights and completes each layer's gradient.\n"
       "  gradient_marks --data=data/mnist --threads=2 (flags: tests/benchmark/gradient_marks.cc)");
   const absl::Status status = percentdelta::Run();
   if (status.ok()) return 0;

@@ -1,4 +1,4 @@
-// What the machine can do at most: the limits that the benchmarks are compared with.
+// The limits of the machine, with which the benchmarks are compared.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_LIMITS_H_
 #define PERCENTDELTA_TESTS_BENCHMARK_LIMITS_H_
@@ -11,11 +11,11 @@
 
 namespace percentdelta {
 
-// Eigen's product of two matrices in the best instruction set that this machine has (gemm.cc is
-// compiled for it), the columns shared out among the pool's threads. Not thread-safe.
+// Eigen's matrix product in the best instruction set of this machine (for which gemm.cc is
+// compiled), its columns divided among the pool's threads. Not thread-safe.
 class Gemm {
  public:
-  // A square matrix of 2048 times one of as many columns as make `multiply_adds`.
+  // The product of a 2048 x 2048 matrix and one with as many columns as give `multiply_adds`.
   explicit Gemm(int64_t multiply_adds);
   void Run(ThreadPool& pool);
 
@@ -24,8 +24,8 @@ class Gemm {
   std::vector<float> a_, b_, c_;
 };
 
-// A TCP connection over loopback between two threads of this process. Not thread-safe; aborts
-// where there is no loopback.
+// A TCP connection over loopback between two threads of this process. Not thread-safe. Aborts if
+// there is no loopback interface.
 class LoopbackTransfer {
  public:
   explicit LoopbackTransfer(size_t bytes);
@@ -33,7 +33,7 @@ class LoopbackTransfer {
   LoopbackTransfer(const LoopbackTransfer&) = delete;
   LoopbackTransfer& operator=(const LoopbackTransfer&) = delete;
 
-  // Sends the bytes one way in pieces of 1 MiB, and returns when the last has been read.
+  // Sends the bytes in one direction, in pieces of 1 MiB, and returns when the last has been read.
   void Run();
 
  private:
@@ -42,7 +42,7 @@ class LoopbackTransfer {
   std::vector<char> source_, target_;
 };
 
-// memcpy that moves so many bytes altogether: half are read, half written. Not thread-safe.
+// A memcpy that moves `bytes` in total: half of them read, half written. Not thread-safe.
 class MemoryTraffic {
  public:
   explicit MemoryTraffic(size_t bytes) : source_(bytes / 2), target_(bytes / 2) {}

@@ -1,7 +1,7 @@
 // benchmarks [--gradient_peer=NAME=PROGRAM...] [--transfer_peer=NAME=PROGRAM...] [--rounds=N]
 //            [GOOGLE-BENCHMARK-ARGUMENT...]
 //
-// --rounds: of whole training steps, which take long (default: 12).
+// --rounds: the number of rounds of the benchmarks of whole steps, which take long (default: 12).
 
 #include <benchmark/benchmark.h>
 
@@ -18,7 +18,7 @@
 namespace percentdelta {
 namespace {
 
-// Whether the word is a peer's flag, which is obeyed.
+// Returns whether the word is the flag of a peer; if so, adds the peer.
 bool TakePeer(const std::string& word, const std::string& flag,
               void (*add)(const std::string& name, const std::string& program)) {
   const size_t equals = word.find('=', flag.size());
@@ -27,7 +27,7 @@ bool TakePeer(const std::string& word, const std::string& flag,
   return true;
 }
 
-// Whether the word is --rounds=N with a number above 0.
+// Returns whether the word is --rounds=N with N > 0; if so, sets `rounds`.
 bool TakeRounds(absl::string_view word, int& rounds) {
   return absl::ConsumePrefix(&word, "--rounds=") && absl::SimpleAtoi(word, &rounds) && rounds > 0;
 }

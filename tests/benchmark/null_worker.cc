@@ -1,8 +1,8 @@
 // null_worker --coordinator=HOST:PORT --work=train|lease|pull|push [--count=N]
 //
-// A worker whose gradients cost nothing: what is left is what the parameter servers and the way to
-// them cost. Prints one line of JSON: the wall time and this process's processor time in seconds,
-// and how often the work was done. tests/benchmark/scaling drives it.
+// A worker whose gradients cost nothing, so that only the costs of the parameter servers and of the
+// transport remain. Prints one line of JSON: the wall time and the processor time of this process,
+// in seconds, and how often the work was done. tests/benchmark/scaling runs it.
 
 #include <sys/resource.h>
 
@@ -11,7 +11,6 @@
 #include <iostream>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/flags/flag.h"
@@ -22,23 +21,24 @@
 #include "client/pull.h"
 #include "client/push.h"
 #include "common/base/memory.h"
+#include "common/base/status_macros.h"
 #include "common/program/command_line.h"
 #include "tests/local/small_cluster.h"
 #include "worker/weight_source.h"
 
 ABSL_FLAG(std::string, coordinator, "127.0.0.1:5000", "host:port of shard 0");
 ABSL_FLAG(std::string, work, "train",
-          "train: leases, pulls and pushes until the training is finished; lease: gives a lease "
-          "back and is given it again; pull: the weights of step 0; push: to so many slots of "
-          "step 0, from --slot on");
-ABSL_FLAG(int64_t, count, 1, "how often; train: as long as there is work");
+          "train: leases, pulls and pushes until the training is finished; lease: returns a lease "
+          "and gets it again; pull: the weights of step 0; push: to --count slots of step 0, "
+          "from --slot on");
+ABSL_FLAG(int64_t, count, 1, "how often; ignored by train");
 ABSL_FLAG(int32_t, slot, 0, "first slot of --work=push");
 
 namespace percentdelta {
 namespace {
 
 constexpr absl::Duration kDeadline = absl::Minutes(1);
-constexpr absl::Duration kLongestWait = absl::Seconds(5);
+constexpr absl::Duration kMaxWait = absl::Seconds(5);
 
 double CpuSeconds() {
   rusage usage{};
@@ -59,41 +59,37 @@ class NullWorker {
             RandomGradient(cluster_.job.model, 1))),
         weights_(channels_, kDeadline, {}) {}
 
-  // The number of times that it was done.
+  // Returns the number of times that the work was done.
   absl::StatusOr<int64_t> Do(const std::string& work, int64_t count) {
     if (work == "train") return TrainAll();
-    if (work == "lease") return Repeat(count, &NullWorker::GiveBack);
+    if (work == "lease") return Repeat(count, &NullWorker::ReturnLease);
     if (work == "pull") return Repeat(count, &NullWorker::PullFirst);
     if (work == "push") return Repeat(count, &NullWorker::PushNext);
     return absl::InvalidArgumentError(
         absl::StrCat("--work: expected train, lease, pull or push, got ", work));
   }
 
-  // Waits until every shard has entered the generation, and takes the lease that GiveBack needs.
+  // Waits until every shard has entered the generation, and acquires the lease for ReturnLease.
   absl::Status Prepare(const std::string& work) {
-    if (work == "train") return absl::OkStatus();  // a lease is given out only then
+    if (work == "train") return absl::OkStatus();  // leases are granted only then
     absl::Status status;
     do {
       status = PullFirst();
     } while (absl::IsUnavailable(status));
     if (work != "lease" || !status.ok()) return status;
-    absl::StatusOr<Lease> lease = Acquire();
-    if (!lease.ok()) return lease.status();
-    lease_ = *std::move(lease);
+    ASSIGN_OR_RETURN(lease_, Acquire());
     return absl::OkStatus();
   }
 
  private:
   absl::StatusOr<int64_t> Repeat(int64_t count, absl::Status (NullWorker::*once)()) {
     for (int64_t i = 0; i < count; ++i) {
-      if (absl::Status status = (this->*once)(); !status.ok()) return status;
+      RETURN_IF_ERROR((this->*once)());
     }
     return count;
   }
 
-  absl::StatusOr<Lease> Acquire() {
-    return coordinator_->AcquireLease({"null", "none"}, kLongestWait);
-  }
+  absl::StatusOr<Lease> Acquire() { return coordinator_->AcquireLease({"null", "none"}, kMaxWait); }
 
   absl::StatusOr<Lease> Complete(const Lease& lease, const std::string& failure) {
     LeaseResult result;
@@ -106,10 +102,8 @@ class NullWorker {
     return coordinator_->CompleteLease(result);
   }
 
-  absl::Status GiveBack() {
-    absl::StatusOr<Lease> next = Complete(lease_, "not wanted");
-    if (!next.ok()) return next.status();
-    lease_ = *std::move(next);
+  absl::Status ReturnLease() {
+    ASSIGN_OR_RETURN(lease_, Complete(lease_, "not wanted"));
     return absl::OkStatus();
   }
 
@@ -120,7 +114,7 @@ class NullWorker {
     weights_.SelectStep(lease.step);
     const int tensors = static_cast<int>(gradient_->size());
     for (int tensor = 0; tensor < tensors; ++tensor) {
-      if (absl::Status status = weights_.Await(tensor); !status.ok()) return status;
+      RETURN_IF_ERROR(weights_.Await(tensor));
     }
     return Push(lease.step, lease.slot, lease.step + 1 < cluster_.job.max_steps);
   }
@@ -140,7 +134,7 @@ class NullWorker {
     absl::StatusOr<Lease> lease = Acquire();
     while (lease.ok() && lease->kind != Lease::Kind::kFinished) {
       if (lease->kind == Lease::Kind::kTrain) {
-        if (absl::Status status = Train(*lease); !status.ok()) return status;
+        RETURN_IF_ERROR(Train(*lease));
         ++done;
         lease = Complete(*lease, "");
       } else {
@@ -156,7 +150,7 @@ class NullWorker {
   const ShardChannels channels_;
   const std::shared_ptr<const std::vector<std::vector<float>>> gradient_;
   WeightSource weights_;
-  std::vector<std::vector<float>> values_;  // that PullFirst pulls into
+  std::vector<std::vector<float>> values_;  // of PullFirst
   Lease lease_;
   int32_t slot_ = absl::GetFlag(FLAGS_slot);
 };
@@ -187,7 +181,7 @@ int main(int argc, char** argv) {
   percentdelta::RetainFreedMemory();
   const std::vector<std::string> rest = percentdelta::ParseCommandLine(
       argc, argv,
-      "A worker whose gradients cost nothing, to measure servers and the way to them.\n"
+      "A worker whose gradients cost nothing, to measure servers and transport.\n"
       "  null_worker --coordinator=HOST:5000 --work=train (flags: tests/benchmark/null_worker.cc)");
   if (!rest.empty()) {
     std::cerr << "null_worker: unexpected argument " << rest[0] << "\n";

@@ -1,4 +1,4 @@
-// A benchmark of one thing against the limit that the machine sets to it.
+// Benchmarks some work against a limit: the best that the machine, or another program, achieves.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_PAIRED_H_
 #define PERCENTDELTA_TESTS_BENCHMARK_PAIRED_H_
@@ -12,15 +12,15 @@
 
 namespace percentdelta {
 
-// Runs `work` and `limit` in turn, so that what disturbs the machine disturbs both. `settle` runs
-// after the work, untimed. The counters:
+// Runs `work` and `limit` in turn, so that a disturbance of the machine affects both. `settle` runs
+// after the work, untimed. Sets the counters:
 //   best, median             of the work, in milliseconds
 //   limit_best, limit_median of the limit, in milliseconds
 //   ratio, ratio_best        median / median, best / best
 //
-// A work or limit that returns a number has timed itself: the number is its milliseconds, or
-// negative if it could not be run. A round in which one of the two was not run does not count; if
-// none counts, the benchmark ends with an error instead of counters.
+// A `work` or `limit` that returns a number measures its own time: the number is in milliseconds,
+// or negative if it could not run. A round in which one of the two did not run does not count; if
+// no round counts, the benchmark ends with an error instead of counters.
 template <typename Work, typename Settle, typename Limit>
 void MeasureAgainst(benchmark::State& state, Work work, Settle settle, Limit limit) {
   using Clock = std::chrono::steady_clock;
@@ -35,7 +35,7 @@ void MeasureAgainst(benchmark::State& state, Work work, Settle settle, Limit lim
   };
   std::vector<double> works;
   std::vector<double> limits;
-  work();  // memory is touched for the first time
+  work();  // touches its memory for the first time
   settle();
   if (milliseconds(limit) < 0) return state.SkipWithError("the other program does not run");
   for (auto _ : state) {

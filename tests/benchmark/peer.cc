@@ -13,7 +13,7 @@ extern char** environ;
 namespace percentdelta {
 
 Peer::Peer(const std::vector<std::string>& arguments) {
-  signal(SIGPIPE, SIG_IGN);  // a peer that has ended is told by Run
+  signal(SIGPIPE, SIG_IGN);  // Run reports a peer that has ended
   int to[2];
   int from[2];
   if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0) std::abort();
@@ -47,7 +47,7 @@ double Peer::Run() {
   kill(pid_, SIGCONT);
   if (std::fputs("run\n", to_) < 0 || std::fflush(to_) != 0) return -1;
   const bool answered = std::fscanf(from_, "%lf", &milliseconds) == 1;
-  kill(pid_, SIGSTOP);  // OpenMP's threads would spin on, on the cores that are measured next
+  kill(pid_, SIGSTOP);  // OpenMP's threads would spin on the cores of the next measurement
   return answered ? milliseconds : -1;
 }
 

@@ -1,5 +1,5 @@
-// Another program that does the same work, to be compared with: it runs beside the benchmark and
-// works when it is told to.
+// Another program that does the same work, for comparison. It runs next to the benchmark, and works
+// on request.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_PEER_H_
 #define PERCENTDELTA_TESTS_BENCHMARK_PEER_H_
@@ -12,8 +12,9 @@
 
 namespace percentdelta {
 
-// Not thread-safe. For every line on its standard input, a peer does its work once and answers with
-// a line: the milliseconds it took. In between it is stopped. The destructor ends it.
+// Not thread-safe. For every line on its standard input, a peer does its work once and prints a
+// line with the milliseconds that it took. It is stopped (SIGSTOP) in between. The destructor ends
+// it.
 class Peer {
  public:
   // `arguments` begins with the program's path.
@@ -22,7 +23,8 @@ class Peer {
   Peer(const Peer&) = delete;
   Peer& operator=(const Peer&) = delete;
 
-  // Has it work once; milliseconds by its own clock. Negative: it has ended.
+  // Makes the peer work once, and returns the milliseconds by its own clock; negative if it has
+  // ended.
   double Run();
 
  private:
@@ -31,7 +33,7 @@ class Peer {
   FILE* from_ = nullptr;
 };
 
-// Add benchmarks against the program at that path: of the gradient; of a push and a pull.
+// Register benchmarks of the gradient, and of a push and a pull, against the program at that path.
 void RegisterGradientPeer(const std::string& name, const std::string& program);
 void RegisterTransferPeer(const std::string& name, const std::string& program);
 

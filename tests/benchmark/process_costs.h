@@ -1,4 +1,4 @@
-// What a process has used of the machine so far.
+// The resources that a process has used so far.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_PROCESS_COSTS_H_
 #define PERCENTDELTA_TESTS_BENCHMARK_PROCESS_COSTS_H_
@@ -7,10 +7,10 @@
 
 namespace percentdelta {
 
-// Processor time of all its threads, in milliseconds. 0: the calling process.
+// Returns the processor time of all its threads, in milliseconds. 0 means the calling process.
 double ProcessorMilliseconds(pid_t process);
 
-// The most memory that it was resident with at a time, in MB.
+// Returns its peak resident set, in MB.
 double PeakMegabytes(pid_t process);
 
 }  // namespace percentdelta

@@ -10,14 +10,11 @@ namespace percentdelta {
 namespace {
 
 std::string AddressOf(const Process& server) {
-  constexpr char kMark[] = "listening address=";
-  if (!server.AwaitOutput(kMark)) {
+  if (!server.AwaitOutput("listening address=")) {
     std::fprintf(stderr, "pd-server does not start: %s\n", server.output().c_str());
     std::abort();
   }
-  const std::string output = server.output();
-  const size_t begin = output.find(kMark) + sizeof(kMark) - 1;
-  return output.substr(begin, output.find(' ', begin) - begin);
+  return ListenAddressIn(server.output());
 }
 
 }  // namespace

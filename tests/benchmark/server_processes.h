@@ -1,4 +1,4 @@
-// Parameter servers in processes of their own.
+// Parameter servers in their own processes.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_SERVER_PROCESSES_H_
 #define PERCENTDELTA_TESTS_BENCHMARK_SERVER_PROCESSES_H_
@@ -12,17 +12,17 @@
 
 namespace percentdelta {
 
-// pd-servers over loopback for a job, killed at the end. Not thread-safe; aborts if one does not
-// start.
+// pd-servers over loopback for a job. Not thread-safe. The constructor aborts if a server does not
+// start; the destructor kills them.
 class ServerProcesses {
  public:
-  // `threads` of each; 0: one a core.
+  // `threads`: of each server; 0 means one per core.
   ServerProcesses(const Job& job, int shards, int threads);
 
   const std::string& coordinator() const { return coordinator_; }
   const Process& server(int shard) const { return *servers_[shard]; }
 
-  // For whatever else the processes of a benchmark share.
+  // A temporary directory for files that the processes of a benchmark share.
   const std::string& directory() const { return directory_.path(); }
 
  private:

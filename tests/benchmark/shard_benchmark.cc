@@ -1,4 +1,4 @@
-// What a shard's update costs as the number of slots grows.
+// The cost of a shard's update as the number of slots grows.
 
 #include <benchmark/benchmark.h>
 
@@ -31,9 +31,9 @@ class Publications : public PullSink {
   void End(absl::Status /*reason*/) override {}
 
   void Await(size_t slices) {
-    const auto there = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return count_ == slices; };
+    const auto all = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return count_ == slices; };
     absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(&there));
+    mutex_.Await(absl::Condition(&all));
   }
 
  private:
@@ -41,10 +41,10 @@ class Publications : public PullSink {
   size_t count_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
-// One shard with the whole model, from the last slot's staging until all slices are published,
-// against a memcpy of what has to be read and written: all slots' gradients, the weights twice, the
-// velocity read and written, the mean written and read twice (of one slot: read twice), the next
-// weights.
+// One shard with the whole model, from staging the last slot until all slices are published,
+// against a memcpy of the bytes that it must read and write: the gradients of all slots, the
+// weights twice, the velocity read and written, the mean gradient written and read twice (with one
+// slot only read twice), and the next weights.
 void BM_ShardUpdate(benchmark::State& state) {
   Job job = *LoadJob("");
   const auto slots = static_cast<int32_t>(state.range(0));
@@ -58,7 +58,7 @@ void BM_ShardUpdate(benchmark::State& state) {
   const auto shard = std::make_shared<ShardState>(std::move(options));
   const std::vector<std::vector<float>> values = RandomGradient(job.model, 1);
 
-  // One buffer a slot and slice, which the update only reads if there are several.
+  // One buffer per slot and slice. With several slots the update only reads them.
   std::vector<std::vector<Buffer>> gradients(slots);
   for (std::vector<Buffer>& slot : gradients) {
     for (const auto& slice : shard->slices()) {

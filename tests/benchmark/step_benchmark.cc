@@ -31,13 +31,13 @@ namespace percentdelta {
 namespace {
 
 constexpr int kSteps = 10;       // from checkpoint to checkpoint
-constexpr int kRoundSteps = 20;  // begin with one that is kept
+constexpr int kRoundSteps = 20;  // the first one becomes a checkpoint
 constexpr int64_t kImages = 5000;
-constexpr absl::Duration kWritten = absl::Milliseconds(500);  // by then a checkpoint is
+constexpr absl::Duration kWriteTime = absl::Milliseconds(500);  // enough to write a checkpoint
 
-// The paper's job, without end and evaluation, on images that are made up. The weights hardly
-// change: what a trained network computes is cheaper, as more of its units are closed.
-// `checkpoints`: their directory; one every kSteps steps. Empty: none.
+// Returns the paper's job, without end and evaluation, on synthetic images. The weights hardly
+// change: a trained network would be cheaper to compute, as more of its units are zero.
+// `checkpoints` is the directory for a checkpoint every kSteps steps; if empty, there are none.
 Job BenchmarkJob(const std::string& checkpoints = "") {
   Job job = *LoadJob("");
   job.max_steps = 1 << 30;
@@ -48,14 +48,14 @@ Job BenchmarkJob(const std::string& checkpoints = "") {
   return job;
 }
 
-// NaN, which the table shows as a dash, if there are none.
+// Returns NaN, which the table shows as a dash, if there are no values.
 double Median(std::vector<double> values) {
   if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
 
-// A cluster in processes of their own that trains while Run is called and stands still otherwise.
+// A cluster of processes that trains during Run, and is stopped otherwise.
 class PausableCluster {
  public:
   PausableCluster(const Job& job, int threads, bool shares_memory = true)
@@ -86,7 +86,7 @@ class PausableCluster {
     watcher_.join();
   }
 
-  // Trains some steps; milliseconds of one. Negative if they do not come.
+  // Trains some steps, and returns the milliseconds per step; negative after a timeout.
   double Run() {
     absl::MutexLock lock(&mutex_);
     ends_.clear();
@@ -103,10 +103,11 @@ class PausableCluster {
     return absl::ToDoubleMilliseconds(last.at - ends_[0].at) / kRoundSteps;
   }
 
-  // The median of the milliseconds that the step took which is `since` after one that is kept.
+  // Returns the median time, in milliseconds, of the step `since` steps after one that becomes a
+  // checkpoint.
   double MedianTime(int since) const { return Median(times_[since]); }
 
-  // The median of both processes' processor time, in milliseconds a step.
+  // Returns the median processor time of both processes, in milliseconds per step.
   double MedianProcessorTime() const { return Median(processor_times_); }
 
   pid_t worker() const { return worker_->pid(); }
@@ -114,10 +115,10 @@ class PausableCluster {
  private:
   struct End {
     absl::Time at;
-    double processor = 0;  // time of both processes so far, in milliseconds
+    double processor = 0;  // processor time of both processes so far, in milliseconds
   };
 
-  // The first end that is noted is that of the step before one that is kept.
+  // The first end of a round is that of the step before one that becomes a checkpoint.
   void NoteEnd(int64_t step) {
     absl::MutexLock lock(&mutex_);
     if (ends_.empty() && (step + 2) % kSteps != 0) return;
@@ -132,22 +133,22 @@ class PausableCluster {
   std::atomic<bool> stopping_ = false;
   absl::Mutex mutex_;
   std::vector<End> ends_ ABSL_GUARDED_BY(mutex_);  // of a round's steps
-  std::array<std::vector<double>, kSteps> times_;  // of all rounds' steps, in turn
-  std::vector<double> processor_times_;            // of all rounds, a step's
+  std::array<std::vector<double>, kSteps> times_;  // of all rounds, by step modulo kSteps
+  std::vector<double> processor_times_;            // per step, of all rounds
 };
 
-// The two, and their ratio.
+// Adds counters for the two, and for their ratio.
 void AddCounters(benchmark::State& state, const std::string& name, double value, double limit) {
   state.counters[name] = value;
   state.counters[name + "_limit"] = limit;
   state.counters[name + "_ratio"] = value / limit;
 }
 
-// The counters processor, processor_limit and processor_ratio are medians of a step's processor
-// time, in milliseconds, with and without servers, and their ratio; peak, peak_limit and peak_ratio
-// the worker's peak resident set, in MB, the most that it ought to be, and their ratio.
+// The counters processor, processor_limit and processor_ratio are the median processor time of a
+// step, in milliseconds, with and without servers, and their ratio; peak, peak_limit and peak_ratio
+// are the worker's peak resident set, in MB, its target, and their ratio.
 void BM_Step(benchmark::State& state, bool shares_memory) {
-  constexpr double kMostMegabytes = 350;
+  constexpr double kMaxMegabytes = 350;
   const int threads = static_cast<int>(state.range(0));
   PausableCluster cluster(BenchmarkJob(), threads, shares_memory);
   BareGradient gradient(BenchmarkJob(), threads, "");
@@ -162,19 +163,19 @@ void BM_Step(benchmark::State& state, bool shares_memory) {
         return absl::ToDoubleMilliseconds(absl::Now() - begin) / kRoundSteps;
       });
   AddCounters(state, "processor", cluster.MedianProcessorTime(), Median(processor_times));
-  AddCounters(state, "peak", PeakMegabytes(cluster.worker()), kMostMegabytes);
+  AddCounters(state, "peak", PeakMegabytes(cluster.worker()), kMaxMegabytes);
 }
 
-// As many steps with checkpoints, which are written beside the training, as without. The counters
-// worst, worst_limit and worst_ratio are of the step that is held up most: median with and without
-// checkpoints, in milliseconds, and their ratio.
+// Steps with checkpoints, which are written concurrently, against as many without. The counters
+// worst, worst_limit and worst_ratio are those of the step that is delayed most: the median with
+// and without checkpoints, in milliseconds, and their ratio.
 void BM_Checkpoint(benchmark::State& state) {
   const int threads = static_cast<int>(state.range(0));
   const TemporaryDirectory directory;
   PausableCluster with(BenchmarkJob(directory.path() + "/checkpoints"), threads);
   PausableCluster without(BenchmarkJob(), threads);
   MeasureAgainst(
-      state, [&] { return with.Run(); }, [] { absl::SleepFor(kWritten); },
+      state, [&] { return with.Run(); }, [] { absl::SleepFor(kWriteTime); },
       [&] { return without.Run(); });
   int worst = 0;
   const auto ratio = [&](int since) { return with.MedianTime(since) / without.MedianTime(since); };

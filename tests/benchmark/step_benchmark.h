@@ -1,14 +1,15 @@
 // A whole training step of a real cluster, one pd-server and one pd-worker over loopback, against
-// the bare gradient on as many threads: what the parameter server costs beside the gradient, in
-// time and in processor time. And steps among which some are kept, against those of a cluster
-// without checkpoints: what a checkpoint costs the training, and by how much it holds up a step.
+// the bare gradient on as many threads: the overhead of the parameter server in time and in
+// processor time. And steps with checkpoints, against those of a cluster without: the overhead of
+// checkpoints, and the largest delay of a step.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_STEP_BENCHMARK_H_
 #define PERCENTDELTA_TESTS_BENCHMARK_STEP_BENCHMARK_H_
 
 namespace percentdelta {
 
-// Adds BM_Step and BM_Checkpoint, of so many rounds. Before the benchmarks are run.
+// Registers BM_Step and BM_Checkpoint with this number of rounds. Must be called before the
+// benchmarks run.
 void RegisterStepBenchmarks(int rounds);
 
 }  // namespace percentdelta

@@ -13,7 +13,7 @@
 namespace percentdelta {
 namespace {
 
-// What has a line of its own, and what stands there.
+// The counters that have their own line, and its text.
 constexpr std::pair<const char*, const char*> kMore[] = {
     {"worst", "the step held up most"},
     {"processor", "processor time of both processes"},

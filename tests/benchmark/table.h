@@ -1,4 +1,4 @@
-// The benchmarks' results as a Markdown table.
+// Prints the benchmarks' results as a Markdown table.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_TABLE_H_
 #define PERCENTDELTA_TESTS_BENCHMARK_TABLE_H_
@@ -10,16 +10,16 @@
 
 namespace percentdelta {
 
-// One line for each of MeasureAgainst's results, as it comes: milliseconds and ratios. Another one
-// for each of worst, processor and peak that there is a counter of, with worst_limit and
+// Prints a line for each result of MeasureAgainst as it arrives: milliseconds and ratios. Adds a
+// line for each of the counters worst, processor and peak that is present, with worst_limit,
 // worst_ratio and so on.
 class Table : public benchmark::BenchmarkReporter {
  public:
   bool ReportContext(const Context& context) override;
   void ReportRuns(const std::vector<Run>& runs) override;
 
-  // The lines of one result. A figure that is absent, not finite or below zero is a dash: it was
-  // not measured.
+  // Returns the lines of one result. A figure that is absent, not finite or negative was not
+  // measured, and becomes a dash.
   static std::string Format(const Run& run);
 };
 

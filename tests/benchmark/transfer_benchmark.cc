@@ -1,6 +1,6 @@
-// Moving a model's 13.1 MB to and from real servers, by the connection and by shared memory,
-// against as many bytes through a bare TCP connection on loopback, or against another program.
-// Servers and benchmark are processes of their own.
+// Transfers the 13.1 MB of a model to and from real servers, over the connection and through shared
+// memory, against as many bytes over a bare TCP connection on loopback, or against another program.
+// Servers and benchmark are separate processes.
 
 #include <benchmark/benchmark.h>
 
@@ -27,8 +27,8 @@ namespace {
 
 using Values = std::vector<std::vector<float>>;
 
-// Two gradients a step: the first one is taken in without an update, which would compete with the
-// end of its push for the cores.
+// Two gradients per step: the first one causes no update, which would compete with the end of its
+// push for the cores.
 Job EndlessJob() {
   Job job = *LoadJob("");
   job.gradients_per_step = 2;
@@ -37,7 +37,7 @@ Job EndlessJob() {
   return job;
 }
 
-// What a worker does with the servers, but for the arithmetic.
+// A worker's transfers, without its arithmetic.
 class Transfer {
  public:
   Transfer(int shards, bool shares_memory)
@@ -47,7 +47,7 @@ class Transfer {
     const ClusterInfo cluster = AwaitGeneration(servers_.coordinator());
     channels_ = std::make_unique<ShardChannels>(job_.model, cluster.generation,
                                                 cluster.shard_addresses, shares_memory);
-    // The coordinator knows of the generation before every shard has entered it.
+    // The coordinator reports the generation before every shard has entered it.
     absl::Status status;
     for (int attempt = 0; attempt < 100; ++attempt) {
       status = WeightPull(*channels_, step_, absl::Seconds(10), weights_).AwaitAll();
@@ -56,13 +56,13 @@ class Transfer {
     }
     Check(status);
     if (shares_memory && channels_->memory().takers() < shards) {
-      Check(absl::InternalError("the servers do not take shared memory"));
+      Check(absl::InternalError("the servers do not accept shared memory"));
     }
   }
 
   size_t bytes() const { return job_.model.size() * sizeof(float); }
 
-  // From the first byte until every shard has checked and taken its slices.
+  // Returns when every shard has checked and accepted its slices.
   void Push() { PushSlot(0); }
 
   // Pushes the other gradient, and waits for the update.
@@ -72,10 +72,10 @@ class Transfer {
     Pull();
   }
 
-  // The present step's weights.
+  // Pulls the weights of the current step.
   void Pull() { Check(WeightPull(*channels_, step_, absl::Seconds(10), weights_).AwaitAll()); }
 
-  // Milliseconds of a push and of a pull, but not of what is between them.
+  // Returns the milliseconds of a push and of a pull, without the update between them.
   double PushAndPull() {
     const absl::Time begin = absl::Now();
     Push();

@@ -1,5 +1,5 @@
-// The two phases of an update of the whole model, against a memcpy that moves the bytes that the
-// rule has to touch.
+// The two phases of an update of the whole model, against a memcpy of the bytes that the rule must
+// read and write.
 
 #include <benchmark/benchmark.h>
 
@@ -20,7 +20,7 @@
 namespace percentdelta {
 namespace {
 
-// All tensors' entries behind each other, in blocks as the shards have them.
+// The entries of all tensors in sequence, in blocks as on the shards.
 struct Arrays {
   explicit Arrays(const Job& job) {
     for (const std::vector<float>& tensor : RandomGradient(job.model, 1)) {

@@ -11,20 +11,22 @@
 
 #include "client/coordinator_stub.h"
 #include "common/base/clock.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 constexpr absl::Duration kFirstPause = absl::Milliseconds(4);
 constexpr absl::Duration kLongestPause = absl::Milliseconds(16);
 
-// What came of the calls, in their order, and when they were made.
+// The results of the calls, in order, and the times at which the calls were made.
 struct Script {
-  std::deque<absl::Status> answers;  // afterwards kOk
+  std::deque<absl::Status> answers;  // then kOk
   std::vector<absl::Duration> calls;
 };
 
@@ -76,8 +78,8 @@ class RetryingStubTest : public testing::Test {
 };
 
 TEST_F(RetryingStubTest, PausesDoubleUpToTheLongest) {
-  script_.answers.assign(5, absl::UnavailableError("nobody there"));
-  EXPECT_TRUE(Make()->GetJob().ok());
+  script_.answers.assign(5, absl::UnavailableError("no server"));
+  EXPECT_OK(Make()->GetJob());
   ASSERT_THAT(script_.calls, SizeIs(6));
   absl::Duration pause = kFirstPause;
   for (size_t i = 1; i < script_.calls.size(); ++i) {
@@ -86,14 +88,14 @@ TEST_F(RetryingStubTest, PausesDoubleUpToTheLongest) {
   }
 }
 
-TEST_F(RetryingStubTest, WhatPassesIsAskedAgain) {
+TEST_F(RetryingStubTest, RetriesTransientErrors) {
   script_.answers = {absl::UnavailableError(""), absl::DeadlineExceededError(""),
                      absl::CancelledError("")};
-  EXPECT_TRUE(Make()->CompleteLease({}).ok());
+  EXPECT_OK(Make()->CompleteLease({}));
   EXPECT_THAT(script_.calls, SizeIs(4));
 }
 
-TEST_F(RetryingStubTest, WhatDoesNotPassIsNot) {
+TEST_F(RetryingStubTest, DoesNotRetryOtherErrors) {
   for (const absl::Status& refusal :
        {absl::FailedPreconditionError("generation"), absl::InvalidArgumentError("counts"),
         absl::NotFoundError("lease"), absl::DataLossError("answer")}) {
@@ -103,8 +105,8 @@ TEST_F(RetryingStubTest, WhatDoesNotPassIsNot) {
   }
 }
 
-// Another service has the coordinator's port for a while.
-TEST_F(RetryingStubTest, WhatSomethingElseAnswersPassesOnceTheCoordinatorIsKnown) {
+// Another service temporarily occupies the coordinator's port.
+TEST_F(RetryingStubTest, RetriesForeignErrorsOnceTheCoordinatorHasAnswered) {
   const std::vector<absl::Status> answers = {
       absl::UnimplementedError(""),    absl::InternalError(""),
       absl::DataLossError(""),         absl::UnknownError(""),
@@ -112,11 +114,11 @@ TEST_F(RetryingStubTest, WhatSomethingElseAnswersPassesOnceTheCoordinatorIsKnown
       absl::ResourceExhaustedError("")};
   for (const absl::Status& answer : answers) {
     script_ = {{answer}, {}};
-    EXPECT_FALSE(Make()->GetJob().ok()) << answer;
+    EXPECT_THAT(Make()->GetJob(), Not(IsOk())) << answer;
     script_ = {{absl::OkStatus(), answer}, {}};
     const std::unique_ptr<CoordinatorStub> stub = Make();
-    EXPECT_TRUE(stub->GetJob().ok()) << answer;
-    EXPECT_TRUE(stub->GetJob().ok()) << answer;
+    EXPECT_OK(stub->GetJob()) << answer;
+    EXPECT_OK(stub->GetJob()) << answer;
     EXPECT_THAT(script_.calls, SizeIs(3)) << answer;
   }
 }
@@ -125,40 +127,39 @@ TEST_F(RetryingStubTest, GivesUpInTheEnd) {
   script_.answers.assign(1000, absl::UnavailableError("no route"));
   RetryPolicy policy;
   policy.give_up_after = absl::Milliseconds(30);
-  const absl::Status status = Make(policy)->AcquireLease({"w", "fma"}, {}).status();
-  EXPECT_TRUE(absl::IsUnavailable(status));
-  EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("host:1"), HasSubstr("30ms"), HasSubstr("no route")));
+  EXPECT_THAT(Make(policy)->AcquireLease({"w", "fma"}, {}),
+              StatusIs(absl::StatusCode::kUnavailable,
+                       AllOf(HasSubstr("host:1"), HasSubstr("30ms"), HasSubstr("no route"))));
   EXPECT_GE(script_.calls.back() - script_.calls.front(), policy.give_up_after - kLongestPause);
 }
 
-TEST_F(RetryingStubTest, StopsWhenItIsTold) {
-  script_.answers.assign(1000, absl::UnavailableError("nobody there"));
+TEST_F(RetryingStubTest, StopsOnRequest) {
+  script_.answers.assign(1000, absl::UnavailableError("no server"));
   RetryPolicy policy;
   policy.stopped = [this] { return script_.calls.size() == 3; };
-  EXPECT_TRUE(absl::IsCancelled(Make(policy)->GetProgress(0).status()));
+  EXPECT_THAT(Make(policy)->GetProgress(0), StatusIs(absl::StatusCode::kCancelled));
   EXPECT_THAT(script_.calls, SizeIs(3));
 }
 
-TEST_F(RetryingStubTest, AnotherServerThanTheCoordinatorIsNamed) {
+TEST_F(RetryingStubTest, NamesAServerThatIsNotTheCoordinator) {
   script_.answers = {absl::UnimplementedError("")};
-  EXPECT_THAT(std::string(Make()->GetJob().status().message()),
-              AllOf(HasSubstr("host:1"), HasSubstr("shard 0")));
+  EXPECT_THAT(Make()->GetJob(), StatusIs(absl::StatusCode::kUnimplemented,
+                                         AllOf(HasSubstr("host:1"), HasSubstr("shard 0"))));
 }
 
-// Cancelled in the middle of a pause that is as good as endless.
+// Cancelled during a very long pause.
 TEST_F(RetryingStubTest, CancelEndsAPauseAndLaterCalls) {
-  script_.answers.assign(1000, absl::UnavailableError("nobody there"));
+  script_.answers.assign(1000, absl::UnavailableError("no server"));
   RetryPolicy policy;
   policy.first_pause = absl::Hours(1);
   policy.longest_pause = absl::Hours(1);
   const auto stub = MakeRetryingStub(std::make_unique<ScriptedStub>(script_), "host:1", policy,
                                      MakeSilentLogger());
   std::thread cancel([&] { stub->Cancel(); });
-  EXPECT_EQ(stub->GetJob().status().code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(stub->GetJob(), StatusIs(absl::StatusCode::kCancelled));
   cancel.join();
   const size_t calls = script_.calls.size();
-  EXPECT_EQ(stub->CompleteLease({}).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(stub->CompleteLease({}), StatusIs(absl::StatusCode::kCancelled));
   EXPECT_THAT(script_.calls, SizeIs(calls));
 }
 

@@ -1,4 +1,4 @@
-// Asks the cluster at the address on the command line for its progress.
+// Requests the progress of the cluster at the address on the command line.
 
 #include <iostream>
 

@@ -1,5 +1,5 @@
-// The architectures beside the paper's, each trained by a cluster: the jobs of deploy/jobs, made
-// small, on data that are made here.
+// Trains the architectures other than the paper's on a cluster: the jobs of deploy/jobs, scaled
+// down, on synthetic data.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -21,6 +21,7 @@
 #include "common/job/job_codec.h"
 #include "deploy/local/cluster.h"
 #include "tests/local/small_cluster.h"
+#include "tests/status_matchers.h"
 #include "worker/data/dataset.h"
 #include "worker/models/model.h"
 
@@ -35,7 +36,7 @@ constexpr int64_t kSteps = 40;
 
 Job LoadNamed(const std::string& name) {
   const absl::StatusOr<Job> job = LoadJob(std::string(PD_JOBS) + "/" + name + ".textproto");
-  EXPECT_TRUE(job.ok()) << job.status();
+  EXPECT_OK(job);
   return job.value_or(Job());
 }
 
@@ -55,7 +56,7 @@ void AddWord(uint64_t word, Dataset& dataset) {
   dataset.pixels.push_back(static_cast<uint8_t>(word % 256));
 }
 
-// Of 20 users and 10 items: users with high numbers give more.
+// 20 users and 10 items: users with higher numbers give higher ratings.
 Job RatingsJob() {
   Job job = MadeSmall(LoadNamed("ratings"));
   job.model.tensors[0].shape = {20, 2};
@@ -77,7 +78,7 @@ std::shared_ptr<const Dataset> Ratings(int64_t count, uint64_t seed) {
   return std::make_shared<const Dataset>(std::move(dataset));
 }
 
-// Words 290 ... 299 tell the class, those below tell nothing.
+// Words 290 to 299 determine the class; the others carry no information.
 Job DocumentsJob() {
   Job job = MadeSmall(LoadNamed("documents"));
   job.model.tensors[0].shape = {300, 4};
@@ -129,43 +130,39 @@ TEST_P(ArchitecturesTest, WeightsAreTheSameForAnyShardsAndWorkers) {
   EXPECT_EQ(TrainAndChecksum(OptionsWith(3, 2)), expected);
 }
 
-// Of five tensors at most, each smaller than a block.
+// There are more shards than blocks: at most five tensors, each smaller than a block.
 TEST_P(ArchitecturesTest, AShardMayOwnNothing) {
   EXPECT_EQ(TrainAndChecksum(OptionsWith(7, 1)), TrainAndChecksum(OptionsWith(1, 1)));
 }
 
 TEST_P(ArchitecturesTest, LossFalls) {
-  const auto cluster = LocalCluster::Start(OptionsWith(2, 2));
-  ASSERT_TRUE(cluster.ok()) << cluster.status();
-  const absl::Status status = (*cluster)->AwaitWorkers();
-  ASSERT_TRUE(status.ok()) << status;
+  ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(OptionsWith(2, 2)));
+  ASSERT_OK(cluster->AwaitWorkers());
   Cluster::Options client_options;
-  client_options.coordinator = (*cluster)->coordinator();
-  const absl::StatusOr<Progress> progress = Cluster(client_options).GetProgress();
-  ASSERT_TRUE(progress.ok()) << progress.status();
-  EXPECT_EQ(progress->arithmetic, "double");
-  const std::vector<ProgressPoint>& evaluations = progress->evaluations;
+  client_options.coordinator = cluster->coordinator();
+  ASSERT_OK_AND_ASSIGN(const Progress progress, Cluster(client_options).GetProgress());
+  EXPECT_EQ(progress.arithmetic, "double");
+  const std::vector<ProgressPoint>& evaluations = progress.evaluations;
   ASSERT_EQ(evaluations.size(), 3U);
   EXPECT_THAT(evaluations[1].loss, Lt(evaluations[0].loss));
   EXPECT_THAT(evaluations[2].loss, Lt(0.8 * evaluations[0].loss));
 }
 
-// An example that the model cannot take ends the training with a message that names it.
+// An example that is invalid for the model fails the training with a message that names it.
 TEST_P(ArchitecturesTest, BadDataAreNamed) {
   LocalCluster::Options options = OptionsWith(1, 1);
   Dataset dataset = *options.training_set;
   for (uint8_t& byte : dataset.pixels) byte = 255;
   options.training_set = std::make_shared<const Dataset>(std::move(dataset));
-  const auto cluster = LocalCluster::Start(std::move(options));
-  ASSERT_TRUE(cluster.ok()) << cluster.status();
-  EXPECT_THAT(std::string((*cluster)->AwaitWorkers().message()), testing::HasSubstr("65535"));
+  ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(std::move(options)));
+  EXPECT_THAT(std::string(cluster->AwaitWorkers().message()), testing::HasSubstr("65535"));
 }
 
 TEST(JobsTest, EachHasItsModel) {
   ThreadPool pool(1);
   for (const auto& file : std::filesystem::directory_iterator(PD_JOBS)) {
     const Job job = LoadNamed(file.path().stem().string());
-    EXPECT_TRUE(MakeModel(job.model, {.pool = &pool, .isa = ""}).ok()) << file.path();
+    EXPECT_OK(MakeModel(job.model, {.pool = &pool, .isa = ""})) << file.path();
   }
 }
 

@@ -1,5 +1,5 @@
-// Bad input over the wire: each gets one clear error and leaves no trace. A plain generated client
-// sends what ours never would.
+// Bad input over the wire: each message is refused with one clear error and has no effect. A client
+// of generated code sends what ours never would.
 
 #include <grpcpp/grpcpp.h>
 
@@ -20,6 +20,7 @@
 #include "percentdelta/v1/statistics.grpc.pb.h"
 #include "tests/local/expect_refused.h"
 #include "tests/local/small_cluster.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -37,16 +38,14 @@ class BadInputTest : public testing::Test {
         stub_(v1::ParameterServer::NewStub(MakeChannel(servers_.server(0).address()))),
         before_(ChecksumOf(servers_.Pull(0))) {}
 
-  // Whatever the test did, the weights of step 0 are what they were, and a right step leads to
-  // what it leads to elsewhere.
+  // Checks that the test did not change the weights of step 0, and that a valid step gives the same
+  // weights as on undisturbed servers.
   ~BadInputTest() override {
     EXPECT_EQ(ChecksumOf(servers_.Pull(0)), before_);
     ServersOnly undisturbed(MadeUpJob(3), 1);
     for (ServersOnly* servers : {&servers_, &undisturbed}) {
       for (int32_t slot = 0; slot < 2; ++slot) {
-        const absl::Status status =
-            servers->Push(0, slot, RandomGradient(MadeUpJob(3).model, kSeed + slot));
-        EXPECT_TRUE(status.ok()) << status;
+        EXPECT_OK(servers->Push(0, slot, RandomGradient(MadeUpJob(3).model, kSeed + slot)));
       }
     }
     EXPECT_EQ(ChecksumOf(servers_.Pull(1)), ChecksumOf(undisturbed.Pull(1)));
@@ -54,7 +53,7 @@ class BadInputTest : public testing::Test {
 
   v1::PushRequest Header(int64_t step = 0, int32_t slot = 0) const {
     v1::PushRequest message;
-    message.mutable_header()->set_generation(servers_.cluster_job().generation);
+    message.mutable_header()->set_generation(servers_.cluster_info().generation);
     message.mutable_header()->set_step(step);
     message.mutable_header()->set_slot(slot);
     return message;
@@ -108,7 +107,7 @@ TEST_F(BadInputTest, TensorOfAnotherShard) {
                  HasSubstr("expected at shard 1"), HasSubstr("got at shard 0"));
 }
 
-TEST_F(BadInputTest, LengthThatIsNoMultipleOfFour) {
+TEST_F(BadInputTest, LengthThatIsNotAMultipleOfFour) {
   v1::PushRequest chunk = Chunk("a/weights", 0, {1, 2});
   chunk.mutable_values()->push_back('x');
   EXPECT_REFUSED(Push({Header(), chunk}), INVALID_ARGUMENT, HasSubstr("a/weights"),
@@ -162,7 +161,7 @@ TEST_F(BadInputTest, ChunkOverTheLimit) {
   EXPECT_REFUSED(Push({Header(), Chunk("a/weights", 0, std::vector<float>(kMaxChunkEntries + 1))}),
                  INVALID_ARGUMENT, HasSubstr("a/weights"), HasSubstr("expected a chunk of at most"),
                  HasSubstr(absl::StrCat("got ", kMaxChunkEntries + 1)));
-  // Beyond what the transport takes, nobody of ours sees it.
+  // The transport rejects a larger message before the handler sees it.
   EXPECT_EQ(Push({Header(), Chunk("a/weights", 0, std::vector<float>(4 << 20))}).error_code(),
             grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
@@ -174,12 +173,12 @@ TEST_F(BadInputTest, FutureStep) {
                  HasSubstr("step: expected 0..2"), HasSubstr("got 3"));
   EXPECT_REFUSED(Push({Header(-1), Chunk("a/weights", 0, {1})}), OUT_OF_RANGE,
                  HasSubstr("step: expected 0..2"), HasSubstr("got -1"));
-  EXPECT_REFUSED(Pull(servers_.cluster_job().generation, 4), OUT_OF_RANGE,
+  EXPECT_REFUSED(Pull(servers_.cluster_info().generation, 4), OUT_OF_RANGE,
                  HasSubstr("expected 0..3"), HasSubstr("got 4"));
 }
 
 TEST_F(BadInputTest, WrongGeneration) {
-  const uint64_t generation = servers_.cluster_job().generation;
+  const uint64_t generation = servers_.cluster_info().generation;
   v1::PushRequest header = Header();
   header.mutable_header()->set_generation(generation - 1);
   EXPECT_REFUSED(Push({header}), FAILED_PRECONDITION,
@@ -187,7 +186,7 @@ TEST_F(BadInputTest, WrongGeneration) {
                  HasSubstr(absl::StrCat("got ", generation - 1)));
   EXPECT_REFUSED(Pull(generation - 1, 0), FAILED_PRECONDITION, HasSubstr("generation: expected"),
                  HasSubstr("got"));
-  // One that is yet to come: perhaps this shard is late to enter it.
+  // A later generation: this shard may be late to enter it.
   EXPECT_REFUSED(Pull(generation + 1, 0), UNAVAILABLE, HasSubstr("yet to enter"));
 }
 
@@ -216,7 +215,7 @@ TEST_F(BadInputTest, StreamBrokenInTheMiddle) {
   }
 }
 
-// Field 1 of a push, the header, with a length that is not there.
+// Field 1 of a push, the header, with a length beyond the end of the message.
 TEST_F(BadInputTest, GarbageBytes) {
   const std::string garbage = "\x0a\xff\xff\xff\x07garbage";
   grpc::Slice slice(garbage);
@@ -235,9 +234,9 @@ TEST_F(BadInputTest, GarbageBytes) {
                  HasSubstr("got 12 bytes"));
 }
 
-TEST_F(BadInputTest, NormsThatAreNotASlices) {
+TEST_F(BadInputTest, NormsThatAreNotOfASlice) {
   v1::ReduceNormsRequest request;
-  request.set_generation(servers_.cluster_job().generation);
+  request.set_generation(servers_.cluster_info().generation);
   request.set_tensor("a/weights");
   request.set_first_block(1);
   request.add_blocks();
@@ -252,7 +251,7 @@ TEST_F(BadInputTest, NormsThatAreNotASlices) {
   EXPECT_REFUSED(reduce(), NOT_FOUND, HasSubstr("a/nothing"));
   request.set_tensor("b/weights");
   EXPECT_REFUSED(reduce(), FAILED_PRECONDITION, HasSubstr("b/weights"), HasSubstr("its home"));
-  // Only rules whose delta is no multiple of the gradient have a use for these.
+  // Only rules whose delta is not a multiple of the gradient use these.
   request.add_deltas(1);
   request.set_tensor("a/nothing");
   EXPECT_REFUSED(reduce(), NOT_FOUND, HasSubstr("a/nothing"));
@@ -261,10 +260,10 @@ TEST_F(BadInputTest, NormsThatAreNotASlices) {
                  HasSubstr("no sums of deltas"));
 }
 
-TEST_F(BadInputTest, LeasesThatWereNeverGiven) {
+TEST_F(BadInputTest, LeasesThatWereNeverGranted) {
   const auto coordinator = v1::Coordinator::NewStub(MakeChannel(servers_.coordinator()));
   v1::CompleteLeaseRequest request;
-  request.set_generation(servers_.cluster_job().generation);
+  request.set_generation(servers_.cluster_info().generation);
   request.set_lease_id(17);
   v1::Lease response;
   const auto complete = [&] {
@@ -277,7 +276,7 @@ TEST_F(BadInputTest, LeasesThatWereNeverGiven) {
   EXPECT_REFUSED(complete(), FAILED_PRECONDITION, HasSubstr("generation: expected"));
 }
 
-TEST_F(BadInputTest, StatisticsOfNoLayer) {
+TEST_F(BadInputTest, StatisticsOfAnUnknownLayer) {
   const auto statistics = v1::Statistics::NewStub(MakeChannel(servers_.coordinator()));
   v1::GetUpdateStatisticsRequest request;
   v1::GetUpdateStatisticsResponse response;
@@ -292,7 +291,7 @@ TEST_F(BadInputTest, StatisticsOfNoLayer) {
   EXPECT_REFUSED(get(), INVALID_ARGUMENT, HasSubstr("got last -1"));
 }
 
-// A gradient that was applied, or staged, before is no error: it is counted and dropped.
+// A gradient that has been staged or applied before is not an error: it is counted and dropped.
 TEST(DuplicateTest, StaleAndRepeatedPushesChangeNothing) {
   const Job job = MadeUpJob(3);
   ServersOnly servers(job, 1);
@@ -302,7 +301,7 @@ TEST(DuplicateTest, StaleAndRepeatedPushesChangeNothing) {
     v1::PushResponse response;
     const auto stream = stub->Push(&context, &response);
     v1::PushRequest message;
-    message.mutable_header()->set_generation(servers.cluster_job().generation);
+    message.mutable_header()->set_generation(servers.cluster_info().generation);
     message.mutable_header()->set_step(step);
     message.mutable_header()->set_slot(slot);
     const std::vector<std::vector<float>> gradient = RandomGradient(job.model, seed);
@@ -326,19 +325,19 @@ TEST(DuplicateTest, StaleAndRepeatedPushesChangeNothing) {
   EXPECT_EQ(ChecksumOf(servers.Pull(1)), after);
 
   ServersOnly undisturbed(job, 1);
-  ASSERT_TRUE(undisturbed.Push(0, 0, RandomGradient(job.model, 1)).ok());
-  ASSERT_TRUE(undisturbed.Push(0, 1, RandomGradient(job.model, 2)).ok());
+  ASSERT_OK(undisturbed.Push(0, 0, RandomGradient(job.model, 1)));
+  ASSERT_OK(undisturbed.Push(0, 1, RandomGradient(job.model, 2)));
   EXPECT_EQ(ChecksumOf(undisturbed.Pull(1)), after);
 
-  // The weights of the step before are retained, those of a past one gone, and it says so.
-  ASSERT_TRUE(servers.Push(1, 0, RandomGradient(job.model, 3)).ok());
-  ASSERT_TRUE(servers.Push(1, 1, RandomGradient(job.model, 4)).ok());
+  // The weights of the previous step are retained; those of an earlier one are gone.
+  ASSERT_OK(servers.Push(1, 0, RandomGradient(job.model, 3)));
+  ASSERT_OK(servers.Push(1, 1, RandomGradient(job.model, 4)));
   EXPECT_EQ(servers.Pull(2).step, 2);
   EXPECT_EQ(ChecksumOf(servers.Pull(1)), after);
   std::vector<std::vector<float>> values;
   grpc::ClientContext context;
   v1::PullRequest request;
-  request.set_generation(servers.cluster_job().generation);
+  request.set_generation(servers.cluster_info().generation);
   const auto stream = stub->Pull(&context, request);
   v1::PullResponse response;
   while (stream->Read(&response)) {

@@ -1,5 +1,5 @@
-// Trainings that are ended and begun again, over real servers and workers: the weights are those of
-// a training that nobody disturbed.
+// Trainings that stop and continue from a checkpoint, on real servers and workers: their weights
+// are those of an undisturbed training.
 
 #include <algorithm>
 #include <filesystem>
@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "server/checkpoint/checkpoint_store.h"
 #include "tests/local/small_cluster.h"
+#include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
 
 namespace percentdelta {
@@ -46,7 +47,7 @@ class CheckpointTest : public testing::Test {
 
   static Progress ProgressOf(const LocalCluster& cluster) {
     const absl::StatusOr<Progress> progress = Cluster({cluster.coordinator()}).GetProgress();
-    EXPECT_TRUE(progress.ok()) << progress.status();
+    EXPECT_OK(progress);
     return progress.value_or(Progress());
   }
 
@@ -54,39 +55,38 @@ class CheckpointTest : public testing::Test {
   const std::string directory_ = temporary_.path() + "/checkpoints";
 };
 
-// Those that are due while the disk still writes the one before are skipped, the last one never.
-TEST_F(CheckpointTest, AreTakenWithoutAnInfluenceOnTheWeights) {
-  const auto cluster = LocalCluster::Start(OptionsOf(2));
-  ASSERT_TRUE(cluster.ok()) << cluster.status();
-  ASSERT_TRUE((*cluster)->AwaitWorkers().ok());
-  const Cluster client({(*cluster)->coordinator()});
+// A checkpoint that is due while the previous one is still being written is skipped, unless it is
+// the last.
+TEST_F(CheckpointTest, DoNotChangeTheWeights) {
+  ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(OptionsOf(2)));
+  ASSERT_OK(cluster->AwaitWorkers());
+  const Cluster client({cluster->coordinator()});
   EXPECT_EQ(ChecksumOf(*client.PullWeights(*client.GetJob())), Undisturbed());
-  const CheckpointProgress progress = ProgressOf(**cluster).checkpoint.value();
+  const CheckpointProgress progress = ProgressOf(*cluster).checkpoint.value();
   EXPECT_EQ(progress.step, kSteps);
   EXPECT_EQ(progress.failures, 0);
-  int64_t kept = 0;
+  int64_t retained = 0;
   for (const int64_t step : {5, 10, 15, 20}) {
     const std::string directory = StepDirectory(directory_, step);
     if (!fs::exists(directory)) continue;
-    ++kept;
-    EXPECT_TRUE(OpenCheckpoint(directory, OptionsOf(2).job).ok()) << step;
+    ++retained;
+    EXPECT_OK(OpenCheckpoint(directory, OptionsOf(2).job)) << step;
   }
-  EXPECT_EQ(kept, std::min<int64_t>(kSteps / 5 - progress.skipped, 3));
+  EXPECT_EQ(retained, std::min<int64_t>(kSteps / 5 - progress.skipped, 3));
 }
 
-// Half of the training on two shards, the rest on another number of them.
-TEST_F(CheckpointTest, GoOnWithTheSameWeightsOnAnyNumberOfShards) {
+// Half of the training on two shards, the rest on another number of shards.
+TEST_F(CheckpointTest, ContinueWithTheSameWeightsOnAnyNumberOfShards) {
   TrainAndChecksum(OptionsOf(2, kSteps / 2));
   for (const int shards : {1, 2, 3}) {
     LocalCluster::Options options = OptionsOf(shards);
     options.job.checkpoint->directory = absl::StrCat(temporary_.path(), "/", shards);
     options.restore = directory_;
-    const auto cluster = LocalCluster::Start(std::move(options));
-    ASSERT_TRUE(cluster.ok()) << cluster.status();
-    ASSERT_TRUE((*cluster)->AwaitWorkers().ok());
-    const Cluster client({(*cluster)->coordinator()});
+    ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(std::move(options)));
+    ASSERT_OK(cluster->AwaitWorkers());
+    const Cluster client({cluster->coordinator()});
     EXPECT_EQ(ChecksumOf(*client.PullWeights(*client.GetJob())), Undisturbed()) << shards;
-    const Progress progress = ProgressOf(**cluster);
+    const Progress progress = ProgressOf(*cluster);
     EXPECT_EQ(progress.training.size(), kSteps);
     EXPECT_EQ(progress.training.front().step, 0);
     EXPECT_EQ(
@@ -96,7 +96,7 @@ TEST_F(CheckpointTest, GoOnWithTheSameWeightsOnAnyNumberOfShards) {
 }
 
 // So does a rule with state of its own and two reductions a step.
-TEST_F(CheckpointTest, GoOnWithTheSameWeightsUnderLamb) {
+TEST_F(CheckpointTest, ContinueWithTheSameWeightsUnderLamb) {
   const auto lamb = [](LocalCluster::Options options) {
     options.job.optimizer = {0.01, LambRule{.weight_decay = 0.01}};
     options.job.momentum = {};
@@ -109,38 +109,35 @@ TEST_F(CheckpointTest, GoOnWithTheSameWeightsUnderLamb) {
   EXPECT_EQ(TrainAndChecksum(std::move(options)), undisturbed);
 }
 
-TEST_F(CheckpointTest, ClusterThatIsStartedAgainGoesOnByItself) {
+TEST_F(CheckpointTest, RestartedClusterContinues) {
   for (int64_t stop = 6; stop < kSteps; stop += 6) {
-    const auto cluster = LocalCluster::Start(OptionsOf(2));
-    ASSERT_TRUE(cluster.ok()) << cluster.status();
-    while (ProgressOf(**cluster).step < stop) absl::SleepFor(absl::Milliseconds(2));
+    ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(OptionsOf(2)));
+    while (ProgressOf(*cluster).step < stop) absl::SleepFor(absl::Milliseconds(2));
   }
   EXPECT_EQ(TrainAndChecksum(OptionsOf(3)), Undisturbed());
 }
 
-// No worker is needed, not even for the evaluation of the last step.
-TEST_F(CheckpointTest, FinishedTrainingIsFoundFinished) {
+// Needs no worker, not even for the evaluation of the last step.
+TEST_F(CheckpointTest, FinishedTrainingIsRestoredAsFinished) {
   TrainAndChecksum(OptionsOf(2));
   LocalCluster::Options options = OptionsOf(1);
   options.workers = 0;
-  const auto cluster = LocalCluster::Start(std::move(options));
-  ASSERT_TRUE(cluster.ok()) << cluster.status();
-  AwaitGeneration((*cluster)->coordinator());
-  const Progress progress = ProgressOf(**cluster);
+  ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(std::move(options)));
+  AwaitGeneration(cluster->coordinator());
+  const Progress progress = ProgressOf(*cluster);
   EXPECT_EQ(progress.state, TrainingState::kFinished);
   ASSERT_FALSE(progress.evaluations.empty());
   EXPECT_EQ(progress.evaluations.back().step, kSteps);
 }
 
-TEST_F(CheckpointTest, NoRestoreBeginsAnewAndLosesNothing) {
+TEST_F(CheckpointTest, NoRestoreStartsAtStepZeroAndSetsCheckpointsAside) {
   TrainAndChecksum(OptionsOf(1));
   LocalCluster::Options options = OptionsOf(1);
   options.no_restore = true;
   options.workers = 0;
-  const auto cluster = LocalCluster::Start(std::move(options));
-  ASSERT_TRUE(cluster.ok()) << cluster.status();
-  AwaitGeneration((*cluster)->coordinator());
-  EXPECT_EQ(ProgressOf(**cluster).step, 0);
+  ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(std::move(options)));
+  AwaitGeneration(cluster->coordinator());
+  EXPECT_EQ(ProgressOf(*cluster).step, 0);
   EXPECT_TRUE(fs::exists(StepDirectory(directory_ + "/set-aside-1", kSteps)));
 }
 
@@ -149,8 +146,7 @@ TEST_F(CheckpointTest, AnotherJobIsRefusedAtTheStart) {
   LocalCluster::Options options = OptionsOf(1);
   options.job.seed = 99;
   const auto refused = LocalCluster::Start(std::move(options));
-  EXPECT_TRUE(absl::IsFailedPrecondition(refused.status()));
-  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("seed: 99 and "));
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("seed: 99 and ")));
 }
 
 TEST_F(CheckpointTest, AllDamagedIsRefusedAtTheStart) {
@@ -159,9 +155,8 @@ TEST_F(CheckpointTest, AllDamagedIsRefusedAtTheStart) {
     if (step.is_directory()) std::ofstream(step.path() / "history.pb") << "damaged";
   }
   LocalCluster::Options options = OptionsOf(1);
-  const auto refused = LocalCluster::Start(options);
-  EXPECT_TRUE(absl::IsDataLoss(refused.status())) << refused.status();
-  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("--no_restore"));
+  EXPECT_THAT(LocalCluster::Start(options),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("--no_restore")));
   options.no_restore = true;
   EXPECT_EQ(TrainAndChecksum(std::move(options)), Undisturbed());
 }
@@ -171,38 +166,33 @@ TEST_F(CheckpointTest, RestoreOfNothingIsRefused) {
   options.restore = temporary_.path() + "/nowhere";
   EXPECT_THAT(std::string(LocalCluster::Start(options).status().message()), HasSubstr("/nowhere"));
   options.no_restore = true;
-  EXPECT_TRUE(absl::IsInvalidArgument(LocalCluster::Start(options).status()));
+  EXPECT_THAT(LocalCluster::Start(options), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST_F(CheckpointTest, AreTakenOnDemand) {
   LocalCluster::Options options = OptionsOf(2, 100000);
   options.job.checkpoint->every_steps = 100000;
-  const auto cluster = LocalCluster::Start(std::move(options));
-  ASSERT_TRUE(cluster.ok()) << cluster.status();
-  while (ProgressOf(**cluster).step < 1) absl::SleepFor(absl::Milliseconds(2));
-  const Cluster client({(*cluster)->coordinator()});
-  const absl::StatusOr<int64_t> step = client.TakeCheckpoint();
-  ASSERT_TRUE(step.ok()) << step.status();
-  EXPECT_GT(*step, 0);
-  while (ProgressOf(*cluster.value()).checkpoint->step < *step) {
-    absl::SleepFor(absl::Milliseconds(2));
-  }
+  ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(std::move(options)));
+  while (ProgressOf(*cluster).step < 1) absl::SleepFor(absl::Milliseconds(2));
+  const Cluster client({cluster->coordinator()});
+  ASSERT_OK_AND_ASSIGN(const int64_t step, client.TakeCheckpoint());
+  EXPECT_GT(step, 0);
+  while (ProgressOf(*cluster).checkpoint->step < step) absl::SleepFor(absl::Milliseconds(2));
 }
 
-// The directory vanishes, with a file in its place: training goes on, and says so.
-TEST_F(CheckpointTest, TrainingGoesOnWithoutADisk) {
+// A file replaces the directory: the training continues, and reports the failures.
+TEST_F(CheckpointTest, TrainingContinuesWithoutADisk) {
   LocalCluster::Options options = OptionsOf(2);
   options.workers = 0;
-  const auto cluster = LocalCluster::Start(std::move(options));
-  ASSERT_TRUE(cluster.ok()) << cluster.status();
-  AwaitGeneration((*cluster)->coordinator());
+  ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(std::move(options)));
+  AwaitGeneration(cluster->coordinator());
   fs::rename(directory_, directory_ + "-away");
   std::ofstream(directory_) << "in its place";
-  (*cluster)->AddWorker();
-  ASSERT_TRUE((*cluster)->AwaitWorkers().ok());
-  const Cluster client({(*cluster)->coordinator()});
+  cluster->AddWorker();
+  ASSERT_OK(cluster->AwaitWorkers());
+  const Cluster client({cluster->coordinator()});
   EXPECT_EQ(ChecksumOf(*client.PullWeights(*client.GetJob())), Undisturbed());
-  const Progress progress = ProgressOf(**cluster);
+  const Progress progress = ProgressOf(*cluster);
   EXPECT_EQ(progress.state, TrainingState::kFinished);
   EXPECT_GE(progress.checkpoint->failures, 2);
   EXPECT_THAT(progress.checkpoint->error, HasSubstr(directory_));

@@ -1,4 +1,5 @@
-// What data a worker takes, and that one whose data do not fit disturbs nobody.
+// The data sets that workers accept; a worker whose data do not fit the job does not disturb
+// others.
 
 #include <sys/stat.h>
 
@@ -15,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "tests/local/process.h"
 #include "tests/local/small_cluster.h"
+#include "tests/status_matchers.h"
 #include "worker/data/data_sets.h"
 #include "worker/worker.h"
 
@@ -27,10 +29,7 @@ using testing::Not;
 
 class DataTest : public testing::Test {
  protected:
-  DataTest() {
-    WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
-                  directory_.path());
-  }
+  DataTest() { WriteSmallDataSets(directory_.path()); }
 
   std::string Path(const std::string& name) const { return directory_.path() + "/" + name; }
 
@@ -39,7 +38,7 @@ class DataTest : public testing::Test {
     return "--job=" + Path("job.textproto");
   }
 
-  // Of a worker that trains on that data set.
+  // Returns options of a worker that trains on that data set.
   Worker::Options OptionsWith(const std::string& coordinator, const Dataset& training) const {
     Worker::Options options;
     options.name = "bad";
@@ -67,12 +66,11 @@ TEST_F(DataTest, AJobWithoutEvaluationNeedsNoTestFiles) {
   EXPECT_THAT(local.output(), HasSubstr(expected));
 }
 
-// The data of a worker that must leave before its first lease: a failure would be counted.
+// The worker must leave before its first lease, or the lease would count as failed.
 TEST_F(DataTest, AWorkerWhoseDataDoNotFitLeavesBeforeItTakesALease) {
   LocalCluster::Options options = SmallOptions(SmallMnistJob(2));
   options.workers = 0;
-  const auto cluster = LocalCluster::Start(std::move(options));
-  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(std::move(options)));
   const Dataset good = *SyntheticDataset(kTrainingImages, 1);
   Dataset sides = good;
   sides.rows = sides.columns = 14;
@@ -85,39 +83,35 @@ TEST_F(DataTest, AWorkerWhoseDataDoNotFitLeavesBeforeItTakesALease) {
       {labels, "label 10 of image 199"},
       {fewer, "expected 200 training examples as the job says, got 199"}};
   for (const auto& [dataset, message] : misfits) {
-    Worker worker(OptionsWith((*cluster)->coordinator(), dataset));
-    const absl::Status status = worker.Run();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+    Worker worker(OptionsWith(cluster->coordinator(), dataset));
+    EXPECT_THAT(worker.Run(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(message)));
   }
-  (*cluster)->AddWorker();
-  EXPECT_TRUE((*cluster)->AwaitWorkers().ok());
+  cluster->AddWorker();
+  EXPECT_OK(cluster->AwaitWorkers());
 }
 
 TEST_F(DataTest, StopEndsTheLoading) {
   LocalCluster::Options options = SmallOptions(SmallMnistJob(2));
   options.workers = 0;
-  const auto cluster = LocalCluster::Start(std::move(options));
-  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(std::move(options)));
   Worker* stopped = nullptr;
   Worker::Options worker_options;
-  worker_options.coordinator = (*cluster)->coordinator();
+  worker_options.coordinator = cluster->coordinator();
   worker_options.load_data = [&](const Job& job, const std::function<bool()>& cancelled) {
     EXPECT_FALSE(cancelled());
     stopped->Stop();
     ReadOptions read_options;
     read_options.cancelled = cancelled;
     absl::StatusOr<DataSets> data = LoadDataSets(directory_.path(), job, read_options);
-    EXPECT_TRUE(absl::IsCancelled(data.status())) << data.status();
+    EXPECT_THAT(data, StatusIs(absl::StatusCode::kCancelled));
     return data;
   };
   Worker worker(std::move(worker_options));
   stopped = &worker;
-  const absl::Status status = worker.Run();
-  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_OK(worker.Run());
 }
 
-TEST_F(DataTest, WhatIsNoFileIsRefusedAtOnce) {
+TEST_F(DataTest, RefusesSpecialFilesAtOnce) {
   std::filesystem::remove(Path("train-images-idx3-ubyte"));
   ASSERT_EQ(mkfifo(Path("train-images-idx3-ubyte").c_str(), 0600), 0);
   Process local({PD_LOCAL, "--data=" + directory_.path(), WriteJob(SmallMnistJob(2))});
@@ -126,20 +120,19 @@ TEST_F(DataTest, WhatIsNoFileIsRefusedAtOnce) {
               AllOf(HasSubstr(Path("train-images-idx3-ubyte")), HasSubstr("is a FIFO")));
 }
 
-TEST_F(DataTest, TheCommandIsForTheJobsOwnData) {
+TEST_F(DataTest, ErrorsNameTheCommandForTheJobsData) {
   Process local({PD_LOCAL, absl::StrCat("--job=", PD_JOBS, "/ratings.textproto"),
                  "--data=" + directory_.path()});
   EXPECT_EQ(local.Wait(), 1);
   EXPECT_THAT(local.output(),
               AllOf(HasSubstr("as the job says"), HasSubstr("deploy/make-data ratings"),
                     Not(HasSubstr("fetch-data"))));
-  // The worker asks the cluster for the job, if there is one.
+  // A worker asks the cluster for the job, if the cluster answers.
   LocalCluster::Options options = SmallOptions(SmallMnistJob(2));
   options.workers = 0;
-  const auto cluster = LocalCluster::Start(std::move(options));
-  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(std::move(options)));
   for (const auto& [coordinator, others] : std::vector<std::pair<std::string, bool>>{
-           {(*cluster)->coordinator(), false}, {"127.0.0.1:1", true}}) {
+           {cluster->coordinator(), false}, {"127.0.0.1:1", true}}) {
     Process worker({PD_WORKER, "--data=/nowhere", "--coordinator=" + coordinator});
     EXPECT_EQ(worker.Wait(absl::Seconds(30)), 1);
     EXPECT_THAT(worker.output(), AllOf(HasSubstr("\"/nowhere\": No such file or directory"),

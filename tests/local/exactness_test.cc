@@ -1,5 +1,5 @@
-// The cluster's weights against an independent double-precision implementation of the rule
-// (tests/server/reference.h), over 50 steps of random gradients.
+// Compares the cluster's weights with those of an independent double-precision implementation of
+// the rule (tests/server/reference.h), over 50 steps of random gradients.
 
 #include <algorithm>
 #include <cmath>
@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "tests/local/small_cluster.h"
 #include "tests/server/reference.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -27,12 +28,11 @@ struct Case {
   ScheduleSpec schedule;
 };
 
-// How the case shows when it fails.
+// Prints the case in failures.
 void PrintTo(const Case& test_case, std::ostream* out) { *out << test_case.name; }
 
-// The job's tensors hold the special cases: one split over shards and ones that are not, one entry
-// alone, one that begins at zero. The gradients add the others: entries that are zero, and whole
-// tensors that are zero in some steps.
+// The job's tensors cover the special cases: split over shards and not, a single entry, zero at the
+// start. The gradients add zero entries, and tensors that are entirely zero in some steps.
 Job CaseJob(const Case& test_case) {
   Job job = MadeUpJob(kSteps);
   job.model.tensors.push_back({"c/zeros", {20, 30}, ConstantInitializer{0}});
@@ -84,8 +84,7 @@ TEST_P(ExactnessTest, AgreesWithTheReference) {
     std::vector<std::vector<std::vector<double>>> slots(reference.size());
     for (int32_t slot = 0; slot < job.gradients_per_step; ++slot) {
       const std::vector<std::vector<float>> gradient = Gradient(job.model, step, slot);
-      const absl::Status pushed = servers.Push(step, slot, gradient);
-      ASSERT_TRUE(pushed.ok()) << pushed;
+      ASSERT_OK(servers.Push(step, slot, gradient));
       for (size_t t = 0; t < gradient.size(); ++t) slots[t].push_back(AsDouble(gradient[t]));
     }
     for (size_t t = 0; t < reference.size(); ++t) reference[t].Step(rule, step, slots[t]);
@@ -93,8 +92,8 @@ TEST_P(ExactnessTest, AgreesWithTheReference) {
   }
 
   for (size_t t = 0; t < reference.size(); ++t) {
-    // Relative to the entry, or for one near zero to the tensor's mean: an entry that crosses zero
-    // has no digits of its own left.
+    // The error is relative to the entry, or near zero to the tensor's mean: an entry that crosses
+    // zero has no significant digits left.
     const std::vector<double>& expected = reference[t].weights();
     double mean = 0;
     for (const double value : expected) mean += std::fabs(value) / expected.size();

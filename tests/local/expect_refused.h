@@ -1,4 +1,4 @@
-// That a call ends with a status code, and a message that all the matchers after it fit.
+// Expects a call to end with a status code, and with a message that matches all the matchers.
 
 #ifndef PERCENTDELTA_TESTS_LOCAL_EXPECT_REFUSED_H_
 #define PERCENTDELTA_TESTS_LOCAL_EXPECT_REFUSED_H_

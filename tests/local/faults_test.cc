@@ -1,4 +1,4 @@
-// Workers that die, come late, or hold the same slot: the weights come out the same.
+// Workers that die, join late, or hold the same slot: the weights stay the same.
 
 #include <signal.h>
 
@@ -7,13 +7,13 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/push.h"
 #include "common/base/random.h"
 #include "gtest/gtest.h"
 #include "tests/local/process.h"
 #include "tests/local/small_cluster.h"
+#include "tests/status_matchers.h"
 #include "worker/kernels/select.h"
 
 namespace percentdelta {
@@ -54,7 +54,7 @@ TEST(FaultsTest, WorkerKilledInTheMiddleOfAPush) {
   EXPECT_EQ(victim.Wait(), -SIGKILL);
 
   cluster->AddWorker();
-  ASSERT_TRUE(cluster->AwaitWorkers().ok());
+  ASSERT_OK(cluster->AwaitWorkers());
   EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
   const Progress progress = ProgressOf(*cluster);
   EXPECT_GE(progress.expired_leases + progress.speculative_leases, 1);
@@ -66,14 +66,13 @@ TEST(FaultsTest, RealWorkersKilledAtRandomMoments) {
   RandomStream random(seed, 0);
   const auto cluster = StartServers(2, kShortLease);
   const TemporaryDirectory data;
-  WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
-                data.path());
+  WriteSmallDataSets(data.path());
   const std::vector<std::string> command = {PD_WORKER, "--data=" + data.path(), "--threads=1",
                                             "--coordinator=" + cluster->coordinator()};
   for (int i = 0; i < 5; ++i) {
     const int64_t before = ProgressOf(*cluster).step;
     Process victim(command);
-    // It counts only if it strikes a worker that makes progress.
+    // Kill it only once it makes progress.
     while (ProgressOf(*cluster).step < before + 2) absl::SleepFor(absl::Milliseconds(1));
     absl::SleepFor(absl::Milliseconds(random.Below(60)));
     victim.Signal(SIGKILL);
@@ -92,17 +91,17 @@ TEST(FaultsTest, WorkerThatJoinsLate) {
   while (ProgressOf(*cluster).step < 2) absl::SleepFor(absl::Milliseconds(1));
   cluster->AddWorker();
   cluster->AddWorker();
-  ASSERT_TRUE(cluster->AwaitWorkers().ok());
+  ASSERT_OK(cluster->AwaitWorkers());
   EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
 }
 
-// Leases expire while every worker is still computing: late work counts, or nothing would ever be
-// done.
+// Leases expire while every worker is still computing: late results must count, or the training
+// would never make progress.
 TEST(FaultsTest, LeasesShorterThanTheWork) {
   const auto cluster = StartServers(2, absl::Milliseconds(1));
   cluster->AddWorker();
   cluster->AddWorker();
-  ASSERT_TRUE(cluster->AwaitWorkers().ok());
+  ASSERT_OK(cluster->AwaitWorkers());
   EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
   EXPECT_GE(ProgressOf(*cluster).expired_leases, 1);
 }
@@ -114,42 +113,41 @@ TEST(FaultsTest, WorkerThatLeavesEarly) {
   cluster->StopWorker(leaving);
   EXPECT_LT(ProgressOf(*cluster).step, kSteps);
   cluster->AddWorker();
-  ASSERT_TRUE(cluster->AwaitWorkers().ok());
+  ASSERT_OK(cluster->AwaitWorkers());
   EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
 }
 
-// The test holds slot 0 until the lease has expired and a worker has done the same work; then it
-// pushes a gradient that is not even the right one, and reports.
+// The test holds slot 0 until its lease has expired and a worker has done the same work. Then it
+// pushes a wrong gradient, and reports success.
 TEST(FaultsTest, TwoHoldersOfTheSameSlot) {
   const auto cluster = StartServers(2, absl::Milliseconds(300));
-  const ClusterInfo job = AwaitGeneration(cluster->coordinator());
+  const ClusterInfo info = AwaitGeneration(cluster->coordinator());
   const auto coordinator = MakeCoordinatorStub(cluster->coordinator(), absl::Seconds(10));
-  const absl::StatusOr<Lease> lease = coordinator->AcquireLease(
-      {"slow", SupportedKernels().front()->arithmetic}, absl::Seconds(10));
-  ASSERT_TRUE(lease.ok()) << lease.status();
-  ASSERT_EQ(lease->kind, Lease::Kind::kTrain);
-  ASSERT_EQ(lease->step, 0);
+  ASSERT_OK_AND_ASSIGN(const Lease lease,
+                       coordinator->AcquireLease({"slow", SupportedKernels().front()->arithmetic},
+                                                 absl::Seconds(10)));
+  ASSERT_EQ(lease.kind, Lease::Kind::kTrain);
+  ASSERT_EQ(lease.step, 0);
 
   cluster->AddWorker();
   while (ProgressOf(*cluster).step < 1) absl::SleepFor(absl::Milliseconds(1));
-  const ShardChannels channels(job.job.model, job.generation, job.shard_addresses);
-  const std::vector<std::vector<float>> wrong = RandomGradient(job.job.model, 1);
+  const ShardChannels channels(info.job.model, info.generation, info.shard_addresses);
+  const std::vector<std::vector<float>> wrong = RandomGradient(info.job.model, 1);
   {
-    GradientPush push(channels, {lease->step, lease->slot}, absl::Seconds(10),
+    GradientPush push(channels, {lease.step, lease.slot}, absl::Seconds(10),
                       std::make_shared<const std::vector<std::vector<float>>>(wrong));
     for (size_t t = 0; t < wrong.size(); ++t) push.Ready(static_cast<int>(t));
-    EXPECT_TRUE(push.Finish().ok());
+    EXPECT_OK(push.Finish());
   }
   LeaseResult result;
-  result.generation = lease->generation;
-  result.lease_id = lease->id;
+  result.generation = lease.generation;
+  result.lease_id = lease.id;
   result.worker = "slow";
-  result.examples = job.job.batch_size;
-  const absl::StatusOr<Lease> next = coordinator->CompleteLease(result);
-  ASSERT_TRUE(next.ok()) << next.status();
+  result.examples = info.job.batch_size;
+  ASSERT_OK(coordinator->CompleteLease(result));
   EXPECT_GE(ProgressOf(*cluster).duplicate_results, 1);
 
-  ASSERT_TRUE(cluster->AwaitWorkers().ok());
+  ASSERT_OK(cluster->AwaitWorkers());
   EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
 }
 

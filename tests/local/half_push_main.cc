@@ -1,5 +1,5 @@
-// A worker that hangs in the middle of a push, for the test to kill: takes a lease, sends the
-// header and half of the first slice, says so, and waits for ever.
+// A worker that hangs in the middle of a push, for a test to kill: acquires a lease, sends the
+// header and half of the first slice, prints a line, and waits until it is killed.
 //   half_push HOST:PORT
 
 #include <grpcpp/grpcpp.h>
@@ -29,7 +29,7 @@ int Run(const std::string& address) {
     return 1;
   }
   const Partition partition(cluster->job.model, static_cast<int>(cluster->shard_addresses.size()));
-  const TensorRange& slice = partition.ranges_of_shard(0).front();
+  const TensorRange& range = partition.ranges_of_shard(0).front();
   const auto stub = v1::ParameterServer::NewStub(MakeChannel(cluster->shard_addresses[0]));
   grpc::ClientContext context;
   v1::PushResponse response;
@@ -38,8 +38,8 @@ int Run(const std::string& address) {
   message.mutable_header()->set_generation(lease->generation);
   message.mutable_header()->set_step(lease->step);
   message.mutable_header()->set_slot(lease->slot);
-  message.set_tensor(cluster->job.model.tensors[slice.tensor].name);
-  message.set_values(std::string(AsBytes(std::vector<float>(slice.size() / 2, 0.25F))));
+  message.set_tensor(cluster->job.model.tensors[range.tensor].name);
+  message.set_values(std::string(AsBytes(std::vector<float>(range.size() / 2, 0.25F))));
   if (!stream->Write(message)) return 1;
   std::cout << "half of step " << lease->step << " slot " << lease->slot << std::endl;
   while (true) pause();

@@ -1,4 +1,4 @@
-// Workers that are told to leave, whatever they are in the middle of.
+// Workers that have to leave, in every phase of their work.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -15,6 +15,7 @@
 #include "common/base/log.h"
 #include "gtest/gtest.h"
 #include "tests/local/small_cluster.h"
+#include "tests/status_matchers.h"
 #include "worker/data/data_sets.h"
 #include "worker/weight_source.h"
 #include "worker/worker.h"
@@ -30,7 +31,7 @@ class LeavingTest : public testing::Test {
   void Start(Job job) {
     LocalCluster::Options options = SmallOptions(std::move(job));
     options.workers = 0;
-    options.lease_deadline = absl::Hours(10);  // a lease that is not given back stays away
+    options.lease_deadline = absl::Hours(10);  // a lease that is not returned never expires
     cluster_ = *LocalCluster::Start(std::move(options));
     AwaitGeneration(cluster_->coordinator());
     coordinator_ = MakeCoordinatorStub(cluster_->coordinator(), absl::Seconds(10));
@@ -56,7 +57,7 @@ class LeavingTest : public testing::Test {
   std::unique_ptr<CoordinatorStub> coordinator_;
 };
 
-TEST_F(LeavingTest, AbandonGivesTheBatchInHandBack) {
+TEST_F(LeavingTest, AbandonReturnsTheLease) {
   Job job = SmallMnistJob(3);
   job.evaluation.reset();
   job.gradients_per_step = 1;
@@ -77,22 +78,22 @@ TEST_F(LeavingTest, AbandonGivesTheBatchInHandBack) {
   log->flush();
   close(ends[0]);
   close(ends[1]);
-  EXPECT_TRUE(ended.ok()) << ended;
+  EXPECT_OK(ended);
   const Progress progress = *coordinator_->GetProgress(0);
   EXPECT_EQ(progress.step, 0);
   EXPECT_EQ(progress.failed_leases, 1);
 
-  // Another one gets the same slot, and the training comes to its end.
+  // Another worker gets the same slot, and makes progress.
   const auto other = MakeWorker(kManyImages);
   std::thread stop([&] {
     while (coordinator_->GetProgress(0)->step == 0) continue;
     other->Abandon();
   });
-  EXPECT_TRUE(other->Run().ok());
+  EXPECT_OK(other->Run());
   stop.join();
 }
 
-// There is no work for it: the only slot is somebody else's.
+// Stop ends Run while the worker computes or waits for a lease.
 TEST_F(LeavingTest, StopEndsTheWaitForALease) {
   Job job = SmallMnistJob(3);
   job.evaluation.reset();
@@ -103,7 +104,7 @@ TEST_F(LeavingTest, StopEndsTheWaitForALease) {
     AwaitWorker();
     worker->Stop();
   });
-  EXPECT_TRUE(worker->Run().ok());
+  EXPECT_OK(worker->Run());
   stop.join();
 }
 
@@ -112,51 +113,62 @@ TEST_F(LeavingTest, StoppedBeforeItBegins) {
   for (const bool abandon : {false, true}) {
     const auto worker = MakeWorker(kTrainingImages);
     abandon ? worker->Abandon() : worker->Stop();
-    EXPECT_TRUE(worker->Run().ok());
+    EXPECT_OK(worker->Run());
   }
 }
 
-// Weights of a step that never comes.
+// Awaits weights of a step that is never reached.
 TEST(LeavingPullTest, CancelEndsThePullAndLaterOnes) {
   const ServersOnly servers(MadeUpJob(10), 2);
   WeightSource source(servers.channels(), absl::Hours(1), {});
+<<<<<<< HEAD
   source.SelectStep(0);
   for (int tensor = 0; tensor < 4; ++tensor) EXPECT_TRUE(source.Await(tensor).ok());
   source.SelectStep(1);
+=======
+  source.SelectStep(0);
+  for (int tensor = 0; tensor < 4; ++tensor) EXPECT_OK(source.Await(tensor));
+  source.SelectStep(1);
+>>>>>>> refs/heads/client
   source.Prefetch(2);
   std::thread cancel([&] { source.Cancel(); });
-  EXPECT_EQ(source.Await(0).code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(source.Await(0), StatusIs(absl::StatusCode::kCancelled));
   cancel.join();
+<<<<<<< HEAD
   source.SelectStep(2);
   EXPECT_EQ(source.Await(0).code(), absl::StatusCode::kCancelled);
+=======
+  source.SelectStep(2);
+  EXPECT_THAT(source.Await(0), StatusIs(absl::StatusCode::kCancelled));
+>>>>>>> refs/heads/client
 }
 
-// A gradient that never gets ready.
+// Most tensors of the gradient never become ready.
 TEST(LeavingPushTest, CancelEndsThePush) {
   const ServersOnly servers(MadeUpJob(10), 2);
   const auto gradient = std::make_shared<std::vector<std::vector<float>>>(
-      RandomGradient(servers.cluster_job().job.model, 1));
+      RandomGradient(servers.cluster_info().job.model, 1));
   GradientPush push(servers.channels(), {0, 0, false}, absl::Hours(1), gradient);
   push.Ready(0);
   std::thread cancel([&] { push.Cancel(); });
-  EXPECT_EQ(push.Finish().code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(push.Finish(), StatusIs(absl::StatusCode::kCancelled));
   cancel.join();
 }
 
-// A call that waits for half a minute, and one that comes afterwards.
+// A call that would wait for half a minute, and a later one.
 TEST(LeavingCallTest, CancelEndsCalls) {
   const ServersOnly servers(MadeUpJob(10), 1);
   const auto stub = MakeCoordinatorStub(servers.coordinator(), absl::Hours(1));
   while (stub->AcquireLease({"w", "a"}, absl::ZeroDuration())->kind == Lease::Kind::kTrain)
     continue;
   std::thread cancel([&] { stub->Cancel(); });
-  EXPECT_EQ(stub->AcquireLease({"w", "a"}, absl::Seconds(30)).status().code(),
-            absl::StatusCode::kCancelled);
+  EXPECT_THAT(stub->AcquireLease({"w", "a"}, absl::Seconds(30)),
+              StatusIs(absl::StatusCode::kCancelled));
   cancel.join();
-  EXPECT_EQ(stub->GetJob().status().code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(stub->GetJob(), StatusIs(absl::StatusCode::kCancelled));
 }
 
-// A worker that leaves gets no other lease, which would be lost.
+// A leaving worker must not get another lease, which it would never complete.
 TEST(LeavingCallTest, ALeavingWorkersResultIsAnsweredWithWait) {
   const ServersOnly servers(MadeUpJob(10), 1);
   const auto stub = MakeCoordinatorStub(servers.coordinator(), absl::Seconds(10));

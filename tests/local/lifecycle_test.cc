@@ -1,5 +1,5 @@
-// How the binaries begin and end: signals, in whatever state the parent left them; standard output
-// and error, whoever reads them; limits; versions.
+// How the binaries start and end: signals, whatever the parent did to them; standard output and
+// error that are closed or not read; resource limits; versions.
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -8,11 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <fstream>
-#include <memory>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,19 +32,13 @@ using testing::HasSubstr;
 using testing::MatchesRegex;
 using testing::Not;
 
-// Well below what anything here waits for if it is not cut short.
+// Well below every wait in these tests that a signal must cut short.
 constexpr absl::Duration kSoon = absl::Seconds(8);
-
-std::string AddressIn(const std::string& log) {
-  const size_t begin = log.find("listening address=") + 18;
-  return log.substr(begin, log.find(' ', begin) - begin);
-}
 
 class LifecycleTest : public testing::Test {
  protected:
   LifecycleTest() {
-    WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
-                  directory_.path());
+    WriteSmallDataSets(directory_.path());
     WriteFile(job_path(), JobToText(SmallMnistJob(100000)));
   }
 
@@ -61,7 +52,7 @@ class LifecycleTest : public testing::Test {
   const TemporaryDirectory directory_;
 };
 
-// Takes connections and never says a word.
+// Accepts connections, and never answers.
 class SilentServer {
  public:
   SilentServer() : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
@@ -83,14 +74,13 @@ class SilentServer {
   std::string address_;
 };
 
-// ---- signals
-// -------------------------------------------------------------------------------------
+// ---- signals ----
 
-// How a parent may leave the signals to its child; $1... is the program.
+// A way in which a parent can start the program ($1...), with signals ignored or blocked.
 struct Parent {
   const char* name;
   const char* command;
-  bool has_pid_1;  // the program is process 1 of a namespace: its end is an exit code
+  bool has_pid_1;  // the program is process 1 of a namespace, and exits with a code
 };
 
 constexpr Parent kParents[] = {
@@ -105,7 +95,8 @@ constexpr Parent kParents[] = {
 
 class SignalsTest : public LifecycleTest, public testing::WithParamInterface<Parent> {
  protected:
-  // What `program` prints once it is where it is to be interrupted.
+  // Expects the program to end at a signal that it gets once it has printed `sign`. `drains`: with
+  // exit code 0.
   void ExpectEnd(std::vector<std::string> program, const std::string& sign, bool drains) {
     for (const int signal : {SIGINT, SIGTERM}) {
       SCOPED_TRACE(absl::StrCat(absl::StrJoin(program, " "), " signal ", signal));
@@ -135,7 +126,7 @@ TEST_P(SignalsTest, ServersDrain) {
   ExpectEnd({PD_SERVER, "--listen=127.0.0.1:0", job()}, "in generation", true);
 }
 
-TEST_P(SignalsTest, WorkersThatWaitForAClusterLeave) {
+TEST_P(SignalsTest, WorkersWaitingForAClusterLeave) {
   ExpectEnd({PD_WORKER, data(), "--coordinator=127.0.0.1:1"}, "waiting for coordinator", true);
 }
 
@@ -156,7 +147,7 @@ TEST_F(LifecycleTest, CallsThatAreNotAnsweredEndAtASignal) {
   const SilentServer server;
   for (const char* command :
        {"status", "stats", "stats --watch", "checksum", "job", "health", "checkpoint"}) {
-    // The shell's line tells that it is about to be the program.
+    // The shell prints a line before it becomes the program.
     Process process =
         Shell(absl::StrCat("echo begun; exec ", PD_PDCTL, " --server=", server.address(),
                            " --deadline=60s ", command));
@@ -173,13 +164,12 @@ TEST_F(LifecycleTest, WorkersThatAreNotAnsweredLeave) {
                                         " --coordinator=", server.address()));
     ASSERT_TRUE(worker.AwaitOutput("begun"));
     worker.Signal(signal);
-    // At once if it had not come to wait yet.
+    // By the signal itself if the worker had not installed its handler yet.
     EXPECT_THAT(worker.Wait(kSoon), AnyOf(0, -signal)) << worker.output();
   }
 }
 
-// ---- who reads
-// ------------------------------------------------------------------------------------
+// ---- readers of the output ----
 
 // The read end of a named pipe that a program writes to.
 class Reader {
@@ -194,7 +184,7 @@ class Reader {
 
   const std::string& path() const { return path_; }
 
-  // What has come once `text` is in it.
+  // Reads until `text` has arrived, and returns everything read so far.
   std::string ReadUntil(const std::string& text) {
     std::array<char, 4096> part;
     while (!absl::StrContains(all_, text)) {
@@ -205,7 +195,7 @@ class Reader {
     return all_;
   }
 
-  // From now on, whoever writes waits.
+  // Fills the pipe, so that writes to it block.
   void Stop() const {
     fcntl(writer_, F_SETFL, O_NONBLOCK);
     const std::string filler(512, '.');
@@ -222,7 +212,7 @@ class Reader {
  private:
   const std::string path_;
   int end_ = -1;
-  int writer_ = -1;  // so that the pipe has no end before its program has begun
+  int writer_ = -1;  // keeps the pipe open until the program has started
   std::string all_;
 };
 
@@ -235,13 +225,13 @@ class ReadersTest : public LifecycleTest, public testing::WithParamInterface<Rea
   }
 };
 
-TEST_P(ReadersTest, ATrainingGoesOnWithoutItsLogsReaders) {
+TEST_P(ReadersTest, ATrainingContinuesWithoutReadersOfItsLogs) {
   WriteFile(job_path(), JobToText(SmallMnistJob(6)));
   Reader server_log(directory_.path() + "/server.log");
   Reader worker_log(directory_.path() + "/worker.log");
   Process server = Shell(absl::StrCat("exec ", PD_SERVER, " --listen=127.0.0.1:0 ", job(), " >",
                                       server_log.path(), " 2>&1"));
-  const std::string address = AddressIn(server_log.ReadUntil("in generation"));
+  const std::string address = ListenAddressIn(server_log.ReadUntil("in generation"));
   Disturb(server_log);
   Disturb(worker_log);
   Process worker =
@@ -257,7 +247,7 @@ INSTANTIATE_TEST_SUITE_P(Readers, ReadersTest, testing::Values(ReaderIs::kGone, 
                            return info.param == ReaderIs::kGone ? "Gone" : "Stopped";
                          });
 
-TEST_F(LifecycleTest, AOneProcessTrainingGoesOnWithoutAReader) {
+TEST_F(LifecycleTest, AOneProcessTrainingContinuesWithoutAReader) {
   WriteFile(job_path(), JobToText(SmallMnistJob(3)));
   const std::string rc = directory_.path() + "/rc";
   Process local =
@@ -281,7 +271,7 @@ TEST_F(LifecycleTest, OutputThatCannotBeWritten) {
   }
 }
 
-// Were a socket to take the place of standard error, log lines would go to a peer.
+// If a socket got the number of a closed standard error, log lines would go to a peer.
 TEST_F(LifecycleTest, StandardDescriptorsThatAreClosed) {
   WriteFile(job_path(), JobToText(SmallMnistJob(2)));
   for (const char* closed : {"<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"}) {
@@ -291,8 +281,7 @@ TEST_F(LifecycleTest, StandardDescriptorsThatAreClosed) {
   }
 }
 
-// ---- limits and versions
-// --------------------------------------------------------------------------
+// ---- limits and versions ----
 
 bool InstrumentsMemory() {
 #if defined(__SANITIZE_ADDRESS__)
@@ -305,8 +294,8 @@ bool InstrumentsMemory() {
   return false;
 }
 
-TEST_F(LifecycleTest, LimitsAreToldInOneLine) {
-  if (InstrumentsMemory()) GTEST_SKIP() << "the sanitizer takes more address space than this";
+TEST_F(LifecycleTest, LimitsAreReportedInOneLine) {
+  if (InstrumentsMemory()) GTEST_SKIP() << "the sanitizer needs more address space than this";
   const std::string unprivileged =
       geteuid() == 0 ? "setpriv --reuid=54321 --regid=54321 --clear-groups " : "";
   const std::vector<std::string> programs = {
@@ -316,7 +305,7 @@ TEST_F(LifecycleTest, LimitsAreToldInOneLine) {
   for (const std::string& program : programs) {
     for (const std::string& limit :
          {std::string("ulimit -v 60000; exec "), std::string("ulimit -v 80000; exec "),
-          // Of a user's threads on the whole machine: root may pass it.
+          // This limit counts the user's threads on the whole machine, and does not bind root.
           absl::StrCat("exec prlimit --nproc=1 ", unprivileged),
           absl::StrCat("exec prlimit --nproc=6 ", unprivileged)}) {
       Process process = Shell(limit + program);
@@ -334,7 +323,7 @@ TEST_F(LifecycleTest, LimitsAreToldInOneLine) {
 }
 
 TEST_F(LifecycleTest, AJobThatDoesNotFitIsOneLine) {
-  if (InstrumentsMemory()) GTEST_SKIP() << "the sanitizer refuses such allocations itself";
+  if (InstrumentsMemory()) GTEST_SKIP() << "the sanitizer itself refuses such allocations";
   Job job = SmallMnistJob(3);
   job.model.tensors[4].shape = {3136, 102400000};
   WriteFile(job_path(), JobToText(job));
@@ -344,7 +333,7 @@ TEST_F(LifecycleTest, AJobThatDoesNotFitIsOneLine) {
   EXPECT_THAT(server.output(), AllOf(HasSubstr("pd-server: "), Not(HasSubstr("terminate called"))));
 }
 
-TEST_F(LifecycleTest, ProgramsTellTheirVersion) {
+TEST_F(LifecycleTest, ProgramsPrintTheirVersion) {
   for (const auto& [program, name] :
        std::vector<std::pair<std::string, std::string>>{{PD_SERVER, "pd-server"},
                                                         {PD_WORKER, "pd-worker"},

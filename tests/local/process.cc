@@ -96,11 +96,7 @@ int Process::Wait(absl::Duration timeout) {
   return exit_code_;
 }
 
-std::string Process::output() const {
-  std::ostringstream text;
-  text << std::ifstream(output_path_).rdbuf();
-  return text.str();
-}
+std::string Process::output() const { return ReadFile(output_path_); }
 
 bool Process::AwaitOutput(const std::string& text, absl::Duration timeout) const {
   const absl::Time give_up = absl::Now() + timeout;
@@ -109,6 +105,25 @@ bool Process::AwaitOutput(const std::string& text, absl::Duration timeout) const
     absl::SleepFor(kPoll);
   }
   return true;
+}
+
+std::string ListenAddressIn(const std::string& log) {
+  const std::string key = "listening address=";
+  const size_t position = log.find(key);
+  if (position == std::string::npos) return "";
+  const size_t begin = position + key.size();
+  return log.substr(begin, log.find(' ', begin) - begin);
+}
+
+std::string ListenAddress(const Process& server) {
+  EXPECT_TRUE(server.AwaitOutput("listening address=")) << server.output();
+  return ListenAddressIn(server.output());
+}
+
+std::string ReadFile(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
 }
 
 void WriteFile(const std::string& path, const std::string& text) {

@@ -34,7 +34,7 @@ Progress Evaluated(int64_t step, double accuracy) {
   return progress;
 }
 
-TEST(ProgressLineTest, SaysWhatIsKnown) {
+TEST(ProgressLineTest, ShowsWhatIsKnown) {
   EXPECT_EQ(ProgressLine(AtStep(0)), "step 0/200");
   Progress progress = Evaluated(40, 0.92614);
   progress.training.push_back({39, 0.31234, 0.9, 1});
@@ -69,7 +69,7 @@ TEST(ProgressDisplayTest, OffATerminalAnEvaluationIsALine) {
   display.Update(AtStep(0), start);
   display.Update(Evaluated(20, 0.5), start + absl::Seconds(1));  // too soon
   display.Update(Evaluated(20, 0.5), start + absl::Seconds(2));
-  display.Update(Evaluated(20, 0.5), start + absl::Seconds(5));  // no news
+  display.Update(Evaluated(20, 0.5), start + absl::Seconds(5));  // nothing new
   display.Finish();
   EXPECT_EQ(out.str(),
             "step 0/200\nstep 20/200  test accuracy 50.00 %\n"
@@ -86,13 +86,13 @@ TEST(ProgressDisplayTest, OnATerminalOneLineIsRewritten) {
   EXPECT_THAT(out.str(), Not(HasSubstr("\n")));
   display.Finish();
   EXPECT_THAT(out.str(), EndsWith("\n"));
-  // Never wider than the terminal: it could not be taken back.
+  // Never wider than the terminal: a wrapped line could not be rewritten.
   for (const absl::string_view line : absl::StrSplit(out.str(), '\r')) {
     EXPECT_LT(line.size(), 40 + std::string("\x1b[K\n").size());
   }
 }
 
-TEST(ProgressDisplayTest, StepsOutsideTheTrainingDoNoHarm) {
+TEST(ProgressDisplayTest, StepsOutsideTheTrainingAreClamped) {
   for (const int64_t step : {-5, 0, 200, 900}) {
     std::ostringstream out;
     ProgressDisplay display(out, 80, kInterval);

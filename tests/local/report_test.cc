@@ -5,9 +5,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
-#include <fstream>
 #include <limits>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <variant>
@@ -19,6 +17,7 @@
 #include "nlohmann/json.hpp"
 #include "tests/local/process.h"
 #include "tests/local/small_cluster.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -27,12 +26,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::SizeIs;
-
-std::string ReadWhole(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
 
 ReportData SomeData(int64_t steps) {
   ReportData data;
@@ -62,14 +55,14 @@ ReportData SomeData(int64_t steps) {
   return data;
 }
 
-// The data that the page draws.
+// Returns the data embedded in the page.
 nlohmann::json PageData(const std::string& html) {
   const std::string mark = "const data = ";
   const size_t begin = html.find(mark) + mark.size();
   return nlohmann::json::parse(html.substr(begin, html.find(";\n", begin) - begin));
 }
 
-TEST(ReportTest, ProgressCsvHasARowAStep) {
+TEST(ReportTest, ProgressCsvHasOneRowPerStep) {
   const std::vector<std::string> lines =
       absl::StrSplit(ProgressCsv(SomeData(2).progress), '\n', absl::SkipEmpty());
   EXPECT_THAT(lines, ElementsAre("step,loss,accuracy,test_loss,test_accuracy,seconds",
@@ -140,23 +133,23 @@ TEST(ReportTest, WritesThreeFiles) {
   const TemporaryDirectory directory;
   const std::string path = directory.path() + "/a/b";
   const ReportData data = SomeData(3);
-  ASSERT_TRUE(WriteReport(path, data).ok());
-  EXPECT_EQ(ReadWhole(path + "/progress.csv"), ProgressCsv(data.progress));
-  EXPECT_EQ(ReadWhole(path + "/statistics.csv"), FormatCsv(data.statistics));
-  EXPECT_EQ(ReadWhole(path + "/report.html"), ReportHtml(data));
+  ASSERT_OK(WriteReport(path, data));
+  EXPECT_EQ(ReadFile(path + "/progress.csv"), ProgressCsv(data.progress));
+  EXPECT_EQ(ReadFile(path + "/statistics.csv"), FormatCsv(data.statistics));
+  EXPECT_EQ(ReadFile(path + "/report.html"), ReportHtml(data));
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(path), {}), 3);
 }
 
-TEST(ReportTest, WhatCannotBeWrittenIsNamed) {
+TEST(ReportTest, ErrorsNameTheFile) {
   const TemporaryDirectory directory;
   const std::string file = directory.path() + "/file";
   WriteFile(file, "");
-  absl::Status status = WriteReport(file, SomeData(1));
-  EXPECT_THAT(std::string(status.message()), HasSubstr(file));
-  // A directory stands where the file belongs.
+  EXPECT_THAT(WriteReport(file, SomeData(1)),
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr(file)));
+  // A directory has the name of the file.
   std::filesystem::create_directories(directory.path() + "/r/report.html/x");
-  status = WriteReport(directory.path() + "/r", SomeData(1));
-  EXPECT_THAT(std::string(status.message()), HasSubstr("r/report.html: "));
+  EXPECT_THAT(std::string(WriteReport(directory.path() + "/r", SomeData(1)).message()),
+              HasSubstr("r/report.html: "));
 }
 
 }  // namespace

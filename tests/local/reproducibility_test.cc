@@ -1,5 +1,5 @@
-// The signature of the project: the weights are the same, bit for bit, whatever the number of
-// shards, workers and threads, and by whichever way values go.
+// The defining property of the project: the weights are the same, bit for bit, for any number of
+// shards, workers and threads, and with or without shared memory.
 
 #include <string>
 #include <tuple>
@@ -22,7 +22,7 @@ std::string ChecksumWith(int shards, int workers, int threads) {
   options.workers = workers;
   options.worker_threads = threads;
   options.server_threads = threads;
-  options.shares_memory = workers != 2;  // both ways: kExpected is by shared memory
+  options.shares_memory = workers != 2;  // both transports: kExpected uses shared memory
   return TrainAndChecksum(std::move(options));
 }
 
@@ -42,7 +42,7 @@ INSTANTIATE_TEST_SUITE_P(Matrix, ReproducibilityTest,
                                                std::get<2>(info.param), "Threads");
                          });
 
-// Rules that keep state, stages around them, dropout in the workers.
+// Rules with state, the stages around them, and dropout in the workers.
 std::string OtherChecksumWith(const UpdateRule& rule, int shards, int workers, int threads) {
   Job job = SmallMnistJob(6);
   job.model.dropout_keep_probability = 0.5;

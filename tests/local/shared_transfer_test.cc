@@ -1,5 +1,5 @@
-// Pulls and pushes by shared memory: the same values come, and what does not fit is refused or goes
-// by the connection.
+// Pulls and pushes through shared memory transfer the same values as the connection. What is
+// invalid is refused, or falls back to the connection.
 
 #include <grpcpp/grpcpp.h>
 
@@ -17,6 +17,7 @@
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "tests/local/expect_refused.h"
 #include "tests/local/small_cluster.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -29,8 +30,8 @@ using Values = std::vector<std::vector<float>>;
 class SharedTransferTest : public testing::Test {
  protected:
   SharedTransferTest()
-      : channels_(job_.model, servers_.cluster_job().generation,
-                  servers_.cluster_job().shard_addresses, /*shares_memory=*/true),
+      : channels_(job_.model, servers_.cluster_info().generation,
+                  servers_.cluster_info().shard_addresses, /*shares_memory=*/true),
         stub_(v1::ParameterServer::NewStub(MakeChannel(servers_.server(0).address()))) {}
 
   absl::Status Pull(int64_t step, Values& values) {
@@ -44,7 +45,7 @@ class SharedTransferTest : public testing::Test {
     return push.Finish();
   }
 
-  // The memory that the next call would use.
+  // Returns the memory that the next call would use.
   SharedMemory* NextMemory() {
     std::shared_ptr<SharedMemory> memory = channels_.memory().Take();
     SharedMemory* const next = memory.get();
@@ -52,17 +53,17 @@ class SharedTransferTest : public testing::Test {
     return next;
   }
 
-  // What the gradients 0 and 1 lead to elsewhere, by the connection.
+  // Returns the weights after gradients 0 and 1, on other servers without shared memory.
   Values OneStep() const {
     ServersOnly others(job_, 1);
     for (int32_t slot = 0; slot < 2; ++slot) {
-      EXPECT_TRUE(others.Push(0, slot, RandomGradient(job_.model, slot)).ok());
+      EXPECT_OK(others.Push(0, slot, RandomGradient(job_.model, slot)));
     }
     return others.Pull(1).values;
   }
 
-  // By a client with generated code: a push of a/biases to the shard that has it, which is the
-  // second, under a header for these shared values.
+  // Pushes a/biases to its shard, the second, with generated code: as shared values in the memory
+  // of that name.
   grpc::Status PushBiases(const SharedMemoryName* name, int64_t begin, int64_t count) {
     const auto stub = v1::ParameterServer::NewStub(MakeChannel(servers_.server(1).address()));
     grpc::ClientContext context;
@@ -70,7 +71,7 @@ class SharedTransferTest : public testing::Test {
     const auto stream = stub->Push(&context, &response);
     v1::PushRequest request;
     v1::PushHeader& header = *request.mutable_header();
-    header.set_generation(servers_.cluster_job().generation);
+    header.set_generation(servers_.cluster_info().generation);
     if (name != nullptr) *header.mutable_memory() = ToProto(*name);
     request.set_tensor("a/biases");
     request.set_begin(begin);
@@ -86,40 +87,41 @@ class SharedTransferTest : public testing::Test {
   const std::unique_ptr<v1::ParameterServer::Stub> stub_;  // of shard 0
 };
 
-TEST_F(SharedTransferTest, SameValuesAsByTheConnection) {
+TEST_F(SharedTransferTest, SameValuesAsOverTheConnection) {
   EXPECT_EQ(channels_.memory().answer(0), Answer::kUnknown);
   Values shared;
   for (int64_t step = 0; step < 3; ++step) {
-    ASSERT_TRUE(Pull(step, shared).ok());
+    ASSERT_OK(Pull(step, shared));
     EXPECT_EQ(shared, servers_.Pull(step).values) << step;
     EXPECT_EQ(channels_.memory().takers(), 2);
-    ASSERT_TRUE(Push(step, 0, RandomGradient(job_.model, 2 * step)).ok());
-    ASSERT_TRUE(Push(step, 1, RandomGradient(job_.model, 2 * step + 1)).ok());
+    ASSERT_OK(Push(step, 0, RandomGradient(job_.model, 2 * step)));
+    ASSERT_OK(Push(step, 1, RandomGradient(job_.model, 2 * step + 1)));
   }
-  ASSERT_TRUE(Pull(3, shared).ok());
+  ASSERT_OK(Pull(3, shared));
   ServersOnly others(job_, 1);
   for (int64_t step = 0; step < 3; ++step) {
     for (int32_t slot = 0; slot < 2; ++slot) {
-      ASSERT_TRUE(others.Push(step, slot, RandomGradient(job_.model, 2 * step + slot)).ok());
+      ASSERT_OK(others.Push(step, slot, RandomGradient(job_.model, 2 * step + slot)));
     }
     others.Pull(step + 1);
   }
   EXPECT_EQ(shared, others.Pull(3).values);
 }
 
-TEST_F(SharedTransferTest, MemoryIsUsedAgainOnlyAfterCallsThatEndedWell) {
+TEST_F(SharedTransferTest, MemoryIsReusedOnlyAfterCallsThatSucceeded) {
   Values values;
-  ASSERT_TRUE(Pull(0, values).ok());
+  ASSERT_OK(Pull(0, values));
   SharedMemory* const first = NextMemory();
   ASSERT_NE(first, nullptr);
-  ASSERT_TRUE(Pull(0, values).ok());
+  ASSERT_OK(Pull(0, values));
   EXPECT_EQ(NextMemory(), first);
-  ASSERT_TRUE(Push(0, 0, RandomGradient(job_.model, 1)).ok());
+  ASSERT_OK(Push(0, 0, RandomGradient(job_.model, 1)));
   EXPECT_EQ(NextMemory(), first);
 
-  const std::shared_ptr<SharedMemory> held = channels_.memory().Take();  // its address stays taken
+  const std::shared_ptr<SharedMemory> held =
+      channels_.memory().Take();  // so that its address is not reused
   channels_.memory().Return(held);
-  EXPECT_TRUE(absl::IsOutOfRange(Pull(-1, values)));
+  EXPECT_THAT(Pull(-1, values), StatusIs(absl::StatusCode::kOutOfRange));
   SharedMemory* const second = NextMemory();
   ASSERT_NE(second, nullptr);
   EXPECT_NE(second, first);
@@ -128,31 +130,32 @@ TEST_F(SharedTransferTest, MemoryIsUsedAgainOnlyAfterCallsThatEndedWell) {
   channels_.memory().Return(next);
   Values bad = RandomGradient(job_.model, 1);
   bad[0][0] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_TRUE(absl::IsInvalidArgument(Push(0, 1, bad)));
+  EXPECT_THAT(Push(0, 1, bad), StatusIs(absl::StatusCode::kInvalidArgument));
   ASSERT_NE(NextMemory(), nullptr);
   EXPECT_NE(NextMemory(), next.get());
-  EXPECT_EQ(channels_.memory().takers(), 2);  // it was not for the memory
+  EXPECT_EQ(channels_.memory().takers(), 2);  // the memory was not the reason
 }
 
-// The next push must not fail for the same reason, nor may a pull that is still under way take the
-// refusal back.
-TEST_F(SharedTransferTest, AfterAPushThatWasRefusedValuesGoByTheConnection) {
+// The next push must not fail for the same reason, and a pull that is still in progress must not
+// revoke the refusal.
+TEST_F(SharedTransferTest, AfterARefusedPushValuesGoOverTheConnection) {
   Values values;
-  ASSERT_TRUE(Pull(0, values).ok());
-  EXPECT_TRUE(absl::IsFailedPrecondition(Push(4, 0, RandomGradient(job_.model, 1))));
-  for (int shard = 0; shard < 2; ++shard) channels_.memory().NoteTaken(shard);
+  ASSERT_OK(Pull(0, values));
+  EXPECT_THAT(Push(4, 0, RandomGradient(job_.model, 1)),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+  for (int shard = 0; shard < 2; ++shard) channels_.memory().NoteAccepted(shard);
   EXPECT_EQ(channels_.memory().takers(), 0);
   EXPECT_EQ(NextMemory(), nullptr);
   for (int32_t slot = 0; slot < 2; ++slot) {
-    ASSERT_TRUE(Push(0, slot, RandomGradient(job_.model, slot)).ok());
+    ASSERT_OK(Push(0, slot, RandomGradient(job_.model, slot)));
   }
-  ASSERT_TRUE(Pull(1, values).ok());
+  ASSERT_OK(Pull(1, values));
   EXPECT_EQ(values, OneStep());
 }
 
-TEST_F(SharedTransferTest, MemoryThatCannotBeMappedIsLeftAlone) {
+TEST_F(SharedTransferTest, MemoryThatCannotBeMappedIsIgnored) {
   v1::PullRequest request;
-  request.set_generation(servers_.cluster_job().generation);
+  request.set_generation(servers_.cluster_info().generation);
   *request.mutable_memory() = ToProto({1, 0, std::string(16, 'k')});
   grpc::ClientContext context;
   const auto stream = stub_->Pull(&context, request);
@@ -169,11 +172,11 @@ TEST_F(SharedTransferTest, MemoryThatCannotBeMappedIsLeftAlone) {
 TEST_F(SharedTransferTest, BadPushesAreRefused) {
   const std::shared_ptr<SharedMemory> memory = *SharedMemory::Make(job_.model.size());
   const SharedMemoryName& name = memory->name();
-  const int64_t most = std::numeric_limits<int64_t>::max();
+  const int64_t max = std::numeric_limits<int64_t>::max();
   EXPECT_REFUSED(PushBiases(nullptr, 0, 7), INVALID_ARGUMENT, HasSubstr("a/biases"),
                  HasSubstr("header with memory"), HasSubstr("got 7 shared ones"));
   for (const auto& [begin, count] : std::vector<std::pair<int64_t, int64_t>>{
-           {0, 8}, {7, 1}, {-1, 7}, {0, -7}, {most, 1}, {0, most}, {most, most}, {8, -1}}) {
+           {0, 8}, {7, 1}, {-1, 7}, {0, -7}, {max, 1}, {0, max}, {max, max}, {8, -1}}) {
     EXPECT_REFUSED(PushBiases(&name, begin, count), INVALID_ARGUMENT, HasSubstr("a/biases"),
                    HasSubstr("expected values within its 7 entries"), HasSubstr("got"));
   }
@@ -188,12 +191,12 @@ TEST_F(SharedTransferTest, BadPushesAreRefused) {
   const std::shared_ptr<SharedMemory> small = *SharedMemory::Make(job_.model.size() - 1);
   EXPECT_REFUSED(PushBiases(&small->name(), 0, 7), FAILED_PRECONDITION, HasSubstr("bytes, got"));
 
-  // None of it has left a trace.
+  // None of these had an effect.
   Values values;
   for (int32_t slot = 0; slot < 2; ++slot) {
-    ASSERT_TRUE(Push(0, slot, RandomGradient(job_.model, slot)).ok());
+    ASSERT_OK(Push(0, slot, RandomGradient(job_.model, slot)));
   }
-  ASSERT_TRUE(Pull(1, values).ok());
+  ASSERT_OK(Pull(1, values));
   EXPECT_EQ(values, OneStep());
 }
 

@@ -1,6 +1,5 @@
 #include "tests/local/small_cluster.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -10,6 +9,8 @@
 #include "common/base/random.h"
 #include "common/job/job_codec.h"
 #include "gtest/gtest.h"
+#include "tests/local/process.h"
+#include "tests/status_matchers.h"
 #include "worker/kernels/select.h"
 
 namespace percentdelta {
@@ -58,6 +59,11 @@ LocalCluster::Options SmallOptions(Job job) {
   return options;
 }
 
+void WriteSmallDataSets(const std::string& directory) {
+  WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
+                directory);
+}
+
 Job MadeUpJob(int64_t steps) {
   Job job = SmallMnistJob(steps);
   job.name = "made-up";
@@ -75,9 +81,8 @@ ClusterInfo AwaitGeneration(const std::string& coordinator) {
   const auto stub = MakeCoordinatorStub(coordinator, absl::Seconds(5));
   const absl::Time give_up = absl::Now() + kPatience;
   while (absl::Now() < give_up) {
-    const absl::StatusOr<ClusterInfo> job = stub->GetJob();
-    // A lease, or the word that there is none, comes only from an open generation.
-    if (job.ok() && job->generation != 0) return *job;
+    const absl::StatusOr<ClusterInfo> info = stub->GetJob();
+    if (info.ok() && info->generation != 0) return *info;
     absl::SleepFor(absl::Milliseconds(5));
   }
   ADD_FAILURE() << "no generation was opened within " << kPatience;
@@ -95,10 +100,10 @@ ServersOnly::ServersOnly(const Job& job, int shards) {
     if (shard > 0) options.coordinator = coordinator();
     servers_.push_back(*Server::Start(std::move(options)));
   }
-  cluster_job_ = AwaitGeneration(coordinator());
-  channels_ = std::make_unique<ShardChannels>(job.model, cluster_job_.generation,
-                                              cluster_job_.shard_addresses);
-  Pull(0);  // every shard has entered
+  cluster_info_ = AwaitGeneration(coordinator());
+  channels_ = std::make_unique<ShardChannels>(job.model, cluster_info_.generation,
+                                              cluster_info_.shard_addresses);
+  Pull(0);  // succeeds once every shard has entered the generation
 }
 
 Weights ServersOnly::Pull(int64_t step) const {
@@ -109,7 +114,7 @@ Weights ServersOnly::Pull(int64_t step) const {
   do {
     status = WeightPull(*channels_, step, absl::Seconds(10), weights.values).AwaitAll();
   } while (absl::IsUnavailable(status) && absl::Now() < give_up);
-  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_OK(status);
   return weights;
 }
 
@@ -123,18 +128,16 @@ absl::Status ServersOnly::Push(int64_t step, int32_t slot,
 
 void ServersOnly::TrainStep() {
   const auto coordinator = MakeCoordinatorStub(this->coordinator(), absl::Seconds(10));
-  const Job& job = cluster_job_.job;
+  const Job& job = cluster_info_.job;
   for (int32_t i = 0; i < job.gradients_per_step; ++i) {
-    // Leases come with the answers, but for those that shards have to be waited for.
+    // The result of a lease is the next lease, unless the shards have to finish the step first.
     while (!lease_ || lease_->kind == Lease::Kind::kWait) {
       const std::string arithmetic = SupportedKernels().front()->arithmetic;
       lease_ = *coordinator->AcquireLease({"test", arithmetic}, absl::Seconds(10));
     }
     ASSERT_EQ(lease_->kind, Lease::Kind::kTrain);
     Pull(lease_->step);
-    const absl::Status pushed =
-        Push(lease_->step, lease_->slot, RandomGradient(job.model, lease_->id));
-    ASSERT_TRUE(pushed.ok()) << pushed;
+    ASSERT_OK(Push(lease_->step, lease_->slot, RandomGradient(job.model, lease_->id)));
     LeaseResult result;
     result.generation = lease_->generation;
     result.lease_id = lease_->id;
@@ -158,21 +161,20 @@ std::string ChecksumAt(const std::string& coordinator, int64_t step) {
   Cluster::Options options;
   options.coordinator = coordinator;
   const Cluster client(options);
-  const absl::StatusOr<ClusterInfo> job = client.GetJob();
-  EXPECT_TRUE(job.ok()) << job.status();
-  if (!job.ok()) return "";
-  const absl::StatusOr<Weights> weights = client.PullWeights(*job, step);
-  EXPECT_TRUE(weights.ok()) << weights.status();
+  const absl::StatusOr<ClusterInfo> info = client.GetJob();
+  EXPECT_OK(info);
+  if (!info.ok()) return "";
+  const absl::StatusOr<Weights> weights = client.PullWeights(*info, step);
+  EXPECT_OK(weights);
   return weights.ok() ? ChecksumOf(*weights) : "";
 }
 
 std::string TrainAndChecksum(LocalCluster::Options options) {
   const int64_t last = options.job.max_steps;
   absl::StatusOr<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(std::move(options));
-  EXPECT_TRUE(cluster.ok()) << cluster.status();
+  EXPECT_OK(cluster);
   if (!cluster.ok()) return "";
-  const absl::Status status = (*cluster)->AwaitWorkers();
-  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_OK((*cluster)->AwaitWorkers());
   return ChecksumAt((*cluster)->coordinator(), last);
 }
 

@@ -1,5 +1,5 @@
-// What the integration tests train: the paper's network on a few synthetic images, or a made-up
-// model whose gradients the test pushes itself.
+// Small trainings for the integration tests: the paper's network on a few synthetic images, or a
+// synthetic model whose gradients the test itself pushes.
 
 #ifndef PERCENTDELTA_TESTS_LOCAL_SMALL_CLUSTER_H_
 #define PERCENTDELTA_TESTS_LOCAL_SMALL_CLUSTER_H_
@@ -21,58 +21,63 @@
 
 namespace percentdelta {
 
-// The built-in job with small batches, over SyntheticDataset(kTrainingImages) and (kTestImages).
+// The built-in job with small batches, on kTrainingImages and kTestImages synthetic images.
 inline constexpr int64_t kTrainingImages = 200;
 inline constexpr int64_t kTestImages = 40;
 Job SmallMnistJob(int64_t steps);
 
-// 28x28 images of noise around a bright spot that depends on the label. The same for equal seeds.
+// Returns 28x28 images of noise with a bright spot whose place depends on the label. Equal seeds
+// give equal images.
 std::shared_ptr<const Dataset> SyntheticDataset(int64_t images, uint64_t seed);
 
-// A cluster for SmallMnistJob.
+// Returns options of a cluster for SmallMnistJob, with its data sets.
 LocalCluster::Options SmallOptions(Job job);
 
-// A job for gradients that the test makes up: a tensor of several blocks, one of a block and a
-// bit, a vector, and one of a single entry; all small.
+// Writes the same data sets as IDX files to the directory.
+void WriteSmallDataSets(const std::string& directory);
+
+// A job without an architecture, for gradients that the test supplies. Its tensors: one of several
+// blocks, one slightly larger than a block, a vector, and a scalar.
 Job MadeUpJob(int64_t steps);
 
-// Servers without workers, over loopback, that have opened their generation.
+// Servers over loopback, without workers. Their generation is open, and all shards are in it.
 class ServersOnly {
  public:
   ServersOnly(const Job& job, int shards);
 
   Server& server(int shard) { return servers_[shard]; }
   const std::string& coordinator() const { return servers_.front().address(); }
-  const ClusterInfo& cluster_job() const { return cluster_job_; }
+  const ClusterInfo& cluster_info() const { return cluster_info_; }
   const ShardChannels& channels() const { return *channels_; }
 
-  // Of exactly `step`, from all shards.
+  // Returns the weights of `step` from all shards.
   Weights Pull(int64_t step) const;
 
-  // Trains one step, the way a worker does, with random gradients.
+  // Trains one step as a worker does, with random gradients.
   void TrainStep();
 
-  // Pushes one slot's gradient to all shards, which the coordinator learns nothing of.
+  // Pushes one slot's gradient to all shards, without a report to the coordinator.
   absl::Status Push(int64_t step, int32_t slot, const std::vector<std::vector<float>>& gradient);
 
  private:
   std::vector<Server> servers_;
-  ClusterInfo cluster_job_;
+  ClusterInfo cluster_info_;
   std::unique_ptr<ShardChannels> channels_;
-  std::optional<Lease> lease_;  // TrainStep's next
+  std::optional<Lease> lease_;  // of the next TrainStep
 };
 
-// Waits until the cluster has opened a generation; fails the test after 30 s.
+// Waits until the cluster opens a generation, and returns its description; fails the test after 30
+// s.
 ClusterInfo AwaitGeneration(const std::string& coordinator);
 
-// Uniform in [-1, 1), of the model's shapes.
+// Returns values uniform in [-1, 1) for each tensor of the model.
 std::vector<std::vector<float>> RandomGradient(const ModelSpec& model, uint64_t seed);
 
-// The fingerprint of the weights of `step`, as a client pulls them; fails the test and returns ""
-// if it cannot.
+// Returns the checksum of the weights of `step`, as a client pulls them; fails the test and returns
+// "" if it cannot.
 std::string ChecksumAt(const std::string& coordinator, int64_t step);
 
-// The fingerprint of the final weights of a training on such a cluster.
+// Trains on such a cluster, and returns the checksum of the final weights.
 std::string TrainAndChecksum(LocalCluster::Options options);
 
 }  // namespace percentdelta

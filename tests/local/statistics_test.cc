@@ -1,4 +1,4 @@
-// Statistics over RPC, as clients meet them.
+// Statistics over RPC, as clients see them.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,14 +10,15 @@
 #include "absl/strings/str_cat.h"
 #include "client/cluster.h"
 #include "tests/local/small_cluster.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
 
 using ::testing::SizeIs;
 
-// Statistics with very long names, so that a few steps are more than one answer holds.
-TEST(StatisticsTest, MoreThanFitsIntoOneAnswer) {
+// The names are very long, so that one response holds only a few steps.
+TEST(StatisticsTest, MoreThanFitsIntoOneResponse) {
   constexpr int64_t kSteps = 400;
   Job job = MadeUpJob(kSteps);
   job.gradients_per_step = 1;
@@ -34,10 +35,10 @@ TEST(StatisticsTest, MoreThanFitsIntoOneAnswer) {
   Cluster::Options options;
   options.coordinator = servers.coordinator();
   const Cluster cluster(options);
-  ASSERT_TRUE(cluster.WatchUpdateStatistics("", 0, [](const auto&, int64_t) { return true; }).ok());
+  ASSERT_OK(cluster.WatchUpdateStatistics("", 0, [](const auto&, int64_t) { return true; }));
   const auto query = [&](const StatisticsQuery& query) {
     const absl::StatusOr<std::vector<StepStatistics>> steps = cluster.GetUpdateStatistics(query);
-    EXPECT_TRUE(steps.ok()) << steps.status();
+    EXPECT_OK(steps);
     return steps.value_or(std::vector<StepStatistics>());
   };
   for (const auto& [asked, first, count] :
@@ -55,8 +56,8 @@ TEST(StatisticsTest, MoreThanFitsIntoOneAnswer) {
   }
 }
 
-// What a step changed a split tensor by, under a rule whose change is no multiple of the gradient:
-// the same to the bit as on one server.
+// The delta of a split tensor, under a rule whose delta is not a multiple of the gradient, is
+// bit-identical to that on one server.
 TEST(StatisticsTest, DeltasOfSplitTensorsUnderAdam) {
   constexpr int64_t kSteps = 5;
   std::vector<std::vector<StepStatistics>> statistics;
@@ -71,12 +72,10 @@ TEST(StatisticsTest, DeltasOfSplitTensorsUnderAdam) {
     Cluster::Options options;
     options.coordinator = servers.coordinator();
     const Cluster cluster(options);
-    ASSERT_TRUE(
-        cluster.WatchUpdateStatistics("", 0, [](const auto&, int64_t) { return true; }).ok());
-    const auto steps = cluster.GetUpdateStatistics({});
-    ASSERT_TRUE(steps.ok()) << steps.status();
-    ASSERT_THAT(*steps, SizeIs(kSteps));
-    statistics.push_back(*steps);
+    ASSERT_OK(cluster.WatchUpdateStatistics("", 0, [](const auto&, int64_t) { return true; }));
+    ASSERT_OK_AND_ASSIGN(const auto steps, cluster.GetUpdateStatistics({}));
+    ASSERT_THAT(steps, SizeIs(kSteps));
+    statistics.push_back(steps);
   }
   for (int64_t step = 0; step < kSteps; ++step) {
     for (size_t t = 0; t < statistics[0][step].updates.size(); ++t) {
@@ -87,7 +86,7 @@ TEST(StatisticsTest, DeltasOfSplitTensorsUnderAdam) {
       EXPECT_EQ(three.multiplier, one.multiplier);
       EXPECT_EQ(three.relative_delta, one.relative_delta);
       EXPECT_GT(one.relative_delta, 0);
-      // Adam's first step is the rate in every entry.
+      // Adam's first step changes every entry by the learning rate.
       if (step == 0) {
         EXPECT_NEAR(one.relative_delta * one.weight_l1, 1e-3 * static_cast<double>(one.entries),
                     1e-5 * 1e-3 * static_cast<double>(one.entries));

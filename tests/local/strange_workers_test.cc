@@ -1,4 +1,4 @@
-// Workers with bugs, and strangers in a shard's place: neither ends a training, nor changes it.
+// Faulty workers, and other services at a shard's address, neither end a training nor change it.
 
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
@@ -12,12 +12,12 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/coordinator_stub.h"
 #include "common/job/job_codec.h"
 #include "tests/local/process.h"
 #include "tests/local/small_cluster.h"
+#include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
 #include "worker/kernels/select.h"
 
@@ -40,7 +40,8 @@ const std::string& Undisturbed() {
   return kChecksum;
 }
 
-// A worker that reports without having done anything: with `failure`, or as if it had pushed.
+// A worker that reports without doing any work: failures with the reason `failure`, or if that is
+// empty, successes without a push.
 class StrangeWorker {
  public:
   StrangeWorker(const std::string& coordinator, std::string name, std::string failure)
@@ -48,7 +49,7 @@ class StrangeWorker {
         name_(std::move(name)),
         failure_(std::move(failure)) {}
 
-  // Takes leases and reports them until it is refused: by which error.
+  // Takes leases and reports them until it is refused, and returns the error.
   absl::Status Run() {
     const WorkerIdentity self = {name_, SupportedKernels().front()->arithmetic};
     absl::StatusOr<Lease> lease = Lease{};
@@ -102,36 +103,28 @@ TEST(StrangeWorkersTest, Table) {
     const std::unique_ptr<LocalCluster> cluster = StartServers();
     const absl::Status refused =
         StrangeWorker(cluster->coordinator(), "strange", row.failure).Run();
-    EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
-    EXPECT_THAT(std::string(refused.message()), AllOf(HasSubstr("strange"), HasSubstr(row.reason)));
+    EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition,
+                                  AllOf(HasSubstr("strange"), HasSubstr(row.reason))));
     EXPECT_LT(refused.message().size(), 1500U);
     const auto stub = MakeCoordinatorStub(cluster->coordinator(), absl::Seconds(10));
-    const absl::StatusOr<Progress> stuck = stub->GetProgress(0);
-    ASSERT_TRUE(stuck.ok()) << stuck.status();
-    EXPECT_EQ(stuck->state, TrainingState::kTraining);
-    EXPECT_EQ(stuck->step, 0);
-    EXPECT_THAT(stuck->message, HasSubstr("strange"));
+    ASSERT_OK_AND_ASSIGN(const Progress stuck, stub->GetProgress(0));
+    EXPECT_EQ(stuck.state, TrainingState::kTraining);
+    EXPECT_EQ(stuck.step, 0);
+    EXPECT_THAT(stuck.message, HasSubstr("strange"));
     cluster->AddWorker();
-    EXPECT_TRUE(cluster->AwaitWorkers().ok());
+    EXPECT_OK(cluster->AwaitWorkers());
     EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
   }
 }
 
-// What a shard's address answers is never a worker's fault.
+// The answers of another service at a shard's address do not count against the worker.
 TEST(StrangeWorkersTest, AnotherServiceTakesAShardsPort) {
   const TemporaryDirectory directory;
   const std::string job_path = directory.path() + "/job.textproto";
   WriteFile(job_path, JobToText(TestJob()));
-  WriteIdxFiles(*SyntheticDataset(kTrainingImages, 1), *SyntheticDataset(kTestImages, 2),
-                directory.path());
-  const auto address_of = [](const Process& server) -> std::string {
-    EXPECT_TRUE(server.AwaitOutput("listening address=")) << server.output();
-    const std::string output = server.output();
-    const size_t begin = output.find("listening address=") + 18;
-    return output.substr(begin, output.find(' ', begin) - begin);
-  };
+  WriteSmallDataSets(directory.path());
   Process first({PD_SERVER, "--listen=127.0.0.1:0", "--shards=2", "--job=" + job_path});
-  const std::string coordinator = address_of(first);
+  const std::string coordinator = ListenAddress(first);
   const auto start_second = [&](const std::string& listen) {
     return Process({PD_SERVER, "--listen=" + listen, "--shards=2", "--shard=1",
                     "--coordinator=" + coordinator, "--job=" + job_path});
@@ -141,14 +134,14 @@ TEST(StrangeWorkersTest, AnotherServiceTakesAShardsPort) {
   const auto failed = [&] { return stub->GetProgress(0)->failed_leases; };
   {
     Process second = start_second("127.0.0.1:0");
-    address = address_of(second);
-    // A lease is given out when both have entered the generation; it is given back.
+    address = ListenAddress(second);
+    // The first lease is granted when both shards have entered the generation. Return it.
     const WorkerIdentity self = {"first", SupportedKernels().front()->arithmetic};
     absl::StatusOr<Lease> lease = Lease{};
     while (lease.ok() && lease->kind == Lease::Kind::kWait) {
       lease = stub->AcquireLease(self, absl::Seconds(1));
     }
-    ASSERT_TRUE(lease.ok()) << lease.status();
+    ASSERT_OK(lease);
     LeaseResult unwanted;
     unwanted.generation = lease->generation;
     unwanted.lease_id = lease->id;
@@ -156,7 +149,7 @@ TEST(StrangeWorkersTest, AnotherServiceTakesAShardsPort) {
     unwanted.failure = "not wanted";
     unwanted.caused_by_environment = true;
     unwanted.leaving = true;
-    ASSERT_TRUE(stub->CompleteLease(unwanted).ok());
+    ASSERT_OK(stub->CompleteLease(unwanted));
     second.Signal(SIGKILL);
     second.Wait();
   }

@@ -14,6 +14,7 @@
 #include "nlohmann/json.hpp"
 #include "tests/local/process.h"
 #include "tests/local/small_cluster.h"
+#include "tests/status_matchers.h"
 
 namespace percentdelta {
 namespace {
@@ -38,17 +39,16 @@ class TraceTest : public testing::Test {
     options.shards = 2;
     options.trace = *Trace::Open(path);
     const std::shared_ptr<Trace> trace = options.trace;
-    const auto cluster = LocalCluster::Start(std::move(options));
-    ASSERT_TRUE(cluster.ok()) << cluster.status();
-    ASSERT_TRUE((*cluster)->AwaitWorkers().ok());
-    ASSERT_TRUE(trace->Close().ok());
+    ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(std::move(options)));
+    ASSERT_OK(cluster->AwaitWorkers());
+    ASSERT_OK(trace->Close());
     events_ = ReadTrace(path);
     for (const nlohmann::json& event : events_) {
       if (event["ph"] == "M") processes_[event["pid"]] = event["args"]["name"];
     }
   }
 
-  // The tensors that a kind of span names in a step, over all processes.
+  // Returns the tensors that spans of this name have in a step, over all processes.
   std::set<std::string> TensorsOf(const std::string& name, int64_t step) const {
     std::set<std::string> tensors;
     for (const nlohmann::json& event : events_) {
@@ -85,8 +85,8 @@ TEST_F(TraceTest, ShowsEveryPhaseOfEveryTensor) {
   }
 }
 
-// What a viewer takes for granted.
-TEST_F(TraceTest, SpansOfAThreadLieInsideEachOther) {
+// As viewers assume.
+TEST_F(TraceTest, SpansOfAThreadAreNested) {
   std::map<std::pair<int64_t, int64_t>, std::vector<std::pair<int64_t, int64_t>>> spans;
   for (const nlohmann::json& event : events_) {
     if (event["ph"] != "X") continue;
@@ -97,7 +97,7 @@ TEST_F(TraceTest, SpansOfAThreadLieInsideEachOther) {
   }
   EXPECT_GE(spans.size(), 3U);
   for (auto& [thread, its_spans] : spans) {
-    std::sort(its_spans.begin(), its_spans.end());  // of equal beginnings the longest first
+    std::sort(its_spans.begin(), its_spans.end());  // at equal begins the longest first
     std::vector<int64_t> open;
     for (const auto& [begin, minus_end] : its_spans) {
       while (!open.empty() && open.back() <= begin) open.pop_back();
@@ -108,7 +108,7 @@ TEST_F(TraceTest, SpansOfAThreadLieInsideEachOther) {
   }
 }
 
-TEST_F(TraceTest, WhatBeginsEnds) {
+TEST_F(TraceTest, EverySpanThatBeginsEnds) {
   std::map<std::string, int64_t> begun;
   int64_t ended = 0;
   for (const nlohmann::json& event : events_) {
@@ -121,10 +121,10 @@ TEST_F(TraceTest, WhatBeginsEnds) {
   EXPECT_EQ(static_cast<int64_t>(begun.size()), ended);
 }
 
-TEST(TraceFileTest, NothingIsValidToo) {
+TEST(TraceFileTest, AnEmptyTraceIsValid) {
   const TemporaryDirectory directory;
   const std::string path = directory.path() + "/trace.json";
-  ASSERT_TRUE((*Trace::Open(path))->Close().ok());
+  ASSERT_OK((*Trace::Open(path))->Close());
   EXPECT_TRUE(ReadTrace(path).empty());
 }
 
@@ -134,21 +134,18 @@ TEST(TraceFileTest, NamesAreQuoted) {
   const std::shared_ptr<Trace> trace = *Trace::Open(path);
   const Tracer tracer(trace, "a \"worker\" \\ \xff");
   { const TraceSpan span(tracer, "work", {.step = 7, .slot = 1, .tensor = "a\"b"}); }
-  ASSERT_TRUE(trace->Close().ok());
+  ASSERT_OK(trace->Close());
   const nlohmann::json events = ReadTrace(path);
   EXPECT_THAT(events[0]["args"]["name"], HasSubstr("a \"worker\" \\ "));
   EXPECT_EQ(events[1]["args"], nlohmann::json({{"step", 7}, {"slot", 1}, {"tensor", "a\"b"}}));
 }
 
-TEST(TraceFileTest, SaysWhatCannotBeWritten) {
-  const auto nowhere = Trace::Open("/nowhere/trace.json");
-  ASSERT_FALSE(nowhere.ok());
-  EXPECT_THAT(std::string(nowhere.status().message()), HasSubstr("/nowhere/trace.json"));
-  const auto full = Trace::Open("/dev/full");
-  ASSERT_TRUE(full.ok());
-  const Tracer tracer(*full, "worker");
-  const absl::Status closed = (*full)->Close();
-  EXPECT_THAT(std::string(closed.message()), HasSubstr("/dev/full is incomplete"));
+TEST(TraceFileTest, ErrorsNameTheFile) {
+  EXPECT_THAT(std::string(Trace::Open("/nowhere/trace.json").status().message()),
+              HasSubstr("/nowhere/trace.json"));
+  ASSERT_OK_AND_ASSIGN(const auto full, Trace::Open("/dev/full"));
+  const Tracer tracer(full, "worker");
+  EXPECT_THAT(std::string(full->Close().message()), HasSubstr("/dev/full is incomplete"));
 }
 
 }  // namespace

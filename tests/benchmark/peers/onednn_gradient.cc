@@ -1,6 +1,7 @@
-// The paper's network on oneDNN primitives, wired by hand: layouts of the library's choice, ReLU
-// fused into the convolutions and dense layers, weights kept in their layouts. A batch of 500,
-// forward and backward, every product computed: the best that a library of dense kernels gives.
+// The paper's network on oneDNN primitives, combined by hand: the library chooses the layouts, ReLU
+// is fused into the convolutions and dense layers, and the weights stay in their layouts. Computes
+// every product of a batch of 500, forward and backward: the best that a library of dense kernels
+// offers.
 //
 // A peer of the benchmarks (peer.h). The argument is the number of threads.
 
@@ -52,14 +53,14 @@ dnnl::primitive_attr WithRelu() {
   return attributes;
 }
 
-// What is executed in a step, in order.
+// The primitives of a step, in order.
 class Program {
  public:
   void Add(const dnnl::primitive& primitive, Arguments arguments) {
     steps_.emplace_back(primitive, std::move(arguments));
   }
 
-  // The memory in another layout; itself if it has that already.
+  // Returns the memory in another layout; the memory itself if it has that layout.
   memory In(const memory& from, const memory::desc& desc) {
     if (from.get_desc() == desc) return from;
     memory to(desc, Engine());
@@ -108,7 +109,7 @@ class ConvBlock {
 
   const memory& output() const { return output_; }
 
-  // Returns the gradient of the input, if that is wanted.
+  // Returns the gradient of the input, if requested.
   memory Backward(Program& program, const memory& upstream, bool with_input) {
     const memory::desc sums = sums_.get_desc();
     const dnnl::pooling_backward::primitive_desc pool(
@@ -120,7 +121,7 @@ class ConvBlock {
                 {{DNNL_ARG_DIFF_DST, program.In(upstream, pool.diff_dst_desc())},
                  {DNNL_ARG_WORKSPACE, winners_},
                  {DNNL_ARG_DIFF_SRC, of_pool}});
-    // From the result: ReLU's is positive where its input is.
+    // From the result, which is positive where the input of ReLU is.
     const dnnl::eltwise_forward::primitive_desc relu_hint(
         {prop_kind::forward_training, algorithm::eltwise_relu, sums, 0, 0}, Engine());
     const dnnl::eltwise_backward::primitive_desc relu(
@@ -227,12 +228,12 @@ int main(int argc, char** argv) {
   Program program;
   ConvBlock conv1(program, Filled(Flat({kBatch, 1, 28, 28}, Tag::nchw)), 1, 32, 28);
   ConvBlock conv2(program, conv1.output(), 32, 64, 14);
-  // Dense layers take the pooled pixels in one row.
+  // Dense layers need the pooled pixels in one row.
   const memory pixels = program.In(conv2.output(), Flat({kBatch, 64, 7, 7}, Tag::nhwc));
   const memory rows(Flat({kBatch, 3136}, Tag::nc), Engine(), pixels.get_data_handle());
   Dense fc1(program, rows, 3136, 1024, true);
   Dense fc2(program, fc1.output(), 1024, 10, false);
-  // The outputs stand for their own gradient: softmax of 5000 numbers is not worth timing.
+  // The outputs serve as their own gradient: the softmax of 5000 numbers takes no measurable time.
   const memory of_rows = program.In(fc1.Backward(program, fc2.Backward(program, fc2.output())),
                                     Flat({kBatch, 3136}, Tag::nc));
   const memory of_pixels(Flat({kBatch, 64, 7, 7}, Tag::nhwc), Engine(), of_rows.get_data_handle());

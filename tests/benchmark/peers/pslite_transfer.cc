@@ -1,12 +1,12 @@
-// The whole model pushed to and pulled from one server of ps-lite
-// (https://github.com/dmlc/ps-lite), over loopback: three processes, as ps-lite is run. Compiled by
-// tests/benchmark/run against the sources at the path that it is given.
+// Pushes a whole model to one server of ps-lite (https://github.com/dmlc/ps-lite), and pulls it,
+// over loopback, in three processes as usual for ps-lite. tests/benchmark/run compiles it against
+// the sources of ps-lite.
 //
 //   pslite_transfer push|pull|both FLOATS
 //
-// Prints the milliseconds of each run, one for every line that it reads. The tensors travel as the
-// values of one key, without a copy at the worker; the server stores what is pushed and sends from
-// where it is stored. It checks nothing and computes nothing.
+// Does one run for every line that it reads, and prints the milliseconds. The tensors are the
+// values of one key, and are not copied at the worker; the server stores what is pushed and sends
+// it from there. It checks nothing and computes nothing.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -41,7 +41,7 @@ int FreePort() {
   return ntohs(address.sin_port);
 }
 
-// Starts this program again in another role; it ends with this process.
+// Starts another instance of this program in that role; it ends with this process.
 pid_t StartRole(const char* role, char** argv) {
   setenv("DMLC_ROLE", role, 1);
   pid_t pid = -1;

@@ -76,7 +76,7 @@ TEST(FormatTableTest, StaysAlignedWhateverTheNames) {
   }
 }
 
-TEST(FormatTableTest, HeadingsCanBeLeftOut) {
+TEST(FormatTableTest, HeadingsCanBeOmitted) {
   EXPECT_EQ(Lines(FormatTable(TwoSteps(), false)).size(), 4U);
   EXPECT_EQ(Lines(FormatTable({})).size(), 1U);
   EXPECT_EQ(FormatTable({}, false), "");
@@ -103,13 +103,13 @@ TEST(FormatJsonTest, HoldsEveryFieldExactly) {
   EXPECT_EQ(FormatJson({}), "[]\n");
 }
 
-TEST(FormatJsonTest, AStreamIsOneObjectALine) {
+TEST(FormatJsonTest, AStreamIsOneObjectPerLine) {
   const std::string line = FormatJsonLine(TwoSteps()[0]);
   EXPECT_EQ(Lines(line).size(), 1U);
   EXPECT_EQ(nlohmann::json::parse(line), nlohmann::json::parse(FormatJson(TwoSteps()))[0]);
 }
 
-TEST(FormatJsonTest, WhatIsNoTextOrNoNumberDoesNotThrow) {
+TEST(FormatJsonTest, InvalidTextAndNonFiniteNumbersDoNotThrow) {
   StepStatistics step = TwoSteps()[0];
   step.updates[0].tensor = "broken \xff";
   step.updates[0].multiplier = std::numeric_limits<double>::quiet_NaN();
@@ -153,8 +153,7 @@ TEST(FormatCsvTest, NamesWithCommasAreQuoted) {
   EXPECT_THAT(FormatCsv({step}), HasSubstr("7,\"a,b/\"\"c\"\"\",conv1,800,"));
 }
 
-// Where the decimal sign is a comma; a machine without the locale tests less.
-// A server may name its tensors what it likes.
+// A server may send any names.
 TEST(FormatTest, NamesCannotForgeRowsOrReachTheTerminal) {
   for (const std::string& name :
        {std::string("a\nb"), std::string("a\r\nb"), std::string("\x1b[31m"),
@@ -167,6 +166,7 @@ TEST(FormatTest, NamesCannotForgeRowsOrReachTheTerminal) {
   }
 }
 
+// In locales whose decimal separator is a comma; a machine may lack them.
 TEST(FormatTest, LocaleDoesNotMatter) {
   const std::vector<StepStatistics> steps = TwoSteps();
   const std::vector<std::string> before = {FormatTable(steps), FormatJson(steps), FormatCsv(steps)};

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/isa.h"
 #include "common/job/partition.h"
 #include "tests/server/reference.h"
 #include "tests/server/test_jobs.h"
@@ -118,6 +119,28 @@ TEST_P(OptimizerTest, DoesNotDependOnThePieces) {
     ASSERT_EQ(whole.weights, pieces.weights) << "step " << step;
     ASSERT_EQ(whole.state, pieces.state) << "step " << step;
   }
+}
+
+TEST_P(OptimizerTest, DoesNotDependOnTheInstructionSet) {
+  const UpdatedTensor initial(job_, job_.model.tensors[kLarge]);
+  UpdatedTensor expected = initial;
+  for (int64_t step = 0; step < 3; ++step) {
+    expected.Step(job_, *optimizer_, step, GradientOf(kLarge, step));
+  }
+  for (const Isa isa : SupportedIsas()) {
+    SCOPED_TRACE(IsaName(isa));
+    SetCurrentIsaForTesting(isa);
+    UpdatedTensor tensor = initial;
+    for (int64_t step = 0; step < 3; ++step) {
+      tensor.Step(job_, *optimizer_, step, GradientOf(kLarge, step));
+    }
+    EXPECT_EQ(tensor.weights, expected.weights);
+    EXPECT_EQ(tensor.state, expected.state);
+    EXPECT_EQ(tensor.norms.ratio_l1, expected.norms.ratio_l1);
+    EXPECT_EQ(tensor.norms.weight_l2_squared, expected.norms.weight_l2_squared);
+    EXPECT_EQ(tensor.delta_l1, expected.delta_l1);
+  }
+  SetCurrentIsaForTesting(SupportedIsas().front());
 }
 
 // The same bits, and the same statistics to the bit, those of a tensor that is split among them.
