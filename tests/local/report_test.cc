@@ -96,7 +96,8 @@ TEST(ReportTest, TheHeadingNamesTheRule) {
       {SgdRule{}, "SGD"},
       {AdaGradRule{0.1, 1e-8}, "AdaGrad"},
       {AdamRule{}, "Adam"},
-      {LarsRule{}, "LARS"}};
+      {LarsRule{}, "LARS"},
+      {LambRule{}, "LAMB"}};
   ASSERT_EQ(rules.size(), std::variant_size_v<UpdateRule>);
   for (size_t i = 0; i < rules.size(); ++i) {
     ASSERT_EQ(rules[i].first.index(), i);

@@ -38,6 +38,14 @@ Job SmallJob() {
   return job;
 }
 
+Job SmallLambJob() {
+  Job job = SmallJob();
+  job.optimizer = {0.01, LambRule{0.9, 0.99, 1e-6, 0.02, 9}};
+  job.momentum = {};
+  job.gradient_clipping = GradientClippingSpec{50};
+  return job;
+}
+
 Gradient RandomGradient(const ModelSpec& model, uint64_t seed, int64_t step, int32_t slot) {
   Gradient gradient;
   for (size_t tensor = 0; tensor < model.tensors.size(); ++tensor) {

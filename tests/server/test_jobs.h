@@ -26,7 +26,10 @@ namespace percentdelta {
 // of zeros. Two slots a step, PercentDelta with damped momentum and decay; no evaluation.
 Job SmallJob();
 
-// Indices of its tensors.
+// The same under LAMB with all its options, clipping, and no momentum.
+Job SmallLambJob();
+
+// Indices of their tensors.
 enum SmallTensor : int { kLarge, kFew, kScalar, kBlock, kZeros };
 
 // A gradient of all the model's tensors, uniform in [-1, 1); every seventh entry is zero, and in

@@ -73,7 +73,7 @@ TEST(JobFilesTest, HashesAreThoseOfReleasedVersions) {
       {"mnist", {"a1fbc951f3fc13eeb39b5fd5ec503b50b38cd5443d6daa0dee8ca69d91d463b1", cnn}},
       {"mnist-adagrad", {"13de3f8090e2a2c5d4a6b7c958dbc4e301b48d2b849121e0d0c85343e6adc03f", cnn}},
       {"mnist-adam", {"16be9708fa6ff4293c90074b1f6dca922277ca5c3007a43a3ce5e6f6218f0d62", cnn}},
-      {"mnist-lamb", {"9201413a8a51f825f5237bdbf13774689fd9495fee975b72c28c0bc2623c963e", cnn}},
+      {"mnist-lamb", {"3c5f41795bf9e65aa7433329141d17e993d27351137885829f4d9c2ad8dd5de1", cnn}},
       {"mnist-lars", {"d72c769357aa027d95e6d11cb041336ee4a2433a236d932f10faa8e9af5cf12d", cnn}},
       {"mnist-sgd", {"4f7ce70fb0b1f3821ab4ebe51b8dc147082e4e3a7ed48401683e8d6cc4ebd60a", cnn}},
       {"ratings",
