@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A connection to a running cluster, for programs that observe a training from outside: pdctl,
 // pd-local, tests. Workers also use the data path in client/pull.h and client/push.h.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The coordinator as workers and tools see it.
 
 #ifndef PERCENTDELTA_CLIENT_COORDINATOR_STUB_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The shared memory that a client offers to the shards of one generation, and which of them accept
 // it: those on its own machine (common/transport/shared_memory.h).
 

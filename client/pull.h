@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Pulls the weights of one step from all shards, each tensor as soon as it is available.
 
 #ifndef PERCENTDELTA_CLIENT_PULL_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Pushes the gradient of one slot to all shards, each tensor as soon as it has been computed.
 
 #ifndef PERCENTDELTA_CLIENT_PUSH_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Connections to the shards of one generation.
 
 #ifndef PERCENTDELTA_CLIENT_SHARD_CHANNELS_H_

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # pd_sources_for_each_isa(LIBRARY SOURCE [OPTION ...]): compiles SOURCE into LIBRARY once for each
 # instruction set of common/base/isa.h, with the options and with PD_ISA (its namespace) and
 # PD_ISA_NAME (its name for people) defined. See common/base/isa.h for what SOURCE may hold.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # pd_require_without(LIBRARY NAME ...): fails if LIBRARY depends, directly or through others, on a target
 # that is called NAME, or NAME::anything.
 function(pd_require_without library)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the sources and the programs of the project are, and the error of every script."""
 
 import dataclasses

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Opens the cluster's generations in this process's shard: reads the checkpoint that a generation
 // starts from, connects to its other shards, and replaces the ShardState.
 

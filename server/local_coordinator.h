@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The coordinator in the shard's own process, which is shard 0: plain calls.
 
 #ifndef PERCENTDELTA_SERVER_LOCAL_COORDINATOR_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // pd-server: one shard of the model, and in shard 0 the coordinator.
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // How much memory the system lets this process use.
 
 #ifndef PERCENTDELTA_SERVER_MEMORY_LIMIT_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "server/memory_needed.h"
 
 #include "absl/strings/str_cat.h"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The memory that a job needs in a server, logged and checked at start: a process that the kernel
 // kills in the middle of a training reports nothing, and after a restart it is killed again.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A parameter server: one shard of the model, and in shard 0 the cluster's coordinator. The binary
 // pd-server, pd-local and the tests all start it through this handle.
 

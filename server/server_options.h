@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a server is started with.
 
 #ifndef PERCENTDELTA_SERVER_SERVER_OPTIONS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Matchers for absl::Status and absl::StatusOr, like those of other projects that use Abseil.
 //
 //   EXPECT_THAT(Parse(text), IsOk());

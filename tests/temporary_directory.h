@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A new directory, removed with its contents at the end.
 
 #ifndef PERCENTDELTA_TESTS_TEMPORARY_DIRECTORY_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a worker knows of its leases that failed in a row: how long it pauses, and when it gives up.
 
 #ifndef PERCENTDELTA_WORKER_FAILURE_STREAK_H_

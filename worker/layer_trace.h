@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The timeline of a gradient's computation (common/base/trace.h).
 
 #ifndef PERCENTDELTA_WORKER_LAYER_TRACE_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Keeps the lease of a slow worker alive for as long as its work makes progress. A process that
 // hangs makes none, and so loses its lease.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The work of a lease: pulls the weights of its step, computes on its batch, pushes the gradient.
 
 #ifndef PERCENTDELTA_WORKER_LEASE_WORK_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // pd-worker: computes gradients for a cluster until the training is finished.
 
 #include <unistd.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The weights that a worker computes with: those of one step, while those of the next are already
 // being pulled.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A worker: leases a batch, pulls the weights of its step, computes the gradient, pushes it and
 // keeps no state. The binary pd-worker, pd-local and the tests all run it through this class.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The settings of a worker.
 
 #ifndef PERCENTDELTA_WORKER_WORKER_OPTIONS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The commands of pdctl, apart from its command line.
 
 #ifndef PERCENTDELTA_CLIENT_PDCTL_COMMANDS_H_

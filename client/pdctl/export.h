@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Exports weights to a file that other frameworks read.
 
 #ifndef PERCENTDELTA_CLIENT_PDCTL_EXPORT_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Detects that the reader of a program's output has closed it, while the program has nothing to
 // write.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Formats update statistics: as a table for people, as JSON and CSV for programs.
 
 #ifndef PERCENTDELTA_CLIENT_PDCTL_STATISTICS_FORMAT_H_

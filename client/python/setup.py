@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What pyproject.toml cannot say: the build makes the protocol's description from proto/."""
 
 import pathlib

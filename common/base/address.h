@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Network addresses in flags, jobs and messages: HOST:PORT and nothing else. gRPC would also accept
 // "unix:/path", "xds:name", "fd:3" and other schemes; these are rejected here.
 

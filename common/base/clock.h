@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The clock that the program measures durations by. Injected, so that tests can advance it at will.
 
 #ifndef PERCENTDELTA_COMMON_BASE_CLOCK_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // File descriptors of this process: their owner, reading, and their limit.
 
 #ifndef PERCENTDELTA_COMMON_BASE_DESCRIPTORS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Files that exist completely or not at all, whatever crashes: written under a temporary name,
 // synced, renamed, and the directory synced, where the file system supports that (SyncDirectory).
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Errors of system calls as statuses and as text.
 
 #ifndef PERCENTDELTA_COMMON_BASE_ERRNO_STATUS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Named points of the program at which a test can make the process die: the fault harness kills
 // processes at the worst moments, which a signal from outside would hit only by chance.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Float values on the wire: contiguous little-endian float32.
 
 #ifndef PERCENTDELTA_COMMON_BASE_FLOAT_BYTES_H_

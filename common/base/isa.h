@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The instruction sets that inner loops are compiled for, and which of them this processor has.
 //
 // Wherever wide registers matter, there is a table of functions, one for each instruction set,

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The resource limits of this process, for messages to people who can raise them.
 
 #ifndef PERCENTDELTA_COMMON_BASE_LIMITS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Writes lines to a file descriptor on its own thread, so that a reader that is slow, stopped or
 // gone never blocks the callers.
 

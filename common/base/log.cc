@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "common/base/log.h"
 
 #include <spdlog/details/log_msg.h>

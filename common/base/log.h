@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Logs for people who read the interleaved lines of several processes: one line per event, with
 // time, level, process, event, and key=value pairs.
 //

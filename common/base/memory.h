@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Retaining freed memory, and returning it to the kernel.
 
 #ifndef PERCENTDELTA_COMMON_BASE_MEMORY_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The path at which a file that is written and then renamed into place belongs.
 
 #ifndef PERCENTDELTA_COMMON_BASE_OUTPUT_PATH_H_

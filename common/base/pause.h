@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A thread's pause between two rounds of a loop, which other threads can cut short.
 //
 // Measured by the steady clock. absl::Mutex (Debian's version) waits by the wall clock: if that

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // exp and log with the same bits everywhere: the C library's differ between versions and processors
 // in the last bit. Used for initial weights and the small models.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The project's random numbers, defined to the last bit: the same on every platform, compiler and
 // standard library, unlike std::shuffle and the std::*_distribution. Everything that depends on a
 // seed (initial weights, the order of the examples) is defined by this file; tests pin its values.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Writes and reads tensors in the safetensors format, which PyTorch, NumPy and JAX users read:
 // eight bytes of header length, a JSON header, the values. Row-major, little-endian float32. The
 // format has no checksum: a flipped bit in the values is not detected here.

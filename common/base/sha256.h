@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // SHA-256, on OpenSSL.
 
 #ifndef PERCENTDELTA_COMMON_BASE_SHA256_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Early returns of errors.
 
 #ifndef PERCENTDELTA_COMMON_BASE_STATUS_MACROS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Ends a program on SIGTERM, SIGINT (Ctrl-C) or SIGHUP (its terminal is gone), even where these
 // have no default action (process 1 of a container) or the parent blocks or ignores them. A SIGHUP
 // that the parent ignores (nohup) stays ignored.

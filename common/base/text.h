@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Makes text from outside safe for a log line, a terminal or a status message.
 
 #ifndef PERCENTDELTA_COMMON_BASE_TEXT_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A fixed set of threads for computation. Tasks must not wait: neither for the network, nor for
 // another task, nor for a lock that is held during I/O.
 

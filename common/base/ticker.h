@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A thread that calls a function periodically, until it is destroyed.
 
 #ifndef PERCENTDELTA_COMMON_BASE_TICKER_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A timeline of events in the Chrome trace event format, which https://ui.perfetto.dev opens. Times
 // are microseconds of the wall clock, so that the files of several processes can be merged into one
 // timeline: jq -s add worker.json server.json > all.json

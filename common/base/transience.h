@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Classifies the errors of calls: the only place that decides which are transient.
 //
 // Always transient are UNAVAILABLE (no server, or one that is starting or stopping),

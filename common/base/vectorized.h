@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Runs a loop with the widest registers of this processor.
 
 #ifndef PERCENTDELTA_COMMON_BASE_VECTORIZED_H_

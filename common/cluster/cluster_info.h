@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The job that a cluster trains, and the addresses of its shards.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_CLUSTER_INFO_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "common/cluster/cluster_info_proto.h"
 
 #include <string>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Conversion of ClusterInfo to and from its message.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_CLUSTER_INFO_PROTO_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Heartbeats: the messages between a shard and the coordinator, about once a second.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_HEARTBEAT_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Conversion of heartbeats and their answers to and from messages.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_HEARTBEAT_PROTO_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A lease: work assigned to a worker, either a slot of a step, or a range of the test set at the
 // weights of a step.
 

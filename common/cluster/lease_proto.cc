@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "common/cluster/lease_proto.h"
 
 #include "common/base/text.h"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Conversion of leases and their results to and from messages.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_LEASE_PROTO_H_

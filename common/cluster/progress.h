@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The progress of a training, as the coordinator tracks it and pdctl, pd-local and reports show it.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_PROGRESS_H_

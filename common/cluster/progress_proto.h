@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Conversion of a training's progress to and from messages.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_PROGRESS_PROTO_H_

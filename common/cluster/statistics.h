@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What one step's update did to one tensor: the quantities of the paper's Figure 1.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_STATISTICS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Conversion of update statistics to and from messages.
 
 #ifndef PERCENTDELTA_COMMON_CLUSTER_STATISTICS_PROTO_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The weights before the first step.
 
 #ifndef PERCENTDELTA_COMMON_JOB_INITIAL_WEIGHTS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The job: plain data, checked once, immutable afterwards.
 //
 // A job determines the weights: two clusters with equal jobs and equal data hold equal weights

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Checks of single fields of a job, for job_validation.cc and job_update_validation.cc.
 
 #ifndef PERCENTDELTA_COMMON_JOB_JOB_CHECKS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Conversion of jobs: the text format that people write, the message that is sent, and the hash
 // that identifies a job.
 

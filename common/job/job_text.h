@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Reads the text of a job file, as editors, shells and other tools write it.
 
 #ifndef PERCENTDELTA_COMMON_JOB_JOB_TEXT_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Validation of jobs.
 
 #ifndef PERCENTDELTA_COMMON_JOB_JOB_VALIDATION_H_

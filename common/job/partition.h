@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Which shard owns which entries of which tensor. Depends only on the model and the number of
 // shards, so every process computes it and it is never sent.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A job's update rule as its message, by the rule's own description (rule_spec.h).
 
 #ifndef PERCENTDELTA_COMMON_JOB_RULE_CODEC_H_

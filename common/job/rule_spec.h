@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The update rules that a job may name, as plain data. A rule is a struct of numbers that describes
 // itself: its name, its fields and their ranges. Reading, writing, checking and showing a job
 // (rule_codec.h, job_update_validation.cc) follow from that description. Formulas are in

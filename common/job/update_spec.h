@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The job's update: rule (rule_spec.h), schedule and the stages around them, as plain data. Ranges
 // and formulas are in proto/percentdelta/v1/job.proto, arithmetic in server/update/.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "common/program/command_line.h"
 
 #include <grpc/support/log.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Exit codes, limits of flags, and parsing of the command line, for all programs.
 
 #ifndef PERCENTDELTA_COMMON_PROGRAM_COMMAND_LINE_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The common part of all mains: programs do not depend on a reader of their output, and every
 // failure ends in one line and an exit code.
 

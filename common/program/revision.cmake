@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Writes OUTPUT, a source file with the version and git's name of the sources, if it has changed.
 # Run at each build (CMakeLists.txt): cmake -DSOURCE=... -DVERSION=... -DOUTPUT=... -P revision.cmake
 # The environment variable PD_REVISION replaces git's answer, as in an image that is built without .git.

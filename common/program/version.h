@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The version of the program.
 
 #ifndef PERCENTDELTA_COMMON_PROGRAM_VERSION_H_

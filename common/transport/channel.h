@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // gRPC channels with this project's settings.
 
 #ifndef PERCENTDELTA_COMMON_TRANSPORT_CHANNEL_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Tensor values on the wire without a copy into a protobuf string: chunks are the messages
 // PullResponse and PushRequest of parameter_server.proto, encoded and decoded by hand around the
 // one large field. A client with generated code sees no difference.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The deadline of a gRPC call.
 
 #ifndef PERCENTDELTA_COMMON_TRANSPORT_DEADLINE_H_

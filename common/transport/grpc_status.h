@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Conversion between Abseil's and gRPC's statuses. The codes are the same numbers.
 
 #ifndef PERCENTDELTA_COMMON_TRANSPORT_GRPC_STATUS_H_

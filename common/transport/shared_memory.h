@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Memory that two processes on one machine share, so that values need not pass through the kernel.
 //
 // Its creator offers it by name: PID, descriptor in that process, and a key with which the memory

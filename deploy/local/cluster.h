@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A whole cluster in one process: real servers and workers over loopback ports. pd-local runs
 // trainings on it, and so do the integration tests.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // pd-local: trains in one process, with servers and workers over loopback ports.
 
 #include <sys/ioctl.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Shows a training's progress: one line rewritten in place on a terminal, plain lines elsewhere.
 
 #ifndef PERCENTDELTA_DEPLOY_LOCAL_PROGRESS_DISPLAY_H_

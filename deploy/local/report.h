@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Writes the report of a training: two tables for programs and one page for people.
 
 #ifndef PERCENTDELTA_DEPLOY_LOCAL_REPORT_H_

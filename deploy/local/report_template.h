@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The page of a report (report_template.html), with the literal /*DATA*/null in place of the data.
 
 #ifndef PERCENTDELTA_DEPLOY_LOCAL_REPORT_TEMPLATE_H_

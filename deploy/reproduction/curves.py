@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Curves of test accuracy: the best setting, several seeds together, smoothing."""
 
 import typing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 1: how much of its own L1 norm each layer changes by, with PercentDelta and with SGD."""
 
 import csv

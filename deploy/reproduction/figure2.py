@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 2: test accuracy over steps, one row for each algorithm, and the best of each in the last."""
 
 import csv

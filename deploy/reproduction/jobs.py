@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Job files: a base job of deploy/jobs with another update, seed and length."""
 
 import importlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reproduces the paper's experiments on a cluster in one process.
 
   figure1  how much every layer changes with PercentDelta and with SGD, at steps 0, 15, 30, 45

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws figures with gnuplot, the same script as SVG and as PNG."""
 
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trainings, each in its own folder: run once, and resumed after an interruption.
 
     <folder>/job.textproto    what is trained

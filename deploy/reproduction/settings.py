@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The trainings of a comparison: for every algorithm, the settings that are tried.
 
 A setting is the optimizer, schedule and momentum of a job, in protobuf's text format; all else is the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs trainings one after the other, and displays the progress of all."""
 
 import shutil

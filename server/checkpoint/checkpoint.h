@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A checkpoint on disk, checked against its manifest.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Which files in a directory of checkpoints are the servers' own, by their exact names, and their
 // removal.
 //

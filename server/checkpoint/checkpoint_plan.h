@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Which steps become checkpoints, and how far those in progress are. A state machine without locks,
 // clocks or I/O.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What shard 0 does with checkpoints before it listens, so that a problem ends the program at once.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_START_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The directory of a training's checkpoints, as the coordinator sees it.
 //
 //   cluster.json                            the generation that was opened last, and its job

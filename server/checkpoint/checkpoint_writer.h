@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Writes a shard's parts of checkpoints while the training runs, on a thread of its own. Spreads
 // the work over half the time until it is decided whether the next checkpoint starts, so that no
 // step is delayed much. A part that cannot be written is reported as failed; that of the job's last

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // cluster.json in a directory of checkpoints: the generation that was opened last, and its job.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_CLUSTER_FILE_H_

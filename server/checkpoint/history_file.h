@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The coordinator's part of a checkpoint: curves and statistics of the steps before it, in the file
 // history.pb, a v1.History.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What makes files a checkpoint: the list of their names, sizes and checksums. Written last.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_MANIFEST_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Slows a thread down that shares the cores with more urgent ones.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_PACE_H_

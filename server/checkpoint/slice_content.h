@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a shard holds between two steps: what it writes to a checkpoint, and what it starts with.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_SLICE_CONTENT_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A shard's part of a checkpoint: its slices of the weights and of the optimizer's state, as one
 // safetensors file.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // From a shard's part to a complete checkpoint.
 //
 // The plan decides before the first lease of a step whether the weights that it leads to become a

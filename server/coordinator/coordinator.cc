@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // How a generation opens. It is due when all shards are there and one of them is a new process. If
 // checkpoints are configured, WorkOnCheckpoints() looks for the newest complete one and records the
 // generation's number on disk before it announces both to the shards. If that fails, or if there

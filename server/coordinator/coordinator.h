@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The coordinator: the cluster's training (training.h) under one lock, the calls that wait for
 // work, and what is done on disk. Part of shard 0. Free of gRPC.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a generation starts with, as far as it is on disk.
 
 #ifndef PERCENTDELTA_SERVER_COORDINATOR_GENERATION_START_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // How long recent leases of one kind took, and the deadline that follows.
 
 #ifndef PERCENTDELTA_SERVER_COORDINATOR_LEASE_DURATIONS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Which worker does which work: the leases of the work list's items. A state machine without locks,
 // clocks or I/O; time is an argument.
 //

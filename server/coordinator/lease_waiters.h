@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The calls that wait for work, in order of arrival.
 
 #ifndef PERCENTDELTA_SERVER_COORDINATOR_LEASE_WAITERS_H_

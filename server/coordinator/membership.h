@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Which processes are the cluster's shards, and which generation they form. A state machine
 // without locks, clocks or I/O.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a training has reached: the points of its curves, the rate of work, and where the workers'
 // time goes. A state machine without locks, clocks or I/O.
 

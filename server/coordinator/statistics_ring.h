@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The most recent steps' update statistics, for queries and for watchers.
 
 #ifndef PERCENTDELTA_SERVER_COORDINATOR_STATISTICS_RING_H_

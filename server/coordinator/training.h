@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The state of a cluster and its training, put together from membership, leases, workers, record
 // and checkpoints. A state machine without locks, clocks or I/O besides logging; time is an
 // argument.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "server/coordinator/training_record.h"
 
 #include "absl/strings/string_view.h"

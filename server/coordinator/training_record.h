@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What is recorded and logged of a training: its curves, the counts of leases that went wrong, its
 // end.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What is to be done: the slots of the current step, and the evaluations that are due. A state
 // machine without locks, clocks or I/O.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What all workers of a training must have in common, because otherwise the weights would depend on
 // which worker computed a gradient. A state machine without locks, clocks or I/O.
 

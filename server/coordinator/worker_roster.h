@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Which workers there are, and which are suspended. A state machine without locks, clocks or I/O.
 //
 // A worker that fails at work is not blamed yet: the work may be impossible. It is blamed when

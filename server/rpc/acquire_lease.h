@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The RPC Coordinator.AcquireLease.
 
 #ifndef PERCENTDELTA_SERVER_RPC_ACQUIRE_LEASE_H_

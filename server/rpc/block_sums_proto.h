@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Conversions of block sums from and to messages, for calls between a shard and a tensor's home.
 
 #ifndef PERCENTDELTA_SERVER_RPC_BLOCK_SUMS_PROTO_H_

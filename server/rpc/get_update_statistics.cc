@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "server/rpc/get_update_statistics.h"
 
 #include <cstddef>

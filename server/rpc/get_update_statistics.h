@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The RPC Statistics.GetUpdateStatistics.
 
 #ifndef PERCENTDELTA_SERVER_RPC_GET_UPDATE_STATISTICS_H_

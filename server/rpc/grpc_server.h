@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A gRPC server with this project's settings. Listener accepts its connections, not gRPC
 // (server/rpc/listener.h says why).
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Whether the process that answers at a shard's address is that shard.
 
 #ifndef PERCENTDELTA_SERVER_RPC_IDENTITY_H_

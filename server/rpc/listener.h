@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Listens on a TCP port and accepts connections. Survives a shortage of file descriptors.
 //
 // gRPC's own listener (1.51) uses edge-triggered epoll: after one accept() that fails because no

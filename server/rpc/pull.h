@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The RPC ParameterServer.Pull.
 
 #ifndef PERCENTDELTA_SERVER_RPC_PULL_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The RPC ParameterServer.Push.
 
 #ifndef PERCENTDELTA_SERVER_RPC_PUSH_H_

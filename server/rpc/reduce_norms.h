@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The RPC ParameterServer.ReduceNorms.
 
 #ifndef PERCENTDELTA_SERVER_RPC_REDUCE_NORMS_H_

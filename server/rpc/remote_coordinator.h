@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The coordinator in another process, over gRPC.
 
 #ifndef PERCENTDELTA_SERVER_RPC_REMOTE_COORDINATOR_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The other shards of a generation, over gRPC.
 
 #ifndef PERCENTDELTA_SERVER_RPC_REMOTE_PEERS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The gRPC services of a server. An RPC that only converts its request, asks the shard or the
 // coordinator, and converts the answer is handled in services.cc; every other one has a file of its
 // own, named like the RPC.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Calls shards back at the addresses that they advertise, to check that they answer there: the
 // coordinator's client of ParameterServer.Identify.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Sends a shard's statistics to a coordinator in another process: the client's side of
 // Coordinator.ReportStatistics.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The RPC Statistics.WatchUpdateStatistics.
 
 #ifndef PERCENTDELTA_SERVER_RPC_WATCH_UPDATE_STATISTICS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Sums over the blocks of a split tensor, from its slices to its home: the shard that adds those of
 // all slices in block order, so that the result does not depend on the split.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Recycled float buffers. A step allocates buffers of the size of the model several times; fresh
 // memory costs a page fault every 4 KiB, about as much as the update itself.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The slices of a shard on their way into a checkpoint: each reaches the checkpoint's step in its
 // own time.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A shard's membership of the cluster: sends heartbeats to the coordinator, and enters each
 // generation that the coordinator opens.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The home's side of ||delta||_1 of split tensors, for the statistics of rules that sum it while
 // they apply the delta: collects how much the slices' blocks changed. Nothing waits for it: a slice
 // is published first, and may be steps ahead when its sums arrive.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The statistics of a step of a tensor, from what its update computed.
 
 #ifndef PERCENTDELTA_SERVER_SHARD_DESCRIBE_UPDATE_H_

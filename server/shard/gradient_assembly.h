@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The receiving end of a push: checks the chunks of one stream and puts them together, one buffer
 // a slice. A slice is staged when it is whole; before that nothing of it is visible.
 

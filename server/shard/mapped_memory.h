@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Callers' memory that calls have mapped (common/transport/shared_memory.h), kept for their next calls: to map
 // it for every call would cost more than it saves.
 

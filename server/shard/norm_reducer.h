@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The home's side of the norms of split tensors: collects the slices' block sums, adds them in
 // block order, and answers every slice's shard.
 

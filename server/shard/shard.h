@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A shard through the generations of its cluster: which ShardState is the current one.
 
 #ifndef PERCENTDELTA_SERVER_SHARD_SHARD_H_

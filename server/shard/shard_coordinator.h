@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The cluster's coordinator, as a shard sees it. Implemented by server/local_coordinator.h for
 // shard 0, by server/rpc/remote_coordinator.h for the others, and by tests.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The other shards of a shard's generation, as the shard sees them. Implemented by
 // server/rpc/remote_peers.h, and by tests.
 

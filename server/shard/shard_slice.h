@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // One slice of a tensor on its shard: the weights of its current step, the gradients staged for the
 // next one, and the pulls that wait for it.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The path of a gradient through a shard.
 //
 //  1. Push (rpc/push.cc) feeds the chunks of a stream to a GradientAssembly, which checks them and

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A shard in one generation of the cluster: its slices, and the path of a gradient through them
 // (the essay is at the top of shard_state.cc). Free of gRPC.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a ShardState (shard_state.h) is made from.
 
 #ifndef PERCENTDELTA_SERVER_SHARD_SHARD_STATE_OPTIONS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The mean of a step's gradients: the slots' sum, in slot order and in double.
 
 #ifndef PERCENTDELTA_SERVER_SHARD_SLOT_SUM_H_

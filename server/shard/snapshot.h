@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A slice's weights at a step, and those who wait for them.
 
 #ifndef PERCENTDELTA_SERVER_SHARD_SNAPSHOT_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // AdaGrad: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and
 // stochastic optimization", 2011; Equations 3 and 4 of the paper.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Adam: Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
 //
 // Algorithm 1, with gamma(t) besides its step size; its t, which begins with 1, is step + 1:

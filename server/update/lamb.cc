@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // LAMB: You et al., "Large batch optimization for deep learning: training BERT in 76 minutes",
 // 2020.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // LARS: You, Gitman and Ginsburg, "Large batch training of convolutional networks", 2017; Equation
 // 5 of the paper.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The moments of the gradient that Adam and LAMB keep of every entry.
 
 #ifndef PERCENTDELTA_SERVER_UPDATE_MOMENTS_H_

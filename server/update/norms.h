@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The norms of a gradient, its weights and their change, for update rules and statistics.
 
 #ifndef PERCENTDELTA_SERVER_UPDATE_NORMS_H_

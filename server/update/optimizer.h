@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The update of a tensor: what stands around a rule (rule.h), the same for all of them.
 //
 // A step of a tensor is

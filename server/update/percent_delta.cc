@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // PercentDelta: Abu-El-Haija, "Proportionate gradient updates with PercentDelta", 2017.
 //
 // Equation 6: delta = eta * gamma(t) * multiplier * g, with the multiplier of Equation 7,

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // An update rule: pure arithmetic from (g, W, norms, state) to a proposed change of W, delta. A
 // rule does not know of shards, locks, clocks or threads. It implements ScalingRule,
 // ElementwiseRule or RescaledRule in a file of its own, which also defines MakeRule for the rule's

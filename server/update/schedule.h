@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // gamma(t): how the learning rate changes during the training.
 
 #ifndef PERCENTDELTA_SERVER_UPDATE_SCHEDULE_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Stochastic gradient descent: Equation 1 of the paper, delta = eta * gamma(t) * g. Needs no norms.
 
 #include "server/update/rule.h"

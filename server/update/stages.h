@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The optional stages around an update rule, in their order: the gradient is clipped, the rule
 // computes delta, momentum is applied, decoupled weight decay is added, and the weights move. Pure
 // arithmetic, in double; velocity and weights are stored as in stored.h. Spans are of one size.

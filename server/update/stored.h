@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // How a training stores what it keeps from step to step, weights and the rule's state: as float.
 
 #ifndef PERCENTDELTA_SERVER_UPDATE_STORED_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/benchmark/bare_gradient.h"
 
 #include <benchmark/benchmark.h>

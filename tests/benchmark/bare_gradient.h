@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The gradient of the paper's network over a batch, without a cluster.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_BARE_GRADIENT_H_

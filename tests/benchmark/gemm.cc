@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Compiled for the machine that builds it, unlike everything that is shipped.
 
 #include <Eigen/Core>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The worker's computation: loss and gradient of the paper's network over a batch of 500, against a
 // dense GEMM with as many multiply-adds, or against other programs that compute the same (peer.h).
 // The gradient can be cheaper than the GEMM: max-pooling propagates the gradient of one position in

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // gradient_marks --data=DIR --threads=N
 //
 // Measures when the computation of a gradient first needs each layer's weights, and when it has

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The limits of the machine, with which the benchmarks are compared.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_LIMITS_H_

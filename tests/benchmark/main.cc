@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // benchmarks [--gradient_peer=NAME=PROGRAM...] [--transfer_peer=NAME=PROGRAM...] [--rounds=N]
 //            [GOOGLE-BENCHMARK-ARGUMENT...]
 //

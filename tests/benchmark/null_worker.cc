@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // null_worker --coordinator=HOST:PORT --work=train|lease|pull|push [--count=N]
 //
 // A worker whose gradients cost nothing, so that only the costs of the parameter servers and of the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Benchmarks some work against a limit: the best that the machine, or another program, achieves.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_PAIRED_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Another program that does the same work, for comparison. It runs next to the benchmark, and works
 // on request.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/benchmark/process_costs.h"
 
 #include <time.h>

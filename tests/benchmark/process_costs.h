@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The resources that a process has used so far.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_PROCESS_COSTS_H_

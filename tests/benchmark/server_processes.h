@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Parameter servers in their own processes.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_SERVER_PROCESSES_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The cost of a shard's update as the number of slots grows.
 
 #include <benchmark/benchmark.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/benchmark/step_benchmark.h"
 
 #include <benchmark/benchmark.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A whole training step of a real cluster, one pd-server and one pd-worker over loopback, against
 // the bare gradient on as many threads: the overhead of the parameter server in time and in
 // processor time. And steps with checkpoints, against those of a cluster without: the overhead of

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Prints the benchmarks' results as a Markdown table.
 
 #ifndef PERCENTDELTA_TESTS_BENCHMARK_TABLE_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Transfers the 13.1 MB of a model to and from real servers, over the connection and through shared
 // memory, against as many bytes over a bare TCP connection on loopback, or against another program.
 // Servers and benchmark are separate processes.

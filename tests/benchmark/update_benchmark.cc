@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The two phases of an update of the whole model, against a memcpy of the bytes that the rule must
 // read and write.
 

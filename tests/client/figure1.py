@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Prints the paper's Figure 1 for a running cluster.
 
 For each of the given steps and each layer's weights: by how much of its own L1 norm PercentDelta

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Asks a server for its services by reflection, and for its health, with raw messages.
 
     /usr/bin/python3 tests/client/reflection.py HOST:PORT

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Serves the host's objects of the same sources to the image's build.
 
 A cold build spends most of its time in the compiler, and the tests before this one have compiled the

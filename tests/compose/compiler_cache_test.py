@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The compiler cache, asked as by ccache."""
 
 import pathlib

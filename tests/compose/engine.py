@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Docker engine that the test uses, and the base image of the Dockerfile."""
 
 import contextlib

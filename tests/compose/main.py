@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trains MNIST with docker-compose on a real Docker engine, disturbs it, and compares the weights.
 
 Builds the images, starts deploy/compose/docker-compose.yml with 2 servers and 2 workers for 80 steps of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A project of deploy/compose/docker-compose.yml: its containers, and the status of its training."""
 
 import os

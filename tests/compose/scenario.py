@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Disturbs the containers of a training, and checks that it goes on as promised."""
 
 import os

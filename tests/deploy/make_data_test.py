@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """deploy/make-data makes the specified data, once, and the jobs train on it."""
 
 import csv

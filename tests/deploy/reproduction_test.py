@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parts of deploy/reproduce: settings, jobs, curves, the display, resumed trainings."""
 
 import io

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Checks that what the documents point to exists.
 
   tests/docs/links.py [ROOT]    prints what is missing, with file and line; exit code 1 if anything is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests that the check of the documents finds what is missing, and nothing else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All faults, dealt in random order, each about as often as the others."""
 
 import pathlib

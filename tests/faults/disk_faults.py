@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults of the disk under the checkpoints, of their files, and of the wall clock."""
 
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The interface of a fault, and the faults of processes: killed, or stopped for a while."""
 
 import signal

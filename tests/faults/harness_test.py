@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The harness notices violations: its parts against made-up clusters."""
 
 import dataclasses

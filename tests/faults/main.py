@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kills, stops, cuts off and damages every part of a training, and checks that only time is lost.
 
 Starts real servers and workers on this machine, small trainings of some seconds each, and injects one

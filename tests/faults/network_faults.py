@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults of the network between the processes."""
 
 from tests.faults.fault import Fault

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report of a run: as JSON, and as a table in docs/reliability.md."""
 
 import dataclasses

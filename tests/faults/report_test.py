@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reports of faults and of a soak, and the job."""
 
 import pathlib

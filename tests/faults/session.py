@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trainings, one after the other, until enough faults have been injected."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One long training with a fault every few seconds: memory, threads and descriptors must not grow.
 
 Resident memory, threads and descriptors of each process are sampled every second. A process that was

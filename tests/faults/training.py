@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One training, disturbed by one fault after the other, and what must hold afterwards."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watches a training from outside, and checks what must hold at every moment: processes run unless they
 were ended on purpose, steps and generations do not go back, and a new generation continues from the
 newest checkpoint or later."""

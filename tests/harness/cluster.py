@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A cluster of real processes: servers and workers, and their status by pdctl."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands that run to their end, and whose failure ends the test with their last lines."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands of the harness, the status that it reads, and the programs that it finds."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The file system of the checkpoints: a directory on the disk, or a small tmpfs that can be filled and
 made read-only. Contexts, which leave nothing behind."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ends a run of the harness early."""
 
 from deploy.project import Failure

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small job and its data: the paper's network on a few random images."""
 
 import pathlib

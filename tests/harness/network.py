@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network between the processes of a cluster: loopback with a proxy in front of every server, or
 network namespaces joined by a bridge. Contexts, which leave nothing behind."""
 

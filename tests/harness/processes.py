@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes that are started, killed, stopped and started again with the same command line."""
 
 import os

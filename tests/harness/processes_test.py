@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes of the harness: real ones, started, stopped and killed."""
 
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A line that shows the progress: overwritten on a terminal, elsewhere written every 20 seconds."""
 
 import sys

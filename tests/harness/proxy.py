@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A TCP proxy that disturbs its connections, as its own process.
 
 usage: python3 -m tests.harness.proxy LISTEN_PORT:TARGET_PORT...    each pair, on 127.0.0.1, is a link

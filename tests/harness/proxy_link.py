@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A port of the proxy (proxy.py): its connections, and the disturbances of them.
 
 Sockets are non-blocking; the caller polls. Time is an argument. An OSError of a pipe means that its

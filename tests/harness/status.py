@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `pdctl status` says of a training."""
 
 import dataclasses

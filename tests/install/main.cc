@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Requests the progress of the cluster at the address on the command line.
 
 #include <iostream>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Trains the architectures other than the paper's on a cluster: the jobs of deploy/jobs, scaled
 // down, on synthetic data.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Bad input over the wire: each message is refused with one clear error and has no effect. A client
 // of generated code sends what ours never would.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Trainings that stop and continue from a checkpoint, on real servers and workers: their weights
 // are those of an undisturbed training.
 

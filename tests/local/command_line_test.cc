@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The command lines of the binaries: exit code 2 and one line for those that are invalid.
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The data sets that workers accept; a worker whose data do not fit the job does not disturb
 // others.
 

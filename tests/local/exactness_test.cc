@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Compares the cluster's weights with those of an independent double-precision implementation of
 // the rule (tests/server/reference.h), over 50 steps of random gradients.
 

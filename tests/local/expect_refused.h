@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Expects a call to end with a status code, and with a message that matches all the matchers.
 
 #ifndef PERCENTDELTA_TESTS_LOCAL_EXPECT_REFUSED_H_

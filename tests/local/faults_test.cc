@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Workers that die, join late, or hold the same slot: the weights stay the same.
 
 #include <signal.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A worker that hangs in the middle of a push, for a test to kill: acquires a lease, sends the
 // header and half of the first slice, prints a line, and waits until it is killed.
 //   half_push HOST:PORT

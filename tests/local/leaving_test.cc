@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Workers that have to leave, in every phase of their work.
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // How the binaries start and end: signals, whatever the parent did to them; standard output and
 // error that are closed or not read; resource limits; versions.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Child processes for tests, which start by posix_spawn (a process that uses gRPC must not fork)
 // and never outlive the test.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Clusters of processes, as users run them: exit codes and messages.
 
 #include <signal.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "deploy/local/progress_display.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The defining property of the project: the weights are the same, bit for bit, for any number of
 // shards, workers and threads, and with or without shared memory.
 

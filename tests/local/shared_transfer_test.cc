@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Pulls and pushes through shared memory transfer the same values as the connection. What is
 // invalid is refused, or falls back to the connection.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/local/small_cluster.h"
 
 #include <utility>

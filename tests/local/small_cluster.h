@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Small trainings for the integration tests: the paper's network on a few synthetic images, or a
 // synthetic model whose gradients the test itself pushes.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Statistics over RPC, as clients see them.
 
 #include <gmock/gmock.h>

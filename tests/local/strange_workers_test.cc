@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Faulty workers, and other services at a shard's address, neither end a training nor change it.
 
 #include <gmock/gmock.h>

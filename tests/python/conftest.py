@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures of all tests; percentdelta_cluster is the package's own."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests share: small jobs, gradients that are a function of (weights, step, slot), workers
 in threads."""
 

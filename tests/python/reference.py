@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PercentDelta once more, in double precision with NumPy, written from the paper and not from the
 servers' code. Shares nothing with the package but the job's fields and the test's gradients."""
 

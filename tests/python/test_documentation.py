@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/python.md: its Python runs, and does what it says."""
 
 import re

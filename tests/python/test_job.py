@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Jobs: the text format there and back, the hash, and the errors, which are the servers' own."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clusters on this machine, and the fixture for tests."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Repeated calls and renewed leases, with clocks and pauses of the tests' own."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Servers that are not what they should be: answers made by hand. One clear error each."""
 
 import concurrent.futures

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trainings: the rule exactly, and the same bits whatever happens on the way."""
 
 import concurrent.futures

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a worker can get wrong: one clear error each, and the training goes on."""
 
 import numpy as np

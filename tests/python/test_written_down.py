@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is written down to the last bit: random numbers, batches, partition. The values are those of
 tests/common/base/random_test.cc and tests/worker/data/batches_test.cc."""
 

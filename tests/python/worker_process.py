@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A worker as a process: trains a job of helpers.small_job's kind.
 
     python3 worker_process.py ADDRESS [--hang-at STEP]

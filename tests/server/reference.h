@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The update rules again, written for readers and not for speed: plain double precision,
 // one loop a formula, one tensor in one piece. They follow the papers (S. Abu-El-Haija,
 // "Proportionate gradient updates with PercentDelta", 2017, unless another is named) and use

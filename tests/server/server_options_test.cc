@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "server/server_options.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/server/test_jobs.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What the server's tests share: a small job with every special size of tensor, gradients for it, a
 // clock that tests advance, and shards connected without a network.
 

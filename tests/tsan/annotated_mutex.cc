@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Annotates absl::Mutex for thread sanitizer. Debian's absl is not instrumented, so that otherwise
 // every access under a lock would look like a race. Linked only into the tsan build, with --wrap
 // for each of the functions below (top-level CMakeLists.txt).

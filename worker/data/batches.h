@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The examples of each batch: a function of seed, epoch and index that is specified to the last
 // bit, so that every worker, on every platform, uses the same.
 

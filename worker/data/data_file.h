@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // One file of a data set, as a stream of bytes: the content, decompressed if it is a gzip file.
 
 #ifndef PERCENTDELTA_WORKER_DATA_DATA_FILE_H_

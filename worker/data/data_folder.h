@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Finds the files of a data set in a folder.
 
 #ifndef PERCENTDELTA_WORKER_DATA_DATA_FOLDER_H_

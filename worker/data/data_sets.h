@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Finds the files of a data set in a folder, as its publisher, Kaggle, torchvision or
 // deploy/fetch-data provide them, and loads what a job needs.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Labelled images in memory, and batches of them.
 
 #ifndef PERCENTDELTA_WORKER_DATA_DATASET_H_

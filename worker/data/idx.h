@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Reads data sets in MNIST's file format, IDX, plain or compressed with gzip.
 //
 // An IDX file is big-endian: two zero bytes, 0x08 for "unsigned bytes", the number of dimensions,

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A convolution with bias, ReLU and pooling: see Kernels::conv. A part of kernels.cc.
 
 #ifndef PERCENTDELTA_WORKER_KERNELS_CONV_INL_H_

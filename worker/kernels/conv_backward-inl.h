@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The gradients of a convolution: see Kernels::conv_backward_weights and conv_backward_input. A
 // part of kernels.cc.
 //

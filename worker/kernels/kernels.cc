@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The table of kernels. Compiled once for each instruction set, with PD_ISA and PD_ISA_NAME defined
 // (common/isa.cmake). Everything but the table has internal linkage: there is nothing for the
 // linker to merge.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The inner loops of a model, one table of them for each instruction set (select.h).
 //
 // Bits: every entry of every result is computed by chains of multiply-adds in the order stated

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Products of matrices: see Kernels::mat_mul. A part of kernels.cc.
 //
 // A's rows come from a ReLU, or from its gradient: many of their entries are zeros. The inner

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The dense way to multiply, of two: MicroKernel keeps some rows of a panel of C in registers while
 // it walks along the inner dimension (used by conv-inl.h and winograd-inl.h). Where about half of
 // the factors are zeros, mat_mul-inl.h and conv_backward-inl.h skip those. A part of kernels.cc.

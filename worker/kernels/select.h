@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Chooses the kernels that fit the processor.
 
 #ifndef PERCENTDELTA_WORKER_KERNELS_SELECT_H_

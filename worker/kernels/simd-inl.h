@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The widest vector of floats that the compiler's flags allow, and the few operations on it that
 // the kernels use. A part of kernels.cc.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The convolution with a 5x5 kernel by Winograd's minimal filtering, F(2x2, 5x5): 36 products for
 // the 2x2 outputs of a pooling window instead of 100. A part of kernels.cc.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Arrays of floats for the kernels.
 
 #ifndef PERCENTDELTA_WORKER_MODELS_ALIGNED_FLOATS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // An entry of the model registry: what MakeModel (model.h) needs to know of an architecture.
 
 #ifndef PERCENTDELTA_WORKER_MODELS_ARCHITECTURE_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "worker/models/attention_words.h"
 
 #include <algorithm>

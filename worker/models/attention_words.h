@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Soft attention on a bag of words (section 6.1 of the paper, item 2): a document of any number of
 // words w_1, w_2, ... becomes a convex combination of their embeddings, which is then classified.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Convolution, bias, ReLU and 2x2 max-pooling in one pass, forward and backward, one image at a
 // time.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A fully connected layer over a whole batch: y = x W + b, with a ReLU or without.
 //
 // Every entry of every result is a chain of multiply-adds in ascending order of the index summed

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Dropout (Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
 // 2014) in the inverted form: a unit of a layer's output is kept with a probability and then
 // multiplied by its inverse, or else set to zero. Evaluation uses the layer unchanged.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "worker/models/matrix_factorization.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Matrix factorization for ratings (section 6.1 of the paper, item 3; Koren, Bell and Volinsky,
 // "Matrix factorization techniques for recommender systems", 2009): user u gives item i
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The paper's network for MNIST, from TensorFlow's tutorial:
 //
 //   conv1  5x5, 32 channels, bias, ReLU, 2x2 max-pool   28x28x1  -> 14x14x32

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A model that a worker can train: loss and gradient over a batch. How to add an architecture:
 // CONTRIBUTING.md.
 

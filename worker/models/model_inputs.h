@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What models have in common: the checks of their inputs, and rounding.
 
 #ifndef PERCENTDELTA_WORKER_MODELS_MODEL_INPUTS_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The registry of architectures: MakeModel and DataAdvice (model.h).
 
 #include <memory>

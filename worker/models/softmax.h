@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Softmax and cross-entropy, in double, with an exp and a log that give the same bits on every
 // machine (common/base/portable_math.h).
 

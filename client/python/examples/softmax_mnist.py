@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Softmax regression on MNIST in NumPy: softmax_mnist.py FOLDER (deploy/fetch-data fills one)."""
 
 import gzip

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The paper's network on oneDNN primitives, combined by hand: the library chooses the layouts, ReLU
 // is fused into the convolutions and dense layers, and the weights stay in their layouts. Computes
 // every product of a batch of 500, forward and backward: the best that a library of dense kernels

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Pushes a whole model to one server of ps-lite (https://github.com/dmlc/ps-lite), and pulls it,
 // over loopback, in three processes as usual for ps-lite. tests/benchmark/run compiles it against
 // the sources of ps-lite.

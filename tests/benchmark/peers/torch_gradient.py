@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """PyTorch's forward and backward pass of the paper's network over a batch of 500.
 
 A peer of the benchmarks (peer.h): for every line on standard input it computes one gradient and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model's costs, as last measured (measure.py)."""
 
 import json

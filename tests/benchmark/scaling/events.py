@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Discrete events, and the one kind of resource that the simulator knows.
 
 Deterministic: events of the same time happen in the order in which they were planned.

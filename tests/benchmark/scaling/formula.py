@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cost model in closed form (docs/scaling.md): what a step waits for, and how long.
 
 For workers with one slot each. It knows which event must follow which, but no order of the others; it is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures the costs for the model of docs/scaling.md, checks the simulator against real clusters, and
 simulates clusters that do not exist.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The constants of the cost model, and steps of real clusters to compare the model with: measured
 on this machine, kept in measurements.json.
 

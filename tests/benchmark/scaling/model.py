@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The input of the simulator and the formula: the costs, and the cluster.
 
 The constants are the code's own; a comment names the source of each.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real clusters of processes on this machine, to measure the model's costs and to check the model."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The servers of a simulated cluster: shards and the coordinator."""
 
 import collections

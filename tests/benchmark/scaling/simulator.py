@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Simulates the steps of a training on a cluster that need not exist (docs/scaling.md).
 
 The actors are those of docs/architecture.md: workers, shards and the coordinator in shard 0. They

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cases whose result can be computed by hand."""
 
 import dataclasses

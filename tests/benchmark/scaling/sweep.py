@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clusters that need not exist: 1..1024 workers, 1..64 shards, 10 and 100 Gbit/s."""
 
 import csv

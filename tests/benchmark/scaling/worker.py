@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The workers of a simulated cluster, and the streams between them and the shards."""
 
 import collections

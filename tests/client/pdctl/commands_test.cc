@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The commands of the binary pdctl, against real clusters.
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The command line of the binary pdctl: usage, exit codes and error messages.
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/client/pdctl/run_pdctl.h"
 
 #include <gtest/gtest.h>

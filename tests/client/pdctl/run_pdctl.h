@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Runs the binary pdctl, for its tests.
 
 #ifndef PERCENTDELTA_TESTS_CLIENT_PDCTL_RUN_PDCTL_H_

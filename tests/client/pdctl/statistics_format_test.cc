@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "client/pdctl/statistics_format.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "common/base/fault_point.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A job for the tests of parsing and validating jobs.
 
 #ifndef PERCENTDELTA_TESTS_COMMON_JOB_FULL_JOB_H_

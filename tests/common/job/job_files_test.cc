@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Every job in deploy/jobs.
 
 #include <gmock/gmock.h>

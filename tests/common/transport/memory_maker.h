@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A separate process that offers shared memory until it is killed.
 
 #ifndef PERCENTDELTA_TESTS_COMMON_TRANSPORT_MEMORY_MAKER_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What shard 0 makes of the directory when it starts, and that files that are not the servers' own
 // are left alone from there to the end of a training.
 

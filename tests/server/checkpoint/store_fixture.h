@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A directory of tiny checkpoints.
 
 #ifndef PERCENTDELTA_TESTS_SERVER_CHECKPOINT_STORE_FIXTURE_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "server/coordinator/checkpoint_completion.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // When a checkpoint is complete.
 
 #include <gmock/gmock.h>

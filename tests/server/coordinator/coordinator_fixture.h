@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A coordinator with a clock that the test moves, and what its shards and workers do.
 
 #ifndef PERCENTDELTA_TESTS_SERVER_COORDINATOR_COORDINATOR_FIXTURE_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Which workers the coordinator refuses, suspends and does not trust.
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Which generations a coordinator opens, and with what.
 
 #include <gmock/gmock.h>

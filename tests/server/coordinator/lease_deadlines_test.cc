@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // How leases depend on time: they expire, are renewed, and are issued a second time.
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What failures lead to, and results without a gradient.
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A lease table with a time that the test moves, and what workers do with it.
 
 #ifndef PERCENTDELTA_TESTS_SERVER_COORDINATOR_LEASE_TABLE_FIXTURE_H_

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Which work is issued, which results count, and when a step ends. Time: lease_deadlines_test.cc;
 // failures: lease_failures_test.cc.
 

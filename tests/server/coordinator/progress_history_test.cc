@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "server/coordinator/progress_history.h"
 
 #include <gmock/gmock.h>

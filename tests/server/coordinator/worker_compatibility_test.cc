@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "server/coordinator/worker_compatibility.h"
 
 #include <gmock/gmock.h>

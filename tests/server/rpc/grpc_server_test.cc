@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "server/rpc/grpc_server.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "server/rpc/shard_caller.h"
 
 #include <gmock/gmock.h>

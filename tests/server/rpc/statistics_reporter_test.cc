@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // How StatisticsReporter handles the coordinator's answers.
 
 #include "server/rpc/statistics_reporter.h"

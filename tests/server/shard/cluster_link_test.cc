@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A shard's heartbeats and how it enters generations, with a scripted coordinator.
 
 #include "server/shard/cluster_link.h"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Every kind of bad push: refused with the right code and words, without a trace in the state.
 
 #include "server/shard/gradient_assembly.h"

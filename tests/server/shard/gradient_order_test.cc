@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Gradients of many slots come in any order: the weights are those of a plain sum in slot order,
 // bit for bit, and only the gradients that wait for their turn are held.
 

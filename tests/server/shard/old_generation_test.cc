@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What is still in flight for a generation that has ended changes nothing: pushes, and the norms of
 // split tensors.
 

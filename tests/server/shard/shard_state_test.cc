@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Shards connected in one process: the same bits however the model is split, pushed and computed;
 // the rule's result and its statistics.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // One suite for every update rule and every stage around it, alone and together (update_cases.cc).
 
 #include "server/update/optimizer.h"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Compares the reference itself with numbers computed by hand.
 
 #include "tests/server/reference.h"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The update rules' results on a few entries, computed by hand. All of them against the reference,
 // and what they have in common: optimizer_test.cc.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What is stored at the ends of the range of float: every rule under every stage (update_cases.h)
 // with every pair of gradient and weight of a table, and with old state from one.
 

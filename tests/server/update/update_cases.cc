@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/server/update/update_cases.h"
 
 #include <algorithm>

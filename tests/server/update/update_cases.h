@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Every update rule and every stage around it, alone and together, as jobs; and one tensor that is
 // updated as a shard does it. A new rule or stage is one more line in update_cases.cc, and one more
 // formula of the reference.

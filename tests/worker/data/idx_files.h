@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Makes IDX files and gzip files of every shape, as strings.
 
 #ifndef PERCENTDELTA_TESTS_WORKER_DATA_IDX_FILES_H_

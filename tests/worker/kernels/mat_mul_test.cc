@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Products of matrices by every instruction set, against sums in double.
 
 #include <gtest/gtest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Every layer against its naive version: values, and gradients as central differences of that.
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/worker/models/model_checks.h"
 
 #include <gmock/gmock.h>

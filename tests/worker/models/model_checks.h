@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Checks for the tests of every architecture, which supply weights and batches.
 
 #ifndef PERCENTDELTA_TESTS_WORKER_MODELS_MODEL_CHECKS_H_

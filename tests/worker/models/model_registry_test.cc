@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The registry of architectures, by the names that jobs use.
 
 #include <gmock/gmock.h>

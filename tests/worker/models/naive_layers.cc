@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "tests/worker/models/naive_layers.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The layers of the network, written for clarity instead of speed: double precision, one loop for
 // each index of the formula. Tests compare the worker's results with these and with their
 // differences.

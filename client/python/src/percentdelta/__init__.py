@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Client and workers for the PercentDelta parameter server.
 
     Client        looks at a running training: status, statistics, weights, checksum

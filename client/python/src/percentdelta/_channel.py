@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """gRPC channels as this project uses them; common/transport/channel.cc has the options' reasons."""
 
 import re

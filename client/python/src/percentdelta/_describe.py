@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the description of the protocol, a serialized FileDescriptorSet, from the .proto files.
 
 Used by setup.py during the build, and by a source tree on import. Imports nothing but the standard

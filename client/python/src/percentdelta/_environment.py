@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """gRPC settings that exist as environment variables only. Imported before grpc.
 
 What the user has set stays."""

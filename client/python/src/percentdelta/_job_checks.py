@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a job may be: the checks of common/job/job_validation.cc, with their messages."""
 
 import numbers

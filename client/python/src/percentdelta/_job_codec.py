@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Jobs in and out: the text format that people write, the message that travels, the hash that tells
 two jobs apart. common/job/job_codec.cc and job_text.cc in Python; the one module that knows the
 fields of the message Job."""

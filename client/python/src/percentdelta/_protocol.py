@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages and calls of proto/percentdelta/v1, made from the description that the build adds.
 
 Instead of generated modules: those refuse runtimes older than their generator, and register their

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pulls the weights of one step from all shards, each tensor as soon as it is there."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pushes the gradient of one slot to all shards, each tensor as soon as it is made."""
 
 from __future__ import annotations

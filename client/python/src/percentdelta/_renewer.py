@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps the lease of a slow worker alive while its work progresses: lease_renewer.h in
 Python. A process that hangs makes no progress, and so loses its lease."""
 

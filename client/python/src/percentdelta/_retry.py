@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Repeats calls while they fail with errors that pass: retrying_stub.cc in Python."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A worker's part in one cluster: its calls to the coordinator, the connections to the shards of
 the present generation, the report of what came of its leases. Worker and Lease share it."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Connections to the shards of one generation, and which of them owns what."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Memory that servers on this machine read and write, so that values need not go through the
 kernel: common/transport/shared_memory.h and offered_memory.h in Python."""
 

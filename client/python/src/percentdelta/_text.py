@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text that came from elsewhere, made fit for a message on one line, as common/base/text.cc
 does."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages to plain data and back: the one module, besides _job_codec, that knows their fields."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which examples a batch holds, and what is random in a gradient: worker/data/batches.h in Python.
 
 Functions of seed, epoch, step and slot that are written down to the last bit, so that every worker,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A connection to a running cluster, for programs that look at a training from outside."""
 
 from __future__ import annotations

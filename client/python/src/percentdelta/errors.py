@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exceptions of the package.
 
 Each carries one message: what, where, expected, got, what to do. What a server refused has the

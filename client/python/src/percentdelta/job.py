@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The job: everything that decides the weights, as plain data.
 
 Two clusters that run equal jobs on equal data hold equal weights after equal steps, bit for bit.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A piece of work of a worker: a slot of a step, or a part of an evaluation."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A cluster of pd-server processes on this machine, for notebooks and tests."""
 
 from __future__ import annotations

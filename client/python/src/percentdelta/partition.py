@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which shard owns which entries of which tensor: the rule of common/job/partition.h.
 
 A function of the tensors' sizes and the number of shards alone: the tensors, cut into blocks of

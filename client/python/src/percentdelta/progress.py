@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far a training is: what the coordinator knows, as plain data."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A fixture for tests of jobs and workers; pytest finds it where the package is installed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The project's random numbers, written down to the last bit: common/base/random.h in Python.
 
 The same on every platform and in every language: what follows from a seed (the order of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How fast each layer learns: what every step's update did to every tensor, as plain data."""
 
 from __future__ import annotations

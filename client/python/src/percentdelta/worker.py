@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A worker for gradients of any origin: leases a batch, pulls the weights of its step, pushes the
 gradient, forgets everything. What the C++ worker does, with the computation left to the
 caller."""
