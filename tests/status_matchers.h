@@ -68,10 +68,12 @@ MATCHER_P2(StatusIs, code, message,
   STATUS_MATCHERS_ASSIGN_(STATUS_MATCHERS_CONCAT_(status_matchers_or_, __LINE__), target, \
                           expression)
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses
 #define STATUS_MATCHERS_ASSIGN_(status_or, target, expression) \
   auto status_or = (expression);                               \
   ASSERT_THAT(status_or, ::percentdelta::IsOk());              \
   target = *std::move(status_or)
+// NOLINTEND(bugprone-macro-parentheses)
 
 #define STATUS_MATCHERS_CONCAT_(a, b) STATUS_MATCHERS_CONCAT_INNER_(a, b)
 #define STATUS_MATCHERS_CONCAT_INNER_(a, b) a##b

@@ -24,10 +24,12 @@
 #define ASSIGN_OR_RETURN(target, expression) \
   STATUS_MACROS_ASSIGN_(STATUS_MACROS_CONCAT_(status_macros_or_, __LINE__), target, expression)
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses
 #define STATUS_MACROS_ASSIGN_(status_or, target, expression) \
   auto status_or = (expression);                             \
   if (!status_or.ok()) return std::move(status_or).status(); \
   target = *std::move(status_or)
+// NOLINTEND(bugprone-macro-parentheses)
 
 #define STATUS_MACROS_CONCAT_(a, b) STATUS_MACROS_CONCAT_INNER_(a, b)
 #define STATUS_MACROS_CONCAT_INNER_(a, b) a##b
