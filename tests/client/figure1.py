@@ -129,7 +129,8 @@ def parse_steps(text: str) -> list[int]:
     try:
         steps = sorted({int(part) for part in text.split(",")})
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a list of numbers as in 0,15,30") from None
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a list of numbers as in 0,15,30") from None
     if steps[0] < 0:
         raise argparse.ArgumentTypeError(f"step {steps[0]} is negative")
     return steps

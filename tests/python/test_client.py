@@ -166,7 +166,7 @@ def test_a_failed_training(start):
     cluster = start(helpers.small_job(gradients_per_step=1))
     with cluster.client() as client:
         workers = [pd.Worker(cluster.address, name=name) for name in ("a", "b")]
-        with pytest.raises(pd.TrainingFailedError, match="failed at 2 workers.*for the test"):
+        with pytest.raises(pd.TrainingFailedError, match="failed on 2 workers.*for the test"):
             while True:
                 for worker in workers:
                     lease = next(worker)

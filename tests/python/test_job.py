@@ -153,7 +153,8 @@ def test_a_file_that_is_not_there(tmp_path):
     ({"optimizer": pd.Optimizer("0.1", pd.Sgd())},
      "job: optimizer.learning_rate: expected a number, got '0.1'"),
     ({"optimizer": pd.Optimizer(0.1, None)},
-     "job: optimizer: expected a rule, one of percent_delta, sgd, ada_grad, adam, lars, lamb, got none"),
+     "job: optimizer: expected a rule, one of percent_delta, sgd, ada_grad, adam, lars, lamb, "
+     "got none"),
     ({"name": None}, "job: name: expected a name, got none"),
     ({"data": 100}, "job: data: expected Data, got int"),
     ({"model": pd.Model("x", (pd.Tensor("a", (2.0,)),))},

@@ -221,10 +221,10 @@ def test_addresses(address, wrong):
 def test_a_shard_is_not_a_coordinator(job, start):
     cluster = start(job, shards=2)
     with pd.Worker(cluster.addresses[1]) as worker:
-        with pytest.raises(pd.ServerError, match="is not a coordinator: shard 0 is"):
+        with pytest.raises(pd.ServerError, match="is not the coordinator, which is shard 0"):
             next(worker)
     with pd.Client(cluster.addresses[1]) as client:
-        with pytest.raises(pd.ServerError, match="is not a coordinator: shard 0 is"):
+        with pytest.raises(pd.ServerError, match="is not the coordinator, which is shard 0"):
             client.status()
 
 

@@ -6,7 +6,6 @@ import pathlib
 import sys
 
 import numpy as np
-
 import percentdelta as pd
 
 

@@ -83,7 +83,7 @@ def _plain_text(data: bytes) -> str:
         data = data[3:]
     nul = data.find(b"\0")
     if nul >= 0:
-        raise at(data[:nul], "expected UTF-8 text, got a NUL: is it UTF-16, or no text?")
+        raise at(data[:nul], "expected UTF-8 text, got a NUL: is it UTF-16, or a binary file?")
     if not data.strip(b" \t\r\n\v\f"):
         raise JobError(": expected a job, got an empty text")
     if b"\n" not in data:

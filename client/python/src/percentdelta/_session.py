@@ -269,5 +269,5 @@ class Session:
         except errors.ServerError as error:
             if error.code != "UNIMPLEMENTED":
                 raise
-            raise errors.make(error.code, f"the server at {self._options.address} is not a "
-                                          f"coordinator: shard 0 is; give its address") from None
+            raise errors.make(error.code, f"the server at {self._options.address} is not the "
+                              "coordinator, which is shard 0; give its address") from None

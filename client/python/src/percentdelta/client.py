@@ -279,6 +279,6 @@ class Client:
         if failure.code == "DEADLINE_EXCEEDED":
             return errors.make(failure.code, f"the server at {self.address} did not answer in time")
         if failure.code == "UNIMPLEMENTED":
-            return errors.make(failure.code, f"the server at {self.address} is not a coordinator: "
-                                             f"shard 0 is")
+            return errors.make(failure.code, f"the server at {self.address} is not the "
+                                             "coordinator, which is shard 0")
         return failure
