@@ -48,7 +48,7 @@ absl::Status LeavingError() { return absl::CancelledError("the worker is leaving
 
 // Prefixes the model's message with the name of the set, "training" or "test".
 absl::Status CheckDataset(const Model& model, absl::string_view set, const Dataset& dataset) {
-  const absl::Status status = model.CheckDataset(dataset);
+  absl::Status status = model.CheckDataset(dataset);
   if (status.ok()) return status;
   return absl::Status(status.code(), absl::StrCat("data: the ", set,
                                                   " set does not fit the job: ", status.message()));
@@ -165,7 +165,7 @@ absl::Status LeaseWork::Train(const Lease& lease, LeaseResult& result) {
   // with their worker.
   if (lease.step + 1 < job_.max_steps) Gather(BatchOf(job_, lease.step + 1, lease.slot));
   const TraceSpan waiting(tracer_, "await push", subject);
-  const absl::Status status = push.Finish();
+  absl::Status status = push.Finish();
   if (!status.ok() && !pool_.cancelled() && !IsFinite(*gradient)) {
     return AtFault(absl::InvalidArgumentError(
         absl::StrCat("the gradient of step ", lease.step,
