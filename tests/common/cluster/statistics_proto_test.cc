@@ -21,6 +21,7 @@ TEST(StatisticsFieldsTest, AreThoseOfTheMessage) {
   VisitStatisticsFields([&](const char* name, auto /*member*/) { listed.emplace_back(name); });
   std::vector<std::string> fields;
   const google::protobuf::Descriptor& message = *v1::TensorStatistics::descriptor();
+  fields.reserve(message.field_count());
   for (int i = 0; i < message.field_count(); ++i) fields.push_back(message.field(i)->name());
   EXPECT_THAT(listed, ElementsAreArray(fields));
 }
