@@ -136,9 +136,10 @@ def _tensor_from(message: Any) -> jobs.Tensor:
     initializer = message.initializer
     if initializer.WhichOneof("kind") == "truncated_normal":
         return jobs.Tensor(message.name, tuple(message.shape),
-                           jobs.TruncatedNormal(initializer.truncated_normal.stddev))
+                           jobs.TruncatedNormal(initializer.truncated_normal.stddev),
+                           message.buffer)
     return jobs.Tensor(message.name, tuple(message.shape),
-                       jobs.Constant(initializer.constant.value))
+                       jobs.Constant(initializer.constant.value), message.buffer)
 
 
 def _model_from(message: Any) -> jobs.Model:
@@ -220,7 +221,7 @@ def _set_schedule(schedule: jobs.Schedule, message: Any) -> None:
 def _set_model(model: jobs.Model, message: Any) -> None:
     message.architecture = model.architecture
     for spec in model.tensors:
-        tensor = message.tensors.add(name=spec.name, shape=spec.shape)
+        tensor = message.tensors.add(name=spec.name, shape=spec.shape, buffer=spec.buffer)
         if isinstance(spec.initializer, jobs.TruncatedNormal):
             tensor.initializer.truncated_normal.stddev = spec.initializer.stddev
         else:

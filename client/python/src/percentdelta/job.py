@@ -42,11 +42,17 @@ Initializer = Union[Constant, TruncatedNormal]
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """A trainable tensor. `name`: "layer/name"; `shape`: row-major, empty for a scalar."""
+    """A tensor. `name`: "layer/name"; `shape`: row-major, empty for a scalar.
+
+    `buffer`: not trained, as the running mean of a batch normalization. Its value at the next step
+    is the mean of the values that are pushed for it, one per slot, in slot order: the rule,
+    momentum, clipping and weight decay do not apply, and it has no update statistics.
+    """
 
     name: str
     shape: Tuple[int, ...] = ()
     initializer: Initializer = Constant()
+    buffer: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
