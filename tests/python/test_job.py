@@ -43,7 +43,7 @@ def test_every_field_there_and_back():
         schedule=pd.Schedule(pd.Cosine(100, 0.25), warmup_steps=3),
         momentum=pd.Momentum(0.5, 0.25, nesterov=True), evaluation=pd.Evaluation(2, 5),
         checkpoint=pd.Checkpoint(4, "/somewhere", 7), gradient_clipping=pd.GradientClipping(2.5),
-        weight_decay=pd.WeightDecay(1e-4))
+        weight_decay=pd.WeightDecay(1e-4), any_arithmetic=True)
     job = dataclasses.replace(job, model=dataclasses.replace(job.model,
                                                              dropout_keep_probability=0.5))
     assert pd.Job.from_text(job.to_text()) == job
@@ -159,6 +159,7 @@ def test_a_file_that_is_not_there(tmp_path):
     ({"data": 100}, "job: data: expected Data, got int"),
     ({"model": pd.Model("x", (pd.Tensor("a", (2.0,)),))},
      'job: model.tensors "a" shape: expected whole numbers, got 2.0'),
+    ({"any_arithmetic": 1}, "job: any_arithmetic: expected true or false, got 1"),
     ({"model": pd.Model("x", ())}, "job: model.tensors: expected at least one tensor, got none"),
 ])
 def test_what_text_cannot_say(changes, message):
