@@ -174,7 +174,8 @@ def from_message(message: Any) -> jobs.Job:
         evaluation=part("evaluation", lambda m: jobs.Evaluation(m.every_steps, m.batch_size)),
         checkpoint=part("checkpoint", _checkpoint_from),
         gradient_clipping=part("gradient_clipping", lambda m: jobs.GradientClipping(m.norm)),
-        weight_decay=part("weight_decay", lambda m: jobs.WeightDecay(m.rate)))
+        weight_decay=part("weight_decay", lambda m: jobs.WeightDecay(m.rate)),
+        any_arithmetic=message.any_arithmetic)
 
 
 def _set_rule(rule: jobs.Rule, optimizer: Any) -> None:
@@ -257,4 +258,5 @@ def to_message(job: jobs.Job) -> Any:
         message.gradient_clipping.norm = job.gradient_clipping.norm
     if job.weight_decay is not None:
         message.weight_decay.rate = job.weight_decay.rate
+    message.any_arithmetic = job.any_arithmetic
     return message

@@ -234,7 +234,11 @@ class Checkpoint:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A whole job. Raises JobError, which names the field, if it is not valid."""
+    """A whole job. Raises JobError, which names the field, if it is not valid.
+
+    `any_arithmetic` takes workers that compute differently, as on mixed GPUs, and gives up the
+    promise of equal bits: the weights then depend on which worker computed which gradient.
+    """
 
     name: str
     model: Model
@@ -250,6 +254,7 @@ class Job:
     checkpoint: Optional[Checkpoint] = None
     gradient_clipping: Optional[GradientClipping] = None
     weight_decay: Optional[WeightDecay] = None
+    any_arithmetic: bool = False
 
     def __post_init__(self) -> None:
         from percentdelta import _job_checks  # which needs the classes above
