@@ -82,7 +82,8 @@ void ToProto(const ScheduleSpec& schedule, v1::Job& proto) {
 TensorSpec TensorFromProto(const v1::Tensor& proto, bool from_file) {
   return {proto.name(),
           {proto.shape().begin(), proto.shape().end()},
-          InitializerFromProto(proto, from_file)};
+          InitializerFromProto(proto, from_file),
+          proto.buffer()};
 }
 
 }  // namespace
@@ -143,6 +144,7 @@ v1::Job JobToProto(const Job& job) {
     v1::Tensor& tensor = *proto.mutable_model()->add_tensors();
     tensor.set_name(spec.name);
     tensor.mutable_shape()->Assign(spec.shape.begin(), spec.shape.end());
+    tensor.set_buffer(spec.buffer);
     ToProto(spec.initializer, tensor);
   }
   if (job.model.dropout_keep_probability != 0) {

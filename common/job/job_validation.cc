@@ -171,6 +171,9 @@ absl::Status ValidateModel(const ModelSpec& model, bool from_file) {
                           absl::StrCat(entries, " up to \"", tensor.name, "\""));
     }
   }
+  if (model.trained_tensors() == 0) {
+    return InvalidField("model.tensors", "at least one tensor that is trained", "only buffers");
+  }
   // 0: no dropout.
   return CheckNotNegative("model.dropout_keep_probability", model.dropout_keep_probability, 1);
 }
@@ -259,6 +262,7 @@ absl::Status ValidateJob(const Job& job) {
 }
 
 std::string WarningOfZeros(const Job& job, const TensorSpec& tensor) {
+  if (tensor.buffer) return "";  // not moved by the rule
   if (std::holds_alternative<LarsRule>(job.optimizer.rule)) {
     return absl::StrCat("tensor ", tensor.name, " starts at zero: LARS moves a tensor in",
                         " proportion to itself, so that it will stay there");
