@@ -239,7 +239,8 @@ Server::~Server() = default;
 absl::StatusOr<Server> Server::Start(Options options) {
   RETURN_IF_ERROR(CheckOptions(options));
   if (options.log == nullptr) options.log = MakeSilentLogger();
-  const int64_t entries = Partition(options.job.model, options.shards).load(options.shard);
+  const Partition partition(options.job.model, options.shards);
+  const HeldEntries entries = EntriesOfShard(options.job.model, partition, options.shard);
   RETURN_IF_ERROR(CheckMemory(options.job, entries, FindMemoryLimit(), options.log));
   if (options.shard == 0) {
     ASSIGN_OR_RETURN(options.restore,
