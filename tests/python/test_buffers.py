@@ -2,6 +2,8 @@
 """Tensors that are not trained: a linear regression on normalized features, whose running mean and
 variance are buffers, against a loop in NumPy alone."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -44,17 +46,17 @@ def push_of(weights, inputs, labels):
             "cache/seen": 0.75 * seen}
 
 
-def train_alone(weights):
+def train_alone(job, weights):
     """{name: float32 array} after the job's last step: SGD with momentum, and means."""
     weights = {name: np.array(array) for name, array in weights.items()}
     velocity = {name: np.zeros_like(array) for name, array in weights.items()}
-    batches = BatchSource(JOB.seed, EXAMPLES)
-    for step in range(JOB.max_steps):
+    batches = BatchSource(job.seed, EXAMPLES)
+    for step in range(job.max_steps):
         pushed = []
-        for slot in range(JOB.gradients_per_step):
-            batch = batches.examples(*JOB.batch_of(step, slot), JOB.batch_size)
+        for slot in range(job.gradients_per_step):
+            batch = batches.examples(*job.batch_of(step, slot), job.batch_size)
             pushed.append(push_of(weights, INPUTS[batch], LABELS[batch]))
-        for tensor in JOB.model.tensors:
+        for tensor in job.model.tensors:
             name = tensor.name
             total = np.zeros(tensor.shape)
             for values in pushed:
@@ -64,7 +66,7 @@ def train_alone(weights):
                 weights[name] = mean
                 continue
             v = 0.9 * velocity[name].astype(np.float64) + (1 - 0.9) * (
-                JOB.optimizer.learning_rate * mean.astype(np.float64))
+                job.optimizer.learning_rate * mean.astype(np.float64))
             velocity[name] = np.asarray(v, np.float32)
             weights[name] = np.asarray(weights[name].astype(np.float64) - v, np.float32)
     return weights
@@ -77,16 +79,45 @@ def work(lease):
     lease.complete(loss_sum=0.0)
 
 
-def test_weights_and_buffers_are_those_of_a_plain_loop(percentdelta_cluster):
-    cluster = percentdelta_cluster(JOB, 2)
+def assert_trained_alike(job, initial, weights):
+    """Weights and buffers have moved, and equal a plain loop's to the last bit."""
+    expected = train_alone(job, initial)
+    assert weights.step == job.max_steps
+    for name, array in weights.items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+        assert np.any(array != initial[name]), name
+
+
+@pytest.mark.parametrize("slots, shards, workers", [(1, 3, 2), (3, 1, 3), (3, 2, 2), (4, 3, 4)])
+def test_weights_and_buffers_are_those_of_a_plain_loop(percentdelta_cluster, slots, shards,
+                                                       workers):
+    job = dataclasses.replace(JOB, gradients_per_step=slots)
+    cluster = percentdelta_cluster(job, shards)
     with cluster.client() as client:
         initial = client.weights(step=0)
+        helpers.train(cluster.address, workers=workers, do=work)
+        assert_trained_alike(job, initial, client.weights())
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_buffers_continue_from_a_checkpoint(percentdelta_cluster, tmp_path, shards):
+    checkpoint = pd.Checkpoint(every_steps=JOB.max_steps // 2, directory=str(tmp_path))
+    half = dataclasses.replace(JOB, max_steps=JOB.max_steps // 2, checkpoint=checkpoint)
+    with pd.LocalCluster(half, 2) as cluster:
+        with cluster.client() as client:
+            initial = client.weights(step=0)
         helpers.train(cluster.address, workers=2, do=work)
-        expected = train_alone(initial)
-        weights = client.weights()
-        for name, array in weights.items():
-            np.testing.assert_array_equal(array, expected[name], err_msg=name)
-            assert np.any(array != initial[name]), name
+    cluster = percentdelta_cluster(dataclasses.replace(JOB, checkpoint=checkpoint), shards)
+    with cluster.client() as client:
+        assert client.status().step == half.max_steps
+        helpers.train(cluster.address, workers=2, do=work)
+        assert_trained_alike(JOB, initial, client.weights())
+
+
+def test_statistics_are_of_trained_tensors_alone(percentdelta_cluster):
+    cluster = percentdelta_cluster(JOB, 2)
+    with cluster.client() as client:
+        helpers.train(cluster.address, do=work)
         steps = list(client.watch(last=JOB.max_steps))
         assert len(steps) == JOB.max_steps
         for step in steps:
