@@ -70,6 +70,10 @@ struct DataSpec {
   int64_t test_examples = 0;
 };
 
+// What is shown with the checksum of weights if Job::any_arithmetic is set.
+inline constexpr char kAnyArithmeticNote[] =
+    "any_arithmetic: the weights depend on which worker computed which gradient";
+
 struct Job {
   std::string name;
   ModelSpec model;
@@ -85,6 +89,7 @@ struct Job {
   std::optional<CheckpointSpec> checkpoint;
   std::optional<GradientClippingSpec> gradient_clipping;
   std::optional<WeightDecaySpec> weight_decay;
+  bool any_arithmetic = false;  // workers may compute differently: see kAnyArithmeticNote
 
   // Number of complete batches in an epoch.
   int64_t batches_per_epoch() const { return data.training_examples / batch_size; }

@@ -130,6 +130,7 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
   if (proto.has_weight_decay()) {
     job.weight_decay = WeightDecaySpec{proto.weight_decay().rate()};
   }
+  job.any_arithmetic = proto.any_arithmetic();
   RETURN_IF_ERROR(ValidateJob(job));
   return job;
 }
@@ -180,6 +181,7 @@ v1::Job JobToProto(const Job& job) {
     proto.mutable_gradient_clipping()->set_norm(job.gradient_clipping->norm);
   }
   if (job.weight_decay) proto.mutable_weight_decay()->set_rate(job.weight_decay->rate);
+  proto.set_any_arithmetic(job.any_arithmetic);
   return proto;
 }
 

@@ -61,7 +61,7 @@ def work(lease):
     lease.complete(loss_sum=0.5 * len(lease.examples))
 
 
-def train(address, workers=1, **options):
+def train(address, workers=1, work=work, **options):
     """Runs workers in threads until the training ends; raises what a worker raised."""
     errors = []
 
