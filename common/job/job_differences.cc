@@ -74,6 +74,7 @@ std::string DecisiveDifferences(const Job& ours, const Job& its) {
     proto.clear_evaluation();
     proto.clear_checkpoint();
     proto.mutable_data()->clear_test_examples();
+    if (proto.has_initial_weights()) proto.mutable_initial_weights()->clear_file();
     if (ours.any_arithmetic) proto.set_any_arithmetic(true);
     return proto;
   };

@@ -94,7 +94,7 @@ def train_with_metrics(address, workers):
             metrics["odd"] = (metric_of(stream, 2), 3)
         lease.complete(metric_of(stream, 3), metrics=metrics)
 
-    helpers.train(address, workers, work=work)
+    helpers.train(address, workers, do=work)
 
 
 def test_metrics_are_the_same_bits_for_any_number_of_workers(start):
