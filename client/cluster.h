@@ -51,6 +51,9 @@ class Cluster {
     // Maps the "host:port" that a shard advertises to the one that reaches it from here, as with
     // published ports of containers. Shards that are absent are reached at their own address.
     std::map<std::string, std::string> connect_to = {};
+
+    // Of this client: see MakeChannel in common/transport/channel.h.
+    std::shared_ptr<const ClientCredentials> credentials = nullptr;
   };
 
   // Never fails: the first call connects.

@@ -17,9 +17,11 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
   AcquireLeaseCall(Coordinator& coordinator, v1::Lease* response)
       : coordinator_(coordinator), response_(response) {}
 
-  void Start(const v1::AcquireLeaseRequest& request) {
+  void Start(const v1::AcquireLeaseRequest& request, const std::string& worker) {
+    WorkerIdentity identity = FromProto(request);
+    identity.name = worker;
     const uint64_t wait =
-        coordinator_.Acquire(FromProto(request), absl::Milliseconds(request.max_wait_ms()),
+        coordinator_.Acquire(identity, absl::Milliseconds(request.max_wait_ms()),
                              [this](absl::StatusOr<Lease> lease) { Answer(std::move(lease)); });
     bool cancelled = false;
     {
@@ -73,9 +75,9 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
 
 grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator,
                                             const v1::AcquireLeaseRequest& request,
-                                            v1::Lease* response) {
+                                            const std::string& worker, v1::Lease* response) {
   auto* call = new AcquireLeaseCall(coordinator, response);
-  call->Start(request);
+  call->Start(request, worker);
   return call;
 }
 

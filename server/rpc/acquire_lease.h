@@ -7,16 +7,19 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <string>
+
 #include "percentdelta/v1/coordinator.pb.h"
 #include "server/coordinator/coordinator.h"
 
 namespace percentdelta {
 
 // Answers when there is work, without blocking a thread until then. A call that is cancelled gets
-// no lease. The reactor owns itself until the call is done; the coordinator must outlive it.
+// no lease. `worker` stands for the request's name of the worker. The reactor owns itself until the
+// call is done; the coordinator must outlive it.
 grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator,
                                             const v1::AcquireLeaseRequest& request,
-                                            v1::Lease* response);
+                                            const std::string& worker, v1::Lease* response);
 
 }  // namespace percentdelta
 

@@ -91,12 +91,13 @@ class Cluster(contextlib.ExitStack):
                     [self._binaries.server, f"--listen={self.network.listen(shard)}",
                      f"--advertise={self.network.advertise(shard)}", f"--shards={layout.shards}",
                      f"--shard={shard}", coordinator, f"--job={job}", "--threads=1",
-                     f"--lease_deadline={LEASE_SECONDS}s", *server_flags])
+                     f"--lease_deadline={LEASE_SECONDS}s", *self.network.flags(), *server_flags])
             for shard in range(layout.shards)]
         self.workers = [
             process(f"worker-{number}", "worker", number,
                     [self._binaries.worker, coordinator, f"--data={data}", "--threads=1",
                      f"--name=worker-{number}", f"--give_up_after={give_up_seconds}s",
+                     *self.network.flags(),
                      # Both transports in every training: a fault may strike either.
                      f"--shared_memory={'true' if number % 2 == 0 else 'false'}"])
             for number in range(layout.workers)]
@@ -127,7 +128,8 @@ class Cluster(contextlib.ExitStack):
     def pdctl(self, *arguments: str, seconds: int = STATUS_SECONDS) -> str | None:
         """Returns what pdctl prints; None if it fails."""
         command = [*self.network.prefix("server", 0), self._binaries.pdctl,
-                   f"--server={self.network.listen(0)}", f"--deadline={seconds}s", *arguments]
+                   f"--server={self.network.listen(0)}", f"--deadline={seconds}s",
+                   *self.network.flags(), *arguments]
         try:
             result = subprocess.run([str(word) for word in command], check=False, text=True,
                                     capture_output=True, timeout=seconds + 5)
