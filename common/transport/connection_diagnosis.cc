@@ -6,13 +6,13 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
 #include <cerrno>
+#include <ctime>
 #include <memory>
-#include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/statusor.h"
@@ -32,6 +32,30 @@ constexpr int kTimeoutMs = 1000;  // to connect, and of each read
 
 using ContextPtr = std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)>;
 using SslPtr = std::unique_ptr<SSL, decltype(&SSL_free)>;
+
+// While it exists, a write to a closed connection is an error and not a signal: OpenSSL writes to
+// sockets without MSG_NOSIGNAL, and a library must not change what signals do to a program.
+class SigpipeBlock {
+ public:
+  SigpipeBlock() {
+    sigemptyset(&sigpipe_);
+    sigaddset(&sigpipe_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
+  }
+  ~SigpipeBlock() {
+    if (sigismember(&before_, SIGPIPE) == 1) return;
+    constexpr timespec kNow = {};
+    while (sigtimedwait(&sigpipe_, nullptr, &kNow) == SIGPIPE) {
+    }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  SigpipeBlock(const SigpipeBlock&) = delete;
+  SigpipeBlock& operator=(const SigpipeBlock&) = delete;
+
+ private:
+  sigset_t sigpipe_;
+  sigset_t before_;
+};
 
 // The host of HOST or HOST:PORT, without brackets and zone.
 std::string HostOf(absl::string_view target) {
@@ -79,8 +103,8 @@ ContextPtr MakeContext(const TlsFiles& files) {
   return context;
 }
 
-// What the last error of OpenSSL means in an answer of the server.
-enum class Answer { kNone, kNotTls, kAlert, kUnknownCa, kExpired };
+// What the last error of OpenSSL says of the other side.
+enum class Answer { kNone, kNotTls, kAlert };
 Answer LastAnswer() {
   Answer answer = Answer::kNone;
   while (const unsigned long error = ERR_get_error()) {  // NOLINT(google-runtime-int): OpenSSL's
@@ -88,11 +112,6 @@ Answer LastAnswer() {
     if (ERR_GET_LIB(error) != ERR_LIB_SSL) continue;
     if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_PACKET_LENGTH_TOO_LONG) {
       answer = Answer::kNotTls;
-    } else if (reason == SSL_R_TLSV1_ALERT_UNKNOWN_CA ||
-               reason == SSL_R_TLSV1_ALERT_DECRYPT_ERROR) {
-      answer = Answer::kUnknownCa;
-    } else if (reason == SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED) {
-      answer = Answer::kExpired;
     } else if (reason > SSL_AD_REASON_OFFSET) {
       answer = Answer::kAlert;
     }
@@ -129,35 +148,30 @@ std::string WrongWithServer(const SSL* ssl, const std::string& address, const Tl
   }
   if (result != X509_V_OK) {
     return absl::StrCat("the certificate of the server at ", address, " is not signed by ",
-                        files.ca, ": ", X509_verify_cert_error_string(result),
+                        files.ca, ", or is no server's: ", X509_verify_cert_error_string(result),
                         "; give the CA of this cluster by tls_ca");
   }
   const absl::Status checked = CheckServerCertificate(pem, address);
   return checked.ok() ? "" : std::string(checked.message());
 }
 
-// What is wrong with our certificate in the server's eyes. It says so only when we read: with TLS
-// 1.3 the client's handshake ends before the server has seen the certificate.
-std::string WrongWithClient(SSL* ssl, const std::string& address, const ClientSecurity& security) {
-  const TlsFiles& files = security.tls;
+// What is wrong with our certificate in the server's eyes. We see it only when we read: with
+// TLS 1.3 the client's handshake ends before the server has seen the certificate. A server that
+// accepts it begins with HTTP/2's settings; gRPC's ends the connection otherwise, without saying
+// why.
+std::string WrongWithClient(SSL* ssl, const std::string& address, const TlsFiles& files) {
   char byte = 0;
-  ERR_clear_error();
-  if (SSL_read(ssl, &byte, 1) > 0) return "";
-  const std::string refuses =
-      absl::StrCat("the server at ", address, " refuses our certificate ", files.cert, ": ");
-  switch (LastAnswer()) {
-    case Answer::kUnknownCa:
-      return absl::StrCat(refuses, "its CA is not the server's; give one of this cluster");
-    case Answer::kExpired:
-      return absl::StrCat(refuses, "it has expired; replace it");
-    case Answer::kAlert:
-      return files.cert.empty() ? absl::StrCat("the server at ", address,
-                                               " asks for a certificate;"
-                                               " give tls_cert and tls_key")
-                                : absl::StrCat(refuses, "check it with \"openssl verify\"");
-    default:
-      return "";
+  const int read = SSL_read(ssl, &byte, 1);
+  if (read > 0 || SSL_get_error(ssl, read) == SSL_ERROR_WANT_READ) return "";
+  if (files.cert.empty()) {
+    return absl::StrCat("the server at ", address,
+                        " asks for a certificate; give tls_cert and tls_key");
   }
+  const absl::Status ours = CheckTlsFiles(files, /*needs_certificate=*/true, absl::Now());
+  return absl::StrCat("the server at ", address, " refuses our certificate: ",
+                      ours.ok() ? absl::StrCat(files.cert, " is valid and signed by ", files.ca,
+                                               ", so that the server has another CA")
+                                : std::string(ours.message()));
 }
 
 }  // namespace
@@ -184,6 +198,7 @@ std::string DiagnoseConnection(const std::string& address, const ClientSecurity&
   if (!parsed.ok()) return "";
   const UniqueDescriptor socket = Connect(*parsed);
   if (!socket.ok()) return "";
+  const SigpipeBlock block;
   ERR_clear_error();
   const ContextPtr context = MakeContext(security.tls);
   const SslPtr ssl(SSL_new(context.get()), &SSL_free);
@@ -203,7 +218,7 @@ std::string DiagnoseConnection(const std::string& address, const ClientSecurity&
   }
   if (!shook_hands) return "";
   const std::string wrong = WrongWithServer(ssl.get(), address, security.tls);
-  return wrong.empty() ? WrongWithClient(ssl.get(), address, security) : wrong;
+  return wrong.empty() ? WrongWithClient(ssl.get(), address, security.tls) : wrong;
 }
 
 }  // namespace percentdelta

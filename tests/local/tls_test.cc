@@ -110,9 +110,16 @@ TEST_F(TlsConnectionTest, AClientWithABadCertificateIsToldWhy) {
             {UriOf("worker", "w"), {}, absl::Now() - absl::Hours(2), absl::Now() - absl::Hours(1)});
   EXPECT_THAT(DiagnoseConnection(server.address(), {files("foreign")}),
               AllOf(HasSubstr("refuses our certificate"), HasSubstr("foreign.pem"),
-                    HasSubstr("its CA is not the server's")));
+                    HasSubstr("ca.pem has signed")));
   EXPECT_THAT(DiagnoseConnection(server.address(), {files("old")}),
-              AllOf(HasSubstr("old.pem"), HasSubstr("it has expired")));
+              AllOf(HasSubstr("refuses our certificate"), HasSubstr("old.pem"),
+                    HasSubstr("the certificate expired at")));
+  const TemporaryDirectory both;  // signed by the other CA, which the client trusts besides
+  other.Issue(both.path(), "w", {UriOf("worker", "w"), {}});
+  other.WriteCa(both.path());
+  WriteFile(both.path() + "/ca.pem", ReadFile(both.path() + "/ca.pem") + ReadFile(path("ca.pem")));
+  EXPECT_THAT(DiagnoseConnection(server.address(), {TlsFilesIn(both.path(), "w")}),
+              HasSubstr("so that the server has another CA"));
   EXPECT_EQ(DiagnoseConnection(server.address(), {files("worker")}), "");
   for (const char* name : {"foreign", "old"}) {
     grpc::SslCredentialsOptions options;
@@ -261,7 +268,7 @@ TEST_F(TlsTrainingTest, GoesOnAfterACertificateHasExpired) {
   EXPECT_THAT(ClientCredentials::Make({files("worker")}),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("the certificate expired")));
   EXPECT_THAT(DiagnoseConnection(cluster->coordinator(), {files("worker")}),
-              HasSubstr("it has expired; replace it"));
+              AllOf(HasSubstr("refuses our certificate"), HasSubstr("the certificate expired at")));
   cluster->AddWorker();
   AwaitSteps();
   EXPECT_EQ(GetProgress().workers, 1);

@@ -99,33 +99,36 @@ class Security:
     def _diagnose_tls(self, connection: socket.socket, host: str, address: str) -> str:
         try:
             with self._context().wrap_socket(connection, server_hostname=host) as encrypted:
-                encrypted.read(1)  # the server refuses a certificate only when we read
+                return self._diagnose_refusal(encrypted, address)
         except ssl.SSLCertVerificationError as error:
             if error.verify_code == 10:
                 return f"the certificate of the server at {address} has expired; replace it there"
             if error.verify_code in (62, 64):
-                return (f"the server's certificate is not for {host}: {error.verify_message}; use "
-                        "an address that it names, or add the name to the certificate")
-            return (f"the certificate of the server at {address} is not signed by {self.tls_ca}: "
-                    f"{error.verify_message}; give the CA of this cluster by tls_ca")
+                return (f"the server's certificate is not for {host}; use an address that it "
+                        "names, or add the name to the certificate")
+            return (f"the certificate of the server at {address} is not signed by {self.tls_ca}, "
+                    f"or is no server's: {error.verify_message}; give the CA of this cluster by "
+                    "tls_ca")
         except ssl.SSLError as error:
-            return self._explain_alert(str(error), address)
-        except OSError:
-            pass
+            if "WRONG_VERSION_NUMBER" in str(error) or "PACKET_LENGTH" in str(error):
+                return (f"the server at {address} speaks plaintext, and this is a client with TLS; "
+                        "start the server with tls_ca, tls_cert and tls_key")
         return ""
 
-    def _explain_alert(self, error: str, address: str) -> str:
-        refuses = f"the server at {address} refuses our certificate {self.tls_cert}: "
-        if "WRONG_VERSION_NUMBER" in error or "PACKET_LENGTH" in error:
-            return (f"the server at {address} speaks plaintext, and this is a client with TLS; "
-                    "start the server with tls_ca, tls_cert and tls_key")
-        if "UNKNOWN_CA" in error or "DECRYPT_ERROR" in error:
-            return refuses + "its CA is not the server's; give one of this cluster"
-        if "CERTIFICATE_EXPIRED" in error:
-            return refuses + "it has expired; replace it"
-        if "ALERT" in error and self.tls_cert is None:
+    def _diagnose_refusal(self, encrypted: ssl.SSLSocket, address: str) -> str:
+        """The server looks at our certificate after the handshake; gRPC's then begins with HTTP/2,
+        or ends the connection."""
+        try:
+            if encrypted.read(1):
+                return ""
+        except socket.timeout:
+            return ""
+        except OSError:
+            pass
+        if self.tls_cert is None:
             return f"the server at {address} asks for a certificate; give tls_cert and tls_key"
-        return ""
+        return (f"the server at {address} refuses our certificate: {self.tls_cert} has expired, or "
+                "is not signed by the server's CA")
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self.tls_ca)
