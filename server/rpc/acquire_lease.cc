@@ -14,8 +14,8 @@ namespace {
 
 class AcquireLeaseCall : public grpc::ServerUnaryReactor {
  public:
-  AcquireLeaseCall(Coordinator& coordinator, v1::Lease* response)
-      : coordinator_(coordinator), response_(response) {}
+  AcquireLeaseCall(Coordinator& coordinator, const LeaseIds& ids, v1::Lease* response)
+      : coordinator_(coordinator), ids_(ids), response_(response) {}
 
   void Start(const v1::AcquireLeaseRequest& request, const std::string& worker) {
     WorkerIdentity identity = FromProto(request);
@@ -47,7 +47,10 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
 
  private:
   void Answer(absl::StatusOr<Lease> lease) {
-    if (lease.ok()) ToProto(*lease, *response_);
+    if (lease.ok()) {
+      lease->id = ids_.Hide(lease->id);
+      ToProto(*lease, *response_);
+    }
     Finish(ToGrpc(lease.status()));
   }
 
@@ -63,6 +66,7 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
   }
 
   Coordinator& coordinator_;
+  const LeaseIds& ids_;
   v1::Lease* const response_;
 
   absl::Mutex mutex_;
@@ -75,8 +79,9 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
 
 grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator,
                                             const v1::AcquireLeaseRequest& request,
-                                            const std::string& worker, v1::Lease* response) {
-  auto* call = new AcquireLeaseCall(coordinator, response);
+                                            const std::string& worker, const LeaseIds& ids,
+                                            v1::Lease* response) {
+  auto* call = new AcquireLeaseCall(coordinator, ids, response);
   call->Start(request, worker);
   return call;
 }

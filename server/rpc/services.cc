@@ -92,7 +92,7 @@ grpc::ServerUnaryReactor* CoordinatorService::AcquireLease(grpc::CallbackServerC
                                                            const v1::AcquireLeaseRequest* request,
                                                            v1::Lease* response) {
   return StartAcquireLease(coordinator_, *request, WorkerName(*context, request->worker()),
-                           response);
+                           lease_ids_, response);
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::CompleteLease(grpc::CallbackServerContext* context,
@@ -100,16 +100,21 @@ grpc::ServerUnaryReactor* CoordinatorService::CompleteLease(grpc::CallbackServer
                                                             v1::Lease* response) {
   LeaseResult result = FromProto(*request);
   result.worker = WorkerName(*context, request->worker());
-  const absl::StatusOr<Lease> next = coordinator_.Complete(result);
-  if (next.ok()) ToProto(*next, *response);
+  result.lease_id = lease_ids_.Reveal(result.lease_id);
+  absl::StatusOr<Lease> next = coordinator_.Complete(result);
+  if (next.ok()) {
+    next->id = lease_ids_.Hide(next->id);
+    ToProto(*next, *response);
+  }
   return Answer(context, next.status(), "CompleteLease", refusals_);
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::RenewLease(grpc::CallbackServerContext* context,
                                                          const v1::RenewLeaseRequest* request,
                                                          v1::RenewLeaseResponse* response) {
-  const absl::StatusOr<absl::Duration> deadline = coordinator_.Renew(
-      request->generation(), request->lease_id(), WorkerName(*context, request->worker()));
+  const absl::StatusOr<absl::Duration> deadline =
+      coordinator_.Renew(request->generation(), lease_ids_.Reveal(request->lease_id()),
+                         WorkerName(*context, request->worker()));
   if (deadline.ok()) response->set_deadline_ms(absl::ToInt64Milliseconds(*deadline));
   return Answer(context, deadline.status(), "RenewLease", refusals_);
 }
@@ -134,6 +139,12 @@ grpc::ServerUnaryReactor* CoordinatorService::Heartbeat(grpc::CallbackServerCont
                                                         v1::HeartbeatResponse* response) {
   if (absl::Status status = CheckSpeaksFor(CallerOf(*context), request->shard()); !status.ok()) {
     return Answer(context, status, "Heartbeat", refusals_);
+  }
+  if (request->shard() == 0) {
+    return Answer(context,
+                  absl::PermissionDeniedError("shard 0 is in the coordinator's own process: it "
+                                              "cannot be replaced over the network"),
+                  "Heartbeat", refusals_);
   }
   const absl::StatusOr<ClusterView> view = coordinator_.Heartbeat(FromProto(*request));
   if (!view.ok()) {

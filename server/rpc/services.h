@@ -15,6 +15,7 @@
 #include "percentdelta/v1/statistics.grpc.pb.h"
 #include "server/coordinator/coordinator.h"
 #include "server/rpc/identity.h"
+#include "server/rpc/lease_ids.h"
 #include "server/rpc/refusal_log.h"
 #include "server/shard/shard.h"
 
@@ -88,6 +89,7 @@ class CoordinatorService : public v1::Coordinator::CallbackService {
  private:
   Coordinator& coordinator_;
   RefusalLog& refusals_;
+  const LeaseIds lease_ids_;
 };
 
 // Thread-safe. `ring` must outlive the service.
