@@ -22,6 +22,7 @@
 #include "server/checkpoint/checkpoint_writer.h"
 #include "server/coordinator/coordinator.h"
 #include "server/generation_opener.h"
+#include "server/initial_content.h"
 #include "server/local_coordinator.h"
 #include "server/memory_needed.h"
 #include "server/rpc/gatekeeper.h"
@@ -57,7 +58,8 @@ uint64_t DrawIncarnation() {
 class Server::Impl {
  public:
   // `credentials`: of the server's own calls.
-  Impl(Options options, std::shared_ptr<const ClientCredentials> credentials)
+  Impl(Options options, InitialContent initial,
+       std::shared_ptr<const ClientCredentials> credentials)
       : options_(std::move(options)),
         credentials_(std::move(credentials)),
         refusals_(std::make_shared<RefusalLog>(options_.log, TheSteadyClock())),
@@ -66,7 +68,8 @@ class Server::Impl {
         pool_(options_.threads > 0 ? options_.threads
                                    : std::max(1U, std::thread::hardware_concurrency())),
         identity_{options_.shard, job_hash_, DrawIncarnation()},
-        parameter_service_(shard_, identity_) {
+        parameter_service_(shard_, identity_),
+        initial_(std::move(initial)) {
     if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
     const auto beat_soon = [this] { link_->Wake(); };
     if (options_.job.checkpoint) {
@@ -115,6 +118,7 @@ class Server::Impl {
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
   std::unique_ptr<GrpcServer> server_;
+  InitialContent initial_;  // until Join() hands it over
   std::optional<GenerationOpener> opener_;
   bool healthy_ = true;  // as the health service reports; used by the ticker's thread only
   std::optional<Ticker> ticker_;
@@ -205,7 +209,7 @@ void Server::Impl::Join() {
   opener.faults = options_.faults;
   opener.tracer = tracer_;
   opener.log = options_.log;
-  opener_.emplace(std::move(opener));
+  opener_.emplace(std::move(opener), std::move(initial_));
   ClusterLink::Options link;
   link.self = {options_.shard, options_.shards, job_hash_, address_, identity_.incarnation};
   link.coordinator = &shard_coordinator();
@@ -262,7 +266,8 @@ Server::~Server() = default;
 absl::StatusOr<Server> Server::Start(Options options) {
   RETURN_IF_ERROR(CheckOptions(options));
   if (options.log == nullptr) options.log = MakeSilentLogger();
-  const int64_t entries = Partition(options.job.model, options.shards).load(options.shard);
+  const Partition partition(options.job.model, options.shards);
+  const HeldEntries entries = EntriesOfShard(options.job.model, partition, options.shard);
   RETURN_IF_ERROR(CheckMemory(options.job, entries, FindMemoryLimit(), options.log));
   if (options.shard == 0) {
     ASSIGN_OR_RETURN(options.restore,
@@ -271,7 +276,12 @@ absl::StatusOr<Server> Server::Start(Options options) {
   }
   ASSIGN_OR_RETURN(std::shared_ptr<const ClientCredentials> credentials,
                    ClientCredentials::Make(SecurityOfCalls(options)));
-  auto impl = std::make_unique<Impl>(std::move(options), std::move(credentials));
+  InitialContent initial(options.job, partition.ranges_of_shard(options.shard), options.log);
+  if (!ExpectsCheckpoint(options.job, {options.restore, options.no_restore})) {
+    RETURN_IF_ERROR(initial.Read());
+  }
+  auto impl =
+      std::make_unique<Impl>(std::move(options), std::move(initial), std::move(credentials));
   RETURN_IF_ERROR(impl->Listen());
   impl->Join();
   return Server(std::move(impl));

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <utility>
 
+#include "common/job/partition.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "percentdelta/v1/statistics.grpc.pb.h"
@@ -59,7 +60,9 @@ class ParameterServerService : public RawParameterServer {
 class CoordinatorService : public v1::Coordinator::CallbackService {
  public:
   CoordinatorService(Coordinator& coordinator, RefusalLog& refusals)
-      : coordinator_(coordinator), refusals_(refusals) {}
+      : coordinator_(coordinator),
+        refusals_(refusals),
+        partition_(coordinator.job().model, coordinator.shard_count()) {}
 
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
                                    const v1::GetJobRequest* request,
@@ -90,6 +93,7 @@ class CoordinatorService : public v1::Coordinator::CallbackService {
   Coordinator& coordinator_;
   RefusalLog& refusals_;
   const LeaseIds lease_ids_;
+  const Partition partition_;
 };
 
 // Thread-safe. `ring` must outlive the service.

@@ -115,6 +115,7 @@ TEST(JobCodecTest, AbsentFieldsHaveTheirDefaults) {
           "text"));
   EXPECT_EQ(std::get<ConstantInitializer>(job.model.tensors[0].initializer).value, 0);
   EXPECT_EQ(job.model.tensors[0].size(), 1);
+  EXPECT_FALSE(job.model.tensors[0].buffer);
   EXPECT_EQ(job.momentum.coefficient, 0);
   EXPECT_TRUE(std::holds_alternative<ConstantRate>(job.schedule.decay));
   EXPECT_EQ(job.model.dropout_keep_probability, 0);
@@ -272,6 +273,16 @@ TEST(JobCodecTest, ExplicitZerosAreNotDefaults) {
   EXPECT_EQ(JobFromProto(sgd)->checkpoint->max_kept, 2);
 }
 
+TEST(JobCodecTest, BuffersRoundTripAndAreDecisive) {
+  Job job = FullJob();
+  job.model.tensors[1].buffer = true;
+  ASSERT_OK_AND_ASSIGN(const Job read, ParseJob(JobToText(job), "text"));
+  EXPECT_FALSE(read.model.tensors[0].buffer);
+  EXPECT_TRUE(read.model.tensors[1].buffer);
+  EXPECT_EQ(JobHash(read), JobHash(job));
+  EXPECT_EQ(DecisiveDifferences(job, FullJob()), "model.tensors[1].buffer: true and false");
+}
+
 TEST(JobCodecTest, ReadsDropout) {
   Job job = FullJob();
   job.model.dropout_keep_probability = 0.5;
@@ -334,6 +345,24 @@ TEST(LoadJobTest, ReadsFiles) {
   std::ofstream(path) << "name: 'a'\nbroken";
   EXPECT_THAT(std::string(LoadJob(path).status().message()), StartsWith(path + ":2:"));
   std::remove(path.c_str());
+}
+
+TEST(JobCodecTest, AnyArithmeticThereAndBack) {
+  Job job = FullJob();
+  EXPECT_FALSE(job.any_arithmetic);
+  EXPECT_EQ(JobToText(job).find("any_arithmetic"), std::string::npos);
+  job.any_arithmetic = true;
+  EXPECT_TRUE(ParseJob(JobToText(job), "text")->any_arithmetic);
+}
+
+// What has the promise of equal bits may be continued without it, not the other way round.
+TEST(JobCodecTest, AnyArithmeticContinuesAnyCheckpoint) {
+  const Job strict = FullJob();
+  Job any = strict;
+  any.any_arithmetic = true;
+  EXPECT_EQ(DecisiveDifferences(any, any), "");
+  EXPECT_EQ(DecisiveDifferences(any, strict), "");
+  EXPECT_EQ(DecisiveDifferences(strict, any), "any_arithmetic: false and true");
 }
 
 }  // namespace

@@ -52,6 +52,10 @@ TEST(ValidateJobTest, EveryBadFieldIsNamed) {
       {[](Job& j) { j.name = ""; }, "name", "a name", "none"},
       {[](Job& j) { j.model.architecture = ""; }, "model.architecture", "a name", "none"},
       {[](Job& j) { j.model.tensors.clear(); }, "model.tensors", "at least one tensor", "none"},
+      {[](Job& j) {
+         for (TensorSpec& tensor : j.model.tensors) tensor.buffer = true;
+       },
+       "model.tensors", "at least one tensor that is trained", "only buffers"},
       {name(""), "model.tensors name", "a name", "none"},
       {name("a/b"), "model.tensors", "different names", "a/b twice"},
       {name("a b"), "model.tensors name", "without blanks, quotes", "\"a b\""},
@@ -203,6 +207,23 @@ TEST(ValidateJobTest, NumbersOutOfRangeAreNamed) {
        [](Job& j, double x) { j.model.dropout_keep_probability = x; }},
       {"model.tensors \"a/w\" initializer.truncated_normal.stddev", kPositive,
        [](Job& j, double x) { j.model.tensors[0].initializer = TruncatedNormalInitializer{x}; }},
+      {"model.tensors \"a/w\" initializer.uniform.high", kAny,
+       [](Job& j, double x) {
+         j.model.tensors[0].initializer = UniformInitializer{-1e37, x};
+       }},
+      {"model.tensors \"a/w\" initializer.normal.mean", kAny,
+       [](Job& j, double x) {
+         j.model.tensors[0].initializer = NormalInitializer{x, 1};
+       }},
+      {"model.tensors \"a/w\" initializer.normal.stddev", kPositive,
+       [](Job& j, double x) {
+         j.model.tensors[0].initializer = NormalInitializer{0, x};
+       }},
+      {"model.tensors \"a/w\" initializer.he_uniform.gain", kPositive,
+       [](Job& j, double x) {
+         j.model.tensors[0].initializer =
+             ScaledInitializer{ScaledInitializer::Kind::kHeUniform, Layout::kInOut, x};
+       }},
       {"model.tensors \"a/w\" initializer.constant.value", kAny,
        [](Job& j, double x) { j.model.tensors[0].initializer = ConstantInitializer{x}; }},
   };
@@ -318,6 +339,12 @@ TEST(JobWarningsTest, TensorsThatStartAtZeroUnderPercentDelta) {
   EXPECT_THAT(JobWarnings(job), ElementsAre(AllOf(HasSubstr("starts at zero: LARS moves"),
                                                   HasSubstr("will stay there"))));
   for (const UpdateRule& rule : {UpdateRule(SgdRule{}), UpdateRule(AdamRule{})}) {
+    job.optimizer.rule = rule;
+    EXPECT_THAT(JobWarnings(job), IsEmpty());
+  }
+  // A buffer takes whatever value is pushed.
+  job.model.tensors.back().buffer = true;
+  for (const UpdateRule& rule : {UpdateRule(PercentDeltaRule{1e-3}), UpdateRule(LarsRule{})}) {
     job.optimizer.rule = rule;
     EXPECT_THAT(JobWarnings(job), IsEmpty());
   }

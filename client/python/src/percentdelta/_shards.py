@@ -8,17 +8,18 @@ from typing import Any, Dict, Mapping, Tuple
 
 from percentdelta import _protocol
 from percentdelta._channel import make_channel
+from percentdelta._partition import Partition
 from percentdelta._security import Security
 from percentdelta._shared_memory import OfferedMemory
 from percentdelta._wire import Cluster
 from percentdelta.job import Tensor
-from percentdelta.partition import Partition
 
 
 class Shards:
     """Thread-safe. `connect_to`: where to reach a shard whose own address, the key, means nothing
-    here. `offers_memory`: to shards that may be on this machine. Raises InvalidArgumentError for an
-    address that `security` does not allow."""
+    here. `offers_memory`: to shards that may be on this machine. Raises ServerError if the
+    cluster's partition is not one of its tensors, InvalidArgumentError for an address that
+    `security` does not allow."""
 
     def __init__(self, cluster: Cluster, connect_to: Mapping[str, str],
                  offers_memory: bool = False, security: Security = Security()) -> None:
@@ -28,7 +29,7 @@ class Shards:
         self.addresses = tuple(connect_to.get(each, each) for each in cluster.addresses)
         self.sizes = [each.size for each in self.tensors]
         self.offsets = [0, *itertools.accumulate(self.sizes)]  # of the tensors, laid end to end
-        self.partition = Partition(self.sizes, len(self.addresses))
+        self.partition = Partition(cluster.partition, self.tensors, len(self.addresses))
         self.memory = OfferedMemory(self.offsets[-1], len(self.addresses), offers_memory)
         for each in self.addresses:
             security.check_address("a shard's address", each)

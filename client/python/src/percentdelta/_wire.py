@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any, Optional, Tuple
 
 from percentdelta import _job_codec, _protocol
+from percentdelta._partition import Slice
 from percentdelta._shared_memory import SharedMemory
 from percentdelta.job import Job
 from percentdelta.progress import CheckpointStatus, Progress, ProgressPoint, Timings
@@ -20,12 +21,14 @@ _KINDS = {1: "wait", 2: "finished", 3: "failed", 4: "train", 5: "evaluate"}
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """The job that a cluster runs, and where its shards are. `generation` 0: still gathering."""
+    """The job that a cluster runs, where its shards are, and what each of them has. `generation` 0:
+    still gathering."""
 
     job: Job
     job_hash: str
     generation: int
     addresses: Tuple[str, ...]
+    partition: Tuple[Slice, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +63,15 @@ class Result:
     pull: float = 0.0
     compute: float = 0.0
     push: float = 0.0
+    metrics: Tuple[Tuple[str, float, float], ...] = ()  # name, sum, count
 
 
 def cluster_from(message: Any) -> Cluster:
     """From a GetJobResponse."""
     return Cluster(_job_codec.from_message(message.job), message.job_hash, message.generation,
-                   tuple(message.shard_addresses))
+                   tuple(message.shard_addresses),
+                   tuple(Slice(each.tensor, each.begin, each.end, each.shard)
+                         for each in message.partition))
 
 
 def lease_from(message: Any) -> LeaseFields:
@@ -96,6 +102,8 @@ def complete_request(lease: LeaseFields, worker: str, result: Result) -> Any:
     request.timings.pull_us = int(result.pull * 1e6)
     request.timings.compute_us = int(result.compute * 1e6)
     request.timings.push_us = int(result.push * 1e6)
+    for name, total, count in result.metrics:
+        request.metrics.add(name=name, sum=total, count=count)
     return request
 
 
@@ -116,7 +124,8 @@ def progress_request(from_step: int) -> Any:
 
 
 def _points(messages: Any) -> Tuple[ProgressPoint, ...]:
-    return tuple(ProgressPoint(each.step, each.loss, each.accuracy, each.seconds)
+    return tuple(ProgressPoint(each.step, each.loss, each.accuracy, each.seconds,
+                               {metric.name: metric.value for metric in each.metrics})
                  for each in messages)
 
 
@@ -139,6 +148,7 @@ def progress_from(message: Any) -> Progress:
         expired_leases=message.expired_leases, failed_leases=message.failed_leases,
         duplicate_results=message.duplicate_results,
         speculative_leases=message.speculative_leases, arithmetic=message.arithmetic,
+        any_arithmetic=message.any_arithmetic, other_arithmetic=tuple(message.other_arithmetic),
         data=message.data, mean_timings=timings, checkpoint=checkpoint,
         training=_points(message.training), evaluations=_points(message.evaluations))
 
