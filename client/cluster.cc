@@ -149,8 +149,9 @@ absl::StatusOr<Weights> Cluster::PullWeights(const ClusterInfo& info, int64_t st
   for (std::string& address : addresses) {
     const auto other = impl_->options.connect_to.find(address);
     if (other != impl_->options.connect_to.end()) address = other->second;
-    RETURN_IF_ERROR(
-        CheckSecurityOf("a shard's address", address, SecurityOf(impl_->options.credentials)));
+    const absl::Status allowed =
+        CheckSecurityOf("a shard's address", address, SecurityOf(impl_->options.credentials));
+    if (!allowed.ok()) return absl::UnavailableError(allowed.message());
   }
   const ShardChannels channels(info.job.model, info.generation, addresses, /*shares_memory=*/false,
                                impl_->options.credentials);

@@ -80,7 +80,8 @@ class Cluster {
       const std::function<bool(const StepStatistics& step, int64_t skipped)>& receive) const;
 
   // Pulls the weights of one step from all shards; if `step` < 0, those of the newest complete
-  // step. Returns kUnavailable while the cluster is still gathering its shards.
+  // step. Returns kUnavailable while the cluster is still gathering its shards, and for a shard at
+  // an address that the credentials do not allow.
   absl::StatusOr<Weights> PullWeights(const ClusterInfo& info, int64_t step = -1) const;
 
  private:

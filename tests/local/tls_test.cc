@@ -174,12 +174,14 @@ TEST_F(TlsConnectionTest, PlaintextToTlsAndTlsToPlaintextAreNamed) {
 }
 
 // Returns whether a handshake with this newest version of TLS succeeds.
-bool ShakesHands(const std::string& address, int version) {
+bool ShakesHands(const std::string& address, const TlsFiles& files, int version) {
   const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_client_method()),
                                                                   &SSL_CTX_free);
   SSL_CTX_set_security_level(context.get(), 0);  // OpenSSL's own level refuses TLS 1.1, too
   SSL_CTX_set_min_proto_version(context.get(), TLS1_VERSION);
   SSL_CTX_set_max_proto_version(context.get(), version);
+  SSL_CTX_use_certificate_chain_file(context.get(), files.cert.c_str());
+  SSL_CTX_use_PrivateKey_file(context.get(), files.key.c_str(), SSL_FILETYPE_PEM);
   const std::unique_ptr<BIO, decltype(&BIO_free_all)> bio(BIO_new_ssl_connect(context.get()),
                                                           &BIO_free_all);
   BIO_set_conn_hostname(bio.get(), address.c_str());
@@ -188,10 +190,10 @@ bool ShakesHands(const std::string& address, int version) {
 
 TEST_F(TlsConnectionTest, VersionsBefore12AreRefused) {
   const Server server = Start(ServerOptions());
-  EXPECT_TRUE(ShakesHands(server.address(), TLS1_3_VERSION));
-  EXPECT_TRUE(ShakesHands(server.address(), TLS1_2_VERSION));
-  EXPECT_FALSE(ShakesHands(server.address(), TLS1_1_VERSION));
-  EXPECT_FALSE(ShakesHands(server.address(), TLS1_VERSION));
+  EXPECT_TRUE(ShakesHands(server.address(), files("worker"), TLS1_3_VERSION));
+  EXPECT_TRUE(ShakesHands(server.address(), files("worker"), TLS1_2_VERSION));
+  EXPECT_FALSE(ShakesHands(server.address(), files("worker"), TLS1_1_VERSION));
+  EXPECT_FALSE(ShakesHands(server.address(), files("worker"), TLS1_VERSION));
 }
 
 // ---- replaced and expired while the servers run ----

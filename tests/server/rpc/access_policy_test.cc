@@ -110,9 +110,14 @@ TEST(TokenTableTest, TakesRolesAndHashesWithComments) {
 
 TEST(TokenTableTest, RefusesOtherLinesWithoutShowingThem) {
   const std::string hash = HashOfToken("one");
-  for (const std::string& line :
-       {std::string("worker"), "worker secret", "admin " + hash, "worker " + hash + " more",
-        hash + " worker", "worker sha256:12", "worker " + hash.substr(0, 70) + "G"}) {
+  const std::string lines[] = {"worker",
+                               "worker secret",
+                               "admin " + hash,
+                               "worker " + hash + " more",
+                               hash + " worker",
+                               "worker sha256:12",
+                               "worker " + hash.substr(0, 70) + "G"};
+  for (const std::string& line : lines) {
     const absl::Status status = TokenTable::Parse("f", "\n" + line).status();
     EXPECT_THAT(status,
                 StatusIs(absl::StatusCode::kInvalidArgument,
