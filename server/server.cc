@@ -17,6 +17,7 @@
 #include "common/job/job_codec.h"
 #include "common/job/job_validation.h"
 #include "common/job/partition.h"
+#include "common/transport/credentials.h"
 #include "server/checkpoint/checkpoint_start.h"
 #include "server/checkpoint/checkpoint_writer.h"
 #include "server/coordinator/coordinator.h"
@@ -24,8 +25,10 @@
 #include "server/initial_content.h"
 #include "server/local_coordinator.h"
 #include "server/memory_needed.h"
+#include "server/rpc/gatekeeper.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/identity.h"
+#include "server/rpc/refusal_log.h"
 #include "server/rpc/remote_coordinator.h"
 #include "server/rpc/services.h"
 #include "server/rpc/shard_caller.h"
@@ -54,8 +57,12 @@ uint64_t DrawIncarnation() {
 
 class Server::Impl {
  public:
-  Impl(Options options, InitialContent initial)
+  // `credentials`: of the server's own calls.
+  Impl(Options options, InitialContent initial,
+       std::shared_ptr<const ClientCredentials> credentials)
       : options_(std::move(options)),
+        credentials_(std::move(credentials)),
+        refusals_(std::make_shared<RefusalLog>(options_.log, TheSteadyClock())),
         job_hash_(JobHash(options_.job)),
         tracer_(options_.trace, absl::StrCat("shard ", options_.shard)),
         pool_(options_.threads > 0 ? options_.threads
@@ -72,7 +79,8 @@ class Server::Impl {
     if (options_.shard == 0) {
       MakeCoordinator();
     } else {
-      remote_coordinator_.emplace(options_.coordinator, options_.shards, beat_soon, options_.log);
+      remote_coordinator_.emplace(options_.coordinator, options_.shards, beat_soon, options_.log,
+                                  credentials_);
     }
   }
 
@@ -94,6 +102,8 @@ class Server::Impl {
   void SetHealth(bool serving);
 
   Options options_;
+  const std::shared_ptr<const ClientCredentials> credentials_;
+  const std::shared_ptr<RefusalLog> refusals_;
   const std::string job_hash_;
   const Tracer tracer_;
   Shard shard_;
@@ -130,15 +140,18 @@ void Server::Impl::MakeCoordinator() {
   coordinator.restore = options_.restore;
   coordinator.lease_deadline = options_.lease_deadline;
   coordinator.history_steps = options_.history_steps;
-  caller_.emplace(job_hash_, [this](const Newcomer& newcomer, const absl::Status& status) {
-    coordinator_->OnCalledBack(newcomer, status);
-  });
+  caller_.emplace(
+      job_hash_,
+      [this](const Newcomer& newcomer, const absl::Status& status) {
+        coordinator_->OnCalledBack(newcomer, status);
+      },
+      credentials_);
   coordinator.call_back = [this](const Newcomer& newcomer) { caller_->Call(newcomer); };
   coordinator.clock = options_.clock;
   coordinator.log = options_.log;
   coordinator_.emplace(std::move(coordinator));
   local_coordinator_.emplace(*coordinator_, options_.shard);
-  coordinator_service_.emplace(*coordinator_);
+  coordinator_service_.emplace(*coordinator_, *refusals_);
   statistics_service_.emplace(coordinator_->statistics());
 }
 
@@ -152,7 +165,10 @@ absl::Status Server::Impl::Listen() {
   std::vector<grpc::Service*> services = {&parameter_service_};
   if (coordinator_service_) services.push_back(&*coordinator_service_);
   if (statistics_service_) services.push_back(&*statistics_service_);
-  ASSIGN_OR_RETURN(server_, GrpcServer::Start(listen, services, options_.log));
+  ASSIGN_OR_RETURN(
+      const std::shared_ptr<grpc::ServerCredentials> protection,
+      MakeServerCredentials({options_.tls, options_.token_file}, options_.shard, refusals_));
+  ASSIGN_OR_RETURN(server_, GrpcServer::Start(listen, services, options_.log, protection));
   server_->SetServing(kParameterService, true);
   if (coordinator_) server_->SetServing(kCoordinatorService, true);
   port_ = server_->port();
@@ -160,6 +176,13 @@ absl::Status Server::Impl::Listen() {
   options_.log->info("listening address={} advertise={} shard={} shards={} job={} job_hash={}",
                      WithPort(options_.listen, port_), address_, options_.shard, options_.shards,
                      options_.job.name, job_hash_.substr(0, 12));
+  if (options_.insecure) {
+    options_.log->warn(
+        "INSECURE: without encryption and authentication everybody who can reach {} can read and "
+        "change this training, and stop it; give --tls_ca, --tls_cert and --tls_key instead of "
+        "--insecure",
+        address_);
+  }
   return absl::OkStatus();
 }
 
@@ -182,6 +205,7 @@ void Server::Impl::Join() {
   opener.pool = &pool_;
   opener.coordinator = &shard_coordinator();
   opener.checkpoint_writer = checkpoint_writer();
+  opener.credentials = credentials_;
   opener.faults = options_.faults;
   opener.tracer = tracer_;
   opener.log = options_.log;
@@ -250,11 +274,14 @@ absl::StatusOr<Server> Server::Start(Options options) {
                      PrepareCheckpoints(options.job, {options.restore, options.no_restore},
                                         options.faults, options.log));
   }
+  ASSIGN_OR_RETURN(std::shared_ptr<const ClientCredentials> credentials,
+                   ClientCredentials::Make(SecurityOfCalls(options)));
   InitialContent initial(options.job, partition.ranges_of_shard(options.shard), options.log);
   if (!ExpectsCheckpoint(options.job, {options.restore, options.no_restore})) {
     RETURN_IF_ERROR(initial.Read());
   }
-  auto impl = std::make_unique<Impl>(std::move(options), std::move(initial));
+  auto impl =
+      std::make_unique<Impl>(std::move(options), std::move(initial), std::move(credentials));
   RETURN_IF_ERROR(impl->Listen());
   impl->Join();
   return Server(std::move(impl));

@@ -98,11 +98,13 @@ class Coordinator {
   void CancelWait(uint64_t wait);
 
   // Takes a result and returns the next lease, or kWait. Errors: of LeaseTable::Complete, and
-  // kFailedPrecondition for a lease of another generation.
+  // kFailedPrecondition for a lease of another generation, kPermissionDenied for one that was given
+  // to another worker.
   absl::StatusOr<Lease> Complete(const LeaseResult& result);
 
   // Restarts the deadline of a lease and returns it. Errors: of LeaseTable::Renew, and
-  // kFailedPrecondition for a lease of another generation.
+  // kFailedPrecondition for a lease of another generation, kPermissionDenied for one that was given
+  // to another worker.
   absl::StatusOr<absl::Duration> Renew(uint64_t generation, uint64_t lease_id,
                                        const std::string& worker);
 

@@ -111,6 +111,7 @@ std::optional<Lease> Training::NextLease(const std::string& worker, absl::Durati
 
 absl::Status Training::Complete(const LeaseResult& result, absl::Duration now) {
   RETURN_IF_ERROR(CheckGeneration(result.generation));
+  RETURN_IF_ERROR(leases_->CheckHolder(result.lease_id, result.worker));
   roster_.See(result.worker, now);
   ASSIGN_OR_RETURN(const LeaseTable::Completion completion, leases_->Complete(result, now));
   record_.AddResult(completion, result, leases_->step(), now);
@@ -121,6 +122,7 @@ absl::Status Training::Complete(const LeaseResult& result, absl::Duration now) {
 absl::StatusOr<absl::Duration> Training::Renew(uint64_t generation, uint64_t lease_id,
                                                const std::string& worker, absl::Duration now) {
   RETURN_IF_ERROR(CheckGeneration(generation));
+  RETURN_IF_ERROR(leases_->CheckHolder(lease_id, worker));
   roster_.See(worker, now);
   return leases_->Renew(lease_id, now);
 }

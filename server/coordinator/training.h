@@ -84,7 +84,8 @@ class Training {
   // Whether NextLease() depends on the worker.
   bool depends_on_worker() const { return leases_ && leases_->depends_on_worker(); }
 
-  // Takes a result; restarts the deadline of a lease. Errors: of CheckGeneration and LeaseTable.
+  // Takes a result; restarts the deadline of a lease. Errors: of CheckGeneration and LeaseTable,
+  // its CheckHolder included.
   absl::Status Complete(const LeaseResult& result, absl::Duration now);
   absl::StatusOr<absl::Duration> Renew(uint64_t generation, uint64_t lease_id,
                                        const std::string& worker, absl::Duration now);

@@ -14,12 +14,14 @@ namespace {
 
 class AcquireLeaseCall : public grpc::ServerUnaryReactor {
  public:
-  AcquireLeaseCall(Coordinator& coordinator, v1::Lease* response)
-      : coordinator_(coordinator), response_(response) {}
+  AcquireLeaseCall(Coordinator& coordinator, const LeaseIds& ids, v1::Lease* response)
+      : coordinator_(coordinator), ids_(ids), response_(response) {}
 
-  void Start(const v1::AcquireLeaseRequest& request) {
+  void Start(const v1::AcquireLeaseRequest& request, const std::string& worker) {
+    WorkerIdentity identity = FromProto(request);
+    identity.name = worker;
     const uint64_t wait =
-        coordinator_.Acquire(FromProto(request), absl::Milliseconds(request.max_wait_ms()),
+        coordinator_.Acquire(identity, absl::Milliseconds(request.max_wait_ms()),
                              [this](absl::StatusOr<Lease> lease) { Answer(std::move(lease)); });
     bool cancelled = false;
     {
@@ -45,7 +47,10 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
 
  private:
   void Answer(absl::StatusOr<Lease> lease) {
-    if (lease.ok()) ToProto(*lease, *response_);
+    if (lease.ok()) {
+      lease->id = ids_.Hide(lease->id);
+      ToProto(*lease, *response_);
+    }
     Finish(ToGrpc(lease.status()));
   }
 
@@ -61,6 +66,7 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
   }
 
   Coordinator& coordinator_;
+  const LeaseIds& ids_;
   v1::Lease* const response_;
 
   absl::Mutex mutex_;
@@ -73,9 +79,10 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
 
 grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator,
                                             const v1::AcquireLeaseRequest& request,
+                                            const std::string& worker, const LeaseIds& ids,
                                             v1::Lease* response) {
-  auto* call = new AcquireLeaseCall(coordinator, response);
-  call->Start(request);
+  auto* call = new AcquireLeaseCall(coordinator, ids, response);
+  call->Start(request, worker);
   return call;
 }
 

@@ -7,15 +7,21 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <string>
+
 #include "percentdelta/v1/coordinator.pb.h"
 #include "server/coordinator/coordinator.h"
+#include "server/rpc/lease_ids.h"
 
 namespace percentdelta {
 
 // Answers when there is work, without blocking a thread until then. A call that is cancelled gets
-// no lease. The reactor owns itself until the call is done; the coordinator must outlive it.
+// no lease. `worker` stands for the request's name of the worker. The lease's id is
+// hidden by `ids`. The reactor owns itself until the
+// call is done; the coordinator and the ids must outlive it.
 grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator,
                                             const v1::AcquireLeaseRequest& request,
+                                            const std::string& worker, const LeaseIds& ids,
                                             v1::Lease* response);
 
 }  // namespace percentdelta

@@ -4,7 +4,6 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/security/server_credentials.h>
 
 #include <chrono>
 #include <utility>
@@ -51,7 +50,8 @@ void SetArguments(grpc::ServerBuilder& builder) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
-    const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log) {
+    const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log,
+    const std::shared_ptr<grpc::ServerCredentials>& credentials) {
   Listener::Options options;
   options.address = address;
   options.log = log;
@@ -62,7 +62,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   grpc::ServerBuilder builder;
   using FromFd = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   result->acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
-      FromFd::FROM_FD, grpc::InsecureServerCredentials());
+      FromFd::FROM_FD, credentials == nullptr ? grpc::InsecureServerCredentials() : credentials);
   SetArguments(builder);
   for (grpc::Service* service : services) builder.RegisterService(service);
   result->server_ = builder.BuildAndStart();

@@ -6,6 +6,7 @@
 #ifndef PERCENTDELTA_SERVER_RPC_GRPC_SERVER_H_
 #define PERCENTDELTA_SERVER_RPC_GRPC_SERVER_H_
 
+#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
@@ -26,9 +27,11 @@ namespace percentdelta {
 class GrpcServer {
  public:
   // Listens on `address` and serves `services`, which must outlive the server, and also the health
-  // check and reflection. Errors: those of Listener::Open; kInternal if gRPC cannot start.
+  // check and reflection. Connections use `credentials` (gatekeeper.h); null: plaintext, and every
+  // call is served. Errors: those of Listener::Open; kInternal if gRPC cannot start.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
-      const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log);
+      const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log,
+      const std::shared_ptr<grpc::ServerCredentials>& credentials = nullptr);
 
   ~GrpcServer();
 

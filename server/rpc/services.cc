@@ -2,17 +2,22 @@
 
 #include "server/rpc/services.h"
 
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "common/base/role.h"
 #include "common/cluster/cluster_info_proto.h"
 #include "common/cluster/heartbeat_proto.h"
 #include "common/cluster/lease_proto.h"
 #include "common/cluster/progress_proto.h"
 #include "common/cluster/statistics_proto.h"
 #include "common/transport/grpc_status.h"
+#include "server/rpc/access_policy.h"
 #include "server/rpc/acquire_lease.h"
+#include "server/rpc/gatekeeper.h"
 #include "server/rpc/get_update_statistics.h"
 #include "server/rpc/pull.h"
 #include "server/rpc/push.h"
@@ -27,6 +32,24 @@ grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const abs
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpc(status));
   return reactor;
+}
+
+// The same, and logs a refusal that depends on the caller.
+grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const absl::Status& status,
+                                 absl::string_view path, RefusalLog& refusals) {
+  if (absl::IsPermissionDenied(status)) {
+    refusals.Write(path, absl::StrCat(CallerOf(*context), " ", context->peer()), status);
+  }
+  return Answer(context, status);
+}
+
+// The coordinator's name of a worker: its own, followed by that of its certificate or token, so
+// that no other caller can have it.
+std::string WorkerName(const grpc::CallbackServerContext& context, const std::string& name) {
+  const std::string caller = CallerOf(context);
+  if (caller.empty()) return name;
+  const absl::StatusOr<Principal> principal = ParsePrincipal(caller);
+  return absl::StrCat(name, " (", principal.ok() ? principal->name : caller, ")");
 }
 
 }  // namespace
@@ -65,27 +88,35 @@ grpc::ServerUnaryReactor* CoordinatorService::GetJob(grpc::CallbackServerContext
   return Answer(context, absl::OkStatus());
 }
 
-grpc::ServerUnaryReactor* CoordinatorService::AcquireLease(grpc::CallbackServerContext* /*context*/,
+grpc::ServerUnaryReactor* CoordinatorService::AcquireLease(grpc::CallbackServerContext* context,
                                                            const v1::AcquireLeaseRequest* request,
                                                            v1::Lease* response) {
-  return StartAcquireLease(coordinator_, *request, response);
+  return StartAcquireLease(coordinator_, *request, WorkerName(*context, request->worker()),
+                           lease_ids_, response);
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::CompleteLease(grpc::CallbackServerContext* context,
                                                             const v1::CompleteLeaseRequest* request,
                                                             v1::Lease* response) {
-  const absl::StatusOr<Lease> next = coordinator_.Complete(FromProto(*request));
-  if (next.ok()) ToProto(*next, *response);
-  return Answer(context, next.status());
+  LeaseResult result = FromProto(*request);
+  result.worker = WorkerName(*context, request->worker());
+  result.lease_id = lease_ids_.Reveal(result.lease_id);
+  absl::StatusOr<Lease> next = coordinator_.Complete(result);
+  if (next.ok()) {
+    next->id = lease_ids_.Hide(next->id);
+    ToProto(*next, *response);
+  }
+  return Answer(context, next.status(), "CompleteLease", refusals_);
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::RenewLease(grpc::CallbackServerContext* context,
                                                          const v1::RenewLeaseRequest* request,
                                                          v1::RenewLeaseResponse* response) {
   const absl::StatusOr<absl::Duration> deadline =
-      coordinator_.Renew(request->generation(), request->lease_id(), request->worker());
+      coordinator_.Renew(request->generation(), lease_ids_.Reveal(request->lease_id()),
+                         WorkerName(*context, request->worker()));
   if (deadline.ok()) response->set_deadline_ms(absl::ToInt64Milliseconds(*deadline));
-  return Answer(context, deadline.status());
+  return Answer(context, deadline.status(), "RenewLease", refusals_);
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::TakeCheckpoint(
@@ -106,6 +137,15 @@ grpc::ServerUnaryReactor* CoordinatorService::GetProgress(grpc::CallbackServerCo
 grpc::ServerUnaryReactor* CoordinatorService::Heartbeat(grpc::CallbackServerContext* context,
                                                         const v1::HeartbeatRequest* request,
                                                         v1::HeartbeatResponse* response) {
+  if (absl::Status status = CheckSpeaksFor(CallerOf(*context), request->shard()); !status.ok()) {
+    return Answer(context, status, "Heartbeat", refusals_);
+  }
+  if (request->shard() == 0) {
+    return Answer(context,
+                  absl::PermissionDeniedError("shard 0 is in the coordinator's own process: it "
+                                              "cannot be replaced over the network"),
+                  "Heartbeat", refusals_);
+  }
   const absl::StatusOr<ClusterView> view = coordinator_.Heartbeat(FromProto(*request));
   if (!view.ok()) {
     if (!absl::IsUnavailable(view.status())) context->AddTrailingMetadata(kRefusedKey, "1");

@@ -16,6 +16,8 @@
 #include "percentdelta/v1/statistics.grpc.pb.h"
 #include "server/coordinator/coordinator.h"
 #include "server/rpc/identity.h"
+#include "server/rpc/lease_ids.h"
+#include "server/rpc/refusal_log.h"
 #include "server/shard/shard.h"
 
 namespace percentdelta {
@@ -26,6 +28,10 @@ using RawParameterServer =
     v1::ParameterServer::WithRawCallbackMethod_Pull<v1::ParameterServer::WithRawCallbackMethod_Push<
         v1::ParameterServer::WithCallbackMethod_ReduceNorms<
             v1::ParameterServer::WithCallbackMethod_Identify<v1::ParameterServer::Service>>>>;
+
+// Whether a call may be made at all is checked before it comes here (gatekeeper.h). The services
+// check what depends on the request: that a server speaks for its own shard, and a worker of its
+// own leases.
 
 // Thread-safe. `shard` must outlive the service.
 class ParameterServerService : public RawParameterServer {
@@ -50,11 +56,13 @@ class ParameterServerService : public RawParameterServer {
   std::atomic<int> pushes_{0};
 };
 
-// Thread-safe. `coordinator` must outlive the service.
+// Thread-safe. `coordinator` and `refusals` must outlive the service.
 class CoordinatorService : public v1::Coordinator::CallbackService {
  public:
-  explicit CoordinatorService(Coordinator& coordinator)
-      : coordinator_(coordinator), partition_(coordinator.job().model, coordinator.shard_count()) {}
+  CoordinatorService(Coordinator& coordinator, RefusalLog& refusals)
+      : coordinator_(coordinator),
+        refusals_(refusals),
+        partition_(coordinator.job().model, coordinator.shard_count()) {}
 
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
                                    const v1::GetJobRequest* request,
@@ -83,6 +91,8 @@ class CoordinatorService : public v1::Coordinator::CallbackService {
 
  private:
   Coordinator& coordinator_;
+  RefusalLog& refusals_;
+  const LeaseIds lease_ids_;
   const Partition partition_;
 };
 
