@@ -3,6 +3,7 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <optional>
 #include <random>
@@ -23,6 +24,8 @@
 #include "server/generation_opener.h"
 #include "server/local_coordinator.h"
 #include "server/memory_needed.h"
+#include "server/rpc/call_limiter.h"
+#include "server/rpc/connections.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/identity.h"
 #include "server/rpc/remote_coordinator.h"
@@ -35,6 +38,7 @@ namespace percentdelta {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(50);
+constexpr absl::Duration kLimiterTick = absl::Milliseconds(250);
 constexpr absl::Duration kCheckpointTick = absl::Milliseconds(10);
 constexpr char kCoordinatorService[] = "percentdelta.v1.Coordinator";
 constexpr char kParameterService[] = "percentdelta.v1.ParameterServer";
@@ -60,7 +64,9 @@ class Server::Impl {
         pool_(options_.threads > 0 ? options_.threads
                                    : std::max(1U, std::thread::hardware_concurrency())),
         identity_{options_.shard, job_hash_, DrawIncarnation()},
-        parameter_service_(shard_, identity_) {
+        limiter_({options_.limits, &TheSteadyClock(), options_.log,
+                  [this](const std::string& peer) { ShutDownConnection(port_, peer); }}),
+        parameter_service_(shard_, identity_, limiter_) {
     if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
     const auto beat_soon = [this] { link_->Wake(); };
     if (options_.job.checkpoint) {
@@ -102,16 +108,18 @@ class Server::Impl {
   std::optional<CheckpointWriter> writer_;               // if the job configures checkpoints
   ThreadPool pool_;  // the destructor runs what is scheduled, which uses the members above
   const ShardIdentity identity_;
+  CallLimiter limiter_;
   ParameterServerService parameter_service_;
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
   std::unique_ptr<GrpcServer> server_;
   std::optional<GenerationOpener> opener_;
   bool healthy_ = true;  // as the health service reports; used by the ticker's thread only
+  std::optional<Ticker> limiter_ticker_;
   std::optional<Ticker> ticker_;
   std::optional<Ticker> checkpoint_ticker_;
   std::optional<ClusterLink> link_;
-  int port_ = 0;
+  std::atomic<int> port_{0};
   std::string address_;
 };
 
@@ -127,6 +135,7 @@ void Server::Impl::MakeCoordinator() {
   coordinator.restore = options_.restore;
   coordinator.lease_deadline = options_.lease_deadline;
   coordinator.history_steps = options_.history_steps;
+  coordinator.max_workers = options_.limits.workers;
   caller_.emplace(job_hash_, [this](const Newcomer& newcomer, const absl::Status& status) {
     coordinator_->OnCalledBack(newcomer, status);
   });
@@ -135,8 +144,8 @@ void Server::Impl::MakeCoordinator() {
   coordinator.log = options_.log;
   coordinator_.emplace(std::move(coordinator));
   local_coordinator_.emplace(*coordinator_, options_.shard);
-  coordinator_service_.emplace(*coordinator_);
-  statistics_service_.emplace(coordinator_->statistics());
+  coordinator_service_.emplace(*coordinator_, limiter_);
+  statistics_service_.emplace(coordinator_->statistics(), limiter_);
 }
 
 ShardCoordinator& Server::Impl::shard_coordinator() {
@@ -149,7 +158,8 @@ absl::Status Server::Impl::Listen() {
   std::vector<grpc::Service*> services = {&parameter_service_};
   if (coordinator_service_) services.push_back(&*coordinator_service_);
   if (statistics_service_) services.push_back(&*statistics_service_);
-  ASSIGN_OR_RETURN(server_, GrpcServer::Start(listen, services, options_.log));
+  ASSIGN_OR_RETURN(server_, GrpcServer::Start(listen, services, options_.log, options_.limits));
+  limiter_ticker_.emplace(kLimiterTick, [this] { limiter_.Tick(); });
   server_->SetServing(kParameterService, true);
   if (coordinator_) server_->SetServing(kCoordinatorService, true);
   port_ = server_->port();

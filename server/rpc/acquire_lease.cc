@@ -14,10 +14,19 @@ namespace {
 
 class AcquireLeaseCall : public grpc::ServerUnaryReactor {
  public:
-  AcquireLeaseCall(Coordinator& coordinator, v1::Lease* response)
-      : coordinator_(coordinator), response_(response) {}
+  AcquireLeaseCall(Coordinator& coordinator, CallLimiter& limiter, std::string peer,
+                   v1::Lease* response)
+      : coordinator_(coordinator), limiter_(limiter), peer_(std::move(peer)), response_(response) {}
 
   void Start(const v1::AcquireLeaseRequest& request) {
+    absl::StatusOr<CallLimiter::Place> place = limiter_.Admit(CallKind::kLease, peer_);
+    if (!place.ok()) {
+      Finish(ToGrpc(place.status()));
+      Release();
+      return;
+    }
+    place_ = *std::move(place);
+    place_.Moved(/*busy=*/false);
     const uint64_t wait =
         coordinator_.Acquire(FromProto(request), absl::Milliseconds(request.max_wait_ms()),
                              [this](absl::StatusOr<Lease> lease) { Answer(std::move(lease)); });
@@ -32,6 +41,7 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
   }
 
   void OnCancel() override {
+    limiter_.Refused(peer_);
     uint64_t wait = 0;
     {
       absl::MutexLock lock(&mutex_);
@@ -45,7 +55,11 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
 
  private:
   void Answer(absl::StatusOr<Lease> lease) {
-    if (lease.ok()) ToProto(*lease, *response_);
+    if (lease.ok()) {
+      ToProto(*lease, *response_);
+    } else if (!absl::IsCancelled(lease.status())) {
+      limiter_.Refused(peer_);
+    }
     Finish(ToGrpc(lease.status()));
   }
 
@@ -61,6 +75,9 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
   }
 
   Coordinator& coordinator_;
+  CallLimiter& limiter_;
+  const std::string peer_;
+  CallLimiter::Place place_;  // until the call is deleted
   v1::Lease* const response_;
 
   absl::Mutex mutex_;
@@ -71,10 +88,11 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator,
+grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator, CallLimiter& limiter,
+                                            const std::string& peer,
                                             const v1::AcquireLeaseRequest& request,
                                             v1::Lease* response) {
-  auto* call = new AcquireLeaseCall(coordinator, response);
+  auto* call = new AcquireLeaseCall(coordinator, limiter, peer, response);
   call->Start(request);
   return call;
 }

@@ -7,14 +7,19 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <string>
+
 #include "percentdelta/v1/coordinator.pb.h"
 #include "server/coordinator/coordinator.h"
+#include "server/rpc/call_limiter.h"
 
 namespace percentdelta {
 
 // Answers when there is work, without blocking a thread until then. A call that is cancelled gets
-// no lease. The reactor owns itself until the call is done; the coordinator must outlive it.
-grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator,
+// no lease. The reactor owns itself until the call is done; the coordinator and the limiter must
+// outlive it. `peer`: its connection.
+grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator, CallLimiter& limiter,
+                                            const std::string& peer,
                                             const v1::AcquireLeaseRequest& request,
                                             v1::Lease* response);
 

@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "common/base/address.h"
 #include "common/base/log.h"
+#include "server/rpc/limits.h"
 #include "server/rpc/listener.h"
 
 namespace percentdelta {
@@ -28,7 +29,8 @@ class GrpcServer {
   // Listens on `address` and serves `services`, which must outlive the server, and also the health
   // check and reflection. Errors: those of Listener::Open; kInternal if gRPC cannot start.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
-      const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log);
+      const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log,
+      const Limits& limits = {});
 
   ~GrpcServer();
 

@@ -13,6 +13,7 @@
 #include "common/cluster/statistics_proto.h"
 #include "common/transport/grpc_status.h"
 #include "server/rpc/acquire_lease.h"
+#include "server/rpc/answer.h"
 #include "server/rpc/get_update_statistics.h"
 #include "server/rpc/pull.h"
 #include "server/rpc/push.h"
@@ -21,30 +22,20 @@
 #include "server/rpc/watch_update_statistics.h"
 
 namespace percentdelta {
-namespace {
-
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const absl::Status& status) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
-}  // namespace
-
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ParameterServerService::Pull(
-    grpc::CallbackServerContext* /*context*/, const grpc::ByteBuffer* request) {
-  return StartPull(shard_, *request);
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  return StartPull(shard_, limiter_, context->peer(), *request);
 }
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* ParameterServerService::Push(
-    grpc::CallbackServerContext* /*context*/, grpc::ByteBuffer* response) {
-  return StartPush(shard_, pushes_, response);
+    grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
+  return StartPush(shard_, limiter_, context->peer(), response);
 }
 
-grpc::ServerUnaryReactor* ParameterServerService::ReduceNorms(
-    grpc::CallbackServerContext* /*context*/, const v1::ReduceNormsRequest* request,
-    v1::ReduceNormsResponse* response) {
-  return StartReduceNorms(shard_, *request, response);
+grpc::ServerUnaryReactor* ParameterServerService::ReduceNorms(grpc::CallbackServerContext* context,
+                                                              const v1::ReduceNormsRequest* request,
+                                                              v1::ReduceNormsResponse* response) {
+  return StartReduceNorms(shard_, limiter_, context->peer(), *request, response);
 }
 
 grpc::ServerUnaryReactor* ParameterServerService::Identify(grpc::CallbackServerContext* context,
@@ -53,22 +44,24 @@ grpc::ServerUnaryReactor* ParameterServerService::Identify(grpc::CallbackServerC
   response->set_shard(identity_.shard);
   response->set_job_hash(identity_.job_hash);
   response->set_incarnation(identity_.incarnation);
-  return Answer(context, absl::OkStatus());
+  return Answer(limiter_, context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::GetJob(grpc::CallbackServerContext* context,
                                                      const v1::GetJobRequest* /*request*/,
                                                      v1::GetJobResponse* response) {
-  const ClusterView view = coordinator_.view();
-  ToProto({coordinator_.job(), coordinator_.job_hash(), view.generation, view.addresses},
-          *response);
-  return Answer(context, absl::OkStatus());
+  return AnswerQuery(limiter_, context, [&] {
+    const ClusterView view = coordinator_.view();
+    ToProto({coordinator_.job(), coordinator_.job_hash(), view.generation, view.addresses},
+            *response);
+    return absl::OkStatus();
+  });
 }
 
-grpc::ServerUnaryReactor* CoordinatorService::AcquireLease(grpc::CallbackServerContext* /*context*/,
+grpc::ServerUnaryReactor* CoordinatorService::AcquireLease(grpc::CallbackServerContext* context,
                                                            const v1::AcquireLeaseRequest* request,
                                                            v1::Lease* response) {
-  return StartAcquireLease(coordinator_, *request, response);
+  return StartAcquireLease(coordinator_, limiter_, context->peer(), *request, response);
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::CompleteLease(grpc::CallbackServerContext* context,
@@ -76,7 +69,7 @@ grpc::ServerUnaryReactor* CoordinatorService::CompleteLease(grpc::CallbackServer
                                                             v1::Lease* response) {
   const absl::StatusOr<Lease> next = coordinator_.Complete(FromProto(*request));
   if (next.ok()) ToProto(*next, *response);
-  return Answer(context, next.status());
+  return Answer(limiter_, context, next.status());
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::RenewLease(grpc::CallbackServerContext* context,
@@ -85,7 +78,7 @@ grpc::ServerUnaryReactor* CoordinatorService::RenewLease(grpc::CallbackServerCon
   const absl::StatusOr<absl::Duration> deadline =
       coordinator_.Renew(request->generation(), request->lease_id(), request->worker());
   if (deadline.ok()) response->set_deadline_ms(absl::ToInt64Milliseconds(*deadline));
-  return Answer(context, deadline.status());
+  return Answer(limiter_, context, deadline.status());
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::TakeCheckpoint(
@@ -93,14 +86,16 @@ grpc::ServerUnaryReactor* CoordinatorService::TakeCheckpoint(
     v1::TakeCheckpointResponse* response) {
   const absl::StatusOr<int64_t> step = coordinator_.TakeCheckpoint();
   if (step.ok()) response->set_at_least_step(*step);
-  return Answer(context, step.status());
+  return Answer(limiter_, context, step.status());
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::GetProgress(grpc::CallbackServerContext* context,
                                                           const v1::GetProgressRequest* request,
                                                           v1::GetProgressResponse* response) {
-  ToProto(coordinator_.GetProgress(request->from_step()), *response);
-  return Answer(context, absl::OkStatus());
+  return AnswerQuery(limiter_, context, [&] {
+    ToProto(coordinator_.GetProgress(request->from_step()), *response);
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::Heartbeat(grpc::CallbackServerContext* context,
@@ -109,10 +104,10 @@ grpc::ServerUnaryReactor* CoordinatorService::Heartbeat(grpc::CallbackServerCont
   const absl::StatusOr<ClusterView> view = coordinator_.Heartbeat(FromProto(*request));
   if (!view.ok()) {
     if (!absl::IsUnavailable(view.status())) context->AddTrailingMetadata(kRefusedKey, "1");
-    return Answer(context, view.status());
+    return Answer(limiter_, context, view.status());
   }
   ToProto(*view, *response);
-  return Answer(context, absl::OkStatus());
+  return Answer(limiter_, context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::ReportStatistics(
@@ -121,18 +116,19 @@ grpc::ServerUnaryReactor* CoordinatorService::ReportStatistics(
   std::vector<TensorStatistics> updates;
   for (const v1::TensorStatistics& update : request->updates())
     updates.push_back(FromProto(update));
-  return Answer(context, coordinator_.ReportStatistics(request->generation(), updates));
+  return Answer(limiter_, context, coordinator_.ReportStatistics(request->generation(), updates));
 }
 
 grpc::ServerUnaryReactor* StatisticsService::GetUpdateStatistics(
     grpc::CallbackServerContext* context, const v1::GetUpdateStatisticsRequest* request,
     v1::GetUpdateStatisticsResponse* response) {
-  return Answer(context, percentdelta::GetUpdateStatistics(ring_, *request, *response));
+  return AnswerQuery(limiter_, context,
+                     [&] { return percentdelta::GetUpdateStatistics(ring_, *request, *response); });
 }
 
 grpc::ServerWriteReactor<v1::StepStatistics>* StatisticsService::WatchUpdateStatistics(
-    grpc::CallbackServerContext* /*context*/, const v1::WatchUpdateStatisticsRequest* request) {
-  return StartWatchUpdateStatistics(ring_, *request);
+    grpc::CallbackServerContext* context, const v1::WatchUpdateStatisticsRequest* request) {
+  return StartWatchUpdateStatistics(ring_, limiter_, context->peer(), *request);
 }
 
 }  // namespace percentdelta

@@ -7,13 +7,13 @@
 #ifndef PERCENTDELTA_SERVER_RPC_SERVICES_H_
 #define PERCENTDELTA_SERVER_RPC_SERVICES_H_
 
-#include <atomic>
 #include <utility>
 
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "percentdelta/v1/statistics.grpc.pb.h"
 #include "server/coordinator/coordinator.h"
+#include "server/rpc/call_limiter.h"
 #include "server/rpc/identity.h"
 #include "server/shard/shard.h"
 
@@ -26,11 +26,11 @@ using RawParameterServer =
         v1::ParameterServer::WithCallbackMethod_ReduceNorms<
             v1::ParameterServer::WithCallbackMethod_Identify<v1::ParameterServer::Service>>>>;
 
-// Thread-safe. `shard` must outlive the service.
+// Thread-safe. `shard` and `limiter` must outlive the service.
 class ParameterServerService : public RawParameterServer {
  public:
-  ParameterServerService(const Shard& shard, ShardIdentity identity)
-      : shard_(shard), identity_(std::move(identity)) {}
+  ParameterServerService(const Shard& shard, ShardIdentity identity, CallLimiter& limiter)
+      : shard_(shard), identity_(std::move(identity)), limiter_(limiter) {}
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Pull(grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request) override;
@@ -46,13 +46,14 @@ class ParameterServerService : public RawParameterServer {
  private:
   const Shard& shard_;
   const ShardIdentity identity_;
-  std::atomic<int> pushes_{0};
+  CallLimiter& limiter_;
 };
 
-// Thread-safe. `coordinator` must outlive the service.
+// Thread-safe. `coordinator` and `limiter` must outlive the service.
 class CoordinatorService : public v1::Coordinator::CallbackService {
  public:
-  explicit CoordinatorService(Coordinator& coordinator) : coordinator_(coordinator) {}
+  CoordinatorService(Coordinator& coordinator, CallLimiter& limiter)
+      : coordinator_(coordinator), limiter_(limiter) {}
 
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
                                    const v1::GetJobRequest* request,
@@ -81,12 +82,13 @@ class CoordinatorService : public v1::Coordinator::CallbackService {
 
  private:
   Coordinator& coordinator_;
+  CallLimiter& limiter_;
 };
 
-// Thread-safe. `ring` must outlive the service.
+// Thread-safe. `ring` and `limiter` must outlive the service.
 class StatisticsService : public v1::Statistics::CallbackService {
  public:
-  explicit StatisticsService(StatisticsRing& ring) : ring_(ring) {}
+  StatisticsService(StatisticsRing& ring, CallLimiter& limiter) : ring_(ring), limiter_(limiter) {}
 
   grpc::ServerUnaryReactor* GetUpdateStatistics(grpc::CallbackServerContext* context,
                                                 const v1::GetUpdateStatisticsRequest* request,
@@ -97,6 +99,7 @@ class StatisticsService : public v1::Statistics::CallbackService {
 
  private:
   StatisticsRing& ring_;
+  CallLimiter& limiter_;
 };
 
 }  // namespace percentdelta
