@@ -37,6 +37,7 @@ void CompareWithProtobuf(absl::string_view bytes, const Chunk& chunk) {
 void EncodeAgain(const Chunk& chunk) {
   const std::string bytes = Joined(chunk);
   FUZZ_CHECK(static_cast<int64_t>(bytes.size()) == chunk.bytes);
+  if (bytes.size() < sizeof(float)) return;
   const auto values = std::make_shared<std::vector<float>>(bytes.size() / sizeof(float));
   std::memcpy(values->data(), bytes.data(), values->size() * sizeof(float));
   Chunk again;
