@@ -53,7 +53,7 @@ grpc::ServerUnaryReactor* CoordinatorService::GetJob(grpc::CallbackServerContext
   return AnswerQuery(limiter_, context, [&] {
     const ClusterView view = coordinator_.view();
     ToProto({coordinator_.job(), coordinator_.job_hash(), view.generation, view.addresses},
-            *response);
+            partition_, *response);
     return absl::OkStatus();
   });
 }

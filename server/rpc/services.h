@@ -9,6 +9,7 @@
 
 #include <utility>
 
+#include "common/job/partition.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "percentdelta/v1/statistics.grpc.pb.h"
@@ -53,7 +54,9 @@ class ParameterServerService : public RawParameterServer {
 class CoordinatorService : public v1::Coordinator::CallbackService {
  public:
   CoordinatorService(Coordinator& coordinator, CallLimiter& limiter)
-      : coordinator_(coordinator), limiter_(limiter) {}
+      : coordinator_(coordinator),
+        limiter_(limiter),
+        partition_(coordinator.job().model, coordinator.shard_count()) {}
 
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
                                    const v1::GetJobRequest* request,
@@ -83,6 +86,7 @@ class CoordinatorService : public v1::Coordinator::CallbackService {
  private:
   Coordinator& coordinator_;
   CallLimiter& limiter_;
+  const Partition partition_;
 };
 
 // Thread-safe. `ring` and `limiter` must outlive the service.

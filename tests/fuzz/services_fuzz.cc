@@ -21,6 +21,7 @@
 #include "common/cluster/lease_proto.h"
 #include "common/cluster/progress_proto.h"
 #include "common/cluster/statistics_proto.h"
+#include "common/job/partition.h"
 #include "server/coordinator/coordinator.h"
 #include "server/rpc/acquire_lease.h"
 #include "server/rpc/get_update_statistics.h"
@@ -217,7 +218,7 @@ class Cluster {
     const ClusterView view = coordinator_.view();
     v1::GetJobResponse response;
     ToProto({coordinator_.job(), coordinator_.job_hash(), view.generation, view.addresses},
-            response);
+            Partition(coordinator_.job().model, 1), response);
     FUZZ_CHECK(FromProto(response).ok());
   }
 

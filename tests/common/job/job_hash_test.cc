@@ -34,6 +34,10 @@ TEST(JobHashTest, DependsOnEveryField) {
       [](Job& job) { job.model.tensors[0].initializer = TruncatedNormalInitializer{0.2}; },
       [](Job& job) { job.model.tensors[0].initializer = ConstantInitializer{0.1}; },
       [](Job& job) { job.model.tensors[1].initializer = ConstantInitializer{0.5}; },
+      [](Job& job) { job.model.tensors[0].initializer = FileInitializer{}; },
+      [](Job& job) {
+        job.initial_weights = InitialWeightsSpec{"/a", "b"};
+      },
       [](Job& job) { std::swap(job.model.tensors[0], job.model.tensors[1]); },
       [](Job& job) { job.model.tensors.pop_back(); },
       [](Job& job) { job.model.tensors[0].buffer = true; },
@@ -104,6 +108,7 @@ TEST(JobHashTest, DependsOnEveryField) {
       [](Job& job) { job.evaluation->batch_size = 21; },
       [](Job& job) { job.data.training_examples = 61; },
       [](Job& job) { job.data.test_examples = 41; },
+      [](Job& job) { job.any_arithmetic = true; },
   };
   std::set<std::string> hashes = {JobHash(FullJob())};
   for (size_t i = 0; i < changes.size(); ++i) {
