@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -211,7 +212,8 @@ class Cluster {
   void ReduceNorms() {
     auto request = MakeMessage<v1::ReduceNormsRequest>(input_);
     request.set_generation(Right(kSmallGeneration));
-    norms_.emplace_back(small_.shard(), limiter_, request);
+    if (!small_) small_.emplace();  // it has a thread: not in each run
+    norms_.emplace_back(small_->shard(), limiter_, request);
   }
 
   void GetJob() {
@@ -226,7 +228,7 @@ class Cluster {
   SetClock clock_;
   CallLimiter limiter_{LimiterOptions()};
   Coordinator coordinator_;
-  const SmallShard small_;
+  std::optional<SmallShard> small_;
   v1::Lease last_;
   std::deque<Lease> waiting_;
   std::deque<Watch> watches_;
