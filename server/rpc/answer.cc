@@ -2,6 +2,8 @@
 
 #include "server/rpc/answer.h"
 
+#include <grpcpp/server_context.h>
+
 #include <utility>
 
 #include "common/transport/grpc_status.h"
