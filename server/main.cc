@@ -59,6 +59,8 @@ ABSL_FLAG(std::string, restore, "",
           "the newest in the job's own checkpoint.directory, if it contains any. Other shards: the "
           "job's file of initial weights is not needed");
 ABSL_FLAG(bool, no_restore, false, "shard 0: start at step 0; existing checkpoints are set aside");
+ABSL_FLAG(std::string, limits, "",
+          "what clients may take, as in pushes=64,stall=1m; docs/running.md lists the limits");
 ABSL_FLAG(std::string, fail_at, "",
           "for tests: POINT[:COUNT[:stop]] kills (or stops) this process when it passes the point "
           "for the "
@@ -134,7 +136,12 @@ absl::StatusOr<Server::Options> OptionsFromFlags() {
   if (!faults.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("--fail_at: ", faults.status().message()));
   }
+  const absl::StatusOr<Limits> limits = ParseLimits(absl::GetFlag(FLAGS_limits));
+  if (!limits.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("--limits: ", limits.status().message()));
+  }
   Server::Options options = OptionsFor(std::move(job));
+  options.limits = *limits;
   options.faults = *std::move(faults);
   return options;
 }

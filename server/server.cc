@@ -3,6 +3,7 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <optional>
 #include <random>
@@ -25,6 +26,8 @@
 #include "server/initial_content.h"
 #include "server/local_coordinator.h"
 #include "server/memory_needed.h"
+#include "server/rpc/call_limiter.h"
+#include "server/rpc/connections.h"
 #include "server/rpc/gatekeeper.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/identity.h"
@@ -39,6 +42,7 @@ namespace percentdelta {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(50);
+constexpr absl::Duration kLimiterTick = absl::Milliseconds(250);
 constexpr absl::Duration kCheckpointTick = absl::Milliseconds(10);
 constexpr char kCoordinatorService[] = "percentdelta.v1.Coordinator";
 constexpr char kParameterService[] = "percentdelta.v1.ParameterServer";
@@ -68,7 +72,9 @@ class Server::Impl {
         pool_(options_.threads > 0 ? options_.threads
                                    : std::max(1U, std::thread::hardware_concurrency())),
         identity_{options_.shard, job_hash_, DrawIncarnation()},
-        parameter_service_(shard_, identity_),
+        limiter_({options_.limits, &TheSteadyClock(), options_.log,
+                  [this](const std::string& peer) { ShutDownConnection(port_, peer); }}),
+        parameter_service_(shard_, identity_, limiter_),
         initial_(std::move(initial)) {
     if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
     const auto beat_soon = [this] { link_->Wake(); };
@@ -114,6 +120,7 @@ class Server::Impl {
   std::optional<CheckpointWriter> writer_;               // if the job configures checkpoints
   ThreadPool pool_;  // the destructor runs what is scheduled, which uses the members above
   const ShardIdentity identity_;
+  CallLimiter limiter_;
   ParameterServerService parameter_service_;
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
@@ -121,10 +128,11 @@ class Server::Impl {
   InitialContent initial_;  // until Join() hands it over
   std::optional<GenerationOpener> opener_;
   bool healthy_ = true;  // as the health service reports; used by the ticker's thread only
+  std::optional<Ticker> limiter_ticker_;
   std::optional<Ticker> ticker_;
   std::optional<Ticker> checkpoint_ticker_;
   std::optional<ClusterLink> link_;
-  int port_ = 0;
+  std::atomic<int> port_{0};
   std::string address_;
 };
 
@@ -140,6 +148,7 @@ void Server::Impl::MakeCoordinator() {
   coordinator.restore = options_.restore;
   coordinator.lease_deadline = options_.lease_deadline;
   coordinator.history_steps = options_.history_steps;
+  coordinator.max_workers = options_.limits.workers;
   caller_.emplace(
       job_hash_,
       [this](const Newcomer& newcomer, const absl::Status& status) {
@@ -151,8 +160,8 @@ void Server::Impl::MakeCoordinator() {
   coordinator.log = options_.log;
   coordinator_.emplace(std::move(coordinator));
   local_coordinator_.emplace(*coordinator_, options_.shard);
-  coordinator_service_.emplace(*coordinator_, *refusals_);
-  statistics_service_.emplace(coordinator_->statistics());
+  coordinator_service_.emplace(*coordinator_, *refusals_, limiter_);
+  statistics_service_.emplace(coordinator_->statistics(), limiter_);
 }
 
 ShardCoordinator& Server::Impl::shard_coordinator() {
@@ -168,7 +177,9 @@ absl::Status Server::Impl::Listen() {
   ASSIGN_OR_RETURN(
       const std::shared_ptr<grpc::ServerCredentials> protection,
       MakeServerCredentials({options_.tls, options_.token_file}, options_.shard, refusals_));
-  ASSIGN_OR_RETURN(server_, GrpcServer::Start(listen, services, options_.log, protection));
+  ASSIGN_OR_RETURN(
+      server_, GrpcServer::Start(listen, services, options_.log, options_.limits, protection));
+  limiter_ticker_.emplace(kLimiterTick, [this] { limiter_.Tick(); });
   server_->SetServing(kParameterService, true);
   if (coordinator_) server_->SetServing(kCoordinatorService, true);
   port_ = server_->port();

@@ -18,6 +18,7 @@
 #include "common/base/log.h"
 #include "common/base/trace.h"
 #include "common/job/job.h"
+#include "server/rpc/limits.h"
 
 namespace percentdelta {
 
@@ -73,6 +74,9 @@ struct ServerOptions {
 
   // Shard 0 only: start at step 0; all checkpoints in the job's directory are set aside.
   bool no_restore = false;
+
+  // What its clients may take.
+  Limits limits;
 
   // Must outlive the server. Null: the steady clock.
   const Clock* clock = nullptr;

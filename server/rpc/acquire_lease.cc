@@ -14,10 +14,23 @@ namespace {
 
 class AcquireLeaseCall : public grpc::ServerUnaryReactor {
  public:
-  AcquireLeaseCall(Coordinator& coordinator, const LeaseIds& ids, v1::Lease* response)
-      : coordinator_(coordinator), ids_(ids), response_(response) {}
+  AcquireLeaseCall(Coordinator& coordinator, CallLimiter& limiter, std::string peer,
+                   const LeaseIds& ids, v1::Lease* response)
+      : coordinator_(coordinator),
+        limiter_(limiter),
+        peer_(std::move(peer)),
+        ids_(ids),
+        response_(response) {}
 
   void Start(const v1::AcquireLeaseRequest& request, const std::string& worker) {
+    absl::StatusOr<CallLimiter::Place> place = limiter_.Admit(CallKind::kLease, peer_);
+    if (!place.ok()) {
+      Finish(ToGrpc(place.status()));
+      Release();
+      return;
+    }
+    place_ = *std::move(place);
+    place_.Moved(/*busy=*/false);
     WorkerIdentity identity = FromProto(request);
     identity.name = worker;
     const uint64_t wait =
@@ -34,6 +47,7 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
   }
 
   void OnCancel() override {
+    limiter_.Refused(peer_);
     uint64_t wait = 0;
     {
       absl::MutexLock lock(&mutex_);
@@ -50,6 +64,8 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
     if (lease.ok()) {
       lease->id = ids_.Hide(lease->id);
       ToProto(*lease, *response_);
+    } else if (!absl::IsCancelled(lease.status())) {
+      limiter_.Refused(peer_);
     }
     Finish(ToGrpc(lease.status()));
   }
@@ -66,6 +82,9 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
   }
 
   Coordinator& coordinator_;
+  CallLimiter& limiter_;
+  const std::string peer_;
+  CallLimiter::Place place_;  // until the call is deleted
   const LeaseIds& ids_;
   v1::Lease* const response_;
 
@@ -77,11 +96,12 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator,
+grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator, CallLimiter& limiter,
+                                            const std::string& peer,
                                             const v1::AcquireLeaseRequest& request,
                                             const std::string& worker, const LeaseIds& ids,
                                             v1::Lease* response) {
-  auto* call = new AcquireLeaseCall(coordinator, ids, response);
+  auto* call = new AcquireLeaseCall(coordinator, limiter, peer, ids, response);
   call->Start(request, worker);
   return call;
 }

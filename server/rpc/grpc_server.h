@@ -19,6 +19,7 @@
 #include "absl/time/time.h"
 #include "common/base/address.h"
 #include "common/base/log.h"
+#include "server/rpc/limits.h"
 #include "server/rpc/listener.h"
 
 namespace percentdelta {
@@ -31,6 +32,7 @@ class GrpcServer {
   // call is served. Errors: those of Listener::Open; kInternal if gRPC cannot start.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
       const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log,
+      const Limits& limits = {},
       const std::shared_ptr<grpc::ServerCredentials>& credentials = nullptr);
 
   ~GrpcServer();
