@@ -5,36 +5,46 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 import grpc
-import numpy as np
 
 from percentdelta import _wire, errors
 from percentdelta._shards import Shards
-from percentdelta._shared_memory import SharedMemory
+from percentdelta._shared_memory import Memory, SharedMemory
 from percentdelta.errors import Error
 from percentdelta.partition import CHUNK_ENTRIES, MAX_CHUNK_ENTRIES, Slice
 
 
 class Push:
-    """One stream a shard. Thread-safe. `deadline`: in seconds, of each stream."""
+    """One stream a shard. Thread-safe. `deadline`: in seconds, of each stream. `memory`: what the
+    gradients are in, or some of them, from shards.memory.for_gradients(); it goes back there when
+    all streams have ended well."""
 
-    def __init__(self, shards: Shards, lease: _wire.LeaseFields, deadline: float) -> None:
+    def __init__(self, shards: Shards, lease: _wire.LeaseFields, deadline: float,
+                 memory: Optional[Memory] = None) -> None:
         self._shards = shards
         self._changed = threading.Condition()
         self._running = len(shards)
         self._error: Optional[Error] = None  # the first of any stream
-        self._memory = shards.memory.take() if shards.memory.takers > 0 else None
+        if memory is None and shards.memory.takers > 0:
+            memory = shards.memory.take()
+        self._memory = memory
+        shared = memory if isinstance(memory, SharedMemory) else None
         self._streams = [
-            _Stream(shards, shard, lease, self._memory if shards.memory.takes(shard) else None)
+            _Stream(shards, shard, lease, shared if shards.memory.takes(shard) else None)
             for shard in range(len(shards))]
         for stream in self._streams:
             stream.start(deadline, self._done)
 
+    @property
+    def memory(self) -> Optional[Memory]:
+        """What gradients are copied to, or were in from the first; None: there is none."""
+        return self._memory
+
     def ready(self, tensor: int, values: Any) -> None:
         """Sends the tensor's gradient, a flat float32 array, which must not change until finish()
-        has returned. Once a tensor."""
+        has returned. Once a tensor. Keeps the array no longer than it takes to send it."""
         for stream in self._streams:
             stream.ready(tensor, values)
 
@@ -117,9 +127,11 @@ class _Stream:
     def _shared_chunks(self, part: Slice, values: Any, memory: SharedMemory) -> Iterator[Any]:
         name = self._shards.tensors[part.tensor].name
         offset = self._shards.offsets[part.tensor]
+        in_place = memory.holds(values, offset)
         for begin in range(part.begin, part.end, MAX_CHUNK_ENTRIES):
             end = min(begin + MAX_CHUNK_ENTRIES, part.end)
-            memory.values[offset + begin:offset + end] = values[begin:end]
+            if not in_place:
+                memory.values[offset + begin:offset + end] = values[begin:end]
             yield _wire.push_shared(name, begin, end - begin)
 
     def _error_of(self, call: Any) -> Optional[Error]:
@@ -135,8 +147,3 @@ class _Stream:
                 self._shards.memory.note(self._shard, False)
             return failure
         return None
-
-
-def is_finite(gradient: List[Any]) -> bool:
-    """Whether all values are."""
-    return all(bool(np.isfinite(values).all()) for values in gradient)

@@ -74,9 +74,11 @@ class Worker:
                    said
     give_up_after  how long, in seconds, the cluster, or a part of it, may be out of reach
     drain          on SIGTERM: how long, in seconds, the lease in hand may still take
-    prefetch       pulls the next step's weights during the push, into a second copy of the model
+    prefetch       pulls the next step's weights during the push, which takes another copy of the
+                   model. None: if that is no more than 256 MB
     shared_memory  exchanges weights and gradients with servers on this machine by shared memory,
-                   where they can see this process; a third copy of the model
+                   where they can see this process. Gradients are copied there, unless they are
+                   computed into the arrays of Lease.gradient()
     connect_to     see Client
     handle_sigterm whether `with` turns SIGTERM into stop() (in the main thread only); a second one
                    hands the lease back and ends the process with exit code 143
@@ -95,7 +97,7 @@ class Worker:
 
     def __init__(self, address: str, *, name: Optional[str] = None,
                  arithmetic: Optional[str] = None, data: str = "", give_up_after: float = 600.0,
-                 drain: float = 5.0, prefetch: bool = True, shared_memory: bool = True,
+                 drain: float = 5.0, prefetch: Optional[bool] = None, shared_memory: bool = True,
                  connect_to: Optional[Mapping[str, str]] = None,
                  handle_sigterm: bool = True) -> None:
         self.address = check_address("address", address)
