@@ -23,11 +23,11 @@ int64_t Megabytes(int64_t bytes) { return (bytes + kMegabyte - 1) / kMegabyte; }
 MemoryNeeded NeededMemory(const Job& job, int64_t entries) {
   const auto state = static_cast<int64_t>(StateNames(job).size());
   const int64_t initial = 1 + state;  // of a generation; also what a checkpoint holds
-  int64_t floats = 3 + state;       // per entry: the current, previous and next weights; the state
-  if (job.evaluation) floats += 1;  // the evaluated weights
+  int64_t floats = 2 + state;         // per entry: the current and previous weights; the state
+  if (job.evaluation) floats += 1;    // the evaluated weights
   if (job.checkpoint) floats += initial;
   if (job.gradients_per_step == 1) {
-    floats += 1;  // the gradient
+    floats += 1;  // the gradient, which becomes the next weights
   } else {
     floats += 2 + 2;  // the sum, in double; a gradient that is added, and one that is received
   }

@@ -24,10 +24,10 @@
 //  6. Propose() is for rules that need norms of their own delta before it is applied:
 //     block by block it sums the norms of the delta that the rule proposes, drops that delta, and
 //     has its sums reduced as in 5. Other rules skip it.
-//  7. Apply() changes the weights into a fresh buffer, block by block on all threads (phase 2). If
-//     the step it leads to is to become a checkpoint, AddToCheckpoint() holds that buffer and a
-//     copy of the optimizer's state, made block by block; when all slices have done so, they go to
-//     the writer.
+//  7. Apply() writes the next weights over the gradient, block by block on all threads (phase 2): a
+//     slice needs no further buffer. If the step it leads to is to become a checkpoint,
+//     AddToCheckpoint() holds that buffer and a copy of the optimizer's state, made block by block;
+//     when all slices have done so, they go to the writer.
 //  8. Publish() makes that buffer the slice's weights at step + 1; pulls that wait for it get it by
 //     reference, and the slice takes the gradients of the next step.
 //  9. The tensor's home reports what the step did to it. If the rule's delta is neither a multiple
@@ -263,7 +263,7 @@ void ShardState::Propose(const SliceUpdatePtr& update) {
 
 void ShardState::Apply(SliceUpdate& update) {
   const TraceSpan span(tracer(), "phase 2", update.subject());
-  Buffer next = update.slice->TakeBuffer();
+  const Buffer next = std::move(update.gradient);
   const absl::Span<std::vector<float>> state = update.slice->optimizer_state();
   std::vector<Buffer> copies;  // of `state`, for a checkpoint
   const bool for_checkpoint =
@@ -274,7 +274,7 @@ void ShardState::Apply(SliceUpdate& update) {
   std::vector<double> deltas(update.range().blocks());
   update.ForEachBlock([&](int64_t block, int64_t begin, int64_t count) {
     deltas[block] = UpdateEntries(*optimizer_, job(), update.context,
-                                  absl::MakeConstSpan(*update.gradient).subspan(begin, count),
+                                  absl::MakeConstSpan(*next).subspan(begin, count),
                                   update.weights(begin, count), StateRange(state, begin, count),
                                   absl::MakeSpan(*next).subspan(begin, count));
     for (size_t i = 0; i < copies.size(); ++i) {
@@ -282,8 +282,7 @@ void ShardState::Apply(SliceUpdate& update) {
     }
   });
   if (for_checkpoint) AddToCheckpoint(update, next, std::move(copies));
-  update.gradient = nullptr;  // frees its buffer for the gradients that follow Publish
-  update.slice->Publish(std::move(next));
+  update.slice->Publish(next);
   if (options_.coordinator != nullptr) Report(update, std::move(deltas));
 }
 

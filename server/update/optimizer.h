@@ -84,15 +84,15 @@ StateSpans StateRange(absl::Span<std::vector<float>> arrays, int64_t begin, int6
 TensorContext MakeTensorContext(const Job& job, int64_t step, int64_t entries,
                                 const NormSums& norms);
 
-// The proposal over a block, for optimizers that need its norms. `state` is only read. The result is a function
-// of the arguments alone, to the bit.
+// The proposal over a block, for optimizers that need its norms. `state` is only read. The result
+// is a function of the arguments alone, to the bit.
 DeltaNorms ProposedNorms(const Optimizer& optimizer, const TensorContext& context,
                          absl::Span<const float> gradient, absl::Span<const float> weights,
                          const StateSpans& state);
 
 // Phase 2 over a range of entries: writes their weights after the step to `next` and updates
-// `state`. Returns the sum of |delta| over the range for DeltaL1::kAfter, the same bits whenever
-// the range is the same; 0 otherwise.
+// `state`. `next` may be the gradient's own memory. Returns the sum of |delta| over the range for
+// DeltaL1::kAfter, the same bits whenever the range is the same; 0 otherwise.
 double UpdateEntries(const Optimizer& optimizer, const Job& job, const TensorContext& context,
                      absl::Span<const float> gradient, absl::Span<const float> weights,
                      const StateSpans& state, absl::Span<float> next);
