@@ -91,6 +91,7 @@ class Worker:
         self._handle_sigterm = handle_sigterm
         self._previous_handler: Any = None
         self._signals = 0
+        self.finished = False  # the loop has ended because the training has
 
     def __enter__(self) -> Worker:
         if self._handle_sigterm and threading.current_thread() is threading.main_thread():
@@ -116,6 +117,10 @@ class Worker:
             raise UnavailableError(f"the worker was stopped before the coordinator at "
                                    f"{self.address} answered") from None
 
+    def identify_data(self, data: str) -> None:
+        """Sets `data`, where it is known only when the job is: before the first lease."""
+        self._session.identify_data(data)
+
     def __iter__(self) -> Iterator[Lease]:
         return self
 
@@ -131,6 +136,7 @@ class Worker:
                 if fields.kind == "wait":
                     continue
                 if fields.kind == "finished":
+                    self.finished = True
                     _log.info("training finished")
                     raise StopIteration
                 if fields.kind == "failed":
@@ -148,6 +154,11 @@ class Worker:
             pass
         session.hand_back_next()
         raise StopIteration
+
+    @property
+    def stopping(self) -> bool:
+        """Whether stop() was called, or SIGTERM came."""
+        return self._session.stopping
 
     def stop(self) -> None:
         """Ends the loop after the lease in hand, within a second if there is none."""
