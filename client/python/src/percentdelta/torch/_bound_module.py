@@ -155,6 +155,7 @@ class BoundModule:
             elif entry.part.key in entry.part.owner._buffers:  # it may have been assigned anew
                 entry.part.owner._buffers[entry.part.key] = entry.value
             self._pending[id(entry.value)] = entry
+        for entry in self._entries:
             if weights.is_there(entry.name):
                 self._wait(entry.value)
         for counter in self._counters:
@@ -194,8 +195,8 @@ class BoundModule:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the module has the values of one step."""
-        return self._weights is not None and not self._pending
+        """Whether the module has the values of one step, or still its own."""
+        return not self._pending
 
     @contextlib.contextmanager
     def forward(self) -> Iterator[None]:

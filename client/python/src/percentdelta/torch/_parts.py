@@ -131,10 +131,12 @@ def _differences(parts: Dict[str, Part], job: Job) -> Iterator[str]:
               for tensor, part in both if tensor.shape != part.shape]
     if shapes:
         yield f"other shapes: {_list(shapes)}"
-    frozen = [tensor.name for tensor, part in both if part.kind == "frozen" and not _is_buffer(tensor)]
+    frozen = [tensor.name for tensor, part in both
+              if part.kind == "frozen" and not _is_buffer(tensor)]
     if frozen:
         yield f"the job trains, but the module has requires_grad=False for {_list(frozen)}"
-    trained = [tensor.name for tensor, part in both if part.kind == "trained" and _is_buffer(tensor)]
+    trained = [tensor.name for tensor, part in both
+               if part.kind == "trained" and _is_buffer(tensor)]
     if trained:
         yield f"a buffer in the job, but a trained parameter in the module: {_list(trained)}"
     untrainable = [tensor.name for tensor, part in both

@@ -217,32 +217,36 @@ class _Training:
         named = arithmetic_of(self._device) if arithmetic is None else arithmetic
         client_options = {key: value for key, value in options.items()
                           if key in inspect.signature(Client.__init__).parameters}
-        with contextlib.ExitStack() as stack:
-            worker = stack.enter_context(Worker(address, arithmetic=named, **options))
+        with Worker(address, arithmetic=named, **options) as worker, \
+                Client(address, **client_options) as client:
             self._worker = worker
-            client = stack.enter_context(Client(address, **client_options))
             job = worker.job
             _check_datasets(job, datasets)
-            bound = stack.enter_context(contextlib.closing(BoundModule(self._module, job)))
-            worker.identify_data(bound.fingerprint(data))
-            if not self._module.training:
-                self._module.train()
+            bound = BoundModule(self._module, job)
             self._display = Display(shown, job.max_steps)
-            stack.callback(lambda: self._display.close("stopped"))
-            began = time.monotonic()
-            last_step = self._work(worker, bound, bound.fingerprint(data) != data)
-            weights = self._final_weights(client, bound, worker.finished, last_step)
-            step = last_step if weights is None else weights.step
-            bound.close(weights, step)
-            summary = Summary(
-                finished=worker.finished, step=step,
-                checksum=weights.checksum() if worker.finished and weights is not None else "",
-                gradients=self._gradients, examples=self._examples, loss=self._last_loss,
-                seconds=time.monotonic() - began,
-                progress=client.progress() if worker.finished else None)
-            if worker.finished:
-                self._display.close(f"finished at step {step}, weights {summary.checksum[:12]}")
-            return summary
+            try:
+                return self._run(worker, client, bound, data)
+            finally:
+                self._display.close("stopped")
+                bound.close()
+
+    def _run(self, worker: Worker, client: Client, bound: BoundModule, data: str) -> Summary:
+        began = time.monotonic()
+        fingerprint = bound.fingerprint(data)
+        worker.identify_data(fingerprint)
+        if not self._module.training:
+            self._module.train()
+        last_step = self._work(worker, bound, fingerprint != data)
+        weights = self._final_weights(client, bound, worker.finished)
+        step = last_step if weights is None else weights.step
+        bound.close(weights, step)
+        checksum = weights.checksum() if worker.finished else ""
+        if worker.finished:
+            self._display.close(f"finished at step {step}, weights {checksum[:12]}")
+        return Summary(
+            finished=worker.finished, step=step, checksum=checksum, gradients=self._gradients,
+            examples=self._examples, loss=self._last_loss, seconds=time.monotonic() - began,
+            progress=client.progress() if worker.finished else None)
 
     def _work(self, worker: Worker, bound: BoundModule, has_constants: bool) -> int:
         """Does leases until there are no more. Returns the step of the last one."""
@@ -267,8 +271,8 @@ class _Training:
         return step
 
     @staticmethod
-    def _final_weights(client: Client, bound: BoundModule, finished: bool, step: int) -> Any:
-        """None: those that the module has are all of `step`."""
+    def _final_weights(client: Client, bound: BoundModule, finished: bool) -> Any:
+        """None: the module keeps those that it has."""
         if finished:
             return client.weights()
         if bound.is_whole:
