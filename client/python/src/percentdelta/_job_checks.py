@@ -215,6 +215,8 @@ def _check_tensor(tensor: jobs.Tensor, from_file: bool) -> None:
     _check_key("model.tensors name", tensor.name)
     field = f'model.tensors "{tensor.name}"'
     _check_shape(f"{field} shape", tensor.shape)
+    if not isinstance(tensor.buffer, bool):
+        raise invalid(f"{field} buffer", "True or False", repr(tensor.buffer))
     if not from_file:
         _check_initializer(f"{field} initializer", tensor.initializer, tensor.shape)
     elif tensor.initializer is not None:
@@ -250,6 +252,8 @@ def _check_model(model: jobs.Model, from_file: bool) -> None:
         if entries > _MAX_ENTRIES:
             raise invalid("model.tensors", f"at most {_MAX_ENTRIES} entries in the model",
                           f'{entries} up to "{tensor.name}"')
+    if all(tensor.buffer for tensor in model.tensors):
+        raise invalid("model.tensors", "at least one tensor that is trained", "only buffers")
     keep = model.dropout_keep_probability
     if keep is None:
         return

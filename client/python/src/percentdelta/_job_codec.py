@@ -151,7 +151,7 @@ def _initializer_from(initializer: Any) -> Any:
 def _tensor_from(message: Any) -> jobs.Tensor:
     initializer = (_initializer_from(message.initializer) if message.HasField("initializer")
                    else None)
-    return jobs.Tensor(message.name, tuple(message.shape), initializer)
+    return jobs.Tensor(message.name, tuple(message.shape), initializer, message.buffer)
 
 
 def _model_from(message: Any) -> jobs.Model:
@@ -245,7 +245,7 @@ def _set_initializer(spec: jobs.Initializer, message: Any) -> None:
 def _set_model(model: jobs.Model, message: Any) -> None:
     message.architecture = model.architecture
     for spec in model.tensors:
-        tensor = message.tensors.add(name=spec.name, shape=spec.shape)
+        tensor = message.tensors.add(name=spec.name, shape=spec.shape, buffer=spec.buffer)
         if spec.initializer is not None:
             _set_initializer(spec.initializer, tensor.initializer)
     if model.dropout_keep_probability is not None:

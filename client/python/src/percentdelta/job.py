@@ -126,14 +126,20 @@ class InitialWeights:
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """A trainable tensor. `name`: "layer/name"; `shape`: row-major, empty for a scalar.
+    """A tensor. `name`: "layer/name"; `shape`: row-major, empty for a scalar.
 
     `initializer` None: the job's initial_weights; in a job without them zeros, and the job then
-    holds Constant()."""
+    holds Constant().
+
+    `buffer`: not trained, as the running mean of a batch normalization. Its value at the next step
+    is the mean of the values that are pushed for it, one per slot, in slot order: the rule,
+    momentum, clipping and weight decay do not apply, and it has no update statistics.
+    """
 
     name: str
     shape: Tuple[int, ...] = ()
     initializer: Optional[Initializer] = None
+    buffer: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
