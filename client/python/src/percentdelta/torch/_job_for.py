@@ -82,9 +82,8 @@ def job_for(module: torch.nn.Module, dataset: Any = None, test_dataset: Any = No
     kinds = ("trained", "state", "frozen") if frozen_in_job else ("trained", "state")
     chosen = [part for part in parts if part.kind in kinds
               and (part.kind != "frozen" or part.value.is_floating_point())]
-    buffer: Any = {"buffer": True}
-    tensors = tuple(Tensor(part.tensor_name, part.shape,
-                           **({} if part.kind == "trained" else buffer)) for part in chosen)
+    tensors = tuple(Tensor(part.tensor_name, part.shape, buffer=part.kind != "trained")
+                    for part in chosen)
     model = Model(f"torch.{kind}", tensors)
     arguments = dict(name=name, model=model, optimizer=optimizer, batch_size=batch_size,
                      max_steps=max_steps, **fields)
