@@ -296,15 +296,10 @@ class _Training:
     def _train(self, lease: Lease, bound: BoundModule) -> None:
         lease.pull()
         batch = self._batch(lease)
-        bound.load(lease)
-        seed_all(lease.random_key)
-        with bound.forward():
-            output, target = self._forward(self._module, batch)
-        value = self._loss(output, target)
-        _check_loss(value)
-        if not value.requires_grad:
-            raise ModuleError("loss: expected one that depends on the module's parameters, got one "
-                              "without a gradient: was it detached, or computed under no_grad()?")
+        value, output, target = self._forward_pass(lease, bound, batch)
+        if not bound.has_noticed(value):
+            value, output, target = self._forward_pass(lease, bound, batch)
+            bound.has_noticed(value)
         bound.push_buffers()
         lease.progress()
         bound.backward(value)
@@ -316,6 +311,18 @@ class _Training:
         self._examples += count
         self._last_loss = mean
         self._display.trained(lease.step, count, mean, correct)
+
+    def _forward_pass(self, lease: Lease, bound: BoundModule, batch: Any) -> Tuple[Any, Any, Any]:
+        bound.load(lease)
+        seed_all(lease.random_key)
+        with bound.forward():
+            output, target = self._forward(self._module, batch)
+        value = self._loss(output, target)
+        _check_loss(value)
+        if not value.requires_grad:
+            raise ModuleError("loss: expected one that depends on the module's parameters, got one "
+                              "without a gradient: was it detached, or computed under no_grad()?")
+        return value, output, target
 
     def _evaluate(self, lease: Lease, bound: BoundModule) -> None:
         lease.pull()
