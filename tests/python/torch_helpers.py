@@ -105,7 +105,7 @@ def job_of(name, folder, **changes):
 
 
 class WorkerProcess:
-    """torch_worker_process.py, which trains what it is told by lines."""
+    """torch_worker_process.py, which trains what each line of its input names."""
 
     def __init__(self):
         path = os.pathsep.join(filter(None, [str(helpers.HERE), os.environ.get("PYTHONPATH", "")]))
