@@ -44,7 +44,7 @@ def test_every_field_there_and_back():
         schedule=pd.Schedule(pd.Cosine(100, 0.25), warmup_steps=3),
         momentum=pd.Momentum(0.5, 0.25, nesterov=True), evaluation=pd.Evaluation(2, 5),
         checkpoint=pd.Checkpoint(4, "/somewhere", 7), gradient_clipping=pd.GradientClipping(2.5),
-        weight_decay=pd.WeightDecay(1e-4))
+        weight_decay=pd.WeightDecay(1e-4), any_arithmetic=True)
     job = dataclasses.replace(job, model=dataclasses.replace(job.model,
                                                              dropout_keep_probability=0.5))
     assert pd.Job.from_text(job.to_text()) == job
@@ -241,6 +241,7 @@ def test_a_file_that_is_not_there(tmp_path):
      'job: model.tensors "a" shape: expected whole numbers, got 2.0'),
     ({"model": pd.Model("x", (pd.Tensor("a", buffer="yes"),))},
      "job: model.tensors \"a\" buffer: expected True or False, got 'yes'"),
+    ({"any_arithmetic": 1}, "job: any_arithmetic: expected True or False, got 1"),
     ({"model": pd.Model("x", ())}, "job: model.tensors: expected at least one tensor, got none"),
     ({"model": pd.Model("x", (pd.Tensor("a", (2, 2), pd.HeNormal("in_out")),))},
      'job: model.tensors "a" initializer.he_normal.layout: expected IN_OUT or OUT_IN, got in_out'),

@@ -48,6 +48,8 @@ def check(job: jobs.Job) -> None:
     check_integer("batch_size", job.batch_size, 1, min(data.training_examples, _MAX_BATCH))
     check_integer("data.test_examples", data.test_examples, 0, _MAX_EXAMPLES)
     check_integer("seed", job.seed, 0, 2**64 - 1)
+    if not isinstance(job.any_arithmetic, bool):
+        raise invalid("any_arithmetic", "True or False", repr(job.any_arithmetic))
     if job.evaluation is not None:
         _check_evaluation(_one_of("evaluation", job.evaluation, jobs.Evaluation),
                           data.test_examples)

@@ -187,6 +187,7 @@ def from_message(message: Any) -> jobs.Job:
         checkpoint=part("checkpoint", _checkpoint_from),
         gradient_clipping=part("gradient_clipping", lambda m: jobs.GradientClipping(m.norm)),
         weight_decay=part("weight_decay", lambda m: jobs.WeightDecay(m.rate)),
+        any_arithmetic=message.any_arithmetic,
         initial_weights=part("initial_weights",
                              lambda m: jobs.InitialWeights(m.file, m.sha256)))
 
@@ -278,6 +279,7 @@ def to_message(job: jobs.Job) -> Any:
         message.gradient_clipping.norm = job.gradient_clipping.norm
     if job.weight_decay is not None:
         message.weight_decay.rate = job.weight_decay.rate
+    message.any_arithmetic = job.any_arithmetic
     if job.initial_weights is not None:
         message.initial_weights.file = job.initial_weights.file
         message.initial_weights.sha256 = job.initial_weights.sha256

@@ -134,6 +134,9 @@ class Tensor:
     `buffer`: not trained, as the running mean of a batch normalization. Its value at the next step
     is the mean of the values that are pushed for it, one per slot, in slot order: the rule,
     momentum, clipping and weight decay do not apply, and it has no update statistics.
+
+    `initializer` None: the job's initial_weights; in a job without them zeros, and the job then
+    holds Constant().
     """
 
     name: str
@@ -326,7 +329,11 @@ class Checkpoint:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A whole job. Raises JobError, which names the field, if it is not valid."""
+    """A whole job. Raises JobError, which names the field, if it is not valid.
+
+    `any_arithmetic` takes workers that compute differently, as on mixed GPUs, and gives up the
+    promise of equal bits: the weights then depend on which worker computed which gradient.
+    """
 
     name: str
     model: Model
@@ -342,6 +349,7 @@ class Job:
     checkpoint: Optional[Checkpoint] = None
     gradient_clipping: Optional[GradientClipping] = None
     weight_decay: Optional[WeightDecay] = None
+    any_arithmetic: bool = False
     initial_weights: Optional[InitialWeights] = None
 
     def __post_init__(self) -> None:
