@@ -251,9 +251,11 @@ def sparse():
      torch.rand(2, 3, 5, 5).to(memory_format=torch.channels_last)),
     (lambda: nn.Linear(3, 2).double(), torch.rand(2, 3).double()),
     (lambda: nn.Linear(3, 2).bfloat16(), torch.rand(2, 3).bfloat16()),
-    (lambda: torch.jit.script(nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))), torch.rand(2, 3)),
-], ids=["functional", "custom function", "weight norm", "reentrant checkpoint", "checkpoint", "unused", "sparse",
-        "channels last", "double", "bfloat16", "script"])
+    (lambda: torch.jit.script(nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))),
+     torch.rand(2, 3)),
+], ids=["functional", "custom function", "weight norm", "reentrant checkpoint", "checkpoint",
+        "unused", "sparse", "channels last", "double", "bfloat16",
+        "script"])
 def test_gradients_are_those_of_autograd(build, x):
     torch.manual_seed(1)
     lease = check_gradients(build(), x)

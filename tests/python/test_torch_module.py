@@ -166,7 +166,8 @@ def refit(tmp_path, change, **fields):
     with pytest.raises(ModuleError) as raised:
         _parts.match(module, job)
     text = str(raised.value)
-    assert text.startswith(f'the module {type(module).__name__} does not fit the job "Sequential": ')
+    assert text.startswith(
+        f'the module {type(module).__name__} does not fit the job "Sequential": ')
     return text
 
 

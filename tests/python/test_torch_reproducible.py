@@ -68,7 +68,8 @@ def test_a_loader_s_processes_change_nothing(processes, expected, start, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["cnn", "resnet", "transformer"])
-def test_a_worker_and_a_server_are_killed(processes, expected, percentdelta_cluster, tmp_path, name):
+def test_a_worker_and_a_server_are_killed(processes, expected, percentdelta_cluster, tmp_path,
+                                          name):
     job = torch_helpers.job_of(name, tmp_path,
                                checkpoint=pd.Checkpoint(2, str(tmp_path / "checkpoints")))
     cluster = percentdelta_cluster(job, shards=2, flags=["--lease_deadline=300ms"])

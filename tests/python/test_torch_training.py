@@ -122,8 +122,8 @@ class Words(nn.Module):
         return self.lstm(self.embedding((x * 9).long()))[0][:, -1]
 
 
-@pytest.mark.parametrize("build", [small, Tied, Images, Words], ids=["small", "tied", "images",
-                                                                      "words"])
+@pytest.mark.parametrize("build", [small, Tied, Images, Words],
+                         ids=["small", "tied", "images", "words"])
 def test_it_is_what_a_loop_of_pytorch_s_would_do(build, dataset, start, tmp_path):
     torch.manual_seed(3)
     module = build()
@@ -282,16 +282,17 @@ def test_evaluations_leave_no_trace(dataset, start, tmp_path):
     evaluated = dataclasses.replace(
         job, data=pd.Data(EXAMPLES, 23), evaluation=pd.Evaluation(every_steps=2, batch_size=10))
     module = small()
-    module[1].eval()  # stays so
-    module[1].train()
     modes = []
 
     def loss(output, target):
         modes.append([each.training for each in module.modules()])
         return LOSS(output, target)
 
+    def metric(output, target):
+        return {"margin": output.max(1).values.mean(), "third": ((target == 2).sum(), 3)}
+
     summary = train(module, loss, dataset, start(evaluated).address, test_dataset=test_dataset,
-                    progress=False)
+                    progress=False, metric=metric)
     assert summary.checksum == expected
     points = summary.progress.evaluations
     assert [point.step for point in points] == [0, 2, 4]
@@ -303,13 +304,23 @@ def test_evaluations_leave_no_trace(dataset, start, tmp_path):
     assert points[-1].loss == pytest.approx(float(LOSS(output, targets)), rel=1e-5)
     assert points[-1].accuracy == pytest.approx(
         float((output.argmax(1) == targets).float().mean()), rel=1e-6)
+    assert points[-1].metrics == pytest.approx(
+        {"margin": float(output.max(1).values.mean()), "third": 7 / 9}, rel=1e-5)
+
+
+def test_a_metric_without_a_name(dataset, start, tmp_path):
+    module = small()
+    job = make_job(module, dataset, tmp_path, data=pd.Data(EXAMPLES, EXAMPLES),
+                   evaluation=pd.Evaluation(1, 10))
+    with pytest.raises(ModuleError, match="metric: expected {name: mean} or .*, got float"):
+        train(module, LOSS, dataset, start(job).address, test_dataset=dataset, progress=False,
+              metric=lambda output, target: 0.5)
 
 
 def test_parts_in_evaluation_mode_stay_so(dataset, start, tmp_path):
     module = small()
     module[1].eval()
     before = module[1].running_mean.clone()
-    module[0].weight.data += 0
     modes = set()
 
     def loss(output, target):

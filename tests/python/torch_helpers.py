@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of percentdelta.torch share: small modules and data sets that are the same in every
-process, trainings in processes of their own. Importing it skips the tests where there is no
+"""What the tests of percentdelta.torch share: small modules and data sets that are the same in
+every process, trainings in processes of their own. Importing it skips the tests where there is no
 PyTorch."""
 
 import contextlib

@@ -11,7 +11,7 @@ import inspect
 import logging
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import torch
 
@@ -33,7 +33,7 @@ _one_at_a_time = threading.Lock()
 
 # (output, target)
 Forward = Callable[[Any, Any], Tuple[Any, Any]]
-Metric = Callable[[Any, Any], Union[float, Mapping[str, Any]]]
+Metric = Callable[[Any, Any], Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,13 +171,15 @@ def _count_correct(output: Any, target: Any) -> Optional[int]:
     return int((output.detach().argmax(1) == target).sum())
 
 
-def _sums(measured: Any, examples: int, name: str) -> Dict[str, Tuple[float, float]]:
+def _sums(measured: Any, examples: int) -> Dict[str, Tuple[float, float]]:
     """What a metric returned, as {name: (sum, count)}."""
-    named = measured if isinstance(measured, collections.abc.Mapping) else {name: measured}
-    sums = {}
-    for key, value in named.items():
-        total, count = value if isinstance(value, tuple) else (float(value) * examples, examples)
-        sums[str(key)] = (float(total), float(count))
+    if not isinstance(measured, collections.abc.Mapping):
+        raise ModuleError(f"metric: expected {{name: mean}} or {{name: (sum, count)}}, got "
+                          f"{type(measured).__name__}")
+    sums: Dict[str, Any] = dict(measured)
+    for name, value in sums.items():
+        if not isinstance(value, (tuple, list)):
+            sums[name] = (float(value) * examples, examples)
     return sums
 
 
@@ -335,15 +337,10 @@ class _Training:
             value = self._loss(output, target)
             _check_loss(value)
             count = len(lease.examples)
-            metrics = {} if self._metric is None else _sums(
-                self._metric(output, target), count,
-                getattr(self._metric, "__name__", "metric"))
+            metrics = {} if self._metric is None else _sums(self._metric(output, target), count)
         loss_sum = float(value) * count
         correct = _count_correct(output, target)
-        if metrics:
-            lease.complete(loss_sum, correct or 0, metrics=metrics)
-        else:
-            lease.complete(loss_sum, correct or 0)
+        lease.complete(loss_sum, correct or 0, metrics=metrics)
         self._display.evaluated(lease.step, count, loss_sum, correct)
 
 
