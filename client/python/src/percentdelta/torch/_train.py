@@ -217,6 +217,8 @@ class _Training:
             shown: Optional[bool], options: Dict[str, Any]) -> Summary:
         """See train()."""
         named = arithmetic_of(self._device) if arithmetic is None else arithmetic
+        if arithmetic is None and hasattr(self._module, "_orig_mod"):
+            named += "/compiled"
         client_options = {key: value for key, value in options.items()
                           if key in inspect.signature(Client.__init__).parameters}
         with Worker(address, arithmetic=named, **options) as worker, \
