@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a job may be: the checks of common/job/job_validation.cc, with their messages."""
 
+import dataclasses
 import numbers
 import operator
-from typing import Any, Tuple, Type
+import struct
+from typing import Any, Dict, Tuple, Type
 
 from percentdelta import job as jobs
 from percentdelta._text import escape_for_log, quoted
@@ -23,13 +25,21 @@ _MAX_BATCH = 1 << 24
 _MAX_EVALUATION_PARTS = 1 << 20
 _MAX_KEPT = 1000
 _RULES = (jobs.PercentDelta, jobs.Sgd, jobs.AdaGrad, jobs.Adam, jobs.Lars, jobs.Lamb)
+SCALED: Dict[Type[Any], str] = {
+    jobs.GlorotUniform: "glorot_uniform", jobs.GlorotNormal: "glorot_normal",
+    jobs.HeUniform: "he_uniform", jobs.HeNormal: "he_normal"}
+INITIALIZERS: Dict[Type[Any], str] = {
+    jobs.Constant: "constant", jobs.TruncatedNormal: "truncated_normal", jobs.Uniform: "uniform",
+    jobs.Normal: "normal", **SCALED}
+_LAYOUTS = ("IN_OUT", "OUT_IN")
+_HASH_DIGITS = 64
 _WITHOUT_MOMENTUM = {jobs.AdaGrad: "ada_grad", jobs.Adam: "adam", jobs.Lamb: "lamb"}
 
 
 def check(job: jobs.Job) -> None:
     """Raises JobError: which field, what was expected and what came."""
     _check_name("name", job.name)
-    _check_model(_one_of("model", job.model, jobs.Model))
+    _check_model(_one_of("model", job.model, jobs.Model), job.initial_weights is not None)
     _check_update(job)
     check_integer("gradients_per_step", job.gradients_per_step, 1, _MAX_GRADIENTS_PER_STEP)
     check_integer("max_steps", job.max_steps, 1, _MAX_STEPS)
@@ -46,8 +56,23 @@ def check(job: jobs.Job) -> None:
     if job.checkpoint is not None:
         checkpoint = _one_of("checkpoint", job.checkpoint, jobs.Checkpoint)
         check_integer("checkpoint.every_steps", checkpoint.every_steps, 1, _MAX_STEPS)
-        _check_directory(checkpoint.directory)
+        _check_path("checkpoint.directory", checkpoint.directory)
         check_integer("checkpoint.keep", checkpoint.keep, 1, _MAX_KEPT)
+    if job.initial_weights is not None:
+        _check_initial_weights(_one_of("initial_weights", job.initial_weights,
+                                       jobs.InitialWeights))
+
+
+def with_zeros(model: Any) -> Any:
+    """The model, in which tensors without an initializer begin with zeros."""
+    if not isinstance(model, jobs.Model) or not any(
+            isinstance(tensor, jobs.Tensor) and tensor.initializer is None
+            for tensor in model.tensors):
+        return model
+    return dataclasses.replace(model, tensors=tuple(
+        dataclasses.replace(tensor, initializer=jobs.Constant())
+        if isinstance(tensor, jobs.Tensor) and tensor.initializer is None else tensor
+        for tensor in model.tensors))
 
 
 def invalid(field: str, expected: str, got: object) -> JobError:
@@ -142,25 +167,77 @@ def _check_shape(field: str, shape: Tuple[int, ...]) -> None:
                           f"[{', '.join(map(str, shape))}]")
 
 
-def _check_tensor(tensor: jobs.Tensor) -> None:
+def _check_magnitude(field: str, value: Any) -> None:
+    number = _number(field, value)
+    if number != 0 and not MIN_MAGNITUDE <= abs(number) <= MAX_MAGNITUDE:
+        raise invalid(field, f"0 or a number of magnitude {MIN_MAGNITUDE:g}..{MAX_MAGNITUDE:g}",
+                      f"{number:g}")
+
+
+def _as_float32(value: float) -> float:
+    """Rounded to single precision."""
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def _check_uniform(field: str, uniform: jobs.Uniform) -> None:
+    _check_magnitude(f"{field}.low", uniform.low)
+    _check_magnitude(f"{field}.high", uniform.high)
+    if not _as_float32(uniform.low) < _as_float32(uniform.high):
+        raise invalid(f"{field}.high", f"more than low, {uniform.low:g}, in single precision",
+                      f"{uniform.high:g}")
+
+
+def _check_scaled(field: str, scaled: Any, shape: Tuple[int, ...]) -> None:
+    if scaled.layout not in _LAYOUTS:
+        raise invalid(f"{field}.layout", " or ".join(_LAYOUTS),
+                      "none" if scaled.layout in (None, 0) else scaled.layout)
+    _check_positive(f"{field}.gain", scaled.gain)
+    if len(shape) < 2:
+        raise invalid(field, "a tensor of two or more dimensions, which has inputs and outputs",
+                      f"[{', '.join(map(str, shape))}]")
+
+
+def _check_initializer(field: str, initializer: Any, shape: Tuple[int, ...]) -> None:
+    _one_of(field, initializer, *INITIALIZERS)
+    field = f"{field}.{INITIALIZERS[type(initializer)]}"
+    if isinstance(initializer, jobs.Constant):
+        _check_magnitude(f"{field}.value", initializer.value)
+    elif isinstance(initializer, jobs.TruncatedNormal):
+        _check_positive(f"{field}.stddev", initializer.stddev)
+    elif isinstance(initializer, jobs.Uniform):
+        _check_uniform(field, initializer)
+    elif isinstance(initializer, jobs.Normal):
+        _check_magnitude(f"{field}.mean", initializer.mean)
+        _check_positive(f"{field}.stddev", initializer.stddev)
+    else:
+        _check_scaled(field, initializer, shape)
+
+
+def _check_tensor(tensor: jobs.Tensor, from_file: bool) -> None:
     _check_key("model.tensors name", tensor.name)
     field = f'model.tensors "{tensor.name}"'
     _check_shape(f"{field} shape", tensor.shape)
     if not isinstance(tensor.buffer, bool):
         raise invalid(f"{field} buffer", "True or False", repr(tensor.buffer))
-    initializer = _one_of(f"{field} initializer", tensor.initializer, jobs.Constant,
-                          jobs.TruncatedNormal)
-    if isinstance(initializer, jobs.TruncatedNormal):
-        _check_positive(f"{field} initializer.truncated_normal.stddev", initializer.stddev)
-        return
-    value = _number(f"{field} initializer.constant.value", initializer.value)
-    if value != 0 and not MIN_MAGNITUDE <= abs(value) <= MAX_MAGNITUDE:
-        raise invalid(f"{field} initializer.constant.value",
-                      f"0 or a number of magnitude {MIN_MAGNITUDE:g}..{MAX_MAGNITUDE:g}",
-                      f"{value:g}")
+    if not from_file:
+        _check_initializer(f"{field} initializer", tensor.initializer, tensor.shape)
+    elif tensor.initializer is not None:
+        kind = type(tensor.initializer)
+        raise invalid(f"{field} initializer", "none besides initial_weights",
+                      INITIALIZERS.get(kind, kind.__name__))
 
 
-def _check_model(model: jobs.Model) -> None:
+def _check_initial_weights(weights: jobs.InitialWeights) -> None:
+    _check_path("initial_weights.file", weights.file)
+    digits = weights.sha256
+    if not isinstance(digits, str) or len(digits) != _HASH_DIGITS or not all(
+            digit in "0123456789abcdef" for digit in digits):
+        got = ("none" if digits is None or digits == "" else
+               quoted(digits) if isinstance(digits, str) else type(digits).__name__)
+        raise invalid("initial_weights.sha256", f"{_HASH_DIGITS} hexadecimal digits", got)
+
+
+def _check_model(model: jobs.Model, from_file: bool) -> None:
     _check_key("model.architecture", model.architecture)
     if not model.tensors:
         raise invalid("model.tensors", "at least one tensor", "none")
@@ -169,7 +246,7 @@ def _check_model(model: jobs.Model) -> None:
     names = set()
     entries = 0
     for tensor in model.tensors:
-        _check_tensor(_one_of("model.tensors", tensor, jobs.Tensor))
+        _check_tensor(_one_of("model.tensors", tensor, jobs.Tensor), from_file)
         if tensor.name in names:
             raise invalid("model.tensors", "different names", f"{tensor.name} twice")
         names.add(tensor.name)
@@ -270,10 +347,9 @@ def _check_evaluation(evaluation: jobs.Evaluation, test_examples: int) -> None:
                       evaluation.batch_size)
 
 
-def _check_directory(path: Any) -> None:
-    """A path that means the same directory to every program: only shells know home directories and
-    variables, and servers on several machines may have several."""
-    field = "checkpoint.directory"
+def _check_path(field: str, path: Any) -> None:
+    """A path that means the same to every program: only shells know home directories and variables,
+    and servers on several machines may have several."""
     advice = "give an absolute path"
     _check_text(field, path, "a path", _MAX_PATH_BYTES)
     if path[0] == "~":

@@ -3,6 +3,7 @@
 two jobs apart. common/job/job_codec.cc and job_text.cc in Python; the one module that knows the
 fields of the message Job."""
 
+import dataclasses
 import hashlib
 import pathlib
 import stat
@@ -12,11 +13,13 @@ from google.protobuf import text_format
 
 from percentdelta import _protocol
 from percentdelta import job as jobs
-from percentdelta._job_checks import invalid
+from percentdelta._job_checks import INITIALIZERS, SCALED, invalid
 from percentdelta._text import escape_for_log
 from percentdelta.errors import JobError
 
 _Message = _protocol.message("Job")
+_BY_KIND = {name: kind for kind, name in INITIALIZERS.items()}
+_LAYOUTS = _protocol.message("Initializer").DESCRIPTOR.enum_types_by_name["Layout"]
 _FORMAT = " (a job is a text-format protobuf; see proto/percentdelta/v1/job.proto)"
 _MAX_FILE_BYTES = 16 << 20
 _MAX_ERROR_BYTES = 500
@@ -132,14 +135,23 @@ def _schedule_from(message: Any) -> jobs.Schedule:
     return jobs.Schedule(decay, message.warmup_steps)
 
 
+def _initializer_from(initializer: Any) -> Any:
+    name = initializer.WhichOneof("kind")
+    if name is None:
+        return jobs.Constant()
+    kind = _BY_KIND[name]
+    message = getattr(initializer, name)
+    if kind not in SCALED:
+        return kind(**{field.name: getattr(message, field.name)
+                       for field in message.DESCRIPTOR.fields})
+    layout = _LAYOUTS.values_by_number.get(message.layout) if message.layout else None
+    return kind(layout.name if layout else message.layout, **_present(message, "gain"))
+
+
 def _tensor_from(message: Any) -> jobs.Tensor:
-    initializer = message.initializer
-    if initializer.WhichOneof("kind") == "truncated_normal":
-        return jobs.Tensor(message.name, tuple(message.shape),
-                           jobs.TruncatedNormal(initializer.truncated_normal.stddev),
-                           message.buffer)
-    return jobs.Tensor(message.name, tuple(message.shape),
-                       jobs.Constant(initializer.constant.value), message.buffer)
+    initializer = (_initializer_from(message.initializer) if message.HasField("initializer")
+                   else None)
+    return jobs.Tensor(message.name, tuple(message.shape), initializer, message.buffer)
 
 
 def _model_from(message: Any) -> jobs.Model:
@@ -175,7 +187,9 @@ def from_message(message: Any) -> jobs.Job:
         checkpoint=part("checkpoint", _checkpoint_from),
         gradient_clipping=part("gradient_clipping", lambda m: jobs.GradientClipping(m.norm)),
         weight_decay=part("weight_decay", lambda m: jobs.WeightDecay(m.rate)),
-        any_arithmetic=message.any_arithmetic)
+        any_arithmetic=message.any_arithmetic,
+        initial_weights=part("initial_weights",
+                             lambda m: jobs.InitialWeights(m.file, m.sha256)))
 
 
 def _set_rule(rule: jobs.Rule, optimizer: Any) -> None:
@@ -219,15 +233,22 @@ def _set_schedule(schedule: jobs.Schedule, message: Any) -> None:
         message.schedule.warmup_steps = schedule.warmup_steps
 
 
+def _set_initializer(spec: jobs.Initializer, message: Any) -> None:
+    """Writes every field, defaults among them."""
+    kind = getattr(message, INITIALIZERS[type(spec)])
+    kind.SetInParent()
+    for field in dataclasses.fields(spec):
+        value = getattr(spec, field.name)
+        setattr(kind, field.name,
+                _LAYOUTS.values_by_name[value].number if field.name == "layout" else value)
+
+
 def _set_model(model: jobs.Model, message: Any) -> None:
     message.architecture = model.architecture
     for spec in model.tensors:
         tensor = message.tensors.add(name=spec.name, shape=spec.shape, buffer=spec.buffer)
-        if isinstance(spec.initializer, jobs.TruncatedNormal):
-            tensor.initializer.truncated_normal.stddev = spec.initializer.stddev
-        else:
-            tensor.initializer.constant.SetInParent()
-            tensor.initializer.constant.value = spec.initializer.value
+        if spec.initializer is not None:
+            _set_initializer(spec.initializer, tensor.initializer)
     if model.dropout_keep_probability is not None:
         message.dropout_keep_probability = model.dropout_keep_probability
 
@@ -259,4 +280,7 @@ def to_message(job: jobs.Job) -> Any:
     if job.weight_decay is not None:
         message.weight_decay.rate = job.weight_decay.rate
     message.any_arithmetic = job.any_arithmetic
+    if job.initial_weights is not None:
+        message.initial_weights.file = job.initial_weights.file
+        message.initial_weights.sha256 = job.initial_weights.sha256
     return message

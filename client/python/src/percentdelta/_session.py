@@ -110,6 +110,10 @@ class Session:
             self._cluster = self._get_cluster()
         return self._cluster.job
 
+    def identify_data(self, data: str) -> None:
+        """Of all leases that are acquired from now on."""
+        self._options = dataclasses.replace(self._options, data=data)
+
     @property
     def index(self) -> Dict[str, int]:
         """Of the tensors, by name."""

@@ -20,7 +20,7 @@ import dataclasses
 import math
 import os
 import pathlib
-from typing import Optional, Tuple, Union
+from typing import Literal, Optional, Tuple, Union
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,21 +37,111 @@ class TruncatedNormal:
     stddev: float
 
 
-Initializer = Union[Constant, TruncatedNormal]
+@dataclasses.dataclass(frozen=True)
+class Uniform:
+    """Evenly in [low, high). `high` > `low`."""
+
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Normal:
+    """Not truncated. `stddev` > 0."""
+
+    stddev: float
+    mean: float = 0.0
+
+
+# The order of a shape's dimensions:
+#   "IN_OUT"  (kernel..., inputs, outputs): TensorFlow, Keras, JAX
+#   "OUT_IN"  (outputs, inputs, kernel...): PyTorch
+Layout = Literal["IN_OUT", "OUT_IN"]
+
+
+@dataclasses.dataclass(frozen=True)
+class GlorotUniform:
+    """Glorot and Bengio, 2010: mean 0, variance gain**2 * 2 / (inputs + outputs) of a unit, each
+    times the entries of a convolution's kernel. For tensors of two or more dimensions."""
+
+    layout: Layout
+    gain: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class GlorotNormal:
+    """The variance of GlorotUniform, from a normal distribution that is not truncated."""
+
+    layout: Layout
+    gain: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class HeUniform:
+    """He et al., 2015: mean 0, variance gain**2 * 2 / inputs of a unit, times the entries of a
+    convolution's kernel. For tensors of two or more dimensions.
+
+    PyTorch's kaiming_uniform_(w, a) is HeUniform("OUT_IN", (1 + a**2) ** -0.5)."""
+
+    layout: Layout
+    gain: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class HeNormal:
+    """The variance of HeUniform, from a normal distribution that is not truncated."""
+
+    layout: Layout
+    gain: float = 1.0
+
+
+Initializer = Union[Constant, TruncatedNormal, Uniform, Normal, GlorotUniform, GlorotNormal,
+                    HeUniform, HeNormal]
+
+
+@dataclasses.dataclass(frozen=True)
+class InitialWeights:
+    """The weights of step 0 from a safetensors file: each tensor of the job under its name, with
+    its shape, as float32, float16 or bfloat16. Then no tensor has an initializer.
+
+    `file`: a path that all servers see under this name; `sha256`: of the whole file, hexadecimal.
+    percentdelta.initial_weights.save writes such a file from NumPy arrays."""
+
+    file: str
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if isinstance(self.file, os.PathLike):
+            object.__setattr__(self, "file", os.fspath(self.file))
+        if isinstance(self.sha256, str):
+            object.__setattr__(self, "sha256", self.sha256.lower())
+
+    @classmethod
+    def of(cls, path: Union[str, os.PathLike[str]]) -> InitialWeights:
+        """An existing file, by its absolute path, with the hash that it has now. Reads all of it.
+        Raises JobError if that cannot be done."""
+        from percentdelta import initial_weights
+        return initial_weights.of(path)
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
     """A tensor. `name`: "layer/name"; `shape`: row-major, empty for a scalar.
 
+    `initializer` None: the job's initial_weights; in a job without them zeros, and the job then
+    holds Constant().
+
     `buffer`: not trained, as the running mean of a batch normalization. Its value at the next step
     is the mean of the values that are pushed for it, one per slot, in slot order: the rule,
     momentum, clipping and weight decay do not apply, and it has no update statistics.
+
+    `initializer` None: the job's initial_weights; in a job without them zeros, and the job then
+    holds Constant().
     """
 
     name: str
     shape: Tuple[int, ...] = ()
-    initializer: Initializer = Constant()
+    initializer: Optional[Initializer] = None
     buffer: bool = False
 
     def __post_init__(self) -> None:
@@ -83,6 +173,11 @@ class Model:
     def size(self) -> int:
         """Entries of all tensors."""
         return sum(tensor.size for tensor in self.tensors)
+
+    def without_initializers(self) -> Model:
+        """The same model for a job with initial_weights, which takes no initializers."""
+        return dataclasses.replace(self, tensors=tuple(
+            dataclasses.replace(tensor, initializer=None) for tensor in self.tensors))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,9 +350,12 @@ class Job:
     gradient_clipping: Optional[GradientClipping] = None
     weight_decay: Optional[WeightDecay] = None
     any_arithmetic: bool = False
+    initial_weights: Optional[InitialWeights] = None
 
     def __post_init__(self) -> None:
         from percentdelta import _job_checks  # which needs the classes above
+        if self.initial_weights is None:
+            object.__setattr__(self, "model", _job_checks.with_zeros(self.model))
         _job_checks.check(self)
 
     @classmethod

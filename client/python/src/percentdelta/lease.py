@@ -52,6 +52,12 @@ class Weights(Mapping[str, Any]):
         """Whether wait(name) would return at once."""
         return self._pull.is_whole(self._index[name])
 
+    @property
+    def arrays(self) -> List[Any]:
+        """A flat float32 array a tensor, in the job's order, that its values arrive in: not to be
+        read before wait(), nor ever changed. The same list means the same memory."""
+        return self._arrays
+
     def __getitem__(self, name: str) -> Any:
         self.wait(name)
         i = self._index[name]

@@ -112,6 +112,7 @@ class Worker:
         self._handle_sigterm = handle_sigterm
         self._previous_handler: Any = None
         self._signals = 0
+        self.finished = False  # the loop has ended because the training has
 
     def __enter__(self) -> Worker:
         if self._handle_sigterm and threading.current_thread() is threading.main_thread():
@@ -137,6 +138,10 @@ class Worker:
             raise UnavailableError(f"the worker was stopped before the coordinator at "
                                    f"{self.address} answered") from None
 
+    def identify_data(self, data: str) -> None:
+        """Sets `data`, where it is known only when the job is: before the first lease."""
+        self._session.identify_data(data)
+
     def __iter__(self) -> Iterator[Lease]:
         return self
 
@@ -152,6 +157,7 @@ class Worker:
                 if fields.kind == "wait":
                     continue
                 if fields.kind == "finished":
+                    self.finished = True
                     _log.info("training finished")
                     raise StopIteration
                 if fields.kind == "failed":
@@ -169,6 +175,11 @@ class Worker:
             pass
         session.hand_back_next()
         raise StopIteration
+
+    @property
+    def stopping(self) -> bool:
+        """Whether stop() was called, or SIGTERM came."""
+        return self._session.stopping
 
     def stop(self) -> None:
         """Ends the loop after the lease in hand, within a second if there is none."""
