@@ -9,7 +9,7 @@ import pytest
 
 import helpers
 import percentdelta as pd
-from percentdelta import _session, _shared_memory
+from percentdelta import _push, _session, _shared_memory
 
 PATIENCE = 20
 
@@ -114,6 +114,15 @@ def test_what_is_sent_is_not_kept(job, start, shared_memory):
                 lease.push("out/biases", last)
                 lease.complete(1.0)
             break
+
+
+@pytest.mark.parametrize("backlog", [0, 1000])
+def test_gradients_beyond_a_backlog_are_copied_at_once(job, start, expected, monkeypatch, backlog):
+    monkeypatch.setattr(_push, "_BACKLOG_BYTES", backlog)
+    cluster = start(job, shards=2)
+    helpers.train(cluster.address)
+    with cluster.client() as client:
+        assert client.checksum() == expected
 
 
 @pytest.mark.parametrize("prefetch, large, regions_made", [

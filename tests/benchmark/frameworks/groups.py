@@ -170,14 +170,15 @@ def job_of(slots: int) -> str:
 
 def torch_workers(folder: pathlib.Path, workers: int, threads: int, transport: str) -> Group:
     """This project with workers in PyTorch."""
-    command = [PYTHON, "-B", HERE / "worker.py", "ADDRESS", str(threads), transport]
+    command: list[Word] = [PYTHON, "-B", HERE / "worker.py", "ADDRESS", str(threads), transport]
     return Trained(f"PyTorch worker x {workers}, {threads} threads, {transport}", folder,
                    [command] * workers, job=job_of(workers), threads=threads)
 
 
 def cpp_workers(folder: pathlib.Path, workers: int, job: str, data: pathlib.Path) -> Group:
     """This project with workers in C++, of one thread."""
-    command = [Binaries(RELEASE).worker, "--coordinator=ADDRESS", f"--data={data}", "--threads=1"]
+    command: list[Word] = [Binaries(RELEASE).worker, "--coordinator=ADDRESS", f"--data={data}",
+                           "--threads=1"]
     return Trained(f"C++ worker x {workers}", folder, [command] * workers, job=job, threads=1)
 
 
@@ -185,8 +186,9 @@ def distributed_data_parallel(folder: pathlib.Path, processes: int) -> Group:
     """PyTorch's own, with gloo."""
     meeting = folder / "ddp"
     meeting.unlink(missing_ok=True)
-    commands: list[list[Word]] = [[PYTHON, "-B", HERE / "ddp.py", str(rank), str(processes), meeting]
-                                  for rank in range(processes)]
+    program = str(HERE / "ddp.py")
+    commands = [[PYTHON, "-B", program, str(rank), str(processes), str(meeting)]
+                for rank in range(processes)]
     return Told("DistributedDataParallel, gloo", BATCH * processes, folder, commands)
 
 
@@ -200,8 +202,8 @@ def tensorflow(folder: pathlib.Path, python: pathlib.Path, workers: int) -> Grou
             probe = stack.enter_context(socket.socket())
             probe.bind(("127.0.0.1", 0))
             cluster.setdefault(role, []).append(f"127.0.0.1:{probe.getsockname()[1]}")
-    program = HERE / "tensorflow_ps.py"
-    commands: list[list[Word]] = [[python, "-B", program, role, str(index), json.dumps(cluster)]
-                                  for role, index in roles]
+    program = str(HERE / "tensorflow_ps.py")
+    commands = [[str(python), "-B", program, role, str(index), json.dumps(cluster)]
+                for role, index in roles]
     return Told("TensorFlow ParameterServerStrategy", BATCH * workers, folder, commands, share=workers,
                 stops=False)

@@ -43,8 +43,8 @@ compares them within one run: all take turns, in rounds, and rest while another 
               asynchronous, as it is). TensorFlow is installed from PyPI into a temporary virtual
               environment, or left out, which is said
 
-Installs Debian's PyTorch and what the build needs, as root or through sudo, and builds. Ten minutes where
-nothing else runs.""")
+Installs Debian's PyTorch and what the build needs, as root or through sudo, and builds. Ten minutes
+where nothing else runs.""")
     parser.add_argument("comparisons", nargs="*", metavar="cost|throughput")
     parser.add_argument("--rounds", type=int, default=15, help="default: 15")
     parser.add_argument("--steps", type=int, default=5, help="of each in a round; default: 5")

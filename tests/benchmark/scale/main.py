@@ -47,7 +47,8 @@ def parse_arguments() -> argparse.Namespace:
 Trains a job of 100 million parameters (PercentDelta, momentum, one gradient a step) on {SHARDS} servers
 with one Python worker whose gradients cost nothing, by shared memory and by the connection. Prints the
 rate at which weights and gradients move, updates included, and the peak memory as multiples of the
-model: of the worker against {MOST_WORKER}, and of each server, of its share of the model, against {MOST_SERVER}.
+model: of the worker against {MOST_WORKER}, and of each server, of its share of the model,
+against {MOST_SERVER}.
 
 Counted are a process's private memory, the interpreter's and the gradients' included, and the shared
 memory that it has made; not the files of programs and libraries. Shared memory is counted once, at the

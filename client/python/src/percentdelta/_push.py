@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import Any, Iterator, Optional, Tuple
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 import grpc
 
@@ -14,6 +14,10 @@ from percentdelta._shards import Shards
 from percentdelta._shared_memory import Memory, SharedMemory
 from percentdelta.errors import Error
 from percentdelta.partition import CHUNK_ENTRIES, MAX_CHUNK_ENTRIES, Slice
+
+# Of gradients that wait for being copied to shared memory: what is beyond, ready() copies itself,
+# so that gradients that are made faster than they are copied do not pile up.
+_BACKLOG_BYTES = 64 << 20
 
 
 class Push:
@@ -30,9 +34,11 @@ class Push:
         if memory is None and shards.memory.takers > 0:
             memory = shards.memory.take()
         self._memory = memory
-        shared = memory if isinstance(memory, SharedMemory) else None
+        self._backlog = 0  # bytes
+        self._shared = memory if isinstance(memory, SharedMemory) else None
         self._streams = [
-            _Stream(shards, shard, lease, shared if shards.memory.takes(shard) else None)
+            _Stream(shards, shard, lease, self._shared if shards.memory.takes(shard) else None,
+                    self._copied)
             for shard in range(len(shards))]
         for stream in self._streams:
             stream.start(deadline, self._done)
@@ -45,6 +51,15 @@ class Push:
     def ready(self, tensor: int, values: Any) -> None:
         """Sends the tensor's gradient, a flat float32 array, which must not change until finish()
         has returned. Once a tensor. Keeps the array no longer than it takes to send it."""
+        shared, offset = self._shared, self._shards.offsets[tensor]
+        if shared is not None and not shared.holds(values, offset):
+            with self._changed:
+                waits = self._backlog < _BACKLOG_BYTES
+                self._backlog += values.nbytes if waits else 0
+            if not waits:
+                place = shared.values[offset:offset + values.size]
+                place[:] = values
+                values = place
         for stream in self._streams:
             stream.ready(tensor, values)
 
@@ -61,6 +76,10 @@ class Push:
         for stream in self._streams:
             stream.cancel()
 
+    def _copied(self, size: int) -> None:
+        with self._changed:
+            self._backlog -= size
+
     def _done(self, error: Optional[Error]) -> None:
         with self._changed:
             if self._error is None:
@@ -74,11 +93,12 @@ class Push:
 
 class _Stream:
     """To one shard: its header, then slices in the order in which they become ready; by `memory`,
-    if the shard takes it."""
+    if the shard takes it; `copied` gets the bytes of each slice that was copied there."""
 
     def __init__(self, shards: Shards, shard: int, lease: _wire.LeaseFields,
-                 memory: Optional[SharedMemory]) -> None:
+                 memory: Optional[SharedMemory], copied: Callable[[int], None]) -> None:
         self._memory = memory
+        self._copied = copied
         self._shards = shards
         self._shard = shard
         self._lease = lease
@@ -132,6 +152,7 @@ class _Stream:
             end = min(begin + MAX_CHUNK_ENTRIES, part.end)
             if not in_place:
                 memory.values[offset + begin:offset + end] = values[begin:end]
+                self._copied(4 * (end - begin))
             yield _wire.push_shared(name, begin, end - begin)
 
     def _error_of(self, call: Any) -> Optional[Error]:
