@@ -17,8 +17,7 @@ from tests.benchmark.scale.memory import PeakMemory
 sys.path.insert(0, str(ROOT / "client/python/src"))
 
 import percentdelta as pd  # noqa: E402  (the path comes first)
-from percentdelta.partition import Partition  # noqa: E402
-from tests.benchmark.scale.job import ENTRY_BYTES, SHARDS, make_job, model_bytes  # noqa: E402
+from tests.benchmark.scale.job import SHARDS, make_job, model_bytes  # noqa: E402
 
 WORKER = pathlib.Path(__file__).with_name("worker.py")
 PYTHON = "/usr/bin/python3"
@@ -59,8 +58,7 @@ worker that makes it. Exits with 1 if a bound is broken. Takes a minute, and 4 G
 
 def train(transport: str, way: str, steps: int) -> Result:
     """Runs one training."""
-    job = make_job(steps)
-    with pd.LocalCluster(job, SHARDS, server=Binaries(RELEASE).server) as cluster, \
+    with pd.LocalCluster(make_job(steps), SHARDS, server=Binaries(RELEASE).server) as cluster, \
             tempfile.TemporaryFile("w+") as errors, \
             subprocess.Popen([PYTHON, "-B", WORKER, cluster.address, transport, way], text=True,
                              stdout=subprocess.PIPE, stderr=errors) as worker:
@@ -72,15 +70,13 @@ def train(transport: str, way: str, steps: int) -> Result:
             errors.seek(0)
             raise Failure(f"the worker ended with exit code {worker.returncode} after {len(times)} of "
                           f"{steps} steps:\n{errors.read()}")
-    shares = [ENTRY_BYTES * sum(part.end - part.begin for part in parts)
-              for parts in Partition([tensor.size for tensor in job.model.tensors], SHARDS).of_shard]
     peaks = memory.peaks
     # The first step allocates, the second begins with what that left; the last pulls nothing ahead.
     steady = times[2:-1]
     return Result(
         statistics.median(pull for pull, _ in steady), statistics.median(push for _, push in steady),
         peaks["worker"] / model_bytes(),
-        max(peaks[name] / share for name, share in zip(servers, shares)))
+        max(peaks[name] for name in servers) / (model_bytes() / SHARDS))
 
 
 def main() -> int:
