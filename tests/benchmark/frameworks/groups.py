@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is compared: groups of processes that compute steps when they are told to, and rest otherwise."""
+"""What is compared: groups of processes that compute steps on demand, and rest otherwise."""
 
 import contextlib
 import json
@@ -83,8 +83,8 @@ class Group(contextlib.ExitStack):
             process.send_signal(number)
 
 
-class Told(Group):
-    """Programs whose first one is told the number of steps on standard input and answers with the time.
+class Commanded(Group):
+    """Programs whose first one reads the number of steps on standard input and answers with the time.
     `share`: steps of the program in a step of the group."""
 
     def __init__(self, name: str, examples: int, folder: pathlib.Path,
@@ -155,7 +155,7 @@ class Trained(Group):
 
 def bare(folder: pathlib.Path, threads: int) -> Group:
     """PyTorch's loss and gradient."""
-    return Told(f"bare PyTorch, {threads} threads", BATCH, folder,
+    return Commanded(f"bare PyTorch, {threads} threads", BATCH, folder,
                 [[PYTHON, "-B", HERE / "bare.py", str(threads)]])
 
 
@@ -189,7 +189,7 @@ def distributed_data_parallel(folder: pathlib.Path, processes: int) -> Group:
     program = str(HERE / "ddp.py")
     commands = [[PYTHON, "-B", program, str(rank), str(processes), str(meeting)]
                 for rank in range(processes)]
-    return Told("DistributedDataParallel, gloo", BATCH * processes, folder, commands)
+    return Commanded("DistributedDataParallel, gloo", BATCH * processes, folder, commands)
 
 
 def tensorflow(folder: pathlib.Path, python: pathlib.Path, workers: int) -> Group:
@@ -205,5 +205,5 @@ def tensorflow(folder: pathlib.Path, python: pathlib.Path, workers: int) -> Grou
     program = str(HERE / "tensorflow_ps.py")
     commands = [[str(python), "-B", program, role, str(index), json.dumps(cluster)]
                 for role, index in roles]
-    return Told("TensorFlow ParameterServerStrategy", BATCH * workers, folder, commands, share=workers,
+    return Commanded("TensorFlow ParameterServerStrategy", BATCH * workers, folder, commands, share=workers,
                 stops=False)
