@@ -21,6 +21,7 @@ from percentdelta._renewer import LeaseRenewer
 from percentdelta._retry import Pause, Retrier, RetryPolicy, Stopped
 from percentdelta._security import Security
 from percentdelta._shards import Shards
+from percentdelta._shared_memory import Memory
 from percentdelta.batches import BatchSource
 from percentdelta.errors import Error, FailedPreconditionError, LeaseDropped, UnavailableError
 from percentdelta.job import Job
@@ -37,6 +38,9 @@ _LONGEST_PAUSE = 2.0
 # At least. Not the lease's deadline: work that comes late counts, and tells the coordinator how
 # long work takes.
 _TRANSFER_DEADLINE = 600.0
+# In bytes: of larger models the next step's weights are not pulled ahead unless asked for, as they
+# take as much memory again.
+_PREFETCHED_MODEL = 256_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Options:
     arithmetic: str
     data: str
     give_up_after: float
-    prefetch: bool
+    prefetch: Optional[bool]
     shared_memory: bool
     connect_to: Mapping[str, str]
     security: Security = Security()
@@ -107,6 +111,10 @@ class Session:
         if self._cluster is None:
             self._cluster = self._get_cluster()
         return self._cluster.job
+
+    def identify_data(self, data: str) -> None:
+        """Of all leases that are acquired from now on."""
+        self._options = dataclasses.replace(self._options, data=data)
 
     @property
     def index(self) -> Dict[str, int]:
@@ -176,15 +184,23 @@ class Session:
         examples.flags.writeable = False
         return examples
 
-    def begin_push(self, fields: _wire.LeaseFields) -> Push:
-        """Of the lease's gradient. With it the next step's weights begin to be pulled: the next
-        lease is not known yet, but its step is all but certain."""
+    @property
+    def prefetches(self) -> bool:
+        """Whether the next step's weights are pulled ahead."""
+        assert self.shards is not None
+        if self._options.prefetch is None:
+            return self.shards.model_bytes <= _PREFETCHED_MODEL
+        return self._options.prefetch
+
+    def begin_push(self, fields: _wire.LeaseFields, memory: Optional[Memory]) -> Push:
+        """Of the lease's gradient; `memory`: see Push. With it the next step's weights begin to be
+        pulled: the next lease is not known yet, but its step is all but certain."""
         assert self.shards is not None and self.source is not None
-        push = Push(self.shards, fields, max(fields.deadline, _TRANSFER_DEADLINE))
+        push = Push(self.shards, fields, max(fields.deadline, _TRANSFER_DEADLINE), memory)
         self._pushing = push
         if self.abandoned:
             push.cancel()
-        elif self._options.prefetch and fields.step + 1 < self.job.max_steps:
+        elif self.prefetches and fields.step + 1 < self.job.max_steps:
             self.source.prefetch(fields.step + 1)
         return push
 

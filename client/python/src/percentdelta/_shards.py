@@ -29,6 +29,7 @@ class Shards:
         self.addresses = tuple(connect_to.get(each, each) for each in cluster.addresses)
         self.sizes = [each.size for each in self.tensors]
         self.offsets = [0, *itertools.accumulate(self.sizes)]  # of the tensors, laid end to end
+        self.model_bytes = 4 * self.offsets[-1]
         self.partition = Partition(cluster.partition, self.tensors, len(self.addresses))
         self.memory = OfferedMemory(self.offsets[-1], len(self.addresses), offers_memory)
         for each in self.addresses:

@@ -115,6 +115,11 @@ class LocalCluster:
         """HOST:PORT of the coordinator, for Client and Worker."""
         return self.addresses[0]
 
+    @property
+    def pids(self) -> List[int]:
+        """Process ids of the servers, by shard."""
+        return [each.pid for each in self._processes if each is not None]
+
     def client(self, **options: Any) -> Client:
         """A Client of this cluster, with the operator's certificate; `options` are Client's."""
         mine = self.tls("operator")

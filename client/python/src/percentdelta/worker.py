@@ -75,9 +75,11 @@ class Worker:
                    said
     give_up_after  how long, in seconds, the cluster, or a part of it, may be out of reach
     drain          on SIGTERM: how long, in seconds, the lease in hand may still take
-    prefetch       pulls the next step's weights during the push, into a second copy of the model
+    prefetch       pulls the next step's weights during the push, which takes another copy of the
+                   model. None: if that is no more than 256 MB
     shared_memory  exchanges weights and gradients with servers on this machine by shared memory,
-                   where they can see this process; a third copy of the model
+                   where they can see this process. Gradients are copied there, unless they are
+                   computed into the arrays of Lease.gradient()
     connect_to     see Client
     handle_sigterm whether `with` turns SIGTERM into stop() (in the main thread only); a second one
                    hands the lease back and ends the process with exit code 143
@@ -98,7 +100,7 @@ class Worker:
 
     def __init__(self, address: str, *, name: Optional[str] = None,
                  arithmetic: Optional[str] = None, data: str = "", give_up_after: float = 600.0,
-                 drain: float = 5.0, prefetch: bool = True, shared_memory: bool = True,
+                 drain: float = 5.0, prefetch: Optional[bool] = None, shared_memory: bool = True,
                  connect_to: Optional[Mapping[str, str]] = None,
                  handle_sigterm: bool = True,
                  tls_ca: Optional[Path] = None, tls_cert: Optional[Path] = None,
@@ -116,6 +118,7 @@ class Worker:
         self._handle_sigterm = handle_sigterm
         self._previous_handler: Any = None
         self._signals = 0
+        self.finished = False  # the loop has ended because the training has
 
     def __enter__(self) -> Worker:
         if self._handle_sigterm and threading.current_thread() is threading.main_thread():
@@ -141,6 +144,10 @@ class Worker:
             raise UnavailableError(f"the worker was stopped before the coordinator at "
                                    f"{self.address} answered") from None
 
+    def identify_data(self, data: str) -> None:
+        """Sets `data`, where it is known only when the job is: before the first lease."""
+        self._session.identify_data(data)
+
     def __iter__(self) -> Iterator[Lease]:
         return self
 
@@ -156,6 +163,7 @@ class Worker:
                 if fields.kind == "wait":
                     continue
                 if fields.kind == "finished":
+                    self.finished = True
                     _log.info("training finished")
                     raise StopIteration
                 if fields.kind == "failed":
@@ -173,6 +181,11 @@ class Worker:
             pass
         session.hand_back_next()
         raise StopIteration
+
+    @property
+    def stopping(self) -> bool:
+        """Whether stop() was called, or SIGTERM came."""
+        return self._session.stopping
 
     def stop(self) -> None:
         """Ends the loop after the lease in hand, within a second if there is none."""
