@@ -57,8 +57,8 @@ absl::StatusOr<HashedFile> HashedFile::Open(const std::string& path) {
   UniqueDescriptor file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (!file.ok()) {
     const absl::Status status = ErrnoStatus(errno, "open", path);
-    return absl::Status(status.code(), absl::StrCat(status.message(),
-                                                    "; all servers must see it under this name"));
+    return absl::Status(
+        status.code(), absl::StrCat(status.message(), "; all servers must see it under this name"));
   }
   struct stat about {};
   if (fstat(file.get(), &about) != 0) return ErrnoStatus(errno, "open", path);
@@ -107,14 +107,14 @@ std::string ShapeText(const std::vector<int64_t>& shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-// "12 tensors, as "a", "b" and "c"": what the file has instead of the one that it lacks.
-std::string Listed(const std::vector<SafetensorsPlace>& places) {
+// "12 others: "a", "b", "c", ...": what the file has instead of the one that it lacks.
+std::string OthersOf(const std::vector<SafetensorsPlace>& places) {
   constexpr size_t kShown = 3;
   std::vector<std::string> names;
   for (size_t i = 0; i < std::min(kShown, places.size()); ++i) {
     names.push_back(QuotedName(places[i].name));
   }
-  return absl::StrCat("none among its ", places.size(), names.empty() ? "" : ": ",
+  return absl::StrCat(places.size(), " others", names.empty() ? "" : ": ",
                       absl::StrJoin(names, ", "), places.size() > kShown ? ", ..." : "");
 }
 
@@ -125,7 +125,7 @@ absl::Status CheckPlace(const TensorSpec& tensor, const SafetensorsPlace* place,
     return absl::FailedPreconditionError(
         absl::StrCat("tensor \"", tensor.name, "\": expected ", expected, ", got ", got));
   };
-  if (place == nullptr) return wrong("a tensor of that name", Listed(index.places));
+  if (place == nullptr) return wrong("a tensor of that name", OthersOf(index.places));
   if (place->dtype != "F32" && place->dtype != "F16" && place->dtype != "BF16") {
     return wrong("dtype F32, F16 or BF16", absl::StrCat(QuotedName(place->dtype), ": convert it"));
   }
@@ -240,7 +240,8 @@ absl::StatusOr<std::vector<std::vector<float>>> Read(const Job& job,
   if (const std::string hash = file.Hex(); hash != spec.sha256) {
     return absl::FailedPreconditionError(absl::StrCat(
         spec.file, ": expected SHA-256 ", spec.sha256, ", got ", hash,
-        ": it is another file, or has changed; put the hash of the right one in the job"));
+        ": it is another file, or has changed; use the file that the job means, or put the hash of",
+        " this one in the job"));
   }
   std::vector<std::vector<float>> values;
   const auto finish = [&]() -> absl::Status {

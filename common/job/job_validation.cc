@@ -35,10 +35,7 @@ constexpr int32_t kMaxKept = 1000;
 constexpr size_t kHashDigits = 64;
 
 // Formats text for messages: escaped, cut, in quotes.
-std::string Quoted(absl::string_view text) {
-  constexpr size_t kShown = 80;
-  return absl::StrCat("\"", EscapeForLog(text, kShown), "\"");
-}
+std::string Quoted(absl::string_view text) { return QuoteForLog(text); }
 
 // A name that fits into a log line.
 absl::Status CheckJobName(absl::string_view field, absl::string_view name) {
@@ -59,8 +56,7 @@ absl::Status CheckJobName(absl::string_view field, absl::string_view name) {
 // A name that is also a key: in files, on command lines, in other tools.
 absl::Status CheckKey(absl::string_view field, absl::string_view name) {
   RETURN_IF_ERROR(CheckJobName(field, name));
-  const auto fits = [](char c) { return c > ' ' && c < 0x7f && c != '"' && c != '\\'; };
-  if (std::all_of(name.begin(), name.end(), fits)) return absl::OkStatus();
+  if (IsKey(name)) return absl::OkStatus();
   return InvalidField(field, "printable ASCII characters without blanks, quotes, backslashes",
                       Quoted(name));
 }
@@ -262,6 +258,7 @@ absl::Status ValidateJob(const Job& job) {
 }
 
 std::string WarningOfZeros(const Job& job, const TensorSpec& tensor) {
+  if (tensor.buffer) return "";  // not moved by the rule
   if (std::holds_alternative<LarsRule>(job.optimizer.rule)) {
     return absl::StrCat("tensor ", tensor.name, " starts at zero: LARS moves a tensor in",
                         " proportion to itself, so that it will stay there");
@@ -278,7 +275,7 @@ std::vector<std::string> JobWarnings(const Job& job) {
   std::vector<std::string> warnings;
   for (const TensorSpec& tensor : job.model.tensors) {
     const auto* constant = std::get_if<ConstantInitializer>(&tensor.initializer);
-    if (tensor.buffer || constant == nullptr || constant->value != 0) continue;
+    if (constant == nullptr || constant->value != 0) continue;
     std::string warning = WarningOfZeros(job, tensor);
     if (!warning.empty()) warnings.push_back(std::move(warning));
   }

@@ -57,20 +57,6 @@ def test_every_field_there_and_back():
         assert pd.Job.from_text(changed.to_text()) == changed
 
 
-def test_buffers(percentdelta_cluster):
-    job = helpers.small_job()
-    tensors = job.model.tensors + (pd.Tensor("norm/running_mean", (5,), buffer=True),)
-    job = dataclasses.replace(job, model=dataclasses.replace(job.model, tensors=tensors))
-    assert pd.Job.from_text(job.to_text()) == job
-    assert job.to_text().count("buffer: true") == 1
-    trained = (*tensors[:-1], dataclasses.replace(tensors[-1], buffer=False))
-    assert job.hash() != dataclasses.replace(
-        job, model=dataclasses.replace(job.model, tensors=trained)).hash()
-    with percentdelta_cluster(job).client() as client:
-        assert client.job() == job
-        assert client.status().job_hash == job.hash()
-
-
 INITIALIZERS = (pd.Constant(-1.5), pd.TruncatedNormal(0.1), pd.Uniform(-0.1, 0.3),
                 pd.Normal(0.1, mean=-2.0), pd.GlorotUniform("IN_OUT"), pd.GlorotNormal("OUT_IN", 2),
                 pd.HeUniform("OUT_IN", 0.5), pd.HeNormal("IN_OUT"))
@@ -89,6 +75,20 @@ def test_every_initializer_there_and_back(percentdelta_cluster):
     assert np.all((weights["a/2"] >= -0.1) & (weights["a/2"] < 0.3))
     for array in list(weights.values())[1:]:
         assert len(set(array.flat)) == 6
+
+
+def test_buffers(percentdelta_cluster):
+    job = helpers.small_job()
+    tensors = job.model.tensors + (pd.Tensor("norm/running_mean", (5,), buffer=True),)
+    job = dataclasses.replace(job, model=dataclasses.replace(job.model, tensors=tensors))
+    assert pd.Job.from_text(job.to_text()) == job
+    assert job.to_text().count("buffer: true") == 1
+    trained = (*tensors[:-1], dataclasses.replace(tensors[-1], buffer=False))
+    assert job.hash() != dataclasses.replace(
+        job, model=dataclasses.replace(job.model, tensors=trained)).hash()
+    with percentdelta_cluster(job).client() as client:
+        assert client.job() == job
+        assert client.status().job_hash == job.hash()
 
 
 def test_equal_in_other_words():

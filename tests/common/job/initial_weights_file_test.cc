@@ -162,8 +162,8 @@ TEST_F(InitialWeightsFileTest, AnotherHash) {
               StatusIs(absl::StatusCode::kFailedPrecondition,
                        "job: initial_weights.file: " + path_ + ": expected SHA-256 " + expected +
                            ", got " + got +
-                           ": it is another file, or has changed; put the hash of the right one in"
-                           " the job"));
+                           ": it is another file, or has changed; use the file that the job means,"
+                           " or put the hash of this one in the job"));
   // Which is the better message than what else is wrong with the file.
   for (const std::string& bytes : {std::string("half"), FileOf({}), std::string()}) {
     std::ofstream(path_, std::ios::binary) << bytes;
@@ -200,19 +200,19 @@ TEST_F(InitialWeightsFileTest, TensorsThatAreNotTheJobs) {
   };
   for (const Bad& bad : std::vector<Bad>{
            {[](auto& tensors) { tensors[0].name = "a/weights"; },
-            "tensor \"a/w\": expected a tensor of that name, got none among its 2: \"a/weights\","
+            "tensor \"a/w\": expected a tensor of that name, got 2 others: \"a/weights\","
             " \"a/b\""},
            {[](auto& tensors) {
               tensors[1].name = "x";
               for (const char* name : {"y", "z"}) tensors.push_back({name, "U8", {0}, ""});
             },
-            "tensor \"a/b\": expected a tensor of that name, got none among its 4: \"a/w\", \"x\","
+            "tensor \"a/b\": expected a tensor of that name, got 4 others: \"a/w\", \"x\","
             " \"y\", ..."},
            {[](auto& tensors) {
               tensors.clear();
               tensors.push_back({"q", "U8", {0}, ""});
             },
-            "got none among its 1: \"q\""},
+            "got 1 others: \"q\""},
            {[](auto& tensors) {
               tensors[0].shape = {4, 3};
             },
