@@ -24,7 +24,7 @@ from torch.utils import data as torch_data
 from percentdelta.batches import BatchSource, gradient_key
 from percentdelta.lease import Lease
 from percentdelta.random_numbers import hash64
-from percentdelta.torch._seeds import evaluation_key, seed_all
+from percentdelta.torch._seeds import evaluation_key, seed_cpu
 
 # kind, indices, key; None: nothing to load.
 _Request = Optional[Tuple[str, Any, int]]
@@ -35,7 +35,7 @@ def _load(dataset: Any, indices: Any, key: int, lease: Optional[Lease] = None) -
     for index in indices.tolist():
         if lease is not None:
             lease.progress()
-        seed_all(hash64(key, index))
+        seed_cpu(hash64(key, index))
         samples.append(dataset[index])
     return samples
 
