@@ -544,6 +544,7 @@ def test_the_last_lease_s_memory_is_not_the_module_s(dataset, start, tmp_path, m
         load(bound, lease)
         seen.append(bound.module[0].weight.data_ptr() in
                     [array.ctypes.data for array in bound._weights.arrays])
+        assert bound.module[4].weight.data_ptr() % 64 == 0  # which is not, in the pull's memory
 
     monkeypatch.setattr(_bound_module.BoundModule, "load", spy)
     module = small()
