@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker for PyTorch as a process, for test_torch_reproducible.py: for each line NAME ADDRESS
-HANG_AT NUM_WORKERS SHARED_MEMORY it trains torch_helpers.make(NAME), and prints "finished" with the summary's
-checksum and the number of gradients. At step HANG_AT it prints "hangs" and waits for a line."""
+HANG_AT NUM_WORKERS SHARED_MEMORY it trains torch_helpers.make(NAME), and prints "finished" with the
+summary's checksum and the number of gradients. At step HANG_AT it prints "hangs" and waits for a
+line."""
 
 import sys
 
