@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tuning: learns the digits 5 to 9 from a few examples, beginning with weights that know 0 to 4.
+"""Fine-tuning: learns the digits 5 to 9 from a few examples, from weights that know 0 to 4.
 
 The weights come from a safetensors file: every server of the job reads its own part of it. Without
 --weights, the example first trains the network on the digits 0 to 4 and makes the file. Then it
@@ -37,7 +37,7 @@ def train(arguments: argparse.Namespace, name: str, train_set: torch.utils.data.
     is."""
     common.prepare(arguments)
     module = models.MnistCnn(classes=5)
-    if weights and arguments.freeze:
+    if arguments.freeze and (weights or arguments.address):
         for layer in (module.conv1, module.conv2):
             layer.requires_grad_(False)
 
@@ -79,11 +79,13 @@ def main() -> None:
         train(arguments, "fine-tuning", few, test_set, arguments.steps)
         return
     with tempfile.TemporaryDirectory(prefix="percentdelta-") as folder:
-        weights = arguments.weights or f"{folder}/digits-0-4.safetensors"
+        weights = arguments.weights or str(
+            pathlib.Path(arguments.write_job or folder).absolute() / "digits-0-4.safetensors")
         if not pathlib.Path(weights).exists():
             own = argparse.Namespace(**{**vars(arguments), "write_job": None})
             module = train(own, "digits-0-4", digits(sets["train"], 0), digits(sets["test"], 0),
                            arguments.first_steps)
+            pathlib.Path(weights).parent.mkdir(parents=True, exist_ok=True)
             made = percentdelta.torch.save_weights(module, weights)
             print(f"wrote {made.file}, SHA-256 {made.sha256}")
         train(arguments, "fine-tuning", few, test_set, arguments.steps, weights)
