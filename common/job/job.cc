@@ -2,6 +2,8 @@
 
 #include "common/job/job.h"
 
+#include <algorithm>
+
 namespace percentdelta {
 
 int64_t TensorSpec::size() const {
@@ -21,6 +23,11 @@ int ModelSpec::Find(absl::string_view tensor_name) const {
     if (tensors[i].name == tensor_name) return static_cast<int>(i);
   }
   return -1;
+}
+
+int ModelSpec::trained_tensors() const {
+  return static_cast<int>(std::count_if(tensors.begin(), tensors.end(),
+                                        [](const TensorSpec& tensor) { return !tensor.buffer; }));
 }
 
 int64_t ModelSpec::size() const { return SizeBefore(static_cast<int>(tensors.size())); }

@@ -33,6 +33,7 @@ struct TensorSpec {
   std::string name;            // "layer/name"
   std::vector<int64_t> shape;  // row-major; empty: a scalar
   Initializer initializer;
+  bool buffer = false;  // not trained: its next value is the mean of the pushed values
 
   // Number of entries: the product of the shape.
   int64_t size() const;
@@ -48,6 +49,9 @@ struct ModelSpec {
 
   // Index of the tensor, or -1.
   int Find(absl::string_view tensor_name) const;
+
+  // Number of tensors that are not buffers.
+  int trained_tensors() const;
 
   // Number of entries of all tensors, and of the tensors before `tensor`.
   int64_t size() const;

@@ -78,7 +78,7 @@ void ToProto(const ScheduleSpec& schedule, v1::Job& proto) {
 }
 
 TensorSpec TensorFromProto(const v1::Tensor& proto) {
-  TensorSpec tensor{proto.name(), {proto.shape().begin(), proto.shape().end()}, {}};
+  TensorSpec tensor{proto.name(), {proto.shape().begin(), proto.shape().end()}, {}, proto.buffer()};
   if (proto.initializer().has_truncated_normal()) {
     tensor.initializer =
         TruncatedNormalInitializer{proto.initializer().truncated_normal().stddev()};
@@ -142,6 +142,7 @@ v1::Job JobToProto(const Job& job) {
     v1::Tensor& tensor = *proto.mutable_model()->add_tensors();
     tensor.set_name(spec.name);
     tensor.mutable_shape()->Assign(spec.shape.begin(), spec.shape.end());
+    tensor.set_buffer(spec.buffer);
     if (const auto* normal = std::get_if<TruncatedNormalInitializer>(&spec.initializer)) {
       tensor.mutable_initializer()->mutable_truncated_normal()->set_stddev(normal->stddev);
     } else {

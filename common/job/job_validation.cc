@@ -115,6 +115,9 @@ absl::Status ValidateModel(const ModelSpec& model) {
                           absl::StrCat(entries, " up to \"", tensor.name, "\""));
     }
   }
+  if (model.trained_tensors() == 0) {
+    return InvalidField("model.tensors", "at least one tensor that is trained", "only buffers");
+  }
   // 0: no dropout.
   return CheckNotNegative("model.dropout_keep_probability", model.dropout_keep_probability, 1);
 }
@@ -198,7 +201,7 @@ std::vector<std::string> JobWarnings(const Job& job) {
   }
   for (const TensorSpec& tensor : job.model.tensors) {
     const auto* constant = std::get_if<ConstantInitializer>(&tensor.initializer);
-    if (constant == nullptr || constant->value != 0) continue;
+    if (tensor.buffer || constant == nullptr || constant->value != 0) continue;
     if (percent_delta == nullptr) {
       warnings.push_back(absl::StrCat("tensor ", tensor.name,
                                       " starts at zero: LARS moves a tensor in proportion to",

@@ -43,7 +43,7 @@ def test_every_field_there_and_back():
         schedule=pd.Schedule(pd.Cosine(100, 0.25), warmup_steps=3),
         momentum=pd.Momentum(0.5, 0.25, nesterov=True), evaluation=pd.Evaluation(2, 5),
         checkpoint=pd.Checkpoint(4, "/somewhere", 7), gradient_clipping=pd.GradientClipping(2.5),
-        weight_decay=pd.WeightDecay(1e-4))
+        weight_decay=pd.WeightDecay(1e-4), any_arithmetic=True)
     job = dataclasses.replace(job, model=dataclasses.replace(job.model,
                                                              dropout_keep_probability=0.5))
     assert pd.Job.from_text(job.to_text()) == job
@@ -54,6 +54,20 @@ def test_every_field_there_and_back():
     for decay in (None, pd.StepDecay(10, 0.5), pd.LinearDecay(1e-3, 0.5)):
         changed = dataclasses.replace(job, schedule=pd.Schedule(decay))
         assert pd.Job.from_text(changed.to_text()) == changed
+
+
+def test_buffers(percentdelta_cluster):
+    job = helpers.small_job()
+    tensors = job.model.tensors + (pd.Tensor("norm/running_mean", (5,), buffer=True),)
+    job = dataclasses.replace(job, model=dataclasses.replace(job.model, tensors=tensors))
+    assert pd.Job.from_text(job.to_text()) == job
+    assert job.to_text().count("buffer: true") == 1
+    trained = (*tensors[:-1], dataclasses.replace(tensors[-1], buffer=False))
+    assert job.hash() != dataclasses.replace(
+        job, model=dataclasses.replace(job.model, tensors=trained)).hash()
+    with percentdelta_cluster(job).client() as client:
+        assert client.job() == job
+        assert client.status().job_hash == job.hash()
 
 
 def test_equal_in_other_words():
@@ -78,6 +92,7 @@ BAD = [
     ("shape: 301", "shape: 0"),
     ("shape: 301", "shape: 99999999999"),
     ("shape: 301", "shape: 1 " * 40),
+    ("initializer {", "buffer: true initializer {"),
     ("stddev: 0.1", "stddev: 0"),
     ("stddev: 0.1", "stddev: nan"),
     ("value: 0.1", "value: 1e38"),
@@ -159,6 +174,9 @@ def test_a_file_that_is_not_there(tmp_path):
     ({"data": 100}, "job: data: expected Data, got int"),
     ({"model": pd.Model("x", (pd.Tensor("a", (2.0,)),))},
      'job: model.tensors "a" shape: expected whole numbers, got 2.0'),
+    ({"model": pd.Model("x", (pd.Tensor("a", buffer="yes"),))},
+     "job: model.tensors \"a\" buffer: expected True or False, got 'yes'"),
+    ({"any_arithmetic": 1}, "job: any_arithmetic: expected True or False, got 1"),
     ({"model": pd.Model("x", ())}, "job: model.tensors: expected at least one tensor, got none"),
 ])
 def test_what_text_cannot_say(changes, message):

@@ -115,6 +115,7 @@ TEST(JobCodecTest, AbsentFieldsHaveTheirDefaults) {
           "text"));
   EXPECT_EQ(std::get<ConstantInitializer>(job.model.tensors[0].initializer).value, 0);
   EXPECT_EQ(job.model.tensors[0].size(), 1);
+  EXPECT_FALSE(job.model.tensors[0].buffer);
   EXPECT_EQ(job.momentum.coefficient, 0);
   EXPECT_TRUE(std::holds_alternative<ConstantRate>(job.schedule.decay));
   EXPECT_EQ(job.model.dropout_keep_probability, 0);
@@ -270,6 +271,16 @@ TEST(JobCodecTest, ExplicitZerosAreNotDefaults) {
   sgd.mutable_checkpoint()->set_every_steps(1);
   sgd.mutable_checkpoint()->set_directory("/c");
   EXPECT_EQ(JobFromProto(sgd)->checkpoint->max_kept, 2);
+}
+
+TEST(JobCodecTest, BuffersRoundTripAndAreDecisive) {
+  Job job = FullJob();
+  job.model.tensors[1].buffer = true;
+  ASSERT_OK_AND_ASSIGN(const Job read, ParseJob(JobToText(job), "text"));
+  EXPECT_FALSE(read.model.tensors[0].buffer);
+  EXPECT_TRUE(read.model.tensors[1].buffer);
+  EXPECT_EQ(JobHash(read), JobHash(job));
+  EXPECT_EQ(DecisiveDifferences(job, FullJob()), "model.tensors[1].buffer: true and false");
 }
 
 TEST(JobCodecTest, ReadsDropout) {

@@ -36,6 +36,8 @@ TEST(JobHashTest, DependsOnEveryField) {
       [](Job& job) { job.model.tensors[1].initializer = ConstantInitializer{0.5}; },
       [](Job& job) { std::swap(job.model.tensors[0], job.model.tensors[1]); },
       [](Job& job) { job.model.tensors.pop_back(); },
+      [](Job& job) { job.model.tensors[0].buffer = true; },
+      [](Job& job) { job.model.tensors[1].buffer = true; },
       [](Job& job) { job.optimizer.learning_rate = 0.04; },
       [](Job& job) { job.optimizer.rule = PercentDeltaRule{1e-5}; },
       [](Job& job) { job.optimizer.rule = SgdRule{}; },

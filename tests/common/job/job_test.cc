@@ -54,6 +54,14 @@ TEST(ModelSpecTest, FindsTensors) {
   EXPECT_EQ(ModelSpec().size(), 0);
 }
 
+TEST(ModelSpecTest, CountsTheTensorsThatAreTrained) {
+  ModelSpec model;
+  EXPECT_EQ(model.trained_tensors(), 0);
+  model.tensors = {{"a", {2, 3}, {}}, {"b", {}, {}, true}, {"c", {}, {}}};
+  EXPECT_EQ(model.trained_tensors(), 2);
+  EXPECT_EQ(model.size(), 8);
+}
+
 TEST(JobTest, EvaluatesEveryFewStepsAndAtTheLast) {
   Job job;
   job.max_steps = 7;

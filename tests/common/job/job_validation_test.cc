@@ -52,6 +52,10 @@ TEST(ValidateJobTest, EveryBadFieldIsNamed) {
       {[](Job& j) { j.name = ""; }, "name", "a name", "none"},
       {[](Job& j) { j.model.architecture = ""; }, "model.architecture", "a name", "none"},
       {[](Job& j) { j.model.tensors.clear(); }, "model.tensors", "at least one tensor", "none"},
+      {[](Job& j) {
+         for (TensorSpec& tensor : j.model.tensors) tensor.buffer = true;
+       },
+       "model.tensors", "at least one tensor that is trained", "only buffers"},
       {name(""), "model.tensors name", "a name", "none"},
       {name("a/b"), "model.tensors", "different names", "a/b twice"},
       {name("a b"), "model.tensors name", "without blanks, quotes", "\"a b\""},
@@ -318,6 +322,12 @@ TEST(JobWarningsTest, TensorsThatStartAtZeroUnderPercentDelta) {
   EXPECT_THAT(JobWarnings(job), ElementsAre(AllOf(HasSubstr("starts at zero: LARS moves"),
                                                   HasSubstr("will stay there"))));
   for (const UpdateRule& rule : {UpdateRule(SgdRule{}), UpdateRule(AdamRule{})}) {
+    job.optimizer.rule = rule;
+    EXPECT_THAT(JobWarnings(job), IsEmpty());
+  }
+  // A buffer takes whatever value is pushed.
+  job.model.tensors.back().buffer = true;
+  for (const UpdateRule& rule : {UpdateRule(PercentDeltaRule{1e-3}), UpdateRule(LarsRule{})}) {
     job.optimizer.rule = rule;
     EXPECT_THAT(JobWarnings(job), IsEmpty());
   }

@@ -48,6 +48,8 @@ def check(job: jobs.Job) -> None:
     check_integer("batch_size", job.batch_size, 1, min(data.training_examples, _MAX_BATCH))
     check_integer("data.test_examples", data.test_examples, 0, _MAX_EXAMPLES)
     check_integer("seed", job.seed, 0, 2**64 - 1)
+    if not isinstance(job.any_arithmetic, bool):
+        raise invalid("any_arithmetic", "True or False", repr(job.any_arithmetic))
     if job.evaluation is not None:
         _check_evaluation(_one_of("evaluation", job.evaluation, jobs.Evaluation),
                           data.test_examples)
@@ -215,6 +217,8 @@ def _check_tensor(tensor: jobs.Tensor, from_file: bool) -> None:
     _check_key("model.tensors name", tensor.name)
     field = f'model.tensors "{tensor.name}"'
     _check_shape(f"{field} shape", tensor.shape)
+    if not isinstance(tensor.buffer, bool):
+        raise invalid(f"{field} buffer", "True or False", repr(tensor.buffer))
     if not from_file:
         _check_initializer(f"{field} initializer", tensor.initializer, tensor.shape)
     elif tensor.initializer is not None:
@@ -250,6 +254,8 @@ def _check_model(model: jobs.Model, from_file: bool) -> None:
         if entries > _MAX_ENTRIES:
             raise invalid("model.tensors", f"at most {_MAX_ENTRIES} entries in the model",
                           f'{entries} up to "{tensor.name}"')
+    if all(tensor.buffer for tensor in model.tensors):
+        raise invalid("model.tensors", "at least one tensor that is trained", "only buffers")
     keep = model.dropout_keep_probability
     if keep is None:
         return

@@ -151,7 +151,7 @@ def _initializer_from(initializer: Any) -> Any:
 def _tensor_from(message: Any) -> jobs.Tensor:
     initializer = (_initializer_from(message.initializer) if message.HasField("initializer")
                    else None)
-    return jobs.Tensor(message.name, tuple(message.shape), initializer)
+    return jobs.Tensor(message.name, tuple(message.shape), initializer, message.buffer)
 
 
 def _model_from(message: Any) -> jobs.Model:
@@ -187,6 +187,7 @@ def from_message(message: Any) -> jobs.Job:
         checkpoint=part("checkpoint", _checkpoint_from),
         gradient_clipping=part("gradient_clipping", lambda m: jobs.GradientClipping(m.norm)),
         weight_decay=part("weight_decay", lambda m: jobs.WeightDecay(m.rate)),
+        any_arithmetic=message.any_arithmetic,
         initial_weights=part("initial_weights",
                              lambda m: jobs.InitialWeights(m.file, m.sha256)))
 
@@ -245,7 +246,7 @@ def _set_initializer(spec: jobs.Initializer, message: Any) -> None:
 def _set_model(model: jobs.Model, message: Any) -> None:
     message.architecture = model.architecture
     for spec in model.tensors:
-        tensor = message.tensors.add(name=spec.name, shape=spec.shape)
+        tensor = message.tensors.add(name=spec.name, shape=spec.shape, buffer=spec.buffer)
         if spec.initializer is not None:
             _set_initializer(spec.initializer, tensor.initializer)
     if model.dropout_keep_probability is not None:
@@ -278,6 +279,7 @@ def to_message(job: jobs.Job) -> Any:
         message.gradient_clipping.norm = job.gradient_clipping.norm
     if job.weight_decay is not None:
         message.weight_decay.rate = job.weight_decay.rate
+    message.any_arithmetic = job.any_arithmetic
     if job.initial_weights is not None:
         message.initial_weights.file = job.initial_weights.file
         message.initial_weights.sha256 = job.initial_weights.sha256

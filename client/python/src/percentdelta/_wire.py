@@ -60,6 +60,7 @@ class Result:
     pull: float = 0.0
     compute: float = 0.0
     push: float = 0.0
+    metrics: Tuple[Tuple[str, float, float], ...] = ()  # name, sum, count
 
 
 def cluster_from(message: Any) -> Cluster:
@@ -96,6 +97,8 @@ def complete_request(lease: LeaseFields, worker: str, result: Result) -> Any:
     request.timings.pull_us = int(result.pull * 1e6)
     request.timings.compute_us = int(result.compute * 1e6)
     request.timings.push_us = int(result.push * 1e6)
+    for name, total, count in result.metrics:
+        request.metrics.add(name=name, sum=total, count=count)
     return request
 
 
@@ -116,7 +119,8 @@ def progress_request(from_step: int) -> Any:
 
 
 def _points(messages: Any) -> Tuple[ProgressPoint, ...]:
-    return tuple(ProgressPoint(each.step, each.loss, each.accuracy, each.seconds)
+    return tuple(ProgressPoint(each.step, each.loss, each.accuracy, each.seconds,
+                               {metric.name: metric.value for metric in each.metrics})
                  for each in messages)
 
 
@@ -139,6 +143,7 @@ def progress_from(message: Any) -> Progress:
         expired_leases=message.expired_leases, failed_leases=message.failed_leases,
         duplicate_results=message.duplicate_results,
         speculative_leases=message.speculative_leases, arithmetic=message.arithmetic,
+        any_arithmetic=message.any_arithmetic, other_arithmetic=tuple(message.other_arithmetic),
         data=message.data, mean_timings=timings, checkpoint=checkpoint,
         training=_points(message.training), evaluations=_points(message.evaluations))
 

@@ -126,14 +126,20 @@ class InitialWeights:
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """A trainable tensor. `name`: "layer/name"; `shape`: row-major, empty for a scalar.
+    """A tensor. `name`: "layer/name"; `shape`: row-major, empty for a scalar.
+
+    `buffer`: not trained, as the running mean of a batch normalization. Its value at the next step
+    is the mean of the values that are pushed for it, one per slot, in slot order: the rule,
+    momentum, clipping and weight decay do not apply, and it has no update statistics.
 
     `initializer` None: the job's initial_weights; in a job without them zeros, and the job then
-    holds Constant()."""
+    holds Constant().
+    """
 
     name: str
     shape: Tuple[int, ...] = ()
     initializer: Optional[Initializer] = None
+    buffer: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
@@ -320,7 +326,11 @@ class Checkpoint:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A whole job. Raises JobError, which names the field, if it is not valid."""
+    """A whole job. Raises JobError, which names the field, if it is not valid.
+
+    `any_arithmetic` takes workers that compute differently, as on mixed GPUs, and gives up the
+    promise of equal bits: the weights then depend on which worker computed which gradient.
+    """
 
     name: str
     model: Model
@@ -336,6 +346,7 @@ class Job:
     checkpoint: Optional[Checkpoint] = None
     gradient_clipping: Optional[GradientClipping] = None
     weight_decay: Optional[WeightDecay] = None
+    any_arithmetic: bool = False
     initial_weights: Optional[InitialWeights] = None
 
     def __post_init__(self) -> None:

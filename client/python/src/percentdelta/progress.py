@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 
 @dataclasses.dataclass(frozen=True)
 class ProgressPoint:
     """A mean over examples at the weights of `step`: a step's training batches, or the whole test
-    set. `accuracy` in 0..1; `seconds` since the generation's first lease was given."""
+    set. `accuracy` in 0..1; `seconds` since the generation's first lease was given; `metrics`: the
+    workers' own, by name (Lease.complete)."""
 
     step: int
     loss: float
     accuracy: float
     seconds: float
+    metrics: Dict[str, float] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +53,9 @@ class Status:
     workers      heard of in the last minute
     examples_per_second  over the last minute; 0: not known yet
     arithmetic   how the workers compute; "": no worker yet
+    any_arithmetic    the job takes workers that compute differently: the weights, and so their
+                 checksum, depend on which worker computed which gradient
+    other_arithmetic  with any_arithmetic: how others than the first worker compute, at most 16
     data         fingerprint of the workers' data; "": none has said
     mean_timings over the leases of the last minute; None: there were none
     checkpoint   None: the job has no checkpoints
@@ -71,6 +76,8 @@ class Status:
     duplicate_results: int
     speculative_leases: int
     arithmetic: str
+    any_arithmetic: bool
+    other_arithmetic: Tuple[str, ...]
     data: str
     mean_timings: Optional[Timings]
     checkpoint: Optional[CheckpointStatus]

@@ -20,16 +20,31 @@ import numpy as np
 from percentdelta._channel import check_address
 from percentdelta._retry import Stopped
 from percentdelta._session import Options, Session
-from percentdelta.errors import TrainingFailedError, UnavailableError, UsageError
+from percentdelta._text import quoted
+from percentdelta.errors import (InvalidArgumentError, TrainingFailedError, UnavailableError,
+                                 UsageError)
 from percentdelta.job import Job
 from percentdelta.lease import Lease
 
 _log = logging.getLogger("percentdelta")
 
+_MAX_ARITHMETIC_BYTES = 256
+
 
 def default_arithmetic() -> str:
     """How this process computes with NumPy, as far as it is known: version and processor type."""
     return f"numpy-{np.__version__}/{platform.machine()}"
+
+
+def _check_arithmetic(arithmetic: str) -> None:
+    """As common/base/text.h does."""
+    size = len(arithmetic.encode("utf-8", "surrogatepass"))
+    if size > _MAX_ARITHMETIC_BYTES:
+        raise InvalidArgumentError(f"arithmetic: expected at most {_MAX_ARITHMETIC_BYTES} bytes, "
+                                   f"got {size}")
+    if not all(" " <= character < "\x7f" for character in arithmetic):
+        raise InvalidArgumentError(f"arithmetic: expected printable ASCII, got "
+                                   f"{quoted(arithmetic)}")
 
 
 def _default_name() -> str:
@@ -50,8 +65,10 @@ class Worker:
 
     name           in logs and in the coordinator's count; different workers have different ones.
                    None: host name, process id and a number
-    arithmetic     how the gradients are computed: a cluster takes workers of one arithmetic only,
-                   so that the last bits do not depend on which worker computed. None: NumPy's
+    arithmetic     how the gradients are computed, in at most 256 printable ASCII characters: all
+                   that may change their last bits (libraries, device, threads, instruction set). A
+                   cluster takes workers of one arithmetic only, so that the weights do not depend
+                   on which worker computed, unless its job has any_arithmetic. None: NumPy's
                    version and the type of processor
     data           fingerprint of the data, such as a SHA-256: one cluster, one data set. "": not
                    said
@@ -69,7 +86,7 @@ class Worker:
         FailedPreconditionError  another arithmetic or other data than the first worker's, another
                                  job than before; or sent away, for it failed at what others could
                                  do
-        InvalidArgumentError     the address or the name is not valid
+        InvalidArgumentError     the address, the name or the arithmetic is not valid
         UnavailableError         out of reach for too long
 
     An exception in the body of the loop hands the lease back and leaves the loop. Used by one
@@ -83,9 +100,11 @@ class Worker:
                  handle_sigterm: bool = True) -> None:
         self.address = check_address("address", address)
         self.name = _default_name() if name is None else name
+        self.arithmetic = default_arithmetic() if arithmetic is None else arithmetic
+        _check_arithmetic(self.arithmetic)
         self._session = Session(Options(
-            address, self.name, default_arithmetic() if arithmetic is None else arithmetic, data,
-            give_up_after, prefetch, shared_memory, dict(connect_to or {})))
+            address, self.name, self.arithmetic, data, give_up_after, prefetch, shared_memory,
+            dict(connect_to or {})))
         self._lease: Optional[Lease] = None  # in hand
         self._drain = drain
         self._handle_sigterm = handle_sigterm
