@@ -46,6 +46,10 @@ def spread(layers: Dict[str, List[float]]) -> float:
     return max(medians) / max(min(medians), 1e-30)
 
 
+def times(factor: float) -> str:
+    return f"{factor:.1f} ×" if factor < 10 else f"{factor:.0f} ×"
+
+
 def percent(value: float, _: Any) -> str:
     return f"{100 * value:g} %"
 
@@ -68,25 +72,25 @@ def draw(results: Dict[str, Any], path: str) -> None:
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter(percent)
         axis.grid(axis="y", color="#E4E4E4", linewidth=0.6)
-        axis.set_title(f"{rule}\nfastest layer = {spread(result['layers']):.3g} x slowest",
+        axis.set_title(f"{rule}\nfastest layer = {times(spread(result['layers']))} slowest",
                        loc="left")
         axis.set_xlabel("step")
-        if axis is not axes[0]:
-            axis.sharey(axes[0])
-            axis.tick_params(labelleft=False)
     limits = [axis.get_ylim() for axis in axes[:-1]]
-    axes[0].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-    axes[0].set_ylabel(r"change of a layer in a step,  $\|\Delta W\|_1\,/\,\|W\|_1$")
-    _add_legend(figure, axes[0])
+    for axis in axes[:-1]:
+        axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+        axis.tick_params(labelleft=axis is axes[0])
+    axes[0].set_ylabel("change of a layer in a step,  ‖ΔW‖₁ / ‖W‖₁")
+    # Where the curves leave most room below.
+    names = list(results)
+    _add_legend(axes[names.index("PercentDelta") if "PercentDelta" in names else 0])
     _draw_losses(axes[-1], results)
     figure.savefig(path, dpi=150)
 
 
-def _add_legend(figure: Any, axis: Any) -> None:
+def _add_legend(axis: Any) -> None:
     lines = dict(zip(*reversed(axis.get_legend_handles_labels())))
     kinds = [name for name, _, _ in KINDS if name in lines]
-    legend = figure.legend([lines[kind] for kind in kinds], kinds, loc="outside lower left"
-                           if False else "lower left", ncol=len(kinds), frameon=False)
+    legend = axis.legend([lines[kind] for kind in kinds], kinds, loc="lower left", frameon=False)
     for line in legend.get_lines():
         line.set_linewidth(2.5)
 
