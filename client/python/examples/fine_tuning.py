@@ -49,7 +49,7 @@ def train(arguments: argparse.Namespace, name: str, train_set: torch.utils.data.
             schedule=pd.Schedule(pd.LinearDecay(slope=1 / steps, floor=0.01)),
             momentum=pd.Momentum(0.9, dampening=0.9), seed=arguments.seed,
             batch_size=min(arguments.batch_size, len(train_set)), max_steps=steps,
-            evaluation=pd.Evaluation(steps, batch_size=min(500, len(test_set))),
+            evaluation=pd.Evaluation(steps, min(500, len(test_set))),
             frozen_in_job=True)  # the servers have them from the file, the workers from the servers
         if weights:
             job = dataclasses.replace(job, initial_weights=pd.InitialWeights.of(weights))
@@ -68,9 +68,10 @@ def main() -> None:
     parser.add_argument("--data", help="folder with MNIST's files; default: data/mnist")
     parser.add_argument("--weights", metavar="FILE", help="weights to begin with: tensors named as "
                         "the job's; made if there is no such file")
-    parser.add_argument("--examples", type=int, default=250, help="to fine-tune on; default: 250")
+    parser.add_argument("--examples", type=common.positive, default=250,
+                        help="to fine-tune on; default: 250")
     parser.add_argument("--freeze", action="store_true", help="train only the dense layers")
-    parser.add_argument("--first-steps", type=int, default=100,
+    parser.add_argument("--first-steps", type=common.positive, default=100,
                         help="of the training that makes the file; default: 100")
     arguments = parser.parse_args()
     sets = data.images("mnist", arguments.data)

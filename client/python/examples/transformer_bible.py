@@ -120,10 +120,12 @@ def main() -> None:
     parser.add_argument("--text", metavar="FILE", help="another text")
     parser.add_argument("--rules", default=",".join(RULES), help=f"default: {','.join(RULES)}; the "
                         "one rule of the job with --address")
-    parser.add_argument("--context", type=int, default=64, help="characters; default: 64")
-    parser.add_argument("--width", type=int, default=64, help="of the model; default: 64")
-    parser.add_argument("--heads", type=int, default=4, help="default: 4")
-    parser.add_argument("--layers", type=int, default=4, help="default: 4")
+    parser.add_argument("--context", type=common.positive, default=64,
+                        help="characters; default: 64")
+    parser.add_argument("--width", type=common.positive, default=64,
+                        help="of the model; default: 64")
+    parser.add_argument("--heads", type=common.positive, default=4, help="default: 4")
+    parser.add_argument("--layers", type=common.positive, default=4, help="default: 4")
     parser.add_argument("--write", type=int, default=200, metavar="CHARACTERS",
                         help="that the trained model writes; default: 200")
     parser.add_argument("--plot", metavar="FILE", help="PNG or SVG of the layers' rates")
