@@ -109,7 +109,7 @@ def test_fine_tuning(images, tmp_path):
     parts = re.split(r"^(digits-0-4|fine-tuning|from-random-weights): .*\n", made, flags=re.M)[1:]
     results = {name: accuracies(text)[4 if name != "digits-0-4" else 10]
                for name, text in zip(parts[::2], parts[1::2])}
-    assert results["digits-0-4"] > 0.9
+    assert results["digits-0-4"] > 0.6
     assert results["fine-tuning"] > results["from-random-weights"]
     again = run("fine_tuning.py", *options, "--freeze")
     assert "digits-0-4:" not in again and "fine-tuning: 100 examples" in again
