@@ -15,7 +15,8 @@
 
 namespace percentdelta {
 
-GenerationOpener::GenerationOpener(Options options) : options_(std::move(options)) {}
+GenerationOpener::GenerationOpener(Options options, InitialContent initial)
+    : options_(std::move(options)), initial_(std::move(initial)) {}
 
 GenerationOpener::~GenerationOpener() { Close(); }
 
@@ -52,11 +53,15 @@ void GenerationOpener::Close() {
   if (peers_ != nullptr) peers_->Close();
 }
 
-absl::StatusOr<ShardContent> GenerationOpener::ReadInitialContent(const ClusterView& view) const {
+absl::StatusOr<ShardContent> GenerationOpener::ReadInitialContent(const ClusterView& view) {
   ShardContent content;
   content.generation = view.generation;
   content.step = view.step;
-  if (view.checkpoint.empty()) return content;
+  if (view.checkpoint.empty()) {
+    ASSIGN_OR_RETURN(content.slices, initial_.Take());
+    return content;
+  }
+  initial_.Drop();
   options_.faults.Pass("restore");
   // The coordinator has checked the files that it sees. This shard may see others.
   const absl::StatusOr<Checkpoint> checkpoint = OpenCheckpoint(view.checkpoint, options_.job);

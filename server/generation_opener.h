@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Opens the cluster's generations in this process's shard: reads the checkpoint that a generation
-// starts from, connects to its other shards, and replaces the ShardState.
+// Opens the cluster's generations in this process's shard: reads what a generation starts from (a
+// checkpoint, or the job's file of initial weights), connects to its other shards, and replaces the
+// ShardState.
 
 #ifndef PERCENTDELTA_SERVER_GENERATION_OPENER_H_
 #define PERCENTDELTA_SERVER_GENERATION_OPENER_H_
@@ -18,6 +19,7 @@
 #include "common/job/job.h"
 #include "server/checkpoint/checkpoint_writer.h"
 #include "server/checkpoint/slice_content.h"
+#include "server/initial_content.h"
 #include "server/rpc/identity.h"
 #include "server/rpc/remote_peers.h"
 #include "server/shard/cluster_link.h"
@@ -45,7 +47,8 @@ class GenerationOpener : public ClusterMember {
     Logger log;
   };
 
-  explicit GenerationOpener(Options options);
+  // `initial`: of the same job and shard.
+  GenerationOpener(Options options, InitialContent initial);
   ~GenerationOpener() override;  // Close()
 
   absl::Status Enter(const ClusterView& view) override;
@@ -55,9 +58,10 @@ class GenerationOpener : public ClusterMember {
   void Close();
 
  private:
-  absl::StatusOr<ShardContent> ReadInitialContent(const ClusterView& view) const;
+  absl::StatusOr<ShardContent> ReadInitialContent(const ClusterView& view);
 
   const Options options_;
+  InitialContent initial_;
   std::shared_ptr<RemotePeers> peers_;  // of the current generation; null: none has been opened
 };
 

@@ -42,7 +42,8 @@ ABSL_FLAG(absl::Duration, lease_deadline, absl::ZeroDuration(),
 ABSL_FLAG(int64_t, history, 10000, "steps whose statistics and progress shard 0 retains");
 ABSL_FLAG(std::string, restore, "",
           "shard 0: start from this checkpoint, or from the newest in this directory; empty: from "
-          "the newest in the job's own checkpoint.directory, if it contains any");
+          "the newest in the job's own checkpoint.directory, if it contains any. Other shards: the "
+          "job's file of initial weights is not needed");
 ABSL_FLAG(bool, no_restore, false, "shard 0: start at step 0; existing checkpoints are set aside");
 ABSL_FLAG(std::string, fail_at, "",
           "for tests: POINT[:COUNT[:stop]] kills (or stops) this process when it passes the point "

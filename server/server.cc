@@ -21,6 +21,7 @@
 #include "server/checkpoint/checkpoint_writer.h"
 #include "server/coordinator/coordinator.h"
 #include "server/generation_opener.h"
+#include "server/initial_content.h"
 #include "server/local_coordinator.h"
 #include "server/memory_needed.h"
 #include "server/rpc/grpc_server.h"
@@ -53,14 +54,15 @@ uint64_t DrawIncarnation() {
 
 class Server::Impl {
  public:
-  explicit Impl(Options options)
+  Impl(Options options, InitialContent initial)
       : options_(std::move(options)),
         job_hash_(JobHash(options_.job)),
         tracer_(options_.trace, absl::StrCat("shard ", options_.shard)),
         pool_(options_.threads > 0 ? options_.threads
                                    : std::max(1U, std::thread::hardware_concurrency())),
         identity_{options_.shard, job_hash_, DrawIncarnation()},
-        parameter_service_(shard_, identity_) {
+        parameter_service_(shard_, identity_),
+        initial_(std::move(initial)) {
     if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
     const auto beat_soon = [this] { link_->Wake(); };
     if (options_.job.checkpoint) {
@@ -106,6 +108,7 @@ class Server::Impl {
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
   std::unique_ptr<GrpcServer> server_;
+  InitialContent initial_;  // until Join() hands it over
   std::optional<GenerationOpener> opener_;
   bool healthy_ = true;  // as the health service reports; used by the ticker's thread only
   std::optional<Ticker> ticker_;
@@ -182,7 +185,7 @@ void Server::Impl::Join() {
   opener.faults = options_.faults;
   opener.tracer = tracer_;
   opener.log = options_.log;
-  opener_.emplace(std::move(opener));
+  opener_.emplace(std::move(opener), std::move(initial_));
   ClusterLink::Options link;
   link.self = {options_.shard, options_.shards, job_hash_, address_, identity_.incarnation};
   link.coordinator = &shard_coordinator();
@@ -239,14 +242,19 @@ Server::~Server() = default;
 absl::StatusOr<Server> Server::Start(Options options) {
   RETURN_IF_ERROR(CheckOptions(options));
   if (options.log == nullptr) options.log = MakeSilentLogger();
-  const int64_t entries = Partition(options.job.model, options.shards).load(options.shard);
-  RETURN_IF_ERROR(CheckMemory(options.job, entries, FindMemoryLimit(), options.log));
+  const Partition partition(options.job.model, options.shards);
+  RETURN_IF_ERROR(
+      CheckMemory(options.job, partition.load(options.shard), FindMemoryLimit(), options.log));
   if (options.shard == 0) {
     ASSIGN_OR_RETURN(options.restore,
                      PrepareCheckpoints(options.job, {options.restore, options.no_restore},
                                         options.faults, options.log));
   }
-  auto impl = std::make_unique<Impl>(std::move(options));
+  InitialContent initial(options.job, partition.ranges_of_shard(options.shard), options.log);
+  if (!ExpectsCheckpoint(options.job, {options.restore, options.no_restore})) {
+    RETURN_IF_ERROR(initial.Read());
+  }
+  auto impl = std::make_unique<Impl>(std::move(options), std::move(initial));
   RETURN_IF_ERROR(impl->Listen());
   impl->Join();
   return Server(std::move(impl));

@@ -27,7 +27,8 @@ class Server {
   //   kUnavailable        cannot listen on the address, for example because the port is in use
   //   kFailedPrecondition, kDataLoss, others
   //                       the checkpoint to start from is of another job or damaged, or its
-  //                       directory is unusable; the message says which
+  //                       directory is unusable, or the job's file of initial weights is not as the
+  //                       job says (initial_weights_file.h); the message says which
   static absl::StatusOr<Server> Start(Options options);
 
   Server(Server&&) noexcept;

@@ -53,7 +53,8 @@ struct ServerOptions {
 
   // Shard 0 only, whether the job configures checkpoints or not: start from this checkpoint, given
   // by its directory or by one that contains checkpoints (then the newest). Newer checkpoints in
-  // the job's own directory are set aside.
+  // the job's own directory are set aside. Other shards only learn from it that they need not read
+  // the job's file of initial weights.
   std::string restore;
 
   // Shard 0 only: start at step 0; all checkpoints in the job's directory are set aside.

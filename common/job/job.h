@@ -12,22 +12,13 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "common/job/initializer_spec.h"
 #include "common/job/update_spec.h"
 
 namespace percentdelta {
-
-// The distribution of a tensor's entries before the first step.
-struct ConstantInitializer {
-  double value = 0;
-};
-struct TruncatedNormalInitializer {
-  double stddev = 0;  // > 0; redrawn beyond two standard deviations
-};
-using Initializer = std::variant<ConstantInitializer, TruncatedNormalInitializer>;
 
 struct TensorSpec {
   std::string name;            // "layer/name"
@@ -74,6 +65,12 @@ struct DataSpec {
   int64_t test_examples = 0;
 };
 
+// A safetensors file with the weights of step 0.
+struct InitialWeightsSpec {
+  std::string file;    // that all servers see under this name
+  std::string sha256;  // of the whole file, 64 lower-case hexadecimal digits
+};
+
 struct Job {
   std::string name;
   ModelSpec model;
@@ -89,6 +86,7 @@ struct Job {
   std::optional<CheckpointSpec> checkpoint;
   std::optional<GradientClippingSpec> gradient_clipping;
   std::optional<WeightDecaySpec> weight_decay;
+  std::optional<InitialWeightsSpec> initial_weights;  // with it, all initializers are the file
 
   // Number of complete batches in an epoch.
   int64_t batches_per_epoch() const { return data.training_examples / batch_size; }

@@ -6,10 +6,12 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/sha256.h"
 #include "common/base/status_macros.h"
 #include "common/base/text.h"
+#include "common/job/initializer_codec.h"
 #include "common/job/job_text.h"
 #include "common/job/job_validation.h"
 #include "common/job/rule_codec.h"
@@ -77,15 +79,11 @@ void ToProto(const ScheduleSpec& schedule, v1::Job& proto) {
   }
 }
 
-TensorSpec TensorFromProto(const v1::Tensor& proto) {
-  TensorSpec tensor{proto.name(), {proto.shape().begin(), proto.shape().end()}, {}, proto.buffer()};
-  if (proto.initializer().has_truncated_normal()) {
-    tensor.initializer =
-        TruncatedNormalInitializer{proto.initializer().truncated_normal().stddev()};
-  } else {
-    tensor.initializer = ConstantInitializer{proto.initializer().constant().value()};
-  }
-  return tensor;
+TensorSpec TensorFromProto(const v1::Tensor& proto, bool from_file) {
+  return {proto.name(),
+          {proto.shape().begin(), proto.shape().end()},
+          InitializerFromProto(proto, from_file),
+          proto.buffer()};
 }
 
 }  // namespace
@@ -95,7 +93,7 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
   job.name = proto.name();
   job.model.architecture = proto.model().architecture();
   for (const v1::Tensor& tensor : proto.model().tensors()) {
-    job.model.tensors.push_back(TensorFromProto(tensor));
+    job.model.tensors.push_back(TensorFromProto(tensor, proto.has_initial_weights()));
   }
   if (proto.model().has_dropout_keep_probability()) {
     job.model.dropout_keep_probability = proto.model().dropout_keep_probability();
@@ -130,6 +128,10 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
   if (proto.has_weight_decay()) {
     job.weight_decay = WeightDecaySpec{proto.weight_decay().rate()};
   }
+  if (proto.has_initial_weights()) {
+    job.initial_weights = InitialWeightsSpec{
+        proto.initial_weights().file(), absl::AsciiStrToLower(proto.initial_weights().sha256())};
+  }
   RETURN_IF_ERROR(ValidateJob(job));
   return job;
 }
@@ -143,12 +145,7 @@ v1::Job JobToProto(const Job& job) {
     tensor.set_name(spec.name);
     tensor.mutable_shape()->Assign(spec.shape.begin(), spec.shape.end());
     tensor.set_buffer(spec.buffer);
-    if (const auto* normal = std::get_if<TruncatedNormalInitializer>(&spec.initializer)) {
-      tensor.mutable_initializer()->mutable_truncated_normal()->set_stddev(normal->stddev);
-    } else {
-      tensor.mutable_initializer()->mutable_constant()->set_value(
-          std::get<ConstantInitializer>(spec.initializer).value);
-    }
+    ToProto(spec.initializer, tensor);
   }
   if (job.model.dropout_keep_probability != 0) {
     proto.mutable_model()->set_dropout_keep_probability(job.model.dropout_keep_probability);
@@ -181,6 +178,10 @@ v1::Job JobToProto(const Job& job) {
     proto.mutable_gradient_clipping()->set_norm(job.gradient_clipping->norm);
   }
   if (job.weight_decay) proto.mutable_weight_decay()->set_rate(job.weight_decay->rate);
+  if (job.initial_weights) {
+    proto.mutable_initial_weights()->set_file(job.initial_weights->file);
+    proto.mutable_initial_weights()->set_sha256(job.initial_weights->sha256);
+  }
   return proto;
 }
 

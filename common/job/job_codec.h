@@ -33,7 +33,8 @@ std::string JobToText(const Job& job);
 
 // Lists the fields that determine the weights of a step and differ between two jobs, as in
 // "optimizer.learning_rate: 0.03 and 0.1", comma-separated; empty if there are none. The name, the
-// number of steps, the evaluation and the checkpoints do not matter.
+// number of steps, the evaluation, the checkpoints and the path of the initial weights (not their
+// hash) do not matter.
 std::string DecisiveDifferences(const Job& a, const Job& b);
 
 // SHA-256, hexadecimal, of the job's canonical serialization.

@@ -74,6 +74,7 @@ std::string DecisiveDifferences(const Job& a, const Job& b) {
     proto.clear_evaluation();
     proto.clear_checkpoint();
     proto.mutable_data()->clear_test_examples();
+    if (proto.has_initial_weights()) proto.mutable_initial_weights()->clear_file();
     return proto;
   };
   DifferenceList differences;

@@ -7,6 +7,9 @@
 #include <cmath>
 #include <limits>
 #include <set>
+#include <string>
+#include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -29,6 +32,7 @@ constexpr int64_t kMaxExamples = int64_t{1} << 40;
 constexpr int64_t kMaxBatch = 1 << 24;
 constexpr int64_t kMaxEvaluationParts = 1 << 20;  // each is a lease
 constexpr int32_t kMaxKept = 1000;
+constexpr size_t kHashDigits = 64;
 
 // Formats text for messages: escaped, cut, in quotes.
 std::string Quoted(absl::string_view text) {
@@ -78,23 +82,75 @@ absl::Status ValidateShape(const std::string& field, const std::vector<int64_t>&
   return absl::OkStatus();
 }
 
-absl::Status ValidateTensor(const TensorSpec& tensor) {
-  RETURN_IF_ERROR(CheckKey("model.tensors name", tensor.name));
-  const std::string field = absl::StrCat("model.tensors \"", tensor.name, "\"");
-  RETURN_IF_ERROR(ValidateShape(field + " shape", tensor.shape));
-  if (const auto* normal = std::get_if<TruncatedNormalInitializer>(&tensor.initializer)) {
-    return CheckPositive(field + " initializer.truncated_normal.stddev", normal->stddev);
-  }
-  const double value = std::get<ConstantInitializer>(tensor.initializer).value;
+absl::Status CheckMagnitude(const std::string& field, double value) {
   if (value == 0 || (std::fabs(value) >= kMinMagnitude && std::fabs(value) <= kMaxMagnitude)) {
     return absl::OkStatus();
   }
   return InvalidField(
-      field + " initializer.constant.value",
-      absl::StrCat("0 or a number of magnitude ", kMinMagnitude, "..", kMaxMagnitude), value);
+      field, absl::StrCat("0 or a number of magnitude ", kMinMagnitude, "..", kMaxMagnitude),
+      value);
 }
 
-absl::Status ValidateModel(const ModelSpec& model) {
+// Validates an initializer, whose name `field` has, of a tensor of that shape.
+class InitializerCheck {
+ public:
+  InitializerCheck(std::string field, const std::vector<int64_t>& shape)
+      : field_(std::move(field)), shape_(shape) {}
+
+  absl::Status operator()(const ConstantInitializer& constant) const {
+    return CheckMagnitude(field_ + ".value", constant.value);
+  }
+  absl::Status operator()(const TruncatedNormalInitializer& normal) const {
+    return CheckPositive(field_ + ".stddev", normal.stddev);
+  }
+  absl::Status operator()(const UniformInitializer& uniform) const {
+    RETURN_IF_ERROR(CheckMagnitude(field_ + ".low", uniform.low));
+    RETURN_IF_ERROR(CheckMagnitude(field_ + ".high", uniform.high));
+    if (static_cast<float>(uniform.low) < static_cast<float>(uniform.high)) return absl::OkStatus();
+    return InvalidField(field_ + ".high",
+                        absl::StrCat("more than low, ", uniform.low, ", in single precision"),
+                        uniform.high);
+  }
+  absl::Status operator()(const NormalInitializer& normal) const {
+    RETURN_IF_ERROR(CheckMagnitude(field_ + ".mean", normal.mean));
+    return CheckPositive(field_ + ".stddev", normal.stddev);
+  }
+  absl::Status operator()(const ScaledInitializer& scaled) const {
+    if (scaled.layout != Layout::kInOut && scaled.layout != Layout::kOutIn) {
+      const auto number = static_cast<int>(scaled.layout);
+      return InvalidField(field_ + ".layout", "IN_OUT or OUT_IN",
+                          number == 0 ? "none" : absl::StrCat(number));
+    }
+    RETURN_IF_ERROR(CheckPositive(field_ + ".gain", scaled.gain));
+    if (shape_.size() >= 2) return absl::OkStatus();
+    return InvalidField(field_, "a tensor of two or more dimensions, which has inputs and outputs",
+                        absl::StrCat("[", absl::StrJoin(shape_, ", "), "]"));
+  }
+  absl::Status operator()(const FileInitializer& /*file*/) const {
+    return InvalidField(field_, "one, in a job without initial_weights", "none");
+  }
+
+ private:
+  const std::string field_;
+  const std::vector<int64_t>& shape_;
+};
+
+absl::Status ValidateTensor(const TensorSpec& tensor, bool from_file) {
+  RETURN_IF_ERROR(CheckKey("model.tensors name", tensor.name));
+  const std::string field = absl::StrCat("model.tensors \"", tensor.name, "\"");
+  RETURN_IF_ERROR(ValidateShape(field + " shape", tensor.shape));
+  const std::string initializer = field + " initializer";
+  const std::string name = InitializerName(tensor.initializer);
+  if (!from_file) {
+    return std::visit(
+        InitializerCheck(absl::StrCat(initializer, name.empty() ? "" : ".", name), tensor.shape),
+        tensor.initializer);
+  }
+  if (std::holds_alternative<FileInitializer>(tensor.initializer)) return absl::OkStatus();
+  return InvalidField(initializer, "none besides initial_weights", name);
+}
+
+absl::Status ValidateModel(const ModelSpec& model, bool from_file) {
   RETURN_IF_ERROR(CheckKey("model.architecture", model.architecture));
   if (model.tensors.empty()) return InvalidField("model.tensors", "at least one tensor", "none");
   if (model.tensors.size() > kMaxTensors) {
@@ -104,7 +160,7 @@ absl::Status ValidateModel(const ModelSpec& model) {
   std::set<absl::string_view> names;
   int64_t entries = 0;
   for (const TensorSpec& tensor : model.tensors) {
-    RETURN_IF_ERROR(ValidateTensor(tensor));
+    RETURN_IF_ERROR(ValidateTensor(tensor, from_file));
     if (!names.insert(tensor.name).second) {
       return InvalidField("model.tensors", "different names", absl::StrCat(tensor.name, " twice"));
     }
@@ -122,24 +178,23 @@ absl::Status ValidateModel(const ModelSpec& model) {
   return CheckNotNegative("model.dropout_keep_probability", model.dropout_keep_probability, 1);
 }
 
-// Requires a path that means the same directory to every program: only shells expand "~" and
-// variables, and they may differ between machines.
-absl::Status ValidateDirectory(const std::string& path) {
-  constexpr char kField[] = "checkpoint.directory";
+// Requires a path that means the same to every program: only shells expand "~" and variables, and
+// they may differ between machines.
+absl::Status ValidatePath(absl::string_view field, const std::string& path) {
   constexpr char kAdvice[] = "give an absolute path";
-  if (path.empty()) return InvalidField(kField, "a path", "none");
+  if (path.empty()) return InvalidField(field, "a path", "none");
   if (path.size() > kMaxPathBytes) {
-    return InvalidField(kField, absl::StrCat("at most ", kMaxPathBytes, " bytes"),
+    return InvalidField(field, absl::StrCat("at most ", kMaxPathBytes, " bytes"),
                         absl::StrCat(path.size(), " bytes: ", Quoted(path)));
   }
   if (EscapeForLog(path, kMaxPathBytes) != path) {
-    return InvalidField(kField, "printable UTF-8 on one line", Quoted(path));
+    return InvalidField(field, "printable UTF-8 on one line", Quoted(path));
   }
   if (path.find_first_not_of(' ') == std::string::npos) {
-    return InvalidField(kField, "a path", "blanks");
+    return InvalidField(field, "a path", "blanks");
   }
   if (path[0] == '~') {
-    return InvalidField(kField,
+    return InvalidField(field,
                         absl::StrCat("a path without \"~\", which is not expanded: ", kAdvice),
                         Quoted(path));
   }
@@ -148,12 +203,12 @@ absl::Status ValidateDirectory(const std::string& path) {
     if (next == '{' || next == '(' || next == '_' ||
         std::isalpha(static_cast<unsigned char>(next)) != 0) {
       return InvalidField(
-          kField, absl::StrCat("a path without variables, which are not expanded: ", kAdvice),
+          field, absl::StrCat("a path without variables, which are not expanded: ", kAdvice),
           Quoted(path));
     }
   }
   if (path.find("://") != std::string::npos) {
-    return InvalidField(kField, absl::StrCat("a path in the file system, not a URL: ", kAdvice),
+    return InvalidField(field, absl::StrCat("a path in the file system, not a URL: ", kAdvice),
                         Quoted(path));
   }
   return absl::OkStatus();
@@ -161,8 +216,19 @@ absl::Status ValidateDirectory(const std::string& path) {
 
 absl::Status ValidateCheckpoint(const CheckpointSpec& checkpoint) {
   return FirstError({CheckInteger("checkpoint.every_steps", checkpoint.every_steps, 1, kMaxSteps),
-                     ValidateDirectory(checkpoint.directory),
+                     ValidatePath("checkpoint.directory", checkpoint.directory),
                      CheckInteger("checkpoint.keep", checkpoint.max_kept, 1, kMaxKept)});
+}
+
+absl::Status ValidateInitialWeights(const InitialWeightsSpec& weights) {
+  RETURN_IF_ERROR(ValidatePath("initial_weights.file", weights.file));
+  const std::string& digits = weights.sha256;
+  if (digits.size() == kHashDigits &&
+      digits.find_first_not_of("0123456789abcdef") == std::string::npos) {
+    return absl::OkStatus();
+  }
+  return InvalidField("initial_weights.sha256", absl::StrCat(kHashDigits, " hexadecimal digits"),
+                      digits.empty() ? "none" : Quoted(digits));
 }
 
 absl::Status ValidateEvaluation(const EvaluationSpec& evaluation, int64_t test_examples) {
@@ -181,7 +247,8 @@ absl::Status ValidateEvaluation(const EvaluationSpec& evaluation, int64_t test_e
 
 absl::Status ValidateJob(const Job& job) {
   return FirstError(
-      {CheckJobName("name", job.name), ValidateModel(job.model), ValidateUpdate(job),
+      {CheckJobName("name", job.name), ValidateModel(job.model, job.initial_weights.has_value()),
+       ValidateUpdate(job),
        CheckInteger("gradients_per_step", job.gradients_per_step, 1, kMaxGradientsPerStep),
        CheckInteger("max_steps", job.max_steps, 1, kMaxSteps),
        CheckInteger("data.training_examples", job.data.training_examples, 1, kMaxExamples),
@@ -190,28 +257,31 @@ absl::Status ValidateJob(const Job& job) {
        CheckInteger("data.test_examples", job.data.test_examples, 0, kMaxExamples),
        job.evaluation ? ValidateEvaluation(*job.evaluation, job.data.test_examples)
                       : absl::OkStatus(),
-       job.checkpoint ? ValidateCheckpoint(*job.checkpoint) : absl::OkStatus()});
+       job.checkpoint ? ValidateCheckpoint(*job.checkpoint) : absl::OkStatus(),
+       job.initial_weights ? ValidateInitialWeights(*job.initial_weights) : absl::OkStatus()});
+}
+
+std::string WarningOfZeros(const Job& job, const TensorSpec& tensor) {
+  if (tensor.buffer) return "";  // not moved by the rule
+  if (std::holds_alternative<LarsRule>(job.optimizer.rule)) {
+    return absl::StrCat("tensor ", tensor.name, " starts at zero: LARS moves a tensor in",
+                        " proportion to itself, so that it will stay there");
+  }
+  const auto* percent_delta = std::get_if<PercentDeltaRule>(&job.optimizer.rule);
+  if (percent_delta == nullptr) return "";
+  return absl::StrCat("tensor ", tensor.name, " starts at zero: PercentDelta moves a tensor in",
+                      " proportion to itself, so that its entries change by no more than",
+                      " learning_rate * epsilon = ",
+                      job.optimizer.learning_rate * percent_delta->epsilon, " a step on average");
 }
 
 std::vector<std::string> JobWarnings(const Job& job) {
   std::vector<std::string> warnings;
-  const auto* percent_delta = std::get_if<PercentDeltaRule>(&job.optimizer.rule);
-  if (percent_delta == nullptr && !std::holds_alternative<LarsRule>(job.optimizer.rule)) {
-    return warnings;
-  }
   for (const TensorSpec& tensor : job.model.tensors) {
     const auto* constant = std::get_if<ConstantInitializer>(&tensor.initializer);
-    if (tensor.buffer || constant == nullptr || constant->value != 0) continue;
-    if (percent_delta == nullptr) {
-      warnings.push_back(absl::StrCat("tensor ", tensor.name,
-                                      " starts at zero: LARS moves a tensor in proportion to",
-                                      " itself, so that it will stay there"));
-      continue;
-    }
-    warnings.push_back(absl::StrCat(
-        "tensor ", tensor.name, " starts at zero: PercentDelta moves a tensor in proportion to",
-        " itself, so that its entries change by no more than learning_rate * epsilon = ",
-        job.optimizer.learning_rate * percent_delta->epsilon, " a step on average"));
+    if (constant == nullptr || constant->value != 0) continue;
+    std::string warning = WarningOfZeros(job, tensor);
+    if (!warning.empty()) warnings.push_back(std::move(warning));
   }
   return warnings;
 }

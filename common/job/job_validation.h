@@ -17,6 +17,10 @@ namespace percentdelta {
 // kInvalidArgument: the message names the field, the expectation and the actual value.
 absl::Status ValidateJob(const Job& job);
 
+// The warning, one sentence, if all entries of the tensor are zero at step 0. Empty: the job's rule
+// can move such a tensor.
+std::string WarningOfZeros(const Job& job, const TensorSpec& tensor);
+
 // Warnings about valid jobs that are probably mistakes, one sentence each, to be shown at start.
 std::vector<std::string> JobWarnings(const Job& job);
 

@@ -2,6 +2,7 @@
 
 #include "server/checkpoint/checkpoint_start.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <system_error>
@@ -83,6 +84,14 @@ absl::StatusOr<std::string> Prepare(const Job& job, const CheckpointStart& start
 }
 
 }  // namespace
+
+bool ExpectsCheckpoint(const Job& job, const CheckpointStart& start) {
+  if (!start.restore.empty()) return true;
+  if (start.no_restore || !job.checkpoint) return false;
+  const auto steps = FindStepDirectories(job.checkpoint->directory);
+  return steps.ok() && std::any_of(steps->begin(), steps->end(),
+                                   [](const auto& step) { return ReadManifest(step.second).ok(); });
+}
 
 std::shared_ptr<const CheckpointStore> MakeStore(const Job& job, const FaultPoints& faults,
                                                  const Logger& log) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What shard 0 does with checkpoints before it listens, so that a problem ends the program at once.
+// What servers do with checkpoints before they listen, so that a problem ends the program at once.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_START_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_START_H_
@@ -22,13 +22,18 @@ struct CheckpointStart {
   bool no_restore = false;  // start at step 0
 };
 
+// Whether the training is going to start with a checkpoint, as far as this server, of any shard,
+// can tell before the cluster is complete: it was given one, or the job's directory has a complete
+// one. Does not check the checkpoint.
+bool ExpectsCheckpoint(const Job& job, const CheckpointStart& start);
+
 // Null if the job has no checkpoints.
 std::shared_ptr<const CheckpointStore> MakeStore(const Job& job, const FaultPoints& faults,
                                                  const Logger& log);
 
-// Prepares the job's directory, checks that the checkpoints in it are not all damaged, and sets
-// aside those that must not be found again. Returns the absolute directory of the checkpoint that
-// `start.restore` names; empty if that is empty.
+// For shard 0: prepares the job's directory, checks that the checkpoints in it are not all damaged,
+// and sets aside those that must not be found again. Returns the absolute directory of the
+// checkpoint that `start.restore` names; empty if that is empty.
 //   kInvalidArgument     both --restore and --no_restore
 //   kNotFound            --restore: there is no checkpoint
 //   kDataLoss            every checkpoint is damaged: the training does not fall back to step 0

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -109,3 +110,76 @@ def test_tensors_without_initializer_are_zeros():
     job = helpers.small_job(model=pd.Model("x", (pd.Tensor("a", (2,)), pd.Tensor("b"))))
     assert [tensor.initializer for tensor in job.model.tensors] == [pd.Constant(0.0)] * 2
     assert pd.Job.from_text(job.to_text()) == job
+
+
+def arrays_of(job):
+    """Random weights for every tensor."""
+    generator = np.random.default_rng(3)
+    return {tensor.name: generator.standard_normal(tensor.shape, np.float32)
+            for tensor in job.model.tensors}
+
+
+def from_file(job, weights):
+    """The job, with initial weights."""
+    return dataclasses.replace(job, initial_weights=weights,
+                               model=job.model.without_initializers())
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_training_starts_with_them(shards, job, tmp_path, percentdelta_cluster):
+    arrays = arrays_of(job)
+    # Others may be in the file, in another order.
+    written = {"other": np.zeros(3, np.float32), **dict(reversed(list(arrays.items())))}
+    job = from_file(job, pd.initial_weights.save(tmp_path / "w", written))
+    with percentdelta_cluster(job, shards).client() as client:
+        assert client.job() == job
+        weights = client.weights(0)
+    assert list(weights) == list(arrays)
+    for name, array in arrays.items():
+        assert weights[name].shape == array.shape
+        assert weights[name].tobytes() == array.tobytes()
+
+
+def test_half_precision_is_widened(job, tmp_path, percentdelta_cluster):
+    arrays = {name: array.astype(np.float16) for name, array in arrays_of(job).items()}
+    header, data = {}, b""
+    for name, array in arrays.items():
+        header[name] = {"dtype": "F16", "shape": array.shape,
+                        "data_offsets": [len(data), len(data) + array.nbytes]}
+        data += array.tobytes()
+    text = json.dumps(header).encode()
+    (tmp_path / "w").write_bytes(struct.pack("<Q", len(text)) + text + data)
+    job = from_file(job, pd.InitialWeights.of(tmp_path / "w"))
+    with percentdelta_cluster(job).client() as client:
+        weights = client.weights(0)
+    for name, array in arrays.items():
+        assert np.array_equal(weights[name], array.astype(np.float32))
+
+
+def test_a_file_that_has_changed_is_refused(job, tmp_path):
+    arrays = arrays_of(job)
+    job = from_file(job, pd.initial_weights.save(tmp_path / "w", arrays))
+    arrays["scale"] = np.float32(2)
+    pd.initial_weights.save(tmp_path / "w", arrays)
+    with pytest.raises(pd.UnavailableError,
+                       match=f"{tmp_path}/w: expected SHA-256 {job.initial_weights.sha256}, got"):
+        pd.LocalCluster(job)
+    (tmp_path / "w").unlink()
+    with pytest.raises(pd.UnavailableError, match="No such file or directory; all servers must"):
+        pd.LocalCluster(job, shards=2)
+
+
+def test_a_training_that_starts_again(job, tmp_path, percentdelta_cluster):
+    job = from_file(job, pd.initial_weights.save(tmp_path / "w", arrays_of(job)))
+    cluster = percentdelta_cluster(job, 2)
+    with cluster.client() as client:
+        before = client.checksum(0)
+        generation = client.status().generation
+    cluster.kill(1)
+    cluster.restart(1)
+    give_up = time.monotonic() + 20
+    with cluster.client() as client:
+        while client.status().generation in (0, generation):
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        assert client.checksum(0) == before

@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 import subprocess
 
+import numpy as np
 import pytest
 
 import helpers
@@ -56,6 +57,26 @@ def test_every_field_there_and_back():
         assert pd.Job.from_text(changed.to_text()) == changed
 
 
+INITIALIZERS = (pd.Constant(-1.5), pd.TruncatedNormal(0.1), pd.Uniform(-0.1, 0.3),
+                pd.Normal(0.1, mean=-2.0), pd.GlorotUniform("IN_OUT"), pd.GlorotNormal("OUT_IN", 2),
+                pd.HeUniform("OUT_IN", 0.5), pd.HeNormal("IN_OUT"))
+
+
+def test_every_initializer_there_and_back(percentdelta_cluster):
+    job = helpers.small_job(model=pd.Model("x", tuple(
+        pd.Tensor(f"a/{index}", (2, 3), initializer)
+        for index, initializer in enumerate(INITIALIZERS))))
+    assert pd.Job.from_text(job.to_text()) == job
+    with percentdelta_cluster(job).client() as client:
+        assert client.job() == job
+        assert client.status().job_hash == job.hash()
+        weights = client.weights(0)
+    assert np.all(weights["a/0"] == -1.5)
+    assert np.all((weights["a/2"] >= -0.1) & (weights["a/2"] < 0.3))
+    for array in list(weights.values())[1:]:
+        assert len(set(array.flat)) == 6
+
+
 def test_buffers(percentdelta_cluster):
     job = helpers.small_job()
     tensors = job.model.tensors + (pd.Tensor("norm/running_mean", (5,), buffer=True),)
@@ -78,6 +99,9 @@ def test_equal_in_other_words():
     assert undecayed.hash() == helpers.small_job(schedule=pd.Schedule()).hash()
 
 
+FIRST = "truncated_normal {\n        stddev: 0.1\n      }"
+HASH = "0123456789abcdef" * 4
+
 # What is replaced in the text of the small job, and by what.
 BAD = [
     ('name: "small"', ""),
@@ -95,6 +119,18 @@ BAD = [
     ("initializer {", "buffer: true initializer {"),
     ("stddev: 0.1", "stddev: 0"),
     ("stddev: 0.1", "stddev: nan"),
+    (FIRST, "uniform { low: 1e-38 high: 1 }"),
+    (FIRST, "uniform { low: -1 high: inf }"),
+    (FIRST, "uniform { low: 0.5 high: 0.25 }"),
+    (FIRST, "uniform { low: 1 high: 1.000000001 }"),
+    (FIRST, "normal { mean: 1e38 stddev: 1 }"),
+    (FIRST, "normal { mean: 1 }"),
+    (FIRST, "glorot_uniform {}"),
+    (FIRST, "glorot_normal { layout: 7 }"),
+    (FIRST, "he_uniform { layout: IN_OUT gain: 0 }"),
+    (FIRST, "he_normal { layout: OUT_IN gain: nan }"),
+    ("constant {\n        value: 0.1\n      }", "he_normal { layout: OUT_IN }"),
+    ("seed: 7", f'seed: 7 initial_weights {{ file: "/x" sha256: "{HASH}" }}'),
     ("value: 0.1", "value: 1e38"),
     ("learning_rate: 0.03", "learning_rate: 0"),
     ("learning_rate: 0.03", "learning_rate: 1e-38"),
@@ -139,6 +175,35 @@ def test_errors_are_the_servers(old, new, tmp_path):
     assert str(error.value) == message
 
 
+# The same for a job with a file of initial weights.
+FROM_FILE = helpers.small_job(
+    model=helpers.small_job().model.without_initializers(),
+    initial_weights=pd.InitialWeights("/none/w.safetensors", HASH)).to_text()
+BAD_FROM_FILE = [
+    ('name: "scale"', 'name: "scale" initializer {}'),
+    ('name: "scale"', 'name: "scale" initializer { he_normal { layout: IN_OUT } }'),
+    ("/none/w.safetensors", ""),
+    ("/none/w.safetensors", "~/w.safetensors"),
+    ("/none/w.safetensors", "$HOME/w.safetensors"),
+    ("/none/w.safetensors", "hf://w.safetensors"),
+    ("/none/w.safetensors", "x" * 4001),
+    (HASH, ""),
+    (HASH, HASH[1:]),
+    (HASH, HASH + "0"),
+    (HASH, HASH.replace("f", "g")),
+]
+
+
+@pytest.mark.parametrize("old, new", BAD_FROM_FILE, ids=[new[:60] or f"no {old}"[:60]
+                                                         for old, new in BAD_FROM_FILE])
+def test_errors_of_initial_weights_are_the_servers(old, new, tmp_path):
+    assert old in FROM_FILE
+    message, path = servers_error(FROM_FILE.replace(old, new), tmp_path)
+    with pytest.raises(pd.JobError) as error:
+        pd.Job.from_file(path)
+    assert str(error.value) == message
+
+
 @pytest.mark.parametrize("text", [b"", b" \n", b"\xff\xfen\0", b"name: \"a\0b\""],
                          ids=["empty", "blank", "UTF-16", "NUL"])
 def test_bytes_that_are_no_job(text, tmp_path):
@@ -178,8 +243,24 @@ def test_a_file_that_is_not_there(tmp_path):
      "job: model.tensors \"a\" buffer: expected True or False, got 'yes'"),
     ({"any_arithmetic": 1}, "job: any_arithmetic: expected True or False, got 1"),
     ({"model": pd.Model("x", ())}, "job: model.tensors: expected at least one tensor, got none"),
+    ({"model": pd.Model("x", (pd.Tensor("a", (2, 2), pd.HeNormal("in_out")),))},
+     'job: model.tensors "a" initializer.he_normal.layout: expected IN_OUT or OUT_IN, got in_out'),
+    ({"model": pd.Model("x", (pd.Tensor("a", (2, 2), pd.HeNormal(None)),))},
+     'job: model.tensors "a" initializer.he_normal.layout: expected IN_OUT or OUT_IN, got none'),
+    ({"model": pd.Model("x", (pd.Tensor("a", (2, 2), pd.Normal("1")),))},
+     'job: model.tensors "a" initializer.normal.stddev: expected a number, got \'1\''),
+    ({"model": pd.Model("x", (pd.Tensor("a", (2, 2), 0.1),))},
+     'job: model.tensors "a" initializer: expected one of Constant, TruncatedNormal, Uniform, '
+     "Normal, GlorotUniform, GlorotNormal, HeUniform, HeNormal, got float"),
+    ({"initial_weights": "/w"}, "job: initial_weights: expected InitialWeights, got str"),
+    ({"initial_weights": pd.InitialWeights(b"/w", HASH)},
+     "job: initial_weights.file: expected a path, got bytes"),
+    ({"initial_weights": pd.InitialWeights("/w", None)},
+     "job: initial_weights.sha256: expected 64 hexadecimal digits, got none"),
 ])
 def test_what_text_cannot_say(changes, message):
+    if "initial_weights" in changes:
+        changes = {**changes, "model": helpers.small_job().model.without_initializers()}
     with pytest.raises(pd.JobError) as error:
         helpers.small_job(**changes)
     assert str(error.value) == message

@@ -34,6 +34,10 @@ TEST(JobHashTest, DependsOnEveryField) {
       [](Job& job) { job.model.tensors[0].initializer = TruncatedNormalInitializer{0.2}; },
       [](Job& job) { job.model.tensors[0].initializer = ConstantInitializer{0.1}; },
       [](Job& job) { job.model.tensors[1].initializer = ConstantInitializer{0.5}; },
+      [](Job& job) { job.model.tensors[0].initializer = FileInitializer{}; },
+      [](Job& job) {
+        job.initial_weights = InitialWeightsSpec{"/a", "b"};
+      },
       [](Job& job) { std::swap(job.model.tensors[0], job.model.tensors[1]); },
       [](Job& job) { job.model.tensors.pop_back(); },
       [](Job& job) { job.model.tensors[0].buffer = true; },

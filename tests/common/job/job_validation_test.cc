@@ -207,6 +207,23 @@ TEST(ValidateJobTest, NumbersOutOfRangeAreNamed) {
        [](Job& j, double x) { j.model.dropout_keep_probability = x; }},
       {"model.tensors \"a/w\" initializer.truncated_normal.stddev", kPositive,
        [](Job& j, double x) { j.model.tensors[0].initializer = TruncatedNormalInitializer{x}; }},
+      {"model.tensors \"a/w\" initializer.uniform.high", kAny,
+       [](Job& j, double x) {
+         j.model.tensors[0].initializer = UniformInitializer{-1e37, x};
+       }},
+      {"model.tensors \"a/w\" initializer.normal.mean", kAny,
+       [](Job& j, double x) {
+         j.model.tensors[0].initializer = NormalInitializer{x, 1};
+       }},
+      {"model.tensors \"a/w\" initializer.normal.stddev", kPositive,
+       [](Job& j, double x) {
+         j.model.tensors[0].initializer = NormalInitializer{0, x};
+       }},
+      {"model.tensors \"a/w\" initializer.he_uniform.gain", kPositive,
+       [](Job& j, double x) {
+         j.model.tensors[0].initializer =
+             ScaledInitializer{ScaledInitializer::Kind::kHeUniform, Layout::kInOut, x};
+       }},
       {"model.tensors \"a/w\" initializer.constant.value", kAny,
        [](Job& j, double x) { j.model.tensors[0].initializer = ConstantInitializer{x}; }},
   };

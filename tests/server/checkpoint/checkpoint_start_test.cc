@@ -122,6 +122,24 @@ TEST_F(CheckpointStartTest, ForeignFilesAreLeftAlone) {
   }
 }
 
+// By which a server decides whether it needs the file of initial weights.
+TEST_F(CheckpointStartTest, ExpectsACheckpoint) {
+  const auto expects = [&](const std::string& restore = "", bool no_restore = false) {
+    return ExpectsCheckpoint(job_, {restore, no_restore});
+  };
+  EXPECT_FALSE(expects());
+  EXPECT_TRUE(expects("/somewhere"));
+  fs::create_directories(StepDirectory(directory_, 5));  // not complete
+  EXPECT_FALSE(expects());
+  Write(job_, 10);
+  EXPECT_TRUE(expects());
+  EXPECT_FALSE(expects("", /*no_restore=*/true));
+  job_.checkpoint->directory += "/none";
+  EXPECT_FALSE(expects());
+  job_.checkpoint.reset();
+  EXPECT_FALSE(expects());
+}
+
 TEST_F(CheckpointStartTest, OldCheckpointWithForeignFilesRetainsThemAndIsLoggedOnce) {
   Write(job_, 10);
   Put("step-0000000010/notes.txt");
