@@ -20,27 +20,37 @@ int64_t Megabytes(int64_t bytes) { return (bytes + kMegabyte - 1) / kMegabyte; }
 
 }  // namespace
 
-MemoryNeeded NeededMemory(const Job& job, int64_t entries) {
+HeldEntries EntriesOfShard(const ModelSpec& model, const Partition& partition, int shard) {
+  HeldEntries held;
+  for (const TensorRange& range : partition.ranges_of_shard(shard)) {
+    (model.tensors[range.tensor].buffer ? held.buffers : held.trained) += range.size();
+  }
+  return held;
+}
+
+MemoryNeeded NeededMemory(const Job& job, HeldEntries entries) {
   const auto state = static_cast<int64_t>(StateNames(job).size());
   const int64_t initial = 1 + state;  // of a generation; also what a checkpoint holds
-  int64_t floats = 3 + state;       // per entry: the current, previous and next weights; the state
+  // Per entry of any tensor: the current and previous weights, and what is pushed.
+  int64_t floats = 3;
   if (job.evaluation) floats += 1;  // the evaluated weights
-  if (job.checkpoint) floats += initial;
-  if (job.gradients_per_step == 1) {
-    floats += 1;  // the gradient
-  } else {
-    floats += 2 + 2;  // the sum, in double; a gradient that is added, and one that is received
+  if (job.checkpoint) floats += 1;
+  if (job.gradients_per_step > 1) {
+    floats += 2 + 1;  // the sum, in double; a gradient is added while another one is received
   }
-  const auto array = static_cast<int64_t>(entries * sizeof(float));
+  // Per trained entry besides: the next weights; the state, and what a checkpoint holds of it.
+  const int64_t trained_floats = 1 + (job.checkpoint ? 2 : 1) * state;
+  constexpr auto kBytes = static_cast<int64_t>(sizeof(float));
+  const int64_t array = (entries.trained + entries.buffers) * kBytes;
   MemoryNeeded needed;
-  needed.least = kProcess + floats * array;
-  needed.usual = needed.least + kMessages + initial * array;
+  needed.least = kProcess + floats * array + trained_floats * entries.trained * kBytes;
+  needed.usual = needed.least + kMessages + (initial * entries.trained + entries.buffers) * kBytes;
   if (job.gradients_per_step > 1) needed.waiting_gradient = array;
   return needed;
 }
 
-absl::Status CheckMemory(const Job& job, int64_t entries, const std::optional<MemoryLimit>& limit,
-                         const Logger& log) {
+absl::Status CheckMemory(const Job& job, HeldEntries entries,
+                         const std::optional<MemoryLimit>& limit, const Logger& log) {
   const MemoryNeeded needed = NeededMemory(job, entries);
   if (!limit) {
     log->info("memory needed_mb={} waiting_gradient_mb={} limit_mb=unknown",
@@ -49,10 +59,11 @@ absl::Status CheckMemory(const Job& job, int64_t entries, const std::optional<Me
   }
   const int64_t limit_mb = limit->bytes / kMegabyte;
   if (needed.least > limit->bytes) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "memory: job ", job.name, " needs at least ", Megabytes(needed.least), " MB here, for ",
-        entries, " of its ", job.model.size(), " weights, and ", limit->name, " allows ", limit_mb,
-        " MB; allow more, or split the model over more servers"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("memory: job ", job.name, " needs at least ", Megabytes(needed.least),
+                     " MB here, for ", entries.trained + entries.buffers, " of its ",
+                     job.model.size(), " weights, and ", limit->name, " allows ", limit_mb,
+                     " MB; allow more, or split the model over more servers"));
   }
   log->info("memory needed_mb={} waiting_gradient_mb={} limit_mb={} limit=\"{}\"",
             Megabytes(needed.usual), Megabytes(needed.waiting_gradient), limit_mb, limit->name);

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "common/base/log.h"
 #include "common/job/job.h"
+#include "common/job/partition.h"
 #include "server/memory_limit.h"
 
 namespace percentdelta {
@@ -30,12 +31,18 @@ struct MemoryNeeded {
   int64_t waiting_gradient = 0;
 };
 
-// For a process that holds `entries` of the job's model (Partition::load).
-MemoryNeeded NeededMemory(const Job& job, int64_t entries);
+// What a process holds of the job's model.
+struct HeldEntries {
+  int64_t trained = 0;
+  int64_t buffers = 0;  // they have no state, and the mean of what is pushed is the next value
+};
+HeldEntries EntriesOfShard(const ModelSpec& model, const Partition& partition, int shard);
+
+MemoryNeeded NeededMemory(const Job& job, HeldEntries entries);
 
 // Logs the needed memory and the limit. kResourceExhausted: the minimum is above the limit.
-absl::Status CheckMemory(const Job& job, int64_t entries, const std::optional<MemoryLimit>& limit,
-                         const Logger& log);
+absl::Status CheckMemory(const Job& job, HeldEntries entries,
+                         const std::optional<MemoryLimit>& limit, const Logger& log);
 
 }  // namespace percentdelta
 

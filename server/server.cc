@@ -243,8 +243,8 @@ absl::StatusOr<Server> Server::Start(Options options) {
   RETURN_IF_ERROR(CheckOptions(options));
   if (options.log == nullptr) options.log = MakeSilentLogger();
   const Partition partition(options.job.model, options.shards);
-  RETURN_IF_ERROR(
-      CheckMemory(options.job, partition.load(options.shard), FindMemoryLimit(), options.log));
+  const HeldEntries entries = EntriesOfShard(options.job.model, partition, options.shard);
+  RETURN_IF_ERROR(CheckMemory(options.job, entries, FindMemoryLimit(), options.log));
   if (options.shard == 0) {
     ASSIGN_OR_RETURN(options.restore,
                      PrepareCheckpoints(options.job, {options.restore, options.no_restore},

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/job/partition.h"
 #include "server/memory_needed.h"
 #include "worker/data/data_sets.h"
 
@@ -32,7 +33,8 @@ absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(Options option
 absl::Status LocalCluster::StartServers() {
   // Each server checks only its own share, but here they share one process.
   const Job& job = options_.job;
-  RETURN_IF_ERROR(CheckMemory(job, job.model.size(), FindMemoryLimit(), MakeSilentLogger()));
+  const HeldEntries entries = EntriesOfShard(job.model, Partition(job.model, 1), 0);
+  RETURN_IF_ERROR(CheckMemory(job, entries, FindMemoryLimit(), MakeSilentLogger()));
   for (int shard = 0; shard < options_.shards; ++shard) {
     Server::Options server;
     server.job = options_.job;

@@ -16,7 +16,7 @@ namespace percentdelta {
 struct SliceContent {
   TensorRange range;
   std::shared_ptr<const std::vector<float>> weights;
-  std::vector<std::shared_ptr<std::vector<float>>> state;  // by StateNames(job); none is null
+  std::vector<std::shared_ptr<std::vector<float>>> state;  // by StateNames; none is null
 };
 
 // All slices of a shard.

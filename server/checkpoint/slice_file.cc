@@ -31,6 +31,7 @@ std::string RangeText(const TensorSpec& tensor, const TensorRange& slice) {
 std::vector<std::string> ArrayNames(const TensorSpec& tensor,
                                     const std::vector<std::string>& state_names) {
   std::vector<std::string> names = {ArrayName(tensor, "")};
+  if (tensor.buffer) return names;
   for (const std::string& state : state_names) names.push_back(ArrayName(tensor, state));
   return names;
 }
@@ -178,8 +179,9 @@ absl::StatusOr<std::vector<SliceContent>> ReadSlices(const std::string& director
   std::vector<Arrays> targets;
   targets.reserve(wanted.size());
   for (const TensorRange& slice : wanted) {
-    targets.push_back({slice, std::vector<std::vector<float>>(1 + state_names.size(),
-                                                              std::vector<float>(slice.size()))});
+    const size_t arrays = ArrayNames(model.tensors[slice.tensor], state_names).size();
+    targets.push_back(
+        {slice, std::vector<std::vector<float>>(arrays, std::vector<float>(slice.size()))});
   }
   const Partition written(model, shards);
   for (int shard = 0; shard < shards; ++shard) {

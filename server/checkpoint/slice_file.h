@@ -4,10 +4,10 @@
 // safetensors file.
 //
 // For every slice a file has the flat tensor "conv1/weights" with the slice's weights, and a flat
-// tensor "conv1/weights velocity" for each array of the optimizer. The metadata hold, under the
-// same names, which entries of the tensor these are: "[0, 800) of 800"; and the step, the shard,
-// the number of shards and the generation, which together identify the file among those of its
-// name.
+// tensor "conv1/weights velocity" for each array of the optimizer, unless the tensor is a buffer.
+// The metadata hold, under the same names, which entries of the tensor these are: "[0, 800) of
+// 800"; and the step, the shard, the number of shards and the generation, which together identify
+// the file among those of its name.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_SLICE_FILE_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_SLICE_FILE_H_
@@ -29,8 +29,8 @@ namespace percentdelta {
 std::string SliceFileName(int shard, int shards);  // "shard-00000-of-00003.safetensors"
 
 // Writes the slices of one shard durably into `directory`. `state_names`: of the optimizer's arrays
-// of each slice. Passes the fault point "slice_file" before the commit. Errors: the system's
-// reason, with the path; no file is left behind.
+// of each slice that is trained. Passes the fault point "slice_file" before the commit. Errors: the
+// system's reason, with the path; no file is left behind.
 absl::StatusOr<FileEntry> WriteSliceFile(const std::string& directory, int shard, int shards,
                                          const ShardContent& content, const ModelSpec& model,
                                          const std::vector<std::string>& state_names,

@@ -11,9 +11,20 @@
 #include "common/base/text.h"
 
 namespace percentdelta {
+namespace {
+
+std::vector<int> TrainedTensors(const ModelSpec& model) {
+  std::vector<int> trained;
+  for (size_t tensor = 0; tensor < model.tensors.size(); ++tensor) {
+    if (!model.tensors[tensor].buffer) trained.push_back(static_cast<int>(tensor));
+  }
+  return trained;
+}
+
+}  // namespace
 
 StatisticsRing::StatisticsRing(const Job& job, int64_t capacity)
-    : job_(job), model_(job.model), capacity_(capacity) {}
+    : job_(job), model_(job.model), trained_(TrainedTensors(job.model)), capacity_(capacity) {}
 
 void StatisticsRing::Begin(uint64_t generation, int64_t step,
                            const std::vector<StepStatistics>& restored) {
@@ -25,7 +36,7 @@ void StatisticsRing::Begin(uint64_t generation, int64_t step,
   ended_.reset();
   for (const StepStatistics& each : restored) {
     // Takes only what a checkpoint of this job can hold.
-    if (each.step < 0 || each.step >= step || each.updates.size() != model_.tensors.size()) {
+    if (each.step < 0 || each.step >= step || each.updates.size() != trained_.size()) {
       continue;
     }
     rows_[each.step] = {each.updates, each.updates.size()};
@@ -41,6 +52,10 @@ absl::Status StatisticsRing::Add(uint64_t generation, const TensorStatistics& up
     return absl::NotFoundError(absl::StrCat("statistics: expected a tensor of the job, got \"",
                                             EscapeForLog(update.tensor, kMaxNameBytes), "\""));
   }
+  if (model_.tensors[tensor].buffer) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "statistics: expected a tensor that is trained, got ", update.tensor, ", a buffer"));
+  }
   if (update.step < 0 || update.step >= job_.max_steps) {
     return absl::InvalidArgumentError(absl::StrCat("statistics: expected a step in 0..",
                                                    job_.max_steps - 1, ", got ", update.step));
@@ -53,8 +68,9 @@ absl::Status StatisticsRing::Add(uint64_t generation, const TensorStatistics& up
     }
     if (!rows_.empty() && update.step <= rows_.rbegin()->first - capacity_) return absl::OkStatus();
     Row& row = rows_[update.step];
-    row.updates.resize(model_.tensors.size());
-    TensorStatistics& place = row.updates[tensor];
+    row.updates.resize(trained_.size());
+    const auto at = std::lower_bound(trained_.begin(), trained_.end(), tensor) - trained_.begin();
+    TensorStatistics& place = row.updates[at];
     if (!place.tensor.empty()) return absl::OkStatus();
     place = update;
     place.layer = std::string(model_.tensors[tensor].layer());  // not what the report claims
@@ -89,7 +105,8 @@ bool StatisticsRing::IsCompleteBeforeLocked(int64_t step) const {
 absl::Status StatisticsRing::CheckLayer(const std::string& layer) const {
   if (layer.empty()) return absl::OkStatus();
   std::vector<absl::string_view> layers;
-  for (const TensorSpec& tensor : model_.tensors) {
+  for (const int trained : trained_) {
+    const TensorSpec& tensor = model_.tensors[trained];
     if (tensor.layer() == layer) return absl::OkStatus();
     if (layers.empty() || layers.back() != tensor.layer()) layers.push_back(tensor.layer());
   }

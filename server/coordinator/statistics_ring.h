@@ -30,8 +30,8 @@ class StatisticsListener {
   virtual void Changed() = 0;
 };
 
-// Thread-safe. A step is complete, and visible, once the updates of all tensors are in. The oldest
-// steps beyond the capacity are dropped. Takes nothing before the first Begin().
+// Thread-safe. A step is complete, and visible, once the updates of all trained tensors are in. The
+// oldest steps beyond the capacity are dropped. Takes nothing before the first Begin().
 class StatisticsRing {
  public:
   // `job` must outlive the ring. `capacity` >= 1, in steps.
@@ -50,10 +50,10 @@ class StatisticsRing {
   // the ring with OK once no step before it is missing.
   //   kFailedPrecondition  another generation than the current one
   //   kNotFound            no such tensor in the job
-  //   kInvalidArgument     no such step in the job
+  //   kInvalidArgument     no such step in the job; the tensor is a buffer
   absl::Status Add(uint64_t generation, const TensorStatistics& update);
 
-  // kNotFound, listing the job's layers, unless `layer` is one of them or empty.
+  // kNotFound, listing the layers that are trained, unless `layer` is one of them or empty.
   absl::Status CheckLayer(const std::string& layer) const;
 
   // The complete steps of first..last, ascending: one layer's tensors, or all if `layer` is empty.
@@ -74,16 +74,17 @@ class StatisticsRing {
 
  private:
   struct Row {
-    std::vector<TensorStatistics> updates;  // by tensor
+    std::vector<TensorStatistics> updates;  // of `trained_`
     size_t count = 0;                       // of the updates that are in
   };
 
-  bool IsComplete(const Row& row) const { return row.count == model_.tensors.size(); }
+  bool IsComplete(const Row& row) const { return row.count == trained_.size(); }
   bool IsCompleteBeforeLocked(int64_t step) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   void Notify();
 
   const Job& job_;
-  const ModelSpec& model_;  // the job's
+  const ModelSpec& model_;          // the job's
+  const std::vector<int> trained_;  // the tensors that are not buffers, ascending
   const int64_t capacity_;
 
   mutable absl::Mutex mutex_;

@@ -32,6 +32,10 @@ template <typename Sum>
 absl::Status CheckSliceSums(const ModelSpec& model, const Partition& partition, int shard,
                             const SliceSums<Sum>& sums) {
   const std::string& name = model.tensors[sums.tensor].name;
+  if (model.tensors[sums.tensor].buffer) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "tensor ", name, ": expected no sums of a buffer, which is not trained, got some"));
+  }
   const int home = partition.home(sums.tensor);
   if (home != shard) {
     return absl::FailedPreconditionError(absl::StrCat(

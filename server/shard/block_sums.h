@@ -32,7 +32,7 @@ using ProposedSums = SliceSums<DeltaNorms>;  // norms of the proposed delta
 using DeltaSums = SliceSums<double>;         // |delta| of a step that is done
 
 // Checks, at shard `shard`, the sums of a slice of a tensor of `model`.
-//   kFailedPrecondition  another shard is the tensor's home
+//   kFailedPrecondition  another shard is the tensor's home; the tensor is a buffer
 //   kInvalidArgument     not the blocks of a slice; negative sums
 // Diverging training produces infinite or NaN sums. They are accepted: the workers will report a
 // non-finite loss, which is a clearer error.

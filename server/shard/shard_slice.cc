@@ -16,10 +16,10 @@ namespace {
 // are a gradient, the weights of the next step, and one for a gradient that is received meanwhile;
 // with several slots those that wait for their turn, for a usual number of workers; and, if the job
 // has checkpoints, the weights and the copies of the state that the last one held.
-size_t RetainedBuffers(const Job& job) {
+size_t RetainedBuffers(const Job& job, const TensorSpec& tensor) {
   constexpr int32_t kWaiting = 4;
   size_t buffers = 3 + std::min(job.gradients_per_step - 1, kWaiting);
-  if (job.checkpoint) buffers += 1 + StateNames(job).size();
+  if (job.checkpoint) buffers += 1 + StateNames(job, tensor).size();
   return buffers;
 }
 
@@ -28,16 +28,16 @@ size_t RetainedBuffers(const Job& job) {
 ShardSlice::ShardSlice(const Job& job, const TensorRange& range, int64_t step)
     : job_(job),
       range_(range),
-      buffers_(range.size(), RetainedBuffers(job)),
+      buffers_(range.size(), RetainedBuffers(job, job.model.tensors[range.tensor])),
       current_{range, step, nullptr},
       staged_(job.gradients_per_step),
       seen_(job.gradients_per_step) {}
 
 ShardSlice::ShardSlice(const Job& job, const TensorRange& range) : ShardSlice(job, range, 0) {
-  optimizer_state_.resize(StateNames(job).size(), std::vector<float>(range.size()));
+  const TensorSpec& tensor = job.model.tensors[range.tensor];
+  optimizer_state_.resize(StateNames(job, tensor).size(), std::vector<float>(range.size()));
   Buffer initial = buffers_.Take();
-  DrawInitialWeights(job.model.tensors[range.tensor], job.seed, range.begin,
-                     absl::MakeSpan(*initial));
+  DrawInitialWeights(tensor, job.seed, range.begin, absl::MakeSpan(*initial));
   current_.values = std::move(initial);
   if (job.EvaluatesAt(0)) evaluated_ = current_;
 }

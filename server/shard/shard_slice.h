@@ -84,8 +84,8 @@ class ShardSlice {
   // For the update's owner: whether a gradient of the current step was staged for a checkpoint.
   bool for_checkpoint() const;
 
-  // For the update's owner: the arrays of StateNames(job), in their order, each with one value for
-  // each entry of the slice.
+  // For the update's owner: the arrays of StateNames(job, tensor), in their order, each with one
+  // value for each entry of the slice.
   absl::Span<std::vector<float>> optimizer_state() { return absl::MakeSpan(optimizer_state_); }
 
   // Ends the current step with new weights. Hands them to the pulls that wait for them.

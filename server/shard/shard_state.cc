@@ -24,15 +24,17 @@
 //  6. Propose() is for rules that need norms of their own delta before it is applied:
 //     block by block it sums the norms of the delta that the rule proposes, drops that delta, and
 //     has its sums reduced as in 5. Other rules skip it.
-//  7. Apply() changes the weights into a fresh buffer, block by block on all threads (phase 2). If
-//     the step it leads to is to become a checkpoint, AddToCheckpoint() holds that buffer and a
-//     copy of the optimizer's state, made block by block; when all slices have done so, they go to
-//     the writer.
+//  7. Apply() changes the weights into a fresh buffer, block by block on all threads (phase 2); and
+//     copies the optimizer's state if the step it leads to is to become a checkpoint.
 //  8. Publish() makes that buffer the slice's weights at step + 1; pulls that wait for it get it by
-//     reference, and the slice takes the gradients of the next step.
+//     reference, and the slice takes the gradients of the next step. For a checkpoint it is held,
+//     with the copy of the state; when all slices have come so far, they go to the writer.
 //  9. The tensor's home reports what the step did to it. If the rule's delta is neither a multiple
 //     of the gradient nor known from the proposal, the shards send it how much their blocks of a
 //     split tensor changed (DeltaCollector); nothing waits for that.
+//
+// A tensor that the job declares a buffer is not trained: ReplaceValues() takes the place of steps
+// 4 to 7. It divides the sum, and the mean is the next value. Nothing is reported of it.
 //
 // Slices are independent of each other: there is no barrier but the norms of a split tensor.
 
@@ -54,14 +56,25 @@ struct ShardState::SliceUpdate {
   std::shared_ptr<ShardState> state;  // keeps the slice alive
   ShardSlice* slice = nullptr;
   Snapshot current;
-  Buffer gradient;
-  NormSums norms;         // of the whole tensor, the gradient's before clipping
-  TensorContext context;  // once the norms are there
-  AsyncSpan reducing;     // of a split tensor's norms
+  Buffer gradient;         // becomes the slots' mean (ComputeMean)
+  absl::Span<double> sum;  // of the runs before the last; empty if the job has one slot
+  NormSums norms;          // of the whole tensor, the gradient's before clipping
+  TensorContext context;   // once the norms are there
+  AsyncSpan reducing;      // of a split tensor's norms
 
   const TensorRange& range() const { return current.range; }
   TraceSubject subject() const {
     return {.step = current.step, .tensor = state->job().model.tensors[range().tensor].name};
+  }
+
+  // Makes a range of the gradient the mean of the slots', of which `last` is the step's last run.
+  // One slot is its own mean. Returns the range.
+  absl::Span<float> ComputeMean(const ShardSlice::Run& last, int64_t begin, int64_t count) const {
+    const absl::Span<float> mean = absl::MakeSpan(*gradient).subspan(begin, count);
+    if (sum.empty()) return mean;
+    AddSlots(last.gradients, last.first, begin, sum.subspan(begin, count));
+    Divide(sum.subspan(begin, count), state->job().gradients_per_step, mean);
+    return mean;
   }
 
   // Calls compute(block, begin, count) for each block of the slice, on all threads; `begin` counts
@@ -157,8 +170,8 @@ void ShardState::AddGradients(ShardSlice& slice) {
   const TensorRange& range = slice.range();
   for (ShardSlice::Run run = slice.TakeRun(); !run.gradients.empty(); run = slice.TakeRun()) {
     if (run.last) {
-      ComputeNorms(slice, std::move(run));
-      return;
+      const bool trained = !job().model.tensors[range.tensor].buffer;
+      return trained ? ComputeNorms(slice, std::move(run)) : ReplaceValues(slice, std::move(run));
     }
     const TraceSpan span(
         tracer(), "add gradients",
@@ -171,28 +184,38 @@ void ShardState::AddGradients(ShardSlice& slice) {
   }
 }
 
-void ShardState::ComputeNorms(ShardSlice& slice, ShardSlice::Run run) {
+ShardState::SliceUpdatePtr ShardState::StartUpdate(ShardSlice& slice, const ShardSlice::Run& last) {
   auto update = std::make_shared<SliceUpdate>();
   update->state = shared_from_this();
   update->slice = &slice;
   update->current = slice.current();
-  update->gradient = run.gradients.back();  // becomes the mean
+  update->gradient = last.gradients.back();
+  if (job().gradients_per_step > 1) update->sum = slice.sum();
+  return update;
+}
 
+void ShardState::ReplaceValues(ShardSlice& slice, ShardSlice::Run run) {
+  const SliceUpdatePtr update = StartUpdate(slice, run);
+  if (!update->sum.empty()) {
+    const TraceSpan span(tracer(), "mean", update->subject());
+    update->ForEachBlock([&](int64_t /*block*/, int64_t begin, int64_t count) {
+      update->ComputeMean(run, begin, count);
+    });
+  }
+  run.gradients.clear();
+  Publish(*update, std::exchange(update->gradient, nullptr), {});
+}
+
+void ShardState::ComputeNorms(ShardSlice& slice, ShardSlice::Run run) {
+  const SliceUpdatePtr update = StartUpdate(slice, run);
   const TensorRange& range = slice.range();
-  const int32_t slots = job().gradients_per_step;
-  const absl::Span<double> sum = slots > 1 ? slice.sum() : absl::Span<double>();
   BlockSums sums{range.tensor, update->current.step, range.first_block(), {}};
   sums.blocks.resize(range.blocks());
   {
     const TraceSpan span(tracer(), "phase 1", update->subject());
     update->ForEachBlock([&](int64_t block, int64_t begin, int64_t count) {
-      const absl::Span<float> gradient = absl::MakeSpan(*update->gradient).subspan(begin, count);
-      if (slots > 1) {
-        AddSlots(run.gradients, run.first, begin, sum.subspan(begin, count));
-        Divide(sum.subspan(begin, count), slots, gradient);
-      }
-      sums.blocks[block] =
-          BlockNorms(gradient, update->weights(begin, count), optimizer_->epsilon());
+      sums.blocks[block] = BlockNorms(update->ComputeMean(run, begin, count),
+                                      update->weights(begin, count), optimizer_->epsilon());
     });
   }
   run.gradients.clear();
@@ -266,10 +289,8 @@ void ShardState::Apply(SliceUpdate& update) {
   Buffer next = update.slice->TakeBuffer();
   const absl::Span<std::vector<float>> state = update.slice->optimizer_state();
   std::vector<Buffer> copies;  // of `state`, for a checkpoint
-  const bool for_checkpoint =
-      options_.checkpoint_writer != nullptr && update.slice->for_checkpoint();
-  for (size_t i = 0; for_checkpoint && i < state.size(); ++i) {
-    copies.push_back(update.slice->TakeBuffer());
+  if (IsForCheckpoint(update)) {
+    for (size_t i = 0; i < state.size(); ++i) copies.push_back(update.slice->TakeBuffer());
   }
   std::vector<double> deltas(update.range().blocks());
   update.ForEachBlock([&](int64_t block, int64_t begin, int64_t count) {
@@ -281,21 +302,26 @@ void ShardState::Apply(SliceUpdate& update) {
       std::copy_n(state[i].begin() + begin, count, copies[i]->begin() + begin);
     }
   });
-  if (for_checkpoint) AddToCheckpoint(update, next, std::move(copies));
   update.gradient = nullptr;  // frees its buffer for the gradients that follow Publish
-  update.slice->Publish(std::move(next));
+  Publish(update, std::move(next), std::move(copies));
   if (options_.coordinator != nullptr) Report(update, std::move(deltas));
 }
 
-void ShardState::AddToCheckpoint(const SliceUpdate& update, const Buffer& next,
-                                 std::vector<Buffer> state) {
-  SliceContent content;
-  content.range = update.range();
-  content.weights = next;
-  content.state = std::move(state);
-  std::optional<ShardContent> whole =
-      checkpoint_assembly_.Add(update.current.step + 1, std::move(content), slices_.size());
-  if (whole) options_.checkpoint_writer->Write(*std::move(whole));
+bool ShardState::IsForCheckpoint(const SliceUpdate& update) const {
+  return options_.checkpoint_writer != nullptr && update.slice->for_checkpoint();
+}
+
+void ShardState::Publish(SliceUpdate& update, Buffer next, std::vector<Buffer> state) {
+  if (IsForCheckpoint(update)) {
+    SliceContent content;
+    content.range = update.range();
+    content.weights = next;
+    content.state = std::move(state);
+    std::optional<ShardContent> whole =
+        checkpoint_assembly_.Add(update.current.step + 1, std::move(content), slices_.size());
+    if (whole) options_.checkpoint_writer->Write(*std::move(whole));
+  }
+  update.slice->Publish(std::move(next));
 }
 
 void ShardState::Report(const SliceUpdate& update, std::vector<double> deltas) {

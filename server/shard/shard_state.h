@@ -89,14 +89,17 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
 
   void ReportGathered();
   void AddGradients(ShardSlice& slice);
+  SliceUpdatePtr StartUpdate(ShardSlice& slice, const ShardSlice::Run& last);
   void ComputeNorms(ShardSlice& slice, ShardSlice::Run run);
+  void ReplaceValues(ShardSlice& slice, ShardSlice::Run run);
   template <typename Sum, typename Next>
   void Reduce(const SliceUpdatePtr& update, const SliceSums<Sum>& sums, Next next);
   void SendToHome(int home, const BlockSums& sums, NormsCallback done);
   void SendToHome(int home, const ProposedSums& sums, DeltaNormsCallback done);
   void Propose(const SliceUpdatePtr& update);
   void Apply(SliceUpdate& update);
-  void AddToCheckpoint(const SliceUpdate& update, const Buffer& next, std::vector<Buffer> state);
+  bool IsForCheckpoint(const SliceUpdate& update) const;
+  void Publish(SliceUpdate& update, Buffer next, std::vector<Buffer> state);
 
   // The error of sums that the job's rule does not use.
   absl::Status UnusedSums(int tensor) const;

@@ -88,6 +88,10 @@ std::vector<std::string> StateNames(const Job& job) {
   return names;
 }
 
+std::vector<std::string> StateNames(const Job& job, const TensorSpec& tensor) {
+  return tensor.buffer ? std::vector<std::string>() : StateNames(job);
+}
+
 StateSpans StateRange(absl::Span<std::vector<float>> arrays, int64_t begin, int64_t count) {
   StateSpans range;
   for (std::vector<float>& array : arrays) {

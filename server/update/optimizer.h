@@ -73,10 +73,11 @@ class Optimizer {
 
 std::unique_ptr<Optimizer> MakeOptimizer(const UpdateRule& rule);
 
-// The arrays that the job's update keeps of every tensor, one float an entry, all zero before the
-// first step; weights and these are the whole state of a training. The rule's own, then "velocity",
-// the v of jobs with momentum.
+// The arrays that the job's update keeps of every trained tensor, one float an entry, all zero
+// before the first step; weights and these are the whole state of a training. The rule's own, then
+// "velocity", the v of jobs with momentum. A buffer has none.
 std::vector<std::string> StateNames(const Job& job);
+std::vector<std::string> StateNames(const Job& job, const TensorSpec& tensor);
 
 StateSpans StateRange(absl::Span<std::vector<float>> arrays, int64_t begin, int64_t count);
 
@@ -84,8 +85,8 @@ StateSpans StateRange(absl::Span<std::vector<float>> arrays, int64_t begin, int6
 TensorContext MakeTensorContext(const Job& job, int64_t step, int64_t entries,
                                 const NormSums& norms);
 
-// The proposal over a block, for optimizers that need its norms. `state` is only read. The result is a function
-// of the arguments alone, to the bit.
+// The proposal over a block, for optimizers that need its norms. `state` is only read. The result
+// is a function of the arguments alone, to the bit.
 DeltaNorms ProposedNorms(const Optimizer& optimizer, const TensorContext& context,
                          absl::Span<const float> gradient, absl::Span<const float> weights,
                          const StateSpans& state);

@@ -91,7 +91,7 @@ ClusterInfo AwaitGeneration(const std::string& coordinator) {
   return {};
 }
 
-ServersOnly::ServersOnly(const Job& job, int shards) {
+ServersOnly::ServersOnly(const Job& job, int shards, int64_t first_step) {
   for (int shard = 0; shard < shards; ++shard) {
     Server::Options options;
     options.job = job;
@@ -105,7 +105,7 @@ ServersOnly::ServersOnly(const Job& job, int shards) {
   cluster_info_ = AwaitGeneration(coordinator());
   channels_ = std::make_unique<ShardChannels>(job.model, cluster_info_.generation,
                                               cluster_info_.shard_addresses);
-  Pull(0);  // succeeds once every shard has entered the generation
+  Pull(first_step);  // succeeds once every shard has entered the generation
 }
 
 Weights ServersOnly::Pull(int64_t step) const {

@@ -45,7 +45,8 @@ Job MadeUpJob(int64_t steps);
 // Servers over loopback, without workers. Their generation is open, and all shards are in it.
 class ServersOnly {
  public:
-  ServersOnly(const Job& job, int shards);
+  // `first_step`: where a training that has checkpoints continues.
+  ServersOnly(const Job& job, int shards, int64_t first_step = 0);
 
   Server& server(int shard) { return servers_[shard]; }
   const std::string& coordinator() const { return servers_.front().address(); }

@@ -61,8 +61,9 @@ def work(lease):
     lease.complete(loss_sum=0.5 * len(lease.examples))
 
 
-def train(address, workers=1, **options):
-    """Runs workers in threads until the training ends; raises what a worker raised."""
+def train(address, workers=1, do=work, **options):
+    """Runs workers in threads, which `do` each lease, until the training ends; raises what a worker
+    raised."""
     errors = []
 
     def run(name):
@@ -70,7 +71,7 @@ def train(address, workers=1, **options):
             with pd.Worker(address, name=name, **options) as worker:
                 for lease in worker:
                     with lease:
-                        work(lease)
+                        do(lease)
         except Exception as error:  # for the test's thread
             errors.append(error)
 

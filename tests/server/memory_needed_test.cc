@@ -73,10 +73,41 @@ TEST(MemoryNeededTest, CountsTheJobsArrays) {
     SCOPED_TRACE(row.what);
     Job job = PlainJob(1);
     row.change(job);
-    const MemoryNeeded needed = NeededMemory(job, row.entries);
+    const MemoryNeeded needed = NeededMemory(job, {.trained = row.entries});
     EXPECT_EQ(needed.least / kMb, row.least);
     EXPECT_EQ(needed.usual / kMb, row.usual);
     EXPECT_EQ(needed.waiting_gradient / kMb, row.waiting);
+  }
+}
+
+// A buffer has no state, and needs no memory for its next value besides what is pushed.
+TEST(MemoryNeededTest, BuffersNeedLess) {
+  for (const int32_t slots : {1, 2}) {
+    Job job = PlainJob(slots);
+    job.momentum.coefficient = 0.9;
+    job.checkpoint = CheckpointSpec{1, "x"};
+    const int64_t each = slots == 1 ? 16 : 28;  // MB
+    const MemoryNeeded needed = NeededMemory(job, {.buffers = kEntries});
+    EXPECT_EQ(needed.least / kMb, 24 + each);
+    EXPECT_EQ(needed.usual / kMb, 60 + each + 4);
+    EXPECT_EQ(needed.waiting_gradient / kMb, slots == 1 ? 0 : 4);
+    const MemoryNeeded both = NeededMemory(job, {.trained = kEntries, .buffers = kEntries});
+    EXPECT_EQ(both.least - needed.least, NeededMemory(job, {.trained = kEntries}).least - 24 * kMb);
+  }
+}
+
+TEST(MemoryNeededTest, EntriesOfAShardAreThoseOfItsRanges) {
+  Job job = SmallJob();
+  job.model.tensors[kLarge].buffer = true;
+  for (const int shards : {1, 3}) {
+    const Partition partition(job.model, shards);
+    int64_t buffers = 0;
+    for (int shard = 0; shard < shards; ++shard) {
+      const HeldEntries held = EntriesOfShard(job.model, partition, shard);
+      EXPECT_EQ(held.trained + held.buffers, partition.load(shard));
+      buffers += held.buffers;
+    }
+    EXPECT_EQ(buffers, job.model.tensors[kLarge].size());
   }
 }
 
@@ -112,7 +143,7 @@ TEST(MemoryNeededTest, SaysWhatFitsAndRefusesWhatCannot) {
     log->set_pattern("%l: %v");
     std::optional<MemoryLimit> limit;
     if (row.limit >= 0) limit = {row.limit, "a limit"};
-    const absl::Status status = CheckMemory(PlainJob(row.slots), kEntries, limit, log);
+    const absl::Status status = CheckMemory(PlainJob(row.slots), {.trained = kEntries}, limit, log);
     EXPECT_EQ(status.ok(), row.fits) << status;
     EXPECT_THAT(lines.str(), AllOf(HasSubstr(row.says), Not(HasSubstr(row.says_not))));
     if (row.fits) continue;

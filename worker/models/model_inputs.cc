@@ -75,6 +75,10 @@ absl::Status CheckTensors(const ModelSpec& spec, absl::Span<const NamedShape> ex
       return absl::InvalidArgumentError(
           absl::StrCat(wanted, "\"", got.name, "\" of shape ", ShapeName(got.shape)));
     }
+    if (got.buffer) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(wanted, "a buffer, which is not trained; remove `buffer: true`"));
+    }
   }
   if (spec.tensors.size() > expected.size()) {
     return absl::InvalidArgumentError(

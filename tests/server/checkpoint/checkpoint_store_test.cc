@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/durable_file.h"
+#include "common/base/safetensors.h"
 #include "common/job/job_codec.h"
 #include "common/job/partition.h"
 #include "server/update/optimizer.h"
@@ -29,6 +30,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
 
 namespace fs = std::filesystem;
 
@@ -271,8 +273,11 @@ TEST_F(CheckpointStoreTest, DirectoryThatCannotBeMadeIsNamed) {
   EXPECT_THAT(std::string(store.Prepare().message()), HasSubstr("file/x"));
 }
 
+// Also those of buffers, which have no state.
 TEST_F(CheckpointStoreTest, SlicesAreReadOntoAnyNumberOfShards) {
-  const Job job = SmallJob();
+  Job job = SmallJob();
+  job.model.tensors[kLarge].buffer = true;
+  job.model.tensors[kScalar].buffer = true;
   for (const int written : {1, 2, 3, 5}) {
     const int64_t step = int64_t{10} * written;
     Write(job, step, written);
@@ -295,6 +300,29 @@ TEST_F(CheckpointStoreTest, SlicesAreReadOntoAnyNumberOfShards) {
       }
     }
   }
+}
+
+TEST_F(CheckpointStoreTest, SliceFilesHoldNoStateOfBuffers) {
+  Job job = SmallJob();
+  job.model.tensors[kFew].buffer = true;
+  Write(job, 10);
+  ASSERT_OK_AND_ASSIGN(
+      const SafetensorsContent content,
+      ReadSafetensors(absl::StrCat(StepDirectory(directory_, 10), "/", SliceFileName(0, 1))));
+  std::vector<std::string> names;
+  for (const SafetensorsTensor& tensor : content.tensors) names.push_back(tensor.name);
+  EXPECT_THAT(names, UnorderedElementsAre("a/weights", "a/weights velocity", "a/biases", "b/scalar",
+                                          "b/scalar velocity", "b/weights", "b/weights velocity",
+                                          "c/zeros", "c/zeros velocity"));
+}
+
+// The same tensor, trained before: its job is another one.
+TEST_F(CheckpointStoreTest, ATensorThatBecomesABufferMakesAnotherJob) {
+  Job job = SmallJob();
+  Write(job, 10);
+  job.model.tensors[kFew].buffer = true;
+  EXPECT_THAT(std::string(OpenCheckpoint(StepDirectory(directory_, 10), job).status().message()),
+              HasSubstr("model.tensors[1].buffer: "));
 }
 
 TEST_F(CheckpointStoreTest, SliceFileSaysWhatItLacks) {

@@ -44,7 +44,8 @@ inline std::vector<SliceContent> ContentOf(const Job& job, const std::vector<Ten
     }
     SliceContent& content = contents.emplace_back();
     content.range = slice;
-    for (size_t array = 0; array < StateNames(job).size(); ++array) {
+    const size_t arrays = StateNames(job, job.model.tensors[slice.tensor]).size();
+    for (size_t array = 0; array < arrays; ++array) {
       content.state.push_back(std::make_shared<std::vector<float>>(weights));
       for (float& value : *content.state.back()) value = -value - static_cast<float>(array);
     }

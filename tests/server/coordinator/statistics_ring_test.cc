@@ -93,6 +93,42 @@ TEST_F(StatisticsRingTest, GivesUpdatesInTheJobsOrder) {
   }
 }
 
+// A step does not wait for what is not trained.
+TEST_F(StatisticsRingTest, BuffersHaveNone) {
+  Job job = JobOfSteps(2);
+  job.model.tensors[kLarge].buffer = true;
+  job.model.tensors[kFew].buffer = true;
+  job.model.tensors[kBlock].buffer = true;
+  StatisticsRing ring(job, 3);
+  ring.Begin(kGeneration);
+  for (const SmallTensor tensor : {kLarge, kFew, kBlock}) {
+    const std::string name = job.model.tensors[tensor].name;
+    EXPECT_EQ(ring.Add(kGeneration, UpdateOf(0, tensor)),
+              absl::InvalidArgumentError("statistics: expected a tensor that is trained, got " +
+                                         name + ", a buffer"));
+  }
+  EXPECT_OK(ring.Add(kGeneration, UpdateOf(0, kZeros)));
+  EXPECT_EQ(ring.newest(), -1);
+  EXPECT_OK(ring.Add(kGeneration, UpdateOf(0, kScalar)));
+  EXPECT_TRUE(ring.IsCompleteBefore(1));
+  const std::vector<StepStatistics> steps = ring.Range(0, kLast, "");
+  ASSERT_THAT(steps, SizeIs(1));
+  ASSERT_THAT(steps[0].updates, SizeIs(2));
+  EXPECT_EQ(steps[0].updates[0].tensor, "b/scalar");
+  EXPECT_EQ(steps[0].updates[1].tensor, "c/zeros");
+  EXPECT_OK(ring.CheckLayer("b"));
+  EXPECT_EQ(ring.CheckLayer("a"), absl::NotFoundError("layer: expected one of b, c, got \"a\""));
+
+  // As a checkpoint restores it.
+  ring.Begin(kGeneration + 1, 1, steps);
+  EXPECT_TRUE(ring.IsCompleteBefore(1));
+  EXPECT_EQ(ring.Range(0, kLast, "c")[0].updates[0].tensor, "c/zeros");
+  for (const SmallTensor tensor : {kScalar, kZeros}) {
+    EXPECT_OK(ring.Add(kGeneration + 1, UpdateOf(1, tensor)));
+  }
+  EXPECT_EQ(ring.ended(), absl::OkStatus());
+}
+
 TEST_F(StatisticsRingTest, RetainsItsCapacity) {
   for (int64_t step = 0; step < 6; ++step) {
     AddStep(ring_, step);

@@ -40,6 +40,9 @@ TEST(StateNamesTest, Table) {
   EXPECT_THAT(StateNames(job), ElementsAre("velocity"));
   job.momentum = {0, 0.5};
   EXPECT_THAT(StateNames(job), ElementsAre("velocity"));
+  EXPECT_THAT(StateNames(job, job.model.tensors[kFew]), ElementsAre("velocity"));
+  job.model.tensors[kFew].buffer = true;
+  EXPECT_THAT(StateNames(job, job.model.tensors[kFew]), ElementsAre());
 }
 
 // Equation 7 by hand: ratios 3/1, 1/2, 0/4, of three entries.

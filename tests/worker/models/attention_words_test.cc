@@ -267,6 +267,8 @@ TEST_F(MakeAttentionWordsTest, RefusesOtherTensors) {
               HasSubstr("\"output/biases\" of shape [10], got the end of the job's 3"));
 }
 
+TEST_F(MakeAttentionWordsTest, RefusesBuffers) { ExpectRefusesBuffers(spec_); }
+
 TEST_F(MakeAttentionWordsTest, ChecksDatasets) {
   const Dataset good = {.count = 2,
                         .rows = 1,

@@ -236,6 +236,8 @@ TEST_F(MakeMatrixFactorizationTest, RefusesOtherTensors) {
                         "tensors"));
 }
 
+TEST_F(MakeMatrixFactorizationTest, RefusesBuffers) { ExpectRefusesBuffers(spec_); }
+
 TEST_F(MakeMatrixFactorizationTest, ChecksDatasets) {
   const Dataset good = {
       .count = 2, .rows = 1, .columns = 4, .pixels = {1, 43, 0, 8, 0, 0, 0, 0}, .labels = {0, 9}};

@@ -345,6 +345,8 @@ TEST_F(MakeMnistCnnTest, RefusesTensorsTooFewAndTooMany) {
                HasSubstr("expected 8 tensors, got 9, the first too many being \"fc3/weights\"")));
 }
 
+TEST_F(MakeMnistCnnTest, RefusesBuffers) { ExpectRefusesBuffers(spec_); }
+
 TEST_F(MakeMnistCnnTest, ChecksDatasets) {
   const Dataset good = {.count = 2,
                         .rows = 28,

@@ -21,6 +21,7 @@
 namespace percentdelta {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 const Misfit kMisfitsOfAllModels[] = {
@@ -193,6 +194,16 @@ std::string RefusalOfJob(const ModelSpec& spec) {
   const absl::Status status = MakeModel(spec, {.pool = &pool, .isa = ""}).status();
   EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
   return std::string(status.message());
+}
+
+void ExpectRefusesBuffers(const ModelSpec& spec) {
+  for (size_t t = 0; t < spec.tensors.size(); ++t) {
+    ModelSpec untrained = spec;
+    untrained.tensors[t].buffer = true;
+    EXPECT_THAT(RefusalOfJob(untrained),
+                AllOf(HasSubstr(absl::StrCat("tensor ", t, ": expected \"", spec.tensors[t].name)),
+                      HasSubstr("got a buffer, which is not trained; remove `buffer: true`")));
+  }
 }
 
 void ExpectMakes(const ModelSpec& spec, Model& expected, const TensorValues& weights,

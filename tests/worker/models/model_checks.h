@@ -73,6 +73,9 @@ void ExpectChecksDatasets(const ModelSpec& spec, const Dataset& good,
 // Returns the message with which MakeModel refuses an invalid job.
 std::string RefusalOfJob(const ModelSpec& spec);
 
+// MakeModel refuses the job if any of its tensors is a buffer: these models train all of them.
+void ExpectRefusesBuffers(const ModelSpec& spec);
+
 // MakeModel's model, with 1 and with 3 threads, computes the same as `expected`.
 void ExpectMakes(const ModelSpec& spec, Model& expected, const TensorValues& weights,
                  const Batch& batch);

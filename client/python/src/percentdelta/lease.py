@@ -150,8 +150,9 @@ class Lease:
         push({name: values}). Each tensor of the job once.
 
         Values of any floating-point type, of the tensor's shape, sent as float32: the gradient of
-        the batch's mean loss. They must not change until complete() has returned. GradientError:
-        no such tensor, another shape or type, or pushed before. Never waits.
+        the batch's mean loss; for a buffer, its new value. They must not change until complete()
+        has returned. GradientError: no such tensor, another shape or type, or pushed before. Never
+        waits.
         """
         self._check_open()
         if self.kind != "train":
