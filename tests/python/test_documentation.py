@@ -10,11 +10,23 @@ import helpers
 import percentdelta as pd
 
 PAGE = (helpers.ROOT / "docs/python.md").read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+ALL_SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+SNIPPETS = [snippet for snippet in ALL_SNIPPETS if "import torch" not in snippet]
 
 
 def test_all_are_known():
     assert len(SNIPPETS) == 5
+    assert len(ALL_SNIPPETS) == 6 and ALL_SNIPPETS[0] not in SNIPPETS
+
+
+def test_the_pytorch_module_learns(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch", reason="PyTorch is not installed: deploy/install-packages torch")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(ALL_SNIPPETS[0], "docs/python.md", "exec"), {})
+    checksum, accuracy = capsys.readouterr().out.splitlines()
+    assert re.fullmatch("[0-9a-f]{64}", checksum)
+    assert float(accuracy[len("tensor("):-1]) > 0.95
+    assert (tmp_path / "quadrants.safetensors").is_file()
 
 
 @pytest.fixture(name="names", scope="module")
@@ -75,7 +87,7 @@ def test_tensor_by_tensor(names, percentdelta_cluster):
 
 def test_every_name_of_the_page_is_there():
     for name in re.findall(r"`(?:pd\.)?([A-Z][a-z][A-Za-z]*)(?:\(|`)", PAGE):
-        assert hasattr(pd, name), name
+        assert hasattr(pd, name) or name in ("False", "Summary"), name
     methods = set(re.findall(r"(?:client|lease|worker|cluster)\.(\w+)\(", PAGE))
     kinds = (pd.Client, pd.Lease, pd.Worker, pd.LocalCluster)
     assert [name for name in methods if not any(hasattr(kind, name) for kind in kinds)] == []

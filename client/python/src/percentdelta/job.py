@@ -128,6 +128,9 @@ class InitialWeights:
 class Tensor:
     """A tensor. `name`: "layer/name"; `shape`: row-major, empty for a scalar.
 
+    `initializer` None: the job's initial_weights; in a job without them zeros, and the job then
+    holds Constant().
+
     `buffer`: not trained, as the running mean of a batch normalization. Its value at the next step
     is the mean of the values that are pushed for it, one per slot, in slot order: the rule,
     momentum, clipping and weight decay do not apply, and it has no update statistics.

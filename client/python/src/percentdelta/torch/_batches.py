@@ -22,7 +22,6 @@ import torch
 from torch.utils import data as torch_data
 
 from percentdelta.batches import BatchSource, gradient_key
-from percentdelta.job import Job
 from percentdelta.lease import Lease
 from percentdelta.random_numbers import hash64
 from percentdelta.torch._seeds import evaluation_key, seed_all

@@ -6,9 +6,10 @@ What happens to a lease, in this order:
 
  1. load() begins the pull. A parameter on the CPU in PyTorch's usual layout becomes a view of the
     memory that the values arrive in; any other one, and every buffer, has them copied.
- 2. The forward pass, within forward(), waits for each tensor when it comes to use it: a hook of the
-    submodule that owns the tensor, and for what a submodule takes from another one, a mode that
-    sees the arguments of all of PyTorch's functions.
+ 2. The forward pass, within forward(), waits for each parameter when it comes to use it: by a hook
+    of the submodule that owns it, and for what a submodule takes from another one, by a mode that
+    sees the arguments of all of PyTorch's functions. has_noticed() tells from autograd's graph
+    whether that was all; if not, the forward pass is repeated, and waits for everything first.
  3. push_buffers(): what the forward pass has made of the buffers leaves.
  4. backward(): each gradient leaves when autograd has accumulated it. A backward pass that may run
     others within (a custom autograd.Function, as reentrant checkpoints are) makes gradients in
@@ -66,19 +67,38 @@ class _WaitForArguments(TorchFunctionMode):
         return function(*args)
 
 
-def _runs_python(root: Any) -> bool:
-    """Whether the graph has a custom autograd.Function."""
+@contextlib.contextmanager
+def _indexing_waits(wait: Callable[[Any], None]) -> Iterator[None]:
+    """What the mode of PyTorch 1.13 does not see is parameter[0] and parameter[:9]."""
+    def get(parameter: Any, index: Any) -> Any:
+        wait(parameter)
+        return torch.Tensor.__getitem__(parameter, index)
+
+    torch.nn.Parameter.__getitem__ = get
+    try:
+        yield
+    finally:
+        del torch.nn.Parameter.__getitem__
+
+
+def _survey(root: Any) -> Tuple[bool, Set[int]]:
+    """Of autograd's graph: whether it has a custom autograd.Function; ids of the parameters."""
+    runs_python = False
+    parameters: Set[int] = set()
     seen: Set[Any] = set()
     waiting = [root]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
             continue
-        if isinstance(node, torch.autograd.function.BackwardCFunction):
-            return True
         seen.add(node)
-        waiting.extend(following for following, _ in node.next_functions)
-    return False
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            runs_python = True
+        following = node.next_functions
+        if not following and hasattr(node, "variable"):
+            parameters.add(id(node.variable))
+        waiting.extend(each for each, _ in following)
+    return runs_python, parameters
 
 
 def _on_accumulated(parameter: Any, call: Callable[[], None]) -> Tuple[Any, Any]:
@@ -111,6 +131,8 @@ class BoundModule:
         self._others = others
         self._views: List[Tuple[List[Any], List[Any]]] = []  # of the pull's arrays, as tensors
         self._pending: Dict[int, _Entry] = {}  # not known to have arrived; by id of the value
+        self._unnoticed: Set[int] = set()  # what had not been waited for after the forward pass
+        self._runs_python = False
         self._weights: Optional[Weights] = None
         self._lease: Optional[Lease] = None
         self._early = False  # gradients leave when they are made
@@ -155,7 +177,8 @@ class BoundModule:
             elif entry.part.key in entry.part.owner._buffers:  # it may have been assigned anew
                 entry.part.owner._buffers[entry.part.key] = entry.value
             self._pending[id(entry.value)] = entry
-            if weights.is_there(entry.name):
+        for entry in self._entries:
+            if not entry.trained or weights.is_there(entry.name):  # buffers arrive early
                 self._wait(entry.value)
         for counter in self._counters:
             counter.data.fill_(lease.step)
@@ -194,19 +217,30 @@ class BoundModule:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the module has the values of one step."""
-        return self._weights is not None and not self._pending
+        """Whether the module has the values of one step, or still its own."""
+        return not self._pending
 
     @contextlib.contextmanager
     def forward(self) -> Iterator[None]:
         """Within it the module may be called; at its end all values have arrived."""
+        self._unnoticed.clear()
         if self._pending and self._overlaps:
-            with _WaitForArguments(self._wait):
+            with _indexing_waits(self._wait), _WaitForArguments(self._wait):
                 yield
+            self._unnoticed = set(self._pending)
             self.wait_all()
         else:
             self.wait_all()
             yield
+
+    def has_noticed(self, loss: Any) -> bool:
+        """Whether the forward pass used no parameter before it was waited for. If it did, the next
+        one waits for all before it begins."""
+        self._runs_python, used = _survey(loss.grad_fn)
+        if used.isdisjoint(self._unnoticed):
+            return True
+        self._overlaps = False
+        return False
 
     # ---- gradients -----------------------------------------------------------------------------
 
@@ -232,8 +266,9 @@ class BoundModule:
             self._send(entry, value if part.kind == "frozen" else value.clone())
 
     def backward(self, loss: Any) -> None:
-        """Computes the gradients and sends them; zeros for parameters that have none."""
-        self._early = not _runs_python(loss.grad_fn)
+        """Computes the gradients and sends them; zeros for parameters that have none. Must follow
+        has_noticed()."""
+        self._early = not self._runs_python
         try:
             loss.backward()
         finally:

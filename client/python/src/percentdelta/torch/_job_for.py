@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pathlib
 import re
 from typing import Any, Dict, List, Optional, Union
 
@@ -69,7 +68,7 @@ def job_for(module: torch.nn.Module, dataset: Any = None, test_dataset: Any = No
     cannot be written.
     """
     parts = parts_of(module)
-    kind = re.sub(r"[^A-Za-z0-9_.-]+", "_", type(getattr(module, "_orig_mod", module)).__name__)
+    kind = _file_name(type(getattr(module, "_orig_mod", module)).__name__)
     name = kind if name is None else name
     if not any(part.kind == "trained" for part in parts):
         raise ModuleError(f"module: {kind} has no parameter with requires_grad=True")
@@ -82,14 +81,18 @@ def job_for(module: torch.nn.Module, dataset: Any = None, test_dataset: Any = No
     kinds = ("trained", "state", "frozen") if frozen_in_job else ("trained", "state")
     chosen = [part for part in parts if part.kind in kinds
               and (part.kind != "frozen" or part.value.is_floating_point())]
-    tensors = tuple(Tensor(part.tensor_name, part.shape, **({} if part.kind == "trained" else {"buffer": True}))
+    tensors = tuple(Tensor(part.tensor_name, part.shape, buffer=part.kind != "trained")
                     for part in chosen)
     model = Model(f"torch.{kind}", tensors)
     arguments = dict(name=name, model=model, optimizer=optimizer, batch_size=batch_size,
                      max_steps=max_steps, **fields)
     Job(**arguments)  # what is not valid is refused before the file is written
-    path = pathlib.Path(f"{name}.safetensors") if weights_file is None else weights_file
+    path = f"{_file_name(name)}.safetensors" if weights_file is None else weights_file
     return Job(initial_weights=initial_weights.save(path, _arrays(chosen)), **arguments)
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)
 
 
 def _warn_of_zeros(parts: List[Part], optimizer: Optimizer) -> None:

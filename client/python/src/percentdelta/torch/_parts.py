@@ -107,10 +107,6 @@ def _check_memory(parts: Iterable[Part]) -> None:
                 f"assign one torch.nn.Parameter to both places, which shares it")
 
 
-def _is_buffer(tensor: Any) -> bool:
-    return getattr(tensor, "buffer", False)
-
-
 def _list(names: Iterable[str]) -> str:
     all_names = list(names)
     more = f" and {len(all_names) - _SHOWN} more" if len(all_names) > _SHOWN else ""
@@ -131,18 +127,19 @@ def _differences(parts: Dict[str, Part], job: Job) -> Iterator[str]:
               for tensor, part in both if tensor.shape != part.shape]
     if shapes:
         yield f"other shapes: {_list(shapes)}"
-    frozen = [tensor.name for tensor, part in both if part.kind == "frozen" and not _is_buffer(tensor)]
+    frozen = [tensor.name for tensor, part in both if part.kind == "frozen" and not tensor.buffer]
     if frozen:
         yield f"the job trains, but the module has requires_grad=False for {_list(frozen)}"
-    trained = [tensor.name for tensor, part in both if part.kind == "trained" and _is_buffer(tensor)]
+    trained = [tensor.name for tensor, part in both
+               if part.kind == "trained" and tensor.buffer]
     if trained:
         yield f"a buffer in the job, but a trained parameter in the module: {_list(trained)}"
     untrainable = [tensor.name for tensor, part in both
-                   if not _is_buffer(tensor) and part.kind not in ("trained", "frozen")]
+                   if not tensor.buffer and part.kind not in ("trained", "frozen")]
     if untrainable:
         yield f"trained in the job, but a buffer in the module: {_list(untrainable)}"
     unreal = [tensor.name for tensor, part in both
-              if _is_buffer(tensor) and not part.value.is_floating_point()]
+              if tensor.buffer and not part.value.is_floating_point()]
     if unreal:
         yield f"a buffer in the job, but not of floating-point numbers: {_list(unreal)}"
 

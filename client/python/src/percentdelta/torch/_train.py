@@ -11,7 +11,7 @@ import inspect
 import logging
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import torch
 
@@ -33,7 +33,7 @@ _one_at_a_time = threading.Lock()
 
 # (output, target)
 Forward = Callable[[Any, Any], Tuple[Any, Any]]
-Metric = Callable[[Any, Any], Union[float, Mapping[str, Any]]]
+Metric = Callable[[Any, Any], Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,13 +171,15 @@ def _count_correct(output: Any, target: Any) -> Optional[int]:
     return int((output.detach().argmax(1) == target).sum())
 
 
-def _sums(measured: Any, examples: int, name: str) -> Dict[str, Tuple[float, float]]:
+def _sums(measured: Any, examples: int) -> Dict[str, Tuple[float, float]]:
     """What a metric returned, as {name: (sum, count)}."""
-    named = measured if isinstance(measured, collections.abc.Mapping) else {name: measured}
-    sums = {}
-    for key, value in named.items():
-        total, count = value if isinstance(value, tuple) else (float(value) * examples, examples)
-        sums[str(key)] = (float(total), float(count))
+    if not isinstance(measured, collections.abc.Mapping):
+        raise ModuleError(f"metric: expected {{name: mean}} or {{name: (sum, count)}}, got "
+                          f"{type(measured).__name__}")
+    sums: Dict[str, Any] = dict(measured)
+    for name, value in sums.items():
+        if not isinstance(value, (tuple, list)):
+            sums[name] = (float(value) * examples, examples)
     return sums
 
 
@@ -217,32 +219,36 @@ class _Training:
         named = arithmetic_of(self._device) if arithmetic is None else arithmetic
         client_options = {key: value for key, value in options.items()
                           if key in inspect.signature(Client.__init__).parameters}
-        with contextlib.ExitStack() as stack:
-            worker = stack.enter_context(Worker(address, arithmetic=named, **options))
+        with Worker(address, arithmetic=named, **options) as worker, \
+                Client(address, **client_options) as client:
             self._worker = worker
-            client = stack.enter_context(Client(address, **client_options))
             job = worker.job
             _check_datasets(job, datasets)
-            bound = stack.enter_context(contextlib.closing(BoundModule(self._module, job)))
-            worker.identify_data(bound.fingerprint(data))
-            if not self._module.training:
-                self._module.train()
+            bound = BoundModule(self._module, job)
             self._display = Display(shown, job.max_steps)
-            stack.callback(lambda: self._display.close("stopped"))
-            began = time.monotonic()
-            last_step = self._work(worker, bound, bound.fingerprint(data) != data)
-            weights = self._final_weights(client, bound, worker.finished, last_step)
-            step = last_step if weights is None else weights.step
-            bound.close(weights, step)
-            summary = Summary(
-                finished=worker.finished, step=step,
-                checksum=weights.checksum() if worker.finished and weights is not None else "",
-                gradients=self._gradients, examples=self._examples, loss=self._last_loss,
-                seconds=time.monotonic() - began,
-                progress=client.progress() if worker.finished else None)
-            if worker.finished:
-                self._display.close(f"finished at step {step}, weights {summary.checksum[:12]}")
-            return summary
+            try:
+                return self._run(worker, client, bound, data)
+            finally:
+                self._display.close("stopped")
+                bound.close()
+
+    def _run(self, worker: Worker, client: Client, bound: BoundModule, data: str) -> Summary:
+        began = time.monotonic()
+        fingerprint = bound.fingerprint(data)
+        worker.identify_data(fingerprint)
+        if not self._module.training:
+            self._module.train()
+        last_step = self._work(worker, bound, fingerprint != data)
+        weights = self._final_weights(client, bound, worker.finished)
+        step = last_step if weights is None else weights.step
+        bound.close(weights, step)
+        checksum = weights.checksum() if worker.finished else ""
+        if worker.finished:
+            self._display.close(f"finished at step {step}, weights {checksum[:12]}")
+        return Summary(
+            finished=worker.finished, step=step, checksum=checksum, gradients=self._gradients,
+            examples=self._examples, loss=self._last_loss, seconds=time.monotonic() - began,
+            progress=client.progress() if worker.finished else None)
 
     def _work(self, worker: Worker, bound: BoundModule, has_constants: bool) -> int:
         """Does leases until there are no more. Returns the step of the last one."""
@@ -267,8 +273,8 @@ class _Training:
         return step
 
     @staticmethod
-    def _final_weights(client: Client, bound: BoundModule, finished: bool, step: int) -> Any:
-        """None: those that the module has are all of `step`."""
+    def _final_weights(client: Client, bound: BoundModule, finished: bool) -> Any:
+        """None: the module keeps those that it has."""
         if finished:
             return client.weights()
         if bound.is_whole:
@@ -292,15 +298,10 @@ class _Training:
     def _train(self, lease: Lease, bound: BoundModule) -> None:
         lease.pull()
         batch = self._batch(lease)
-        bound.load(lease)
-        seed_all(lease.random_key)
-        with bound.forward():
-            output, target = self._forward(self._module, batch)
-        value = self._loss(output, target)
-        _check_loss(value)
-        if not value.requires_grad:
-            raise ModuleError("loss: expected one that depends on the module's parameters, got one "
-                              "without a gradient: was it detached, or computed under no_grad()?")
+        value, output, target = self._forward_pass(lease, bound, batch)
+        if not bound.has_noticed(value):
+            value, output, target = self._forward_pass(lease, bound, batch)
+            bound.has_noticed(value)
         bound.push_buffers()
         lease.progress()
         bound.backward(value)
@@ -313,6 +314,18 @@ class _Training:
         self._last_loss = mean
         self._display.trained(lease.step, count, mean, correct)
 
+    def _forward_pass(self, lease: Lease, bound: BoundModule, batch: Any) -> Tuple[Any, Any, Any]:
+        bound.load(lease)
+        seed_all(lease.random_key)
+        with bound.forward():
+            output, target = self._forward(self._module, batch)
+        value = self._loss(output, target)
+        _check_loss(value)
+        if not value.requires_grad:
+            raise ModuleError("loss: expected one that depends on the module's parameters, got one "
+                              "without a gradient: was it detached, or computed under no_grad()?")
+        return value, output, target
+
     def _evaluate(self, lease: Lease, bound: BoundModule) -> None:
         lease.pull()
         batch = self._batch(lease)
@@ -324,15 +337,10 @@ class _Training:
             value = self._loss(output, target)
             _check_loss(value)
             count = len(lease.examples)
-            metrics = {} if self._metric is None else _sums(
-                self._metric(output, target), count,
-                getattr(self._metric, "__name__", "metric"))
+            metrics = {} if self._metric is None else _sums(self._metric(output, target), count)
         loss_sum = float(value) * count
         correct = _count_correct(output, target)
-        if metrics:
-            lease.complete(loss_sum, correct or 0, metrics=metrics)
-        else:
-            lease.complete(loss_sum, correct or 0)
+        lease.complete(loss_sum, correct or 0, metrics=metrics)
         self._display.evaluated(lease.step, count, loss_sum, correct)
 
 
