@@ -6,6 +6,7 @@ Needs matplotlib (Debian: python3-matplotlib).
 """
 
 import json
+import math
 import statistics
 import sys
 from typing import Any, Dict, List, Sequence, Tuple
@@ -72,8 +73,8 @@ def draw(results: Dict[str, Any], path: str) -> None:
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter(percent)
         axis.grid(axis="y", color="#E4E4E4", linewidth=0.6)
-        axis.set_title(f"{rule}\nfastest layer = {times(spread(result['layers']))} slowest",
-                       loc="left")
+        axis.set_title(f"{rule}, rate {result['rate']:g}\n"
+                       f"fastest layer = {times(spread(result['layers']))} slowest", loc="left")
         axis.set_xlabel("step")
     limits = [axis.get_ylim() for axis in axes[:-1]]
     for axis in axes[:-1]:
@@ -100,11 +101,15 @@ def _draw_losses(axis: Any, results: Dict[str, Any]) -> None:
         colour = RULE_COLOURS.get(rule)
         axis.plot(*smooth([loss for _, loss in result["loss"]], statistics.fmean), color=colour,
                   linewidth=1.4)
-        points = result["test_loss"]
-        axis.plot([step for step, _ in points], [loss for _, loss in points], "o", color=colour,
-                  markersize=3.5)
-        axis.annotate(f"{rule} {points[-1][1]:.2f}", (points[-1][0], points[-1][1]),
-                      xytext=(5, 0), textcoords="offset points", color=colour, va="center")
+        axis.plot(*zip(*result["test_loss"]), "o", color=colour, markersize=3.5)
+    low, high = axis.get_ylim()
+    room = (high - low) / 16  # a line of text
+    top = math.inf
+    for rule, (step, loss) in sorted(((rule, result["test_loss"][-1]) for rule, result in
+                                      results.items()), key=lambda each: -each[1][1]):
+        top = min(loss, top - room)
+        axis.annotate(f"{rule} {loss:.2f}", (step, top), xytext=(6, 0), va="center",
+                      textcoords="offset points", color=RULE_COLOURS.get(rule))
     axis.set_title("loss per character\nline: training, dots: test", loc="left")
     axis.set_xlabel("step")
     axis.grid(axis="y", color="#E4E4E4", linewidth=0.6)

@@ -65,7 +65,7 @@ def main() -> None:
         return percentdelta.torch.job_for(
             module, train_set, test_set, name="resnet-fashion-mnist",
             weights_file=folder / "resnet-fashion-mnist.safetensors",
-            optimizer=pd.Optimizer(0.03, pd.PercentDelta(epsilon=1e-2)),
+            optimizer=pd.Optimizer(0.1, pd.PercentDelta(epsilon=1e-2)),
             schedule=pd.Schedule(pd.Cosine(arguments.steps, floor=0.01)),
             momentum=pd.Momentum(0.9, dampening=0.9),
             batch_size=arguments.batch_size, max_steps=arguments.steps, seed=arguments.seed,

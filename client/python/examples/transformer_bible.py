@@ -28,10 +28,10 @@ TEST_PART = 50  # the last fiftieth of the text
 # Each rule's best of the rates that were tried, with the same schedule (README.md).
 MOMENTUM = pd.Momentum(0.9, dampening=0.9)
 RULES: Dict[str, Dict[str, Any]] = {
-    "SGD": {"optimizer": pd.Optimizer(0.1, pd.Sgd()), "momentum": MOMENTUM},
-    "PercentDelta": {"optimizer": pd.Optimizer(0.06, pd.PercentDelta(epsilon=1e-2)),
+    "SGD": {"optimizer": pd.Optimizer(0.5, pd.Sgd()), "momentum": MOMENTUM},
+    "PercentDelta": {"optimizer": pd.Optimizer(0.06, pd.PercentDelta(epsilon=3e-2)),
                      "momentum": MOMENTUM},
-    "Adam": {"optimizer": pd.Optimizer(0.003, pd.Adam())},
+    "Adam": {"optimizer": pd.Optimizer(0.01, pd.Adam())},
 }
 
 
@@ -110,7 +110,8 @@ def train(arguments: argparse.Namespace, rule: str, alphabet: str, train_set: Wi
     if arguments.write:
         torch.manual_seed(arguments.seed)
         print(f"\n{write(module, alphabet, arguments.context, arguments.write)}\n")
-    return {"loss": [(point.step, point.loss) for point in progress.training],
+    return {"rate": RULES[rule]["optimizer"].learning_rate,
+            "loss": [(point.step, point.loss) for point in progress.training],
             "test_loss": [(point.step, point.loss) for point in progress.evaluations],
             "layers": layers}
 
