@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "client/pdctl/export.h"
+#include "client/pdctl/progress_format.h"
+#include "client/pdctl/report.h"
 #include "client/pdctl/statistics_format.h"
+#include "client/pdctl/status_format.h"
 #include "common/base/clock.h"
 #include "common/base/pause.h"
 #include "common/base/status_macros.h"
@@ -21,24 +23,12 @@
 #include "common/transport/deadline.h"
 #include "common/transport/grpc_status.h"
 #include "grpc/health/v1/health.grpc.pb.h"
-#include "nlohmann/json.hpp"
 
 namespace percentdelta {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr size_t kMaxRowBytes = 4000;
 constexpr absl::Duration kCheckpointPoll = absl::Milliseconds(50);
-
-Json PointJson(const std::vector<ProgressPoint>& points) {
-  if (points.empty()) return nullptr;
-  const ProgressPoint& last = points.back();
-  return {{"step", last.step},
-          {"loss", last.loss},
-          {"accuracy", last.accuracy},
-          {"seconds", last.seconds}};
-}
 
 // Adds what the user can do about a server that does not answer.
 absl::Status WithAdvice(const absl::Status& status) {
@@ -47,107 +37,6 @@ absl::Status WithAdvice(const absl::Status& status) {
                       absl::StrCat(status.message(),
                                    ". Is pd-server running there? Give another address with "
                                    "--server=HOST:PORT."));
-}
-
-Json CheckpointJson(const std::optional<CheckpointProgress>& checkpoint) {
-  if (!checkpoint) return nullptr;
-  return {{"step", checkpoint->step},
-          {"under_way", checkpoint->under_way},
-          {"failures", checkpoint->failures},
-          {"error", checkpoint->error},
-          {"skipped", checkpoint->skipped}};
-}
-
-std::string CheckpointText(const CheckpointProgress& checkpoint) {
-  std::string text = checkpoint.step < 0 ? "none yet" : absl::StrCat("step ", checkpoint.step);
-  if (checkpoint.under_way) absl::StrAppend(&text, ", the next one is being written");
-  if (!checkpoint.error.empty()) {
-    absl::StrAppend(&text, "; the last one FAILED: ", checkpoint.error);
-  } else if (checkpoint.failures > 0) {
-    absl::StrAppend(&text, "; failed before: ", checkpoint.failures);
-  }
-  if (checkpoint.skipped > 0) {
-    absl::StrAppend(&text, "; skipped, as the disk is slow: ", checkpoint.skipped);
-  }
-  return text;
-}
-
-Json TimesJson(const std::optional<LeaseTimes>& times) {
-  if (!times) return nullptr;
-  return {{"pull", absl::ToDoubleSeconds(times->pull)},
-          {"compute", absl::ToDoubleSeconds(times->compute)},
-          {"push", absl::ToDoubleSeconds(times->push)}};
-}
-
-std::string TimesText(const LeaseTimes& times) {
-  const auto ms = [](absl::Duration time) { return absl::ToDoubleMilliseconds(time); };
-  return absl::StrFormat("pull %.1f ms, compute %.1f ms, push %.1f ms (means of the last minute)",
-                         ms(times.pull), ms(times.compute), ms(times.push));
-}
-
-std::string StatusJson(const Progress& progress) {
-  const Json json = {{"state", std::string(ToString(progress.state))},
-                     {"message", progress.message},
-                     {"job_name", progress.job_name},
-                     {"job_hash", progress.job_hash},
-                     {"generation", progress.generation},
-                     {"shards", progress.shard_count},
-                     {"step", progress.step},
-                     {"max_steps", progress.max_steps},
-                     {"workers", progress.workers},
-                     {"arithmetic", progress.arithmetic},
-                     {"data", progress.data},
-                     {"lease_seconds", TimesJson(progress.mean_times)},
-                     {"examples_per_second", progress.examples_per_second},
-                     {"seconds_left", absl::ToDoubleSeconds(TimeLeft(progress))},
-                     {"last_training", PointJson(progress.training)},
-                     {"last_evaluation", PointJson(progress.evaluations)},
-                     {"expired_leases", progress.expired_leases},
-                     {"failed_leases", progress.failed_leases},
-                     {"duplicate_results", progress.duplicate_results},
-                     {"speculative_leases", progress.speculative_leases},
-                     {"checkpoint", CheckpointJson(progress.checkpoint)}};
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-}
-
-// Escapes `value`, which may come from an untrusted peer, so that a row stays one line.
-void AppendRow(std::string& text, absl::string_view name, absl::string_view value) {
-  absl::StrAppendFormat(&text, "%-14s %s\n", name, EscapeForLog(value, kMaxRowBytes));
-}
-
-std::string StatusTable(const Progress& progress) {
-  std::string text;
-  AppendRow(text, "state",
-            absl::StrCat(ToString(progress.state), progress.message.empty() ? "" : ": ",
-                         progress.message));
-  AppendRow(text, "job", absl::StrCat(progress.job_name, ", sha256 ", progress.job_hash));
-  AppendRow(text, "step", absl::StrCat(progress.step, " of ", progress.max_steps));
-  if (!progress.training.empty()) {
-    const ProgressPoint& last = progress.training.back();
-    AppendRow(text, "loss", absl::StrFormat("%.4f at step %d", last.loss, last.step));
-  }
-  if (!progress.evaluations.empty()) {
-    const ProgressPoint& last = progress.evaluations.back();
-    AppendRow(text, "test accuracy",
-              absl::StrFormat("%.2f %% at step %d", 100 * last.accuracy, last.step));
-  }
-  if (progress.examples_per_second > 0) {
-    AppendRow(text, "speed", absl::StrFormat("%.0f examples/s", progress.examples_per_second));
-  }
-  const absl::Duration left = absl::Ceil(TimeLeft(progress), absl::Seconds(1));
-  if (left > absl::ZeroDuration()) AppendRow(text, "time left", absl::FormatDuration(left));
-  AppendRow(text, "workers",
-            absl::StrCat(progress.workers, progress.arithmetic.empty() ? "" : ", arithmetic ",
-                         progress.arithmetic));
-  if (progress.mean_times) AppendRow(text, "a lease takes", TimesText(*progress.mean_times));
-  AppendRow(text, "shards",
-            absl::StrCat(progress.shard_count, ", generation ", progress.generation));
-  AppendRow(text, "leases",
-            absl::StrCat(progress.expired_leases, " expired, ", progress.failed_leases, " failed, ",
-                         progress.duplicate_results, " done twice, ", progress.speculative_leases,
-                         " given to a second worker"));
-  if (progress.checkpoint) AppendRow(text, "checkpoint", CheckpointText(*progress.checkpoint));
-  return text;
 }
 
 struct ClusterWeights {
@@ -167,6 +56,11 @@ absl::StatusOr<ClusterWeights> PullNewest(const Cluster& cluster) {
   }
   if (!weights.ok()) return weights.status();
   return ClusterWeights{*std::move(info), *std::move(weights)};
+}
+
+// What follows a checksum on its line.
+std::string NoteOf(const Job& job) {
+  return job.any_arithmetic ? absl::StrCat("  ", kAnyArithmeticNote) : "";
 }
 
 std::string FormatSteps(const std::vector<StepStatistics>& steps, Format format) {
@@ -189,6 +83,27 @@ absl::Status ShowStatus(const Cluster& cluster, Format format, std::ostream& out
   const absl::StatusOr<Progress> progress = cluster.GetProgress();
   if (!progress.ok()) return WithAdvice(progress.status());
   out << (format == Format::kJson ? StatusJson(*progress) : StatusTable(*progress));
+  return absl::OkStatus();
+}
+
+absl::Status ShowProgress(const Cluster& cluster, std::optional<int64_t> last, Format format,
+                          std::ostream& out) {
+  absl::StatusOr<Progress> progress = cluster.GetProgress();
+  if (!progress.ok()) return WithAdvice(progress.status());
+  if (last) KeepLastSteps(*last, *progress);
+  switch (format) {
+    case Format::kJson:
+      out << ProgressJson(*progress);
+      break;
+    case Format::kCsv:
+      out << ProgressCsv(*progress);
+      break;
+    case Format::kTable:
+      out << (progress->training.empty() && progress->evaluations.empty()
+                  ? "no step is finished yet\n"
+                  : ProgressTable(*progress));
+      break;
+  }
   return absl::OkStatus();
 }
 
@@ -262,7 +177,8 @@ absl::Status WatchStatistics(const Cluster& cluster, const std::string& layer, i
 
 absl::Status ShowChecksum(const Cluster& cluster, std::ostream& out) {
   ASSIGN_OR_RETURN(const ClusterWeights newest, PullNewest(cluster));
-  out << ChecksumOf(newest.weights) << "  step " << newest.weights.step << "\n";
+  out << ChecksumOf(newest.weights) << "  step " << newest.weights.step << NoteOf(newest.info.job)
+      << "\n";
   return absl::OkStatus();
 }
 
@@ -270,7 +186,21 @@ absl::Status ExportToFile(const Cluster& cluster, const std::string& path, std::
   ASSIGN_OR_RETURN(const ClusterWeights newest, PullNewest(cluster));
   RETURN_IF_ERROR(ExportWeights(path, newest.info, newest.weights));
   out << path << "  step " << newest.weights.step << "  " << newest.weights.values.size()
-      << " tensors  " << ChecksumOf(newest.weights) << "\n";
+      << " tensors  " << ChecksumOf(newest.weights) << NoteOf(newest.info.job) << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status ReportToDirectory(const Cluster& cluster, const std::string& directory,
+                               std::ostream& out) {
+  RETURN_IF_ERROR(PrepareReport(directory));
+  ASSIGN_OR_RETURN(const ClusterWeights newest, PullNewest(cluster));
+  ReportData report;
+  report.job = newest.info.job;
+  report.weights_sha256 = ChecksumOf(newest.weights);
+  ASSIGN_OR_RETURN(report.progress, cluster.GetProgress());
+  ASSIGN_OR_RETURN(report.statistics, cluster.GetUpdateStatistics({}));
+  RETURN_IF_ERROR(WriteReport(directory, report));
+  out << directory << "/report.html  step " << newest.weights.step << "\n";
   return absl::OkStatus();
 }
 

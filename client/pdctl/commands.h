@@ -5,6 +5,8 @@
 #ifndef PERCENTDELTA_CLIENT_PDCTL_COMMANDS_H_
 #define PERCENTDELTA_CLIENT_PDCTL_COMMANDS_H_
 
+#include <cstdint>
+#include <optional>
 #include <ostream>
 #include <string>
 
@@ -22,6 +24,10 @@ enum class Format { kTable, kJson, kCsv };
 // Writes the state of the training, as a table or as JSON; returns kInvalidArgument for kCsv.
 absl::Status ShowStatus(const Cluster& cluster, Format format, std::ostream& out);
 
+// Writes loss, accuracy and metrics of the most recent `last` steps, or of all that are retained.
+absl::Status ShowProgress(const Cluster& cluster, std::optional<int64_t> last, Format format,
+                          std::ostream& out);
+
 // Requests a checkpoint, waits for it, and writes a line about it.
 //   kFailedPrecondition  the job configures no checkpoints, or the training has ended
 //   kAborted             the checkpoint could not be written; the message says why
@@ -38,11 +44,16 @@ absl::Status ShowStatistics(const Cluster& cluster, const std::string& layer, in
 absl::Status WatchStatistics(const Cluster& cluster, const std::string& layer, int last,
                              Format format, std::ostream& out);
 
-// Writes "<sha256>  step N" of the newest complete weights.
+// Writes "<sha256>  step N" of the newest complete weights, and kAnyArithmeticNote where it
+// applies.
 absl::Status ShowChecksum(const Cluster& cluster, std::ostream& out);
 
 // Writes the newest complete weights to a safetensors file, and a line about it to `out`.
 absl::Status ExportToFile(const Cluster& cluster, const std::string& path, std::ostream& out);
+
+// Writes report.html and its tables (report.h) to the directory, and a line about it to `out`.
+absl::Status ReportToDirectory(const Cluster& cluster, const std::string& directory,
+                               std::ostream& out);
 
 // Writes the job in its text format, after a comment with its hash.
 absl::Status ShowJob(const Cluster& cluster, std::ostream& out);

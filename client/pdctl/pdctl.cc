@@ -9,6 +9,7 @@
 #include <iostream>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,9 +55,11 @@ constexpr char kUsage[] = R"(Inspects a running cluster.
 
 Commands:
   status                     progress and speed of the training, workers, shards, checkpoints
+  progress                   loss, accuracy and the workers' metrics, step by step
   stats                      what the last step changed in each tensor, and what plain SGD would
   checksum                   SHA-256 of the weights, to compare two runs
   export FILE.safetensors    the weights, for PyTorch, NumPy and others
+  report DIRECTORY           report.html with curves and statistics so far, and their tables as CSV
   checkpoint                 requests a checkpoint, and waits for it (at most a minute)
   job                        the job being trained, as text
   health                     SERVING, or exit code 1
@@ -64,11 +67,11 @@ Commands:
 Flags, before or after the command:
   --server=HOST:PORT         the coordinator, shard 0 (127.0.0.1:5000); for health any server
   --deadline=10s             how long to wait for an answer
-  --connect_to=A=B[,C=D...]  checksum, export: connect to B for the shard at address A, as in
+  --connect_to=A=B[,C=D...]  checksum, export, report: connect to B for the shard at address A, as in
                              --connect_to=server-1:5000=127.0.0.1:5001
-  --format=table|json|csv    status, stats (status: table or json)
+  --format=table|json|csv    status, progress, stats (status: table or json)
   --layer=NAME               stats: of one layer, as in --layer=conv1
-  --last=N                   stats: the N most recent steps (1)
+  --last=N                   stats, progress: the N most recent steps (stats: 1, progress: all)
   --version                  prints version, revision and libraries
   --watch                    stats: then every step as it completes, until the training ends;
                              with --format=json one object per line
@@ -77,6 +80,7 @@ Examples:
   pdctl --server=10.0.0.5:5000 status
   pdctl stats --watch --layer=fc1
   pdctl stats --last=1000 --format=csv > statistics.csv
+  pdctl progress --format=csv > progress.csv
 
 Exit codes: 0, also if the reader of the output closes it (pdctl ... | head); 1 if a call failed or
 the output could not be written; 2 for an invalid command line; 130, 143 and 129 after SIGINT,
@@ -98,9 +102,11 @@ const Command* FindCommand(const std::vector<Command>& commands, absl::string_vi
 
 std::vector<Command> Commands() {
   return {{"status", "", {"format"}},
+          {"progress", "", {"format", "last"}},
           {"stats", "", {"format", "layer", "last", "watch"}},
           {"checksum", "", {"connect_to"}},
           {"export", "FILE.safetensors", {"connect_to"}},
+          {"report", "DIRECTORY", {"connect_to"}},
           {"checkpoint", "", {}},
           {"job", "", {}},
           {"health", "", {}}};
@@ -178,6 +184,7 @@ absl::Status Run(absl::string_view command, const std::vector<std::string>& word
   const Cluster cluster({server, deadline, *ConnectToFromFlag()});
   if (command == "checksum") return ShowChecksum(cluster, std::cout);
   if (command == "export") return ExportToFile(cluster, words[1], std::cout);
+  if (command == "report") return ReportToDirectory(cluster, words[1], std::cout);
   if (command == "checkpoint") return TakeCheckpoint(cluster, kCheckpointTimeout, std::cout);
   if (command == "job") return ShowJob(cluster, std::cout);
 
@@ -185,6 +192,10 @@ absl::Status Run(absl::string_view command, const std::vector<std::string>& word
   if (command == "status") return ShowStatus(cluster, format, std::cout);
   const std::string layer = absl::GetFlag(FLAGS_layer);
   const int last = absl::GetFlag(FLAGS_last);
+  if (command == "progress") {
+    return ShowProgress(cluster, IsGiven("last") ? std::optional<int64_t>(last) : std::nullopt,
+                        format, std::cout);
+  }
   if (!absl::GetFlag(FLAGS_watch)) return ShowStatistics(cluster, layer, last, format, std::cout);
   // A step may take long: detect a reader that has gone even before the next one.
   const ReaderWatch reader(STDOUT_FILENO, [] { _exit(0); });

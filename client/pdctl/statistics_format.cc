@@ -26,14 +26,6 @@ constexpr int kMinNameWidth = 16;
 // Escapes a name, which may come from an untrusted server, so that a row stays one line.
 std::string Name(const std::string& text) { return EscapeForLog(text, kMaxReasonBytes); }
 
-// Quotes a name as RFC 4180 requires. Names may contain commas; job validation rejects quotes, but
-// the server may be untrusted.
-std::string CsvField(const std::string& name) {
-  std::string text = Name(name);
-  if (!absl::StrContains(text, ',') && !absl::StrContains(text, '"')) return text;
-  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
-}
-
 std::string CsvField(int64_t value) { return absl::StrCat(value); }
 std::string CsvField(double value) { return ShortestDecimal(value); }
 
@@ -55,6 +47,14 @@ Json ToJson(const StepStatistics& step) {
 }
 
 }  // namespace
+
+// Quotes as RFC 4180 requires. Names may contain commas; job validation rejects quotes, but the
+// server may be untrusted.
+std::string CsvField(const std::string& name) {
+  std::string text = Name(name);
+  if (!absl::StrContains(text, ',') && !absl::StrContains(text, '"')) return text;
+  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
+}
 
 std::string ShortestDecimal(double value) {
   std::array<char, 32> text;

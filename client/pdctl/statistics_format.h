@@ -25,6 +25,9 @@ std::string FormatJsonLine(const StepStatistics& step);
 // Returns one row per step and tensor, with the same fields and precision, in every locale.
 std::string FormatCsv(const std::vector<StepStatistics>& steps, bool headings = true);
 
+// Returns a name as a field of CSV: escaped, so that a row stays one line, and quoted if necessary.
+std::string CsvField(const std::string& name);
+
 // Returns the shortest decimal that parses to the same double.
 std::string ShortestDecimal(double value);
 

@@ -2,6 +2,7 @@
 
 #include "common/base/text.h"
 
+#include <algorithm>
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
@@ -78,6 +79,27 @@ absl::Status CheckName(absl::string_view what, absl::string_view name) {
     rest.remove_prefix(length);
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckPrintableAscii(absl::string_view what, absl::string_view text, size_t max_bytes) {
+  if (text.size() > max_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": expected at most ", max_bytes, " bytes, got ", text.size()));
+  }
+  const auto fits = [](char c) { return c >= ' ' && c < 0x7f; };
+  if (std::all_of(text.begin(), text.end(), fits)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, ": expected printable ASCII, got ", QuoteForLog(text)));
+}
+
+bool IsKey(absl::string_view name) {
+  return std::all_of(name.begin(), name.end(),
+                     [](char c) { return c > ' ' && c < 0x7f && c != '"' && c != '\\'; });
+}
+
+std::string QuoteForLog(absl::string_view text) {
+  constexpr size_t kShown = 80;
+  return absl::StrCat("\"", EscapeForLog(text, kShown), "\"");
 }
 
 }  // namespace percentdelta

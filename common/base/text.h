@@ -28,6 +28,17 @@ std::string EscapeForLog(absl::string_view text, size_t max_bytes);
 // control character, or is not UTF-8.
 absl::Status CheckName(absl::string_view what, absl::string_view name);
 
+// Returns kInvalidArgument, naming `what`, if `text` is longer than `max_bytes` or is not printable
+// ASCII.
+absl::Status CheckPrintableAscii(absl::string_view what, absl::string_view text, size_t max_bytes);
+
+// Whether `name` can be a key in files, on command lines, in other tools: printable ASCII without
+// blanks, quotes and backslashes.
+bool IsKey(absl::string_view name);
+
+// Formats text for messages: escaped, cut, in quotes.
+std::string QuoteForLog(absl::string_view text);
+
 }  // namespace percentdelta
 
 #endif  // PERCENTDELTA_COMMON_BASE_TEXT_H_

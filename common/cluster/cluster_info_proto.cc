@@ -27,11 +27,21 @@ absl::StatusOr<ClusterInfo> FromProto(const v1::GetJobResponse& proto) {
                      {proto.shard_addresses().begin(), proto.shard_addresses().end()}};
 }
 
-void ToProto(const ClusterInfo& info, v1::GetJobResponse& proto) {
+void ToProto(const ClusterInfo& info, const Partition& partition, v1::GetJobResponse& proto) {
   *proto.mutable_job() = JobToProto(info.job);
   proto.set_job_hash(info.job_hash);
   proto.set_generation(info.generation);
   for (const std::string& address : info.shard_addresses) proto.add_shard_addresses(address);
+  if (info.shard_addresses.empty()) return;
+  for (int tensor = 0; tensor < static_cast<int>(info.job.model.tensors.size()); ++tensor) {
+    for (const TensorRange& range : partition.ranges_of_tensor(tensor)) {
+      v1::Slice& slice = *proto.add_partition();
+      slice.set_tensor(range.tensor);
+      slice.set_begin(range.begin);
+      slice.set_end(range.end);
+      slice.set_shard(range.shard);
+    }
+  }
 }
 
 }  // namespace percentdelta

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/cluster/cluster_info.h"
+#include "common/job/partition.h"
 #include "percentdelta/v1/coordinator.pb.h"
 
 namespace percentdelta {
@@ -14,7 +15,10 @@ namespace percentdelta {
 // kInvalidArgument: the job is invalid here (the coordinator may have another version).
 // kDataLoss: addresses are missing or malformed.
 absl::StatusOr<ClusterInfo> FromProto(const v1::GetJobResponse& proto);
-void ToProto(const ClusterInfo& info, v1::GetJobResponse& proto);
+
+// `partition`: of the job over the cluster's shards. It is left out while they are gathering. The
+// conversion back ignores it: C++ clients compute it.
+void ToProto(const ClusterInfo& info, const Partition& partition, v1::GetJobResponse& proto);
 
 }  // namespace percentdelta
 

@@ -8,8 +8,10 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
+#include "common/cluster/metrics.h"
 #include "common/job/job.h"
 
 namespace percentdelta {
@@ -56,6 +58,7 @@ struct LeaseResult {
   absl::Duration pull;
   absl::Duration compute;
   absl::Duration push;
+  std::vector<MetricSum> metrics = {};
 };
 
 }  // namespace percentdelta

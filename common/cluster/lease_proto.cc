@@ -89,6 +89,9 @@ LeaseResult FromProto(const v1::CompleteLeaseRequest& proto) {
   result.pull = absl::Microseconds(proto.timings().pull_us());
   result.compute = absl::Microseconds(proto.timings().compute_us());
   result.push = absl::Microseconds(proto.timings().push_us());
+  for (const v1::MetricSum& metric : proto.metrics()) {
+    result.metrics.push_back({metric.name(), metric.sum(), metric.count()});
+  }
   return result;
 }
 
@@ -105,6 +108,12 @@ void ToProto(const LeaseResult& result, v1::CompleteLeaseRequest& proto) {
   proto.mutable_timings()->set_pull_us(absl::ToInt64Microseconds(result.pull));
   proto.mutable_timings()->set_compute_us(absl::ToInt64Microseconds(result.compute));
   proto.mutable_timings()->set_push_us(absl::ToInt64Microseconds(result.push));
+  for (const MetricSum& metric : result.metrics) {
+    v1::MetricSum& added = *proto.add_metrics();
+    added.set_name(metric.name);
+    added.set_sum(metric.sum);
+    added.set_count(metric.count);
+  }
 }
 
 }  // namespace percentdelta

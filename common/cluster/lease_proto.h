@@ -14,7 +14,8 @@ namespace percentdelta {
 Lease FromProto(const v1::Lease& proto);
 void ToProto(const Lease& lease, v1::Lease& proto);
 
-// Escapes and cuts text from the caller, so that it can be logged.
+// Escapes and cuts text from the caller, so that it can be logged, apart from what is checked
+// before it is used: identity and metrics.
 WorkerIdentity FromProto(const v1::AcquireLeaseRequest& proto);
 LeaseResult FromProto(const v1::CompleteLeaseRequest& proto);
 void ToProto(const LeaseResult& result, v1::CompleteLeaseRequest& proto);

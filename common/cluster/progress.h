@@ -12,6 +12,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "common/cluster/metrics.h"
 
 namespace percentdelta {
 
@@ -29,6 +30,7 @@ struct ProgressPoint {
   double loss = 0;
   double accuracy = 0;  // 0..1
   double seconds = 0;   // since the first lease of the generation
+  std::vector<Metric> metrics = {};
 };
 
 struct CheckpointProgress {
@@ -62,11 +64,13 @@ struct Progress {
   int64_t duplicate_results = 0;
   int64_t speculative_leases = 0;  // assigned to a second worker because the first was slow
   std::optional<CheckpointProgress> checkpoint;  // nullopt: the job has no checkpoints
-  std::string arithmetic;                        // how the workers compute; empty: no worker yet
-  std::string data;                              // fingerprint of their data; empty: unknown
-  std::optional<LeaseTimes> mean_times;    // over the last minute; nullopt: no lease completed
-  std::vector<ProgressPoint> training;     // ascending steps
-  std::vector<ProgressPoint> evaluations;  // ascending steps
+  std::string arithmetic;       // how the workers compute, or the first one; empty: no worker yet
+  bool any_arithmetic = false;  // the job's: see kAnyArithmeticNote (job.h)
+  std::vector<std::string> other_arithmetic;  // with any_arithmetic: other workers'
+  std::string data;                           // fingerprint of their data; empty: unknown
+  std::optional<LeaseTimes> mean_times;       // over the last minute; nullopt: no lease completed
+  std::vector<ProgressPoint> training;        // ascending steps
+  std::vector<ProgressPoint> evaluations;     // ascending steps
 };
 
 // Estimated time for the remaining steps at the mean pace so far. Zero: unknown, or none remain.

@@ -38,6 +38,11 @@ void PointToProto(const ProgressPoint& point, Point& proto) {
   proto.set_loss(point.loss);
   proto.set_accuracy(point.accuracy);
   proto.set_seconds(point.seconds);
+  for (const Metric& metric : point.metrics) {
+    v1::Metric& added = *proto.add_metrics();
+    added.set_name(metric.name);
+    added.set_value(metric.value);
+  }
 }
 
 }  // namespace
@@ -62,6 +67,8 @@ Progress FromProto(const v1::GetProgressResponse& proto) {
   progress.duplicate_results = proto.duplicate_results();
   progress.speculative_leases = proto.speculative_leases();
   progress.arithmetic = proto.arithmetic();
+  progress.any_arithmetic = proto.any_arithmetic();
+  progress.other_arithmetic = {proto.other_arithmetic().begin(), proto.other_arithmetic().end()};
   progress.data = proto.data();
   if (proto.has_mean_timings()) {
     progress.mean_times = LeaseTimes{absl::Microseconds(proto.mean_timings().pull_us()),
@@ -93,6 +100,8 @@ void ToProto(const Progress& progress, v1::GetProgressResponse& proto) {
   proto.set_failed_leases(progress.failed_leases);
   proto.set_duplicate_results(progress.duplicate_results);
   proto.set_arithmetic(progress.arithmetic);
+  proto.set_any_arithmetic(progress.any_arithmetic);
+  for (const std::string& other : progress.other_arithmetic) proto.add_other_arithmetic(other);
   proto.set_data(progress.data);
   if (progress.mean_times) {
     v1::Timings& times = *proto.mutable_mean_timings();

@@ -25,6 +25,9 @@ std::vector<ProgressPoint> PointsFromProto(const Points& protos) {
   points.reserve(protos.size());
   for (const auto& proto : protos) {
     points.push_back({proto.step(), proto.loss(), proto.accuracy(), proto.seconds()});
+    for (const v1::Metric& metric : proto.metrics()) {
+      points.back().metrics.push_back({metric.name(), metric.value()});
+    }
   }
   return points;
 }

@@ -71,6 +71,10 @@ struct InitialWeightsSpec {
   std::string sha256;  // of the whole file, 64 lower-case hexadecimal digits
 };
 
+// What is shown with the checksum of weights if Job::any_arithmetic is set.
+inline constexpr char kAnyArithmeticNote[] =
+    "any_arithmetic: the weights depend on which worker computed which gradient";
+
 struct Job {
   std::string name;
   ModelSpec model;
@@ -87,6 +91,7 @@ struct Job {
   std::optional<GradientClippingSpec> gradient_clipping;
   std::optional<WeightDecaySpec> weight_decay;
   std::optional<InitialWeightsSpec> initial_weights;  // with it, all initializers are the file
+  bool any_arithmetic = false;  // workers may compute differently: see kAnyArithmeticNote
 
   // Number of complete batches in an epoch.
   int64_t batches_per_epoch() const { return data.training_examples / batch_size; }

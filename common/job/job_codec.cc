@@ -132,6 +132,7 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto) {
     job.initial_weights = InitialWeightsSpec{
         proto.initial_weights().file(), absl::AsciiStrToLower(proto.initial_weights().sha256())};
   }
+  job.any_arithmetic = proto.any_arithmetic();
   RETURN_IF_ERROR(ValidateJob(job));
   return job;
 }
@@ -182,6 +183,7 @@ v1::Job JobToProto(const Job& job) {
     proto.mutable_initial_weights()->set_file(job.initial_weights->file);
     proto.mutable_initial_weights()->set_sha256(job.initial_weights->sha256);
   }
+  proto.set_any_arithmetic(job.any_arithmetic);
   return proto;
 }
 

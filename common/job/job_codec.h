@@ -31,11 +31,12 @@ absl::StatusOr<Job> JobFromProto(const v1::Job& proto);
 v1::Job JobToProto(const Job& job);
 std::string JobToText(const Job& job);
 
-// Lists the fields that determine the weights of a step and differ between two jobs, as in
-// "optimizer.learning_rate: 0.03 and 0.1", comma-separated; empty if there are none. The name, the
-// number of steps, the evaluation, the checkpoints and the path of the initial weights (not their
-// hash) do not matter.
-std::string DecisiveDifferences(const Job& a, const Job& b);
+// Lists the fields that determine the weights of a step and differ between our job and that of a
+// checkpoint, as in "optimizer.learning_rate: 0.03 and 0.1", comma-separated; empty if there are
+// none. The name, the number of steps, the evaluation, the checkpoints and the path of the initial
+// weights (not their hash) do not matter. A job with any_arithmetic may continue one without; the
+// other way round would promise too much.
+std::string DecisiveDifferences(const Job& ours, const Job& its);
 
 // SHA-256, hexadecimal, of the job's canonical serialization.
 std::string JobHash(const Job& job);

@@ -66,8 +66,8 @@ class DifferenceList : public google::protobuf::util::MessageDifferencer::Report
 
 }  // namespace
 
-std::string DecisiveDifferences(const Job& a, const Job& b) {
-  const auto decisive = [](const Job& job) {
+std::string DecisiveDifferences(const Job& ours, const Job& its) {
+  const auto decisive = [&ours](const Job& job) {
     v1::Job proto = JobToProto(job);
     proto.clear_name();
     proto.clear_max_steps();
@@ -75,12 +75,13 @@ std::string DecisiveDifferences(const Job& a, const Job& b) {
     proto.clear_checkpoint();
     proto.mutable_data()->clear_test_examples();
     if (proto.has_initial_weights()) proto.mutable_initial_weights()->clear_file();
+    if (ours.any_arithmetic) proto.set_any_arithmetic(true);
     return proto;
   };
   DifferenceList differences;
   google::protobuf::util::MessageDifferencer differencer;
   differencer.ReportDifferencesTo(&differences);
-  differencer.Compare(decisive(a), decisive(b));
+  differencer.Compare(decisive(ours), decisive(its));
   return differences.text();
 }
 

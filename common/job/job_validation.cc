@@ -35,10 +35,7 @@ constexpr int32_t kMaxKept = 1000;
 constexpr size_t kHashDigits = 64;
 
 // Formats text for messages: escaped, cut, in quotes.
-std::string Quoted(absl::string_view text) {
-  constexpr size_t kShown = 80;
-  return absl::StrCat("\"", EscapeForLog(text, kShown), "\"");
-}
+std::string Quoted(absl::string_view text) { return QuoteForLog(text); }
 
 // A name that fits into a log line.
 absl::Status CheckJobName(absl::string_view field, absl::string_view name) {
@@ -59,8 +56,7 @@ absl::Status CheckJobName(absl::string_view field, absl::string_view name) {
 // A name that is also a key: in files, on command lines, in other tools.
 absl::Status CheckKey(absl::string_view field, absl::string_view name) {
   RETURN_IF_ERROR(CheckJobName(field, name));
-  const auto fits = [](char c) { return c > ' ' && c < 0x7f && c != '"' && c != '\\'; };
-  if (std::all_of(name.begin(), name.end(), fits)) return absl::OkStatus();
+  if (IsKey(name)) return absl::OkStatus();
   return InvalidField(field, "printable ASCII characters without blanks, quotes, backslashes",
                       Quoted(name));
 }

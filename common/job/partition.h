@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Which shard owns which entries of which tensor. Depends only on the model and the number of
-// shards, so every process computes it and it is never sent.
+// shards: every process of the project computes it. Clients in other languages receive it with the
+// job (GetJobResponse).
 //
 // The tensors, cut into blocks of 16384 entries, are concatenated in the job's order and assigned
 // to the shards in equal stretches. A shard owns at most one block more than the mean, a tensor

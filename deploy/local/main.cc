@@ -21,6 +21,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/cluster.h"
+#include "client/pdctl/report.h"
 #include "client/pdctl/statistics_format.h"
 #include "common/base/isa.h"
 #include "common/base/limits.h"
@@ -34,7 +35,6 @@
 #include "common/program/program.h"
 #include "deploy/local/cluster.h"
 #include "deploy/local/progress_display.h"
-#include "deploy/local/report.h"
 #include "worker/data/data_sets.h"
 #include "worker/models/model.h"
 
@@ -160,6 +160,7 @@ absl::Status Conclude(const Cluster& client, const std::string& command) {
     std::cout << "\n" << FormatTable({statistics.back()});
   }
   std::cout << "\nweights sha256 " << checksum << "  step " << weights.step << std::endl;
+  if (info.job.any_arithmetic) std::cout << kAnyArithmeticNote << std::endl;
 
   const std::string directory = absl::GetFlag(FLAGS_report);
   if (directory.empty()) return absl::OkStatus();

@@ -22,6 +22,7 @@ absl::StatusOr<FileEntry> WriteHistory(const std::string& directory, const Histo
   for (const StepStatistics& step : history.statistics) ToProto(step, *proto.add_statistics());
   proto.set_arithmetic(history.arithmetic);
   proto.set_data(history.data);
+  for (const std::string& other : history.other_arithmetic) proto.add_other_arithmetic(other);
   DurableFile file(absl::StrCat(directory, "/", kHistoryName),
                    {faults, nullptr, /*follow_links=*/false});
   RETURN_IF_ERROR(file.Open());
@@ -47,6 +48,7 @@ absl::StatusOr<History> ReadHistory(const std::string& directory) {
   }
   history.arithmetic = proto.arithmetic();
   history.data = proto.data();
+  history.other_arithmetic = {proto.other_arithmetic().begin(), proto.other_arithmetic().end()};
   return history;
 }
 

@@ -25,8 +25,9 @@ struct History {
   std::vector<ProgressPoint> training;
   std::vector<ProgressPoint> evaluations;
   std::vector<StepStatistics> statistics;
-  std::string arithmetic;  // of the workers; empty: no worker yet
+  std::string arithmetic;  // of the workers, or the first one; empty: no worker yet
   std::string data;        // fingerprint of the workers' data; empty: not known
+  std::vector<std::string> other_arithmetic = {};  // see WorkerCompatibility
 };
 
 // Writes it durably into `directory`. Passes the fault point "history" first. Errors: the system's

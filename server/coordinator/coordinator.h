@@ -70,6 +70,7 @@ class Coordinator {
 
   const Job& job() const { return options_.job; }
   const std::string& job_hash() const { return job_hash_; }
+  int shard_count() const { return options_.shard_count; }
 
   ClusterView view() const;
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "common/cluster/metrics.h"
 
 namespace percentdelta {
 namespace {
@@ -120,6 +121,10 @@ absl::StatusOr<LeaseTable::Completion> LeaseTable::Complete(const LeaseResult& r
     return absl::InvalidArgumentError(absl::StrCat("lease ", result.lease_id, ": expected ",
                                                    examples, " examples, got ", result.correct,
                                                    " correct of ", result.examples));
+  }
+  if (const absl::Status status = CheckMetrics(result.metrics); !status.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("lease ", result.lease_id, ": ", status.message()));
   }
   issued_.erase(found);
   WorkItem* item = work_.Find(issued.lease);

@@ -94,7 +94,7 @@ class LeaseTable {
 
   // Takes a result. A lease that has expired may still complete its work.
   //   kNotFound         no such lease was issued
-  //   kInvalidArgument  counts that do not match the lease
+  //   kInvalidArgument  counts that do not match the lease, or bad metrics (CheckMetrics)
   absl::StatusOr<Completion> Complete(const LeaseResult& result, absl::Duration now);
 
   // Expires the leases whose deadline has passed, and returns those whose work is not done.

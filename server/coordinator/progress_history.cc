@@ -10,6 +10,14 @@ namespace {
 
 constexpr absl::Duration kWindow = absl::Minutes(1);
 
+// About what a point's metrics are on the wire.
+size_t MetricBytes(const ProgressPoint& point) {
+  constexpr size_t kBesidesTheName = 16;
+  size_t bytes = 0;
+  for (const Metric& metric : point.metrics) bytes += metric.name.size() + kBesidesTheName;
+  return bytes;
+}
+
 template <typename Predicate>
 std::vector<ProgressPoint> Select(const std::deque<ProgressPoint>& curve, Predicate predicate) {
   std::vector<ProgressPoint> points;
@@ -19,9 +27,19 @@ std::vector<ProgressPoint> Select(const std::deque<ProgressPoint>& curve, Predic
 
 }  // namespace
 
-void ProgressHistory::Append(std::deque<ProgressPoint>& curve, const ProgressPoint& point) {
-  curve.push_back(point);
-  if (curve.size() > capacity_) curve.pop_front();
+void ProgressHistory::Append(Curve& curve, const ProgressPoint& point) {
+  curve.points.push_back(point);
+  curve.metric_bytes += MetricBytes(point);
+  if (curve.points.size() > capacity_) {
+    curve.metric_bytes -= MetricBytes(curve.points.front());
+    curve.points.pop_front();
+    if (curve.without_metrics > 0) --curve.without_metrics;
+  }
+  while (curve.metric_bytes > kMaxMetricBytes) {
+    ProgressPoint& oldest = curve.points[curve.without_metrics++];
+    curve.metric_bytes -= MetricBytes(oldest);
+    oldest.metrics = {};
+  }
 }
 
 void ProgressHistory::AddLease(int64_t examples, const LeaseTimes& times, absl::Duration now) {
@@ -38,17 +56,17 @@ double ProgressHistory::SecondsAt(absl::Duration now) const {
 }
 
 std::vector<ProgressPoint> ProgressHistory::TrainingBefore(int64_t step) const {
-  return Select(training_, [&](const ProgressPoint& point) { return point.step < step; });
+  return Select(training_.points, [&](const ProgressPoint& point) { return point.step < step; });
 }
 
 std::vector<ProgressPoint> ProgressHistory::EvaluationsBefore(int64_t step) const {
-  return Select(evaluations_, [&](const ProgressPoint& point) { return point.step < step; });
+  return Select(evaluations_.points, [&](const ProgressPoint& point) { return point.step < step; });
 }
 
 void ProgressHistory::Fill(int64_t from_step, absl::Duration now, Progress& progress) const {
   const auto from = [&](const ProgressPoint& point) { return point.step >= from_step; };
-  progress.training = Select(training_, from);
-  progress.evaluations = Select(evaluations_, from);
+  progress.training = Select(training_.points, from);
+  progress.evaluations = Select(evaluations_.points, from);
   // The first lease in the window marks when the others started: its examples are not counted.
   const auto begin = std::find_if(leases_.begin(), leases_.end(), [&](const DoneLease& lease) {
     return lease.at >= now - kWindow;
@@ -70,15 +88,15 @@ void ProgressHistory::Fill(int64_t from_step, absl::Duration now, Progress& prog
 
 void ProgressHistory::Begin(const std::vector<ProgressPoint>& training,
                             const std::vector<ProgressPoint>& evaluations) {
-  training_.clear();
-  evaluations_.clear();
+  training_ = {};
+  evaluations_ = {};
   leases_.clear();
   for (const ProgressPoint& point : training) Append(training_, point);
   for (const ProgressPoint& point : evaluations) Append(evaluations_, point);
   first_lease_.reset();
-  restored_seconds_ = training_.empty() ? 0 : training_.back().seconds;
-  if (!evaluations_.empty()) {
-    restored_seconds_ = std::max(restored_seconds_, evaluations_.back().seconds);
+  restored_seconds_ = training_.points.empty() ? 0 : training_.points.back().seconds;
+  if (!evaluations_.points.empty()) {
+    restored_seconds_ = std::max(restored_seconds_, evaluations_.points.back().seconds);
   }
 }
 

@@ -19,6 +19,9 @@ namespace percentdelta {
 // Not thread-safe.
 class ProgressHistory {
  public:
+  // Of each curve, as they are on the wire: older points lose their metrics.
+  static constexpr size_t kMaxMetricBytes = 1 << 20;
+
   // Retains at most `capacity` points of each curve.
   explicit ProgressHistory(size_t capacity) : capacity_(capacity) {}
 
@@ -53,11 +56,17 @@ class ProgressHistory {
     LeaseTimes times;
   };
 
-  void Append(std::deque<ProgressPoint>& curve, const ProgressPoint& point);
+  struct Curve {
+    std::deque<ProgressPoint> points;
+    size_t metric_bytes = 0;     // of all points
+    size_t without_metrics = 0;  // the first points, which have lost theirs
+  };
+
+  void Append(Curve& curve, const ProgressPoint& point);
 
   const size_t capacity_;
-  std::deque<ProgressPoint> training_;
-  std::deque<ProgressPoint> evaluations_;
+  Curve training_;
+  Curve evaluations_;
   std::deque<DoneLease> leases_;  // of the last minute
   std::optional<absl::Duration> first_lease_;
   double restored_seconds_ = 0;

@@ -22,6 +22,7 @@ Training::Training(const Job& job, const std::string& job_hash, Options options)
       job_hash_(job_hash),
       options_(std::move(options)),
       membership_(options_.shard_count, job_hash_, options_.first_generation),
+      compatibility_(job_.any_arithmetic),
       record_(options_.history_steps, job_.max_steps, options_.log),
       checkpoints_(job_, options_.shard_count, options_.log) {}
 
@@ -41,7 +42,7 @@ void Training::Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoi
   leases.for_checkpoint = [this](int64_t next) { return checkpoints_.StartIfDue(next); };
   leases_.emplace(job_, std::move(leases), roster_);
   gathered_.assign(options_.shard_count, step);
-  compatibility_.Restore(restored.arithmetic, restored.data);
+  compatibility_.Restore(restored.arithmetic, restored.other_arithmetic, restored.data);
   options_.log->info("generation opened generation={} shards={} step={} checkpoint={} addresses={}",
                      membership_.generation(), options_.shard_count, step,
                      checkpoint ? checkpoint->directory : "none",
@@ -166,6 +167,7 @@ std::optional<Training::ReadyCheckpoint> Training::FindReadyCheckpoint(
   ready.history.evaluations =
       record_.history().EvaluationsBefore(last ? parts->step + 1 : parts->step);
   ready.history.arithmetic = compatibility_.arithmetic();
+  ready.history.other_arithmetic = compatibility_.other_arithmetic();
   ready.history.data = compatibility_.data();
   ready.initial_step = membership_.first_step();
   return ready;
@@ -216,6 +218,8 @@ Progress Training::GetProgress(int64_t from_step, const std::string& opening_err
   progress.generation = membership_.generation();
   progress.shard_count = options_.shard_count;
   progress.arithmetic = compatibility_.arithmetic();
+  progress.any_arithmetic = job_.any_arithmetic;
+  progress.other_arithmetic = compatibility_.other_arithmetic();
   progress.data = compatibility_.data();
   progress.workers = roster_.Count(now);
   if (job_.checkpoint) progress.checkpoint = checkpoints_.progress();

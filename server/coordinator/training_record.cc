@@ -2,6 +2,10 @@
 
 #include "server/coordinator/training_record.h"
 
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 
 namespace percentdelta {
@@ -11,6 +15,15 @@ constexpr absl::Duration kLogInterval = absl::Seconds(10);
 
 absl::string_view KindName(Lease::Kind kind) {
   return kind == Lease::Kind::kEvaluate ? "evaluate" : "train";
+}
+
+// " name=value" for each metric.
+std::string MetricsText(const std::vector<Metric>& metrics) {
+  std::string text;
+  for (const Metric& metric : metrics) {
+    absl::StrAppendFormat(&text, " %s=%.4g", metric.name, metric.value);
+  }
+  return text;
 }
 
 }  // namespace
@@ -53,8 +66,8 @@ void TrainingRecord::AddResult(const LeaseTable::Completion& completion, const L
     ProgressPoint point = *completion.evaluation;
     point.seconds = history_.SecondsAt(now);
     history_.AddEvaluation(point);
-    log_->info("evaluated step={} accuracy={:.4f} loss={:.4f}", point.step, point.accuracy,
-               point.loss);
+    log_->info("evaluated step={} accuracy={:.4f} loss={:.4f}{}", point.step, point.accuracy,
+               point.loss, MetricsText(point.metrics));
   }
 }
 

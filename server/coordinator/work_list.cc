@@ -3,27 +3,13 @@
 #include "server/coordinator/work_list.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 
 namespace percentdelta {
 namespace {
-
-// Adds in slot order: the mean does not depend on which result came first. Nothing unless all are
-// done.
-std::optional<ProgressPoint> Mean(int64_t step, const std::vector<WorkItem>& items) {
-  double loss_sum = 0;
-  int64_t correct = 0;
-  int64_t examples = 0;
-  for (const WorkItem& item : items) {
-    if (!item.done) return std::nullopt;
-    loss_sum += item.result.loss_sum;
-    correct += item.result.correct;
-    examples += item.result.examples;
-  }
-  const auto count = static_cast<double>(examples);
-  return ProgressPoint{step, loss_sum / count, static_cast<double>(correct) / count, 0};
-}
 
 std::string DescribeFirstFailure(const std::string& name, const std::vector<WorkItem>& items) {
   for (const WorkItem& item : items) {
@@ -54,7 +40,7 @@ void WorkList::StartStep() {
   if (!job_.EvaluatesAt(step_)) return;
   const int64_t size = job_.evaluation->batch_size;
   const int64_t parts = (job_.data.test_examples + size - 1) / size;
-  evaluations_.push_back({step_, std::vector<WorkItem>(parts)});
+  evaluations_.push_back({step_, std::vector<WorkItem>(parts), 0, {}});
 }
 
 bool WorkList::MayTrain() const {
@@ -116,18 +102,25 @@ std::optional<ProgressPoint> WorkList::EndEvaluation(const Lease& lease) {
       std::find_if(evaluations_.begin(), evaluations_.end(),
                    [&](const Evaluation& each) { return each.step == lease.step; });
   if (evaluation == evaluations_.end()) return std::nullopt;
-  const std::optional<ProgressPoint> mean = Mean(evaluation->step, evaluation->parts);
-  if (mean) evaluations_.erase(evaluation);
+  // In the order of parts. Their number may be large: what has been added is not retained.
+  std::vector<WorkItem>& parts = evaluation->parts;
+  for (; evaluation->added < parts.size() && parts[evaluation->added].done; ++evaluation->added) {
+    evaluation->sums.Add(std::exchange(parts[evaluation->added].result, LeaseResult()));
+  }
+  if (evaluation->added < parts.size()) return std::nullopt;
+  std::optional<ProgressPoint> mean = evaluation->sums.Means(evaluation->step);
+  evaluations_.erase(evaluation);
   return mean;
 }
 
 std::optional<ProgressPoint> WorkList::EndStep() {
   if (slots_.empty() || step_ >= confirmed_) return std::nullopt;
-  const std::optional<ProgressPoint> mean = Mean(step_, slots_);
-  if (mean) {
-    ++step_;
-    StartStep();
-  }
+  if (!absl::c_all_of(slots_, [](const WorkItem& slot) { return slot.done; })) return std::nullopt;
+  ResultSums sums;
+  for (const WorkItem& slot : slots_) sums.Add(slot.result);
+  std::optional<ProgressPoint> mean = sums.Means(step_);
+  ++step_;
+  StartStep();
   return mean;
 }
 

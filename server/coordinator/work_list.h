@@ -12,6 +12,7 @@
 #ifndef PERCENTDELTA_SERVER_COORDINATOR_WORK_LIST_H_
 #define PERCENTDELTA_SERVER_COORDINATOR_WORK_LIST_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -24,6 +25,7 @@
 #include "common/cluster/lease.h"
 #include "common/cluster/progress.h"
 #include "common/job/job.h"
+#include "server/coordinator/result_sums.h"
 
 namespace percentdelta {
 
@@ -91,6 +93,8 @@ class WorkList {
   struct Evaluation {
     int64_t step = 0;
     std::vector<WorkItem> parts;
+    size_t added = 0;  // of the parts, the first that are in `sums`; they have no result any more
+    ResultSums sums;
   };
 
   bool MayTrain() const;

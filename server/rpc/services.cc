@@ -61,7 +61,7 @@ grpc::ServerUnaryReactor* CoordinatorService::GetJob(grpc::CallbackServerContext
                                                      v1::GetJobResponse* response) {
   const ClusterView view = coordinator_.view();
   ToProto({coordinator_.job(), coordinator_.job_hash(), view.generation, view.addresses},
-          *response);
+          partition_, *response);
   return Answer(context, absl::OkStatus());
 }
 

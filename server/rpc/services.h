@@ -10,6 +10,7 @@
 #include <atomic>
 #include <utility>
 
+#include "common/job/partition.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "percentdelta/v1/statistics.grpc.pb.h"
@@ -52,7 +53,8 @@ class ParameterServerService : public RawParameterServer {
 // Thread-safe. `coordinator` must outlive the service.
 class CoordinatorService : public v1::Coordinator::CallbackService {
  public:
-  explicit CoordinatorService(Coordinator& coordinator) : coordinator_(coordinator) {}
+  explicit CoordinatorService(Coordinator& coordinator)
+      : coordinator_(coordinator), partition_(coordinator.job().model, coordinator.shard_count()) {}
 
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
                                    const v1::GetJobRequest* request,
@@ -81,6 +83,7 @@ class CoordinatorService : public v1::Coordinator::CallbackService {
 
  private:
   Coordinator& coordinator_;
+  const Partition partition_;
 };
 
 // Thread-safe. `ring` must outlive the service.

@@ -49,3 +49,25 @@ def train(job, initial_weights):
         for name, tensor in tensors.items():
             tensor.step(job, step, [slot[name] for slot in slots])
     return {name: tensor.weights for name, tensor in tensors.items()}
+
+
+BLOCK_ENTRIES = 16384
+
+
+def partition(sizes, shards):
+    """Which shard owns which entries, [(tensor, begin, end, shard)] in order: the tensors, cut into
+    blocks, are laid end to end and dealt to the shards in equal stretches."""
+    slices = []
+    shard = dealt = 0
+    for tensor, size in enumerate(sizes):
+        for begin in range(0, size, BLOCK_ENTRIES):
+            # Shard s is full once s + 1 equal shares of the total have been dealt.
+            while shard + 1 < shards and dealt * shards >= sum(sizes) * (shard + 1):
+                shard += 1
+            end = min(begin + BLOCK_ENTRIES, size)
+            if slices and slices[-1][0] == tensor and slices[-1][3] == shard:
+                slices[-1] = (tensor, slices[-1][1], end, shard)
+            else:
+                slices.append((tensor, begin, end, shard))
+            dealt += end - begin
+    return slices

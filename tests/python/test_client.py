@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a client sees of a training."""
 
+import dataclasses
 import subprocess
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import helpers
 import percentdelta as pd
+import reference
 
 
 @pytest.fixture(name="trained", scope="module")
@@ -32,6 +34,17 @@ def test_status(trained):
     assert not hasattr(status, "training")
     assert trained.wait(timeout=1).state == "finished"
     assert [point.step for point in trained.progress(from_step=6).training] == [6, 7]
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 7])
+def test_partition_is_the_rule(shards, percentdelta_cluster):
+    job = helpers.small_job()
+    cluster = percentdelta_cluster(job, shards)
+    with cluster.client() as client:
+        client.weights()  # once all shards are there
+        slices = client._cluster().partition
+    assert [dataclasses.astuple(each) for each in slices] == reference.partition(
+        [tensor.size for tensor in job.model.tensors], shards)
 
 
 def test_statistics(trained):

@@ -15,12 +15,17 @@ ENTRIES = 5
 ONCE = pd.RetryPolicy(give_up_after=0)
 
 
+def _slice(tensor, begin, end, shard):
+    return _protocol.message("Slice")(tensor=tensor, begin=begin, end=end, shard=shard)
+
+
 class Puppet:
     """A coordinator and its only shard, with a job of one tensor `w`. `pull`, `lease`: what it
     answers with; grpc.StatusCode: with that error."""
 
     def __init__(self):
         self.pull = []
+        self.partition = [_slice(0, 0, ENTRIES, 0)]
         self.lease = grpc.StatusCode.UNAVAILABLE
         self.reports = []
         self.offers = []
@@ -53,7 +58,7 @@ class Puppet:
     def _get_job(self, request, context):
         return _protocol.message("GetJobResponse")(
             job=_job_codec.to_message(self.job), job_hash=self.job.hash(), generation=7,
-            shard_addresses=[self.address])
+            shard_addresses=[self.address], partition=self.partition)
 
     def _acquire_lease(self, request, context):
         if isinstance(self.lease, grpc.StatusCode):
@@ -109,6 +114,37 @@ def test_pulls_that_are_not_the_slices(puppet, chunks, message):
         with pytest.raises(pd.ServerError, match=f"pull from shard 0 at .*: .*{message}") as error:
             client.weights(step=0)
     assert error.value.code == "DATA_LOSS"
+
+
+WHOLE = "tensor w: expected a slice from entry 0 up to 5 at most, got "
+ONE_EACH = r"tensor w: expected one slice on each of some shards of 0\.\.0, got "
+
+
+@pytest.mark.parametrize("slices, message", [
+    ([], WHOLE + "none"),
+    ([(1, 0, 5, 0)], WHOLE + r"Slice\(tensor=1, begin=0, end=5, shard=0\)"),
+    ([(0, 1, 5, 0)], WHOLE + r"Slice\(tensor=0, begin=1"),
+    ([(0, 0, 6, 0)], WHOLE + r"Slice\(tensor=0, begin=0, end=6"),
+    ([(0, 0, 0, 0), (0, 0, 5, 0)], WHOLE + r"Slice\(tensor=0, begin=0, end=0"),
+    ([(0, 0, -1, 0)], WHOLE + r"Slice\(tensor=0, begin=0, end=-1"),
+    ([(0, 0, 3, 0)], "expected a slice from entry 3 up to 5 at most, got none"),
+    ([(0, 0, 3, 0), (0, 2, 5, 0)], "expected a slice from entry 3 up to 5 at most, got Slice"),
+    ([(0, 0, 3, 0), (0, 3, 5, 0)], ONE_EACH + r"Slice\(tensor=0, begin=3"),
+    ([(0, 0, 5, 1)], ONE_EACH + ".* shard=1"),
+    ([(0, 0, 5, -1)], ONE_EACH + ".* shard=-1"),
+    ([(0, 0, 5, 0), (1, 0, 1, 0)], "expected no slice after the last tensor's, got Slice"),
+])
+def test_partitions_that_are_none(puppet, slices, message):
+    puppet.partition = [_slice(*each) for each in slices]
+    with pd.Client(puppet.address, retry=ONCE) as client:
+        with pytest.raises(pd.ServerError, match=f"coordinator's partition: .*{message}") as bad:
+            client.weights(step=0)
+        assert client.job() == puppet.job  # for which no partition is needed
+    assert bad.value.code == "DATA_LOSS"
+    puppet.lease = _protocol.message("Lease")(kind=4, generation=7, lease_id=3, deadline_ms=1000)
+    with pytest.raises(pd.ServerError, match="the coordinator's partition: "):
+        with pd.Worker(puppet.address) as worker:
+            next(iter(worker))
 
 
 def test_a_worker_drops_the_lease_of_such_a_pull(puppet):

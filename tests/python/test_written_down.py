@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written down to the last bit: random numbers, batches, partition. The values are those of
+"""What is written down to the last bit: random numbers, batches. The values are those of
 tests/common/base/random_test.cc and tests/worker/data/batches_test.cc."""
 
 import numpy as np
@@ -8,7 +8,6 @@ import pytest
 import percentdelta as pd
 from percentdelta import random_numbers
 from percentdelta.batches import BatchSource, epoch_order, gradient_key
-from percentdelta.partition import BLOCK_ENTRIES, Partition
 
 GAMMA = 0x9E3779B97F4A7C15
 
@@ -81,20 +80,3 @@ def test_gradient_key():
     expected = random_numbers.hash64(5, random_numbers.hash64(
         random_numbers.hash_string("gradient"), random_numbers.hash64(6, 7)))
     assert gradient_key(5, 6, 7) == expected
-
-
-@pytest.mark.parametrize("shards", [1, 2, 3, 7, 64])
-@pytest.mark.parametrize("sizes", [[1], [800, 32, 51200, 64, 3211264, 1024, 10240, 10],
-                                   [5 * BLOCK_ENTRIES, 1, BLOCK_ENTRIES + 1]])
-def test_partition(sizes, shards):
-    partition = Partition(sizes, shards)
-    assert partition.shards == shards
-    for tensor, size in enumerate(sizes):
-        following = 0
-        for part in partition.of_tensor(tensor):
-            assert part.begin == following and part.begin % BLOCK_ENTRIES == 0
-            following = part.end
-        assert following == size
-    for slices in partition.of_shard:
-        load = sum(part.end - part.begin for part in slices)
-        assert (load - BLOCK_ENTRIES) * shards <= sum(sizes)

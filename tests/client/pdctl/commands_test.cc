@@ -104,6 +104,57 @@ TEST_F(PdctlTest, StatusIsAnOverview) {
            MatchesRegex("leases +0 expired, 0 failed, 0 done twice, 0 given to a second worker")}));
 }
 
+TEST_F(PdctlTest, ProgressIsTheCurves) {
+  const std::vector<std::string> csv = Lines(Show("progress --format=csv"));
+  ASSERT_THAT(csv, SizeIs(5));  // headings, steps 0 to 2, the last evaluation
+  EXPECT_EQ(csv[0], "step,loss,accuracy,test_loss,test_accuracy,seconds");
+  EXPECT_THAT(csv[4], StartsWith("3,,,"));
+  EXPECT_THAT(Lines(Show("progress")), SizeIs(5));
+  EXPECT_THAT(Lines(Show("progress --last=2 --format=csv")), SizeIs(3));
+  const auto json = nlohmann::json::parse(Show("progress --format=json"));
+  EXPECT_EQ(json["training"][2]["step"], 2);
+}
+
+TEST_F(PdctlTest, ReportIsThatOfPdLocal) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/a/b";
+  EXPECT_EQ(Show("report " + path), path + "/report.html  step 3\n");
+  EXPECT_EQ(ReadFile(path + "/progress.csv"), Show("progress --format=csv"));
+  EXPECT_EQ(ReadFile(path + "/statistics.csv"), Show("stats --last=100 --format=csv"));
+  EXPECT_THAT(ReadFile(path + "/report.html"), HasSubstr(ChecksumOf(weights_)));
+  WriteFile(directory.path() + "/file", "");
+  EXPECT_THAT(Failure("report " + directory.path() + "/file"), HasSubstr("/file"));
+}
+
+// Two workers, which compute differently, ask for work.
+TEST(PdctlAnyArithmeticTest, SaysThatTheBitsAreNotPromised) {
+  Job job = MadeUpJob(1);
+  job.gradients_per_step = 2;
+  job.any_arithmetic = true;
+  LocalCluster::Options options = SmallOptions(std::move(job));
+  options.workers = 0;
+  ASSERT_OK_AND_ASSIGN(const auto cluster, LocalCluster::Start(std::move(options)));
+  AwaitGeneration(cluster->coordinator());
+  const std::string server = absl::StrCat("--server=", cluster->coordinator());
+  const auto stub = MakeCoordinatorStub(cluster->coordinator(), absl::Seconds(10));
+  ASSERT_OK(stub->AcquireLease({"first", "fma-2"}, absl::Seconds(10)));
+  ASSERT_OK(stub->AcquireLease({"second", "torch cuda"}, absl::Seconds(10)));
+  const std::string note =
+      "any_arithmetic: the weights depend on which worker computed which "
+      "gradient";
+  EXPECT_THAT(Lines(Pdctl(server + " status").out),
+              IsSupersetOf({MatchesRegex("workers +2, arithmetic fma-2 and torch cuda"),
+                            MatchesRegex("reproducible +no, " + note)}));
+  const auto json = nlohmann::json::parse(Pdctl(server + " status --format=json").out);
+  EXPECT_EQ(json["arithmetic"], "fma-2");
+  EXPECT_EQ(json["any_arithmetic"], true);
+  EXPECT_EQ(json["other_arithmetic"], nlohmann::json::array({"torch cuda"}));
+  EXPECT_THAT(Pdctl(server + " checksum").out, MatchesRegex("[0-9a-f]+  step 0  " + note + "\n"));
+  const TemporaryDirectory directory;
+  EXPECT_THAT(Pdctl(absl::StrCat(server, " export ", directory.path(), "/w.safetensors")).out,
+              MatchesRegex(".*  step 0  .*  " + note + "\n"));
+}
+
 TEST_F(PdctlTest, CheckpointNeedsADirectoryInTheJob) {
   EXPECT_THAT(Failure("checkpoint"), HasSubstr("add checkpoint { every_steps, directory }"));
 }

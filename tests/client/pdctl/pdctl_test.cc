@@ -26,8 +26,8 @@ using ::testing::StartsWith;
 TEST(PdctlUsageTest, InvalidCommandLines) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"nonsense",
-       "unknown command \"nonsense\": expected status, stats, checksum, export, checkpoint, job, "
-       "health"},
+       "unknown command \"nonsense\": expected status, progress, stats, checksum, export, report, "
+       "checkpoint, job, health"},
       {"--bogus status", "there is no flag --bogus"},
       {"status --bogus=1", "there is no flag --bogus"},
       {"stats --last=ten", "--last: invalid value \"ten\""},
@@ -40,12 +40,15 @@ TEST(PdctlUsageTest, InvalidCommandLines) {
       {"status --watch", "status does not take --watch"},
       {"status --nowatch", "status does not take --watch"},
       {"status --last=1", "status does not take --last"},
+      {"progress --last=0", "--last: expected at least 1, got 0"},
+      {"progress --watch", "progress does not take --watch"},
       {"status --last=2", "status does not take --last"},
       {"checksum --format=table", "checksum does not take --format"},
       {"job --layer=", "job does not take --layer"},
       {"health --connect_to=", "health does not take --connect_to"},
       {"checksum --layer=conv1", "checksum does not take --layer"},
       {"export", "export: expected FILE.safetensors after it"},
+      {"report", "report: expected DIRECTORY after it"},
       {"export a b", "export: unexpected argument \"b\""},
       {"status now", "status: unexpected argument \"now\""},
       {"status --server=localhost", "--server: expected HOST:PORT, as in 127.0.0.1:5000"},
@@ -69,9 +72,9 @@ TEST(PdctlUsageTest, HelpGoesToStandardOutput) {
   const CommandResult help = Pdctl("--help");
   EXPECT_EQ(help.code, 0);
   EXPECT_EQ(help.err, "");
-  for (const char* word : {"status", "stats", "checksum", "export FILE.safetensors", "job",
-                           "health", "--server=HOST:PORT", "127.0.0.1:5000", "--layer", "--last",
-                           "--watch", "--format=table|json|csv", "Exit codes"}) {
+  for (const char* word : {"status", "progress", "stats", "checksum", "export FILE.safetensors",
+                           "job", "health", "--server=HOST:PORT", "127.0.0.1:5000", "--layer",
+                           "--last", "--watch", "--format=table|json|csv", "Exit codes"}) {
     EXPECT_THAT(help.out, HasSubstr(word));
   }
   EXPECT_EQ(Pdctl("status -h").out, help.out);
@@ -109,8 +112,8 @@ TEST(PdctlUsageTest, NoServer) {
     ASSERT_OK_AND_ASSIGN(const Server server, Server::Start(std::move(options)));
     address = server.address();
   }
-  for (const char* command :
-       {"status", "stats", "stats --watch", "checksum", "export never.there", "job", "health"}) {
+  for (const char* command : {"status", "progress", "stats", "stats --watch", "checksum",
+                              "export never.there", "report /tmp", "job", "health"}) {
     const CommandResult result = Pdctl(absl::StrCat("--server=", address, " ", command));
     EXPECT_EQ(result.code, 1) << command;
     EXPECT_EQ(result.out, "") << command;

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/status_matchers.h"
 
@@ -60,6 +62,31 @@ TEST(CheckNameTest, Table) {
     EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
     EXPECT_LT(status.message().size(), 700U);
     EXPECT_EQ(status.message().find('\n'), std::string::npos);
+  }
+}
+
+TEST(CheckPrintableAsciiTest, Table) {
+  for (const std::string text : {"", "fma-2", "torch-2.1 cpu threads=1 avx2", "~!\"#$%&'()*\\"}) {
+    EXPECT_OK(CheckPrintableAscii("arithmetic", text, 32)) << text;
+  }
+  EXPECT_OK(CheckPrintableAscii("arithmetic", std::string(32, 'x'), 32));
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {std::string(33, 'x'), "arithmetic: expected at most 32 bytes, got 33"},
+      {"a\tb", "arithmetic: expected printable ASCII, got \"a\\tb\""},
+      {"Zürich", "arithmetic: expected printable ASCII, got \"Zürich\""},
+      {"\x7f", "arithmetic: expected printable ASCII, got \"\\x7f\""}};
+  for (const auto& [text, message] : cases) {
+    const absl::Status status = CheckPrintableAscii("arithmetic", text, 32);
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
+    EXPECT_EQ(status.message(), message);
+  }
+}
+
+TEST(IsKeyTest, Table) {
+  for (const char* name : {"", "a", "conv1/weights", "a,b", "!'~"})
+    EXPECT_TRUE(IsKey(name)) << name;
+  for (const char* name : {" ", "a b", "a\"b", "a\\b", "ü", "\n", "\x7f"}) {
+    EXPECT_FALSE(IsKey(name)) << name;
   }
 }
 

@@ -347,5 +347,23 @@ TEST(LoadJobTest, ReadsFiles) {
   std::remove(path.c_str());
 }
 
+TEST(JobCodecTest, AnyArithmeticThereAndBack) {
+  Job job = FullJob();
+  EXPECT_FALSE(job.any_arithmetic);
+  EXPECT_EQ(JobToText(job).find("any_arithmetic"), std::string::npos);
+  job.any_arithmetic = true;
+  EXPECT_TRUE(ParseJob(JobToText(job), "text")->any_arithmetic);
+}
+
+// What has the promise of equal bits may be continued without it, not the other way round.
+TEST(JobCodecTest, AnyArithmeticContinuesAnyCheckpoint) {
+  const Job strict = FullJob();
+  Job any = strict;
+  any.any_arithmetic = true;
+  EXPECT_EQ(DecisiveDifferences(any, any), "");
+  EXPECT_EQ(DecisiveDifferences(any, strict), "");
+  EXPECT_EQ(DecisiveDifferences(strict, any), "any_arithmetic: false and true");
+}
+
 }  // namespace
 }  // namespace percentdelta

@@ -108,6 +108,7 @@ TEST(JobHashTest, DependsOnEveryField) {
       [](Job& job) { job.evaluation->batch_size = 21; },
       [](Job& job) { job.data.training_examples = 61; },
       [](Job& job) { job.data.test_examples = 41; },
+      [](Job& job) { job.any_arithmetic = true; },
   };
   std::set<std::string> hashes = {JobHash(FullJob())};
   for (size_t i = 0; i < changes.size(); ++i) {

@@ -84,9 +84,9 @@ class CoordinatorCheckpointsTest : public testing::Test {
 
   Lease Next() {
     std::vector<absl::StatusOr<Lease>> answers;
-    coordinator_->Acquire({"w", "fma"}, absl::ZeroDuration(), [&](absl::StatusOr<Lease> lease) {
-      answers.push_back(std::move(lease));
-    });
+    coordinator_->Acquire(
+        {"w", arithmetic_}, absl::ZeroDuration(),
+        [&](absl::StatusOr<Lease> lease) { answers.push_back(std::move(lease)); });
     EXPECT_THAT(answers, testing::SizeIs(1));
     return answers.empty() || !answers[0].ok() ? Lease() : *answers[0];
   }
@@ -113,6 +113,7 @@ class CoordinatorCheckpointsTest : public testing::Test {
     result.worker = "w";
     result.loss_sum = 4.0 * static_cast<double>(lease.step);
     result.examples = 4;
+    result.metrics = {{"m", 3.0 * static_cast<double>(lease.step), 2}};
     return Complete(lease, result);
   }
 
@@ -139,8 +140,9 @@ class CoordinatorCheckpointsTest : public testing::Test {
   Progress Status() { return coordinator_->GetProgress(0); }
 
   const TemporaryDirectory temporary_;
-  const Job job_ = CheckpointedJob(temporary_.path() + "/checkpoints");
+  Job job_ = CheckpointedJob(temporary_.path() + "/checkpoints");
   FakeClock clock_;
+  std::string arithmetic_ = "fma";  // the worker's
   uint64_t incarnation_ = 100;
   std::shared_ptr<const CheckpointStore> store_;
   std::optional<Coordinator> coordinator_;

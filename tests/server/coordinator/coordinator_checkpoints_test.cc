@@ -19,6 +19,7 @@ namespace percentdelta {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 using Kind = Lease::Kind;
@@ -207,6 +208,50 @@ TEST_F(CoordinatorCheckpointsTest, RequestNeedsADirectory) {
   options.log = MakeSilentLogger();
   Coordinator coordinator(std::move(options));
   EXPECT_THAT(coordinator.TakeCheckpoint(), StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST_F(CoordinatorCheckpointsTest, MetricsAndAnyArithmeticAreRestored) {
+  const Job strict = job_;
+  job_.any_arithmetic = true;
+  Start();
+  const uint64_t generation = Open().generation;
+  const Lease lease = Train(Next());
+  arithmetic_ = "gpu";
+  EXPECT_EQ(Next().kind, Kind::kWait);
+  Train(lease);
+  WritePart(2, generation);
+  coordinator_->WorkOnCheckpoints();
+  ASSERT_EQ(NewestOnDisk(), 2);
+
+  Start();
+  Open();
+  arithmetic_ = "other";
+  EXPECT_EQ(Next().step, 2);
+  const Progress progress = Status();
+  EXPECT_TRUE(progress.any_arithmetic);
+  EXPECT_EQ(progress.arithmetic, "fma");
+  EXPECT_THAT(progress.other_arithmetic, ElementsAre("gpu", "other"));
+  ASSERT_EQ(progress.training.size(), 2U);
+  ASSERT_EQ(progress.training[1].metrics.size(), 1U);
+  EXPECT_EQ(progress.training[1].metrics[0].name, "m");
+  EXPECT_EQ(progress.training[1].metrics[0].value, 1.5);
+  // A job that promises equal bits does not continue it.
+  EXPECT_THAT(
+      store_->FindNewest(strict).status(),
+      StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("any_arithmetic: false and true")));
+}
+
+TEST_F(CoordinatorCheckpointsTest, AnyArithmeticContinuesAStrictTraining) {
+  const uint64_t generation = Open().generation;
+  Train(Train(Next()));
+  WritePart(2, generation);
+  coordinator_->WorkOnCheckpoints();
+  job_.any_arithmetic = true;
+  Start();
+  Open();
+  arithmetic_ = "other";
+  EXPECT_EQ(Next().step, 2);
+  EXPECT_THAT(Status().other_arithmetic, ElementsAre("other"));
 }
 
 }  // namespace

@@ -225,5 +225,48 @@ TEST_F(LeaseTableTest, FailureThatTheWorkerDidNotCauseDoesNotCount) {
   EXPECT_EQ(NextText(), "train 0.0");
 }
 
+TEST_F(LeaseTableTest, BadMetricsLeaveTheWorkToBeDone) {
+  Start(TrainingJob());
+  const Lease lease = Next();
+  LeaseResult bad = ResultOf(lease);
+  bad.metrics = {{"a b", 1, 1}};
+  EXPECT_THAT(table_->Complete(bad, now_).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr(absl::StrCat("lease ", lease.id, ": metrics: name: expected"))));
+  // The worker gives up: another one gets the slot, and the training goes on.
+  now_ += kDeadline;
+  EXPECT_THAT(Expired(), ElementsAre("train 0.0"));
+  const Lease again = Next("other");
+  EXPECT_EQ(Describe(again), "train 0.0");
+  EXPECT_EQ(Complete(again).kind, Kind::kDone);
+  EXPECT_EQ(table_->failure(), "");
+  // A failed lease's metrics do not matter.
+  bad = ResultOf(Next());
+  bad.metrics = {{"a b", 1, 1}};
+  bad.failure = "why";
+  EXPECT_EQ(Complete(bad).kind, Kind::kFailed);
+}
+
+TEST_F(LeaseTableTest, MetricsOfASlotCountOnce) {
+  Start(TrainingJob());
+  const Lease first = Next("slow");
+  const Lease second = Next();
+  now_ += kDeadline;
+  Expired();
+  const Lease again = Next("fast");
+  EXPECT_EQ(Describe(again), Describe(first));
+  const auto result = [&](const Lease& lease, double sum) {
+    LeaseResult with = ResultOf(lease);
+    with.metrics = {{"m", sum, 2}};
+    return with;
+  };
+  EXPECT_EQ(Complete(result(again, 6)).kind, Kind::kDone);
+  EXPECT_EQ(Complete(result(first, 100)).kind, Kind::kDuplicate);
+  const std::optional<ProgressPoint> mean = Complete(result(second, 2)).training;
+  ASSERT_TRUE(mean.has_value());
+  ASSERT_EQ(mean->metrics.size(), 1U);
+  EXPECT_EQ(mean->metrics[0].value, 2);
+}
+
 }  // namespace
 }  // namespace percentdelta

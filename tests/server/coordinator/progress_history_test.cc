@@ -127,5 +127,42 @@ TEST(ProgressHistoryTest, BeginDropsAll) {
   EXPECT_FALSE(progress.mean_times.has_value());
 }
 
+ProgressPoint WithMetrics(int64_t step, size_t count) {
+  ProgressPoint point{step, 0, 0, 0};
+  for (size_t i = 0; i < count; ++i) {
+    point.metrics.push_back({std::string(kMaxMetricNameBytes, 'x'), 1});
+  }
+  return point;
+}
+
+// Curves with as many metrics as a worker may report fit into a message, and into memory: the
+// newest points have theirs.
+TEST(ProgressHistoryTest, MetricsAreBounded) {
+  constexpr int64_t kPoints = 1000;
+  ProgressHistory history(kPoints);
+  for (int64_t step = 0; step < 2 * kPoints; ++step) {
+    history.AddTraining(WithMetrics(step, kMaxMetrics));
+  }
+  const Progress progress = Filled(history, kStart);
+  ASSERT_EQ(progress.training.size(), static_cast<size_t>(kPoints));
+  size_t bytes = 0;
+  int64_t first_with = -1;
+  for (const ProgressPoint& point : progress.training) {
+    if (!point.metrics.empty() && first_with < 0) first_with = point.step;
+    EXPECT_EQ(point.metrics.empty(), first_with < 0);
+    for (const Metric& metric : point.metrics) bytes += metric.name.size() + sizeof(double);
+  }
+  EXPECT_LE(bytes, ProgressHistory::kMaxMetricBytes);
+  EXPECT_GT(bytes, ProgressHistory::kMaxMetricBytes * 3 / 4);
+
+  // Points without metrics push those with metrics out, and make room for new ones.
+  for (int64_t step = 0; step < kPoints; ++step) history.AddTraining(WithMetrics(step, 0));
+  for (int64_t step = 0; step < 10; ++step) history.AddTraining(WithMetrics(step, 1));
+  const std::vector<ProgressPoint> newest = Filled(history, kStart).training;
+  for (size_t i = newest.size() - 10; i < newest.size(); ++i) {
+    EXPECT_EQ(newest[i].metrics.size(), 1U);
+  }
+}
+
 }  // namespace
 }  // namespace percentdelta

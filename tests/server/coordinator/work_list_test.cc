@@ -5,7 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <optional>
+#include <vector>
 
 #include "tests/server/coordinator/lease_table_fixture.h"
 
@@ -76,6 +78,42 @@ TEST(WorkListTest, DescribesWorkThatFailed) {
             "a slot of step 0 failed on worker w and waits for another worker: cannot");
   Finish(*work.FindSlot(1), 4);
   EXPECT_EQ(work.DescribeFailure(), "");
+}
+
+// The parts of an evaluation are added in their order, whatever came first.
+TEST(WorkListTest, EvaluationIsTheSameInEveryOrder) {
+  const Job job = EvaluatedJob();
+  std::vector<ProgressPoint> means;
+  for (const std::vector<size_t>& order :
+       std::vector<std::vector<size_t>>{{0, 1, 2}, {2, 1, 0}, {1, 2, 0}, {1, 0, 2}}) {
+    WorkList work(job, 0, false);
+    std::vector<Lease> leases;
+    std::vector<WorkItem*> items;
+    const auto is_new = [&](const WorkItem& item) {
+      return std::find(items.begin(), items.end(), &item) == items.end();
+    };
+    for (int part = 0; part < 3; ++part) {
+      const std::optional<WorkList::Open> open = work.FindOpen(is_new);
+      ASSERT_TRUE(open.has_value());
+      leases.push_back(open->lease);
+      items.push_back(open->item);
+    }
+    const std::vector<double> sums = {3, 1e16, -1e16};  // whose sum depends on the order
+    std::optional<ProgressPoint> mean;
+    for (const size_t part : order) {
+      EXPECT_FALSE(mean.has_value());
+      Finish(*items[part], sums[part]);
+      items[part]->result.metrics = {{"m", sums[part], 1}};
+      mean = work.EndEvaluation(leases[part]);
+    }
+    ASSERT_TRUE(mean.has_value());
+    means.push_back(*mean);
+  }
+  EXPECT_EQ(means[0].loss, 4.0 / 12);
+  for (const ProgressPoint& mean : means) {
+    EXPECT_EQ(mean.loss, means[0].loss);
+    EXPECT_EQ(mean.metrics[0].value, means[0].metrics[0].value);
+  }
 }
 
 }  // namespace

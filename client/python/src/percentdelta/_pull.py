@@ -106,7 +106,7 @@ class Pull:
         return f"pull from shard {shard} at {self._shards.addresses[shard]}: "
 
     def _take_all(self, shard: int, call: Any) -> None:
-        slices = {each.tensor: each for each in self._shards.partition.of_shard[shard]}
+        slices = self._shards.partition.of_shard[shard]
         received = dict.fromkeys(slices, 0)
         for response in call:
             name, begin, values, shared = _wire.chunk_from(response)

@@ -11,10 +11,14 @@ import grpc
 import numpy as np
 
 from percentdelta import _wire, errors
+from percentdelta._partition import Slice
 from percentdelta._shards import Shards
 from percentdelta._shared_memory import SharedMemory
 from percentdelta.errors import Error
-from percentdelta.partition import CHUNK_ENTRIES, MAX_CHUNK_ENTRIES, Slice
+
+# Values in one message: 1 MiB by habit, 4 MiB at most, as of one whose values are in shared memory.
+_CHUNK_ENTRIES = 1 << 18
+_MAX_CHUNK_ENTRIES = 4 * _CHUNK_ENTRIES
 
 
 class Push:
@@ -72,7 +76,7 @@ class _Stream:
         self._shards = shards
         self._shard = shard
         self._lease = lease
-        self._slices = {each.tensor: each for each in shards.partition.of_shard[shard]}
+        self._slices = shards.partition.of_shard[shard]
         # What to send; None: nothing any more, for the call has ended.
         self._pending: queue.SimpleQueue[Optional[Tuple[Slice, Any]]] = queue.SimpleQueue()
         self._call: Any = None
@@ -110,15 +114,15 @@ class _Stream:
 
     def _chunks(self, part: Slice, values: Any) -> Iterator[Any]:
         name = self._shards.tensors[part.tensor].name
-        for begin in range(part.begin, part.end, CHUNK_ENTRIES):
-            chunk = values[begin:min(begin + CHUNK_ENTRIES, part.end)]
+        for begin in range(part.begin, part.end, _CHUNK_ENTRIES):
+            chunk = values[begin:min(begin + _CHUNK_ENTRIES, part.end)]
             yield _wire.push_chunk(name, begin, chunk.astype("<f4", copy=False).tobytes())
 
     def _shared_chunks(self, part: Slice, values: Any, memory: SharedMemory) -> Iterator[Any]:
         name = self._shards.tensors[part.tensor].name
         offset = self._shards.offsets[part.tensor]
-        for begin in range(part.begin, part.end, MAX_CHUNK_ENTRIES):
-            end = min(begin + MAX_CHUNK_ENTRIES, part.end)
+        for begin in range(part.begin, part.end, _MAX_CHUNK_ENTRIES):
+            end = min(begin + _MAX_CHUNK_ENTRIES, part.end)
             memory.values[offset + begin:offset + end] = values[begin:end]
             yield _wire.push_shared(name, begin, end - begin)
 

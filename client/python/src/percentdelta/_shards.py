@@ -8,15 +8,16 @@ from typing import Any, Dict, Mapping, Tuple
 
 from percentdelta import _protocol
 from percentdelta._channel import make_channel
+from percentdelta._partition import Partition
 from percentdelta._shared_memory import OfferedMemory
 from percentdelta._wire import Cluster
 from percentdelta.job import Tensor
-from percentdelta.partition import Partition
 
 
 class Shards:
     """Thread-safe. `connect_to`: where to reach a shard whose own address, the key, means nothing
-    here. `offers_memory`: to shards that may be on this machine."""
+    here. `offers_memory`: to shards that may be on this machine. Raises ServerError if the
+    cluster's partition is not one of its tensors."""
 
     def __init__(self, cluster: Cluster, connect_to: Mapping[str, str],
                  offers_memory: bool = False) -> None:
@@ -26,7 +27,7 @@ class Shards:
         self.addresses = tuple(connect_to.get(each, each) for each in cluster.addresses)
         self.sizes = [each.size for each in self.tensors]
         self.offsets = [0, *itertools.accumulate(self.sizes)]  # of the tensors, laid end to end
-        self.partition = Partition(self.sizes, len(self.addresses))
+        self.partition = Partition(cluster.partition, self.tensors, len(self.addresses))
         self.memory = OfferedMemory(self.offsets[-1], len(self.addresses), offers_memory)
         self._channels = [make_channel(each) for each in self.addresses]
         self._stubs = [_protocol.Stub("ParameterServer", each) for each in self._channels]

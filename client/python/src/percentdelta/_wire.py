@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any, Optional, Tuple
 
 from percentdelta import _job_codec, _protocol
+from percentdelta._partition import Slice
 from percentdelta._shared_memory import SharedMemory
 from percentdelta.job import Job
 from percentdelta.progress import CheckpointStatus, Progress, ProgressPoint, Timings
@@ -20,12 +21,14 @@ _KINDS = {1: "wait", 2: "finished", 3: "failed", 4: "train", 5: "evaluate"}
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """The job that a cluster runs, and where its shards are. `generation` 0: still gathering."""
+    """The job that a cluster runs, where its shards are, and what each of them has. `generation` 0:
+    still gathering."""
 
     job: Job
     job_hash: str
     generation: int
     addresses: Tuple[str, ...]
+    partition: Tuple[Slice, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +69,9 @@ class Result:
 def cluster_from(message: Any) -> Cluster:
     """From a GetJobResponse."""
     return Cluster(_job_codec.from_message(message.job), message.job_hash, message.generation,
-                   tuple(message.shard_addresses))
+                   tuple(message.shard_addresses),
+                   tuple(Slice(each.tensor, each.begin, each.end, each.shard)
+                         for each in message.partition))
 
 
 def lease_from(message: Any) -> LeaseFields:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import time
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Type, TypeVar
 
@@ -22,6 +23,7 @@ from percentdelta.job import Job
 from percentdelta.progress import Progress, Status
 from percentdelta.statistics import Statistics, StepStatistics
 
+_log = logging.getLogger("percentdelta")
 _T = TypeVar("_T")
 
 # A step of a running training may be over before its weights have been pulled.
@@ -194,7 +196,9 @@ class Client:
 
         FailedPreconditionError: the step is no longer retained.
         """
-        cluster = self._cluster()
+        return self._weights(self._cluster(), step)
+
+    def _weights(self, cluster: _wire.Cluster, step: Optional[int]) -> ModelWeights:
         if cluster.generation == 0:
             raise UnavailableError("the cluster is still gathering its shards: try again")
         shards = Shards(cluster, self._connect_to)
@@ -206,9 +210,13 @@ class Client:
             shards.close()
 
     def checksum(self, step: Optional[int] = None) -> str:
-        """The SHA-256 of weights(step): what two runs are compared by, as `pdctl checksum`
-        shows."""
-        return self.weights(step).checksum()
+        """The SHA-256 of weights(step): what two runs are compared by, as `pdctl checksum` shows.
+        If the job has any_arithmetic, a warning is logged that another run has another."""
+        cluster = self._cluster()
+        if cluster.job.any_arithmetic:
+            _log.warning("any_arithmetic: the weights depend on which worker computed which "
+                         "gradient: their checksum is of this run alone")
+        return self._weights(cluster, step).checksum()
 
     def checkpoint(self, timeout: float = 60.0) -> int:
         """Requests a checkpoint and waits until it is whole; returns its step.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "deploy/local/report.h"
+#include "client/pdctl/report.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@
 #include <variant>
 #include <vector>
 
-#include "absl/strings/str_split.h"
+#include "client/pdctl/progress_format.h"
 #include "client/pdctl/statistics_format.h"
 #include "common/job/job_codec.h"
 #include "nlohmann/json.hpp"
@@ -24,7 +24,6 @@
 namespace percentdelta {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::SizeIs;
@@ -64,11 +63,27 @@ nlohmann::json PageData(const std::string& html) {
   return nlohmann::json::parse(html.substr(begin, html.find(";\n", begin) - begin));
 }
 
-TEST(ReportTest, ProgressCsvHasOneRowPerStep) {
-  const std::vector<std::string> lines =
-      absl::StrSplit(ProgressCsv(SomeData(2).progress), '\n', absl::SkipEmpty());
-  EXPECT_THAT(lines, ElementsAre("step,loss,accuracy,test_loss,test_accuracy,seconds",
-                                 "0,2,0.5,,,0", "1,1,0.5,,,0.25", "2,,,0.25,0.9375,9"));
+TEST(ReportTest, ThePageHasACurveForEachMetric) {
+  ReportData data = SomeData(3);
+  EXPECT_THAT(PageData(ReportHtml(data))["metrics"], SizeIs(0));
+  data.progress.training[1].metrics = {{"</script>", 1.5}};
+  data.progress.training[2].metrics = {{"</script>", 0.5}, {"b", 2}};
+  data.progress.evaluations[0].metrics = {{"c", 7}, {"b", 3}};
+  const nlohmann::json metrics = PageData(ReportHtml(data))["metrics"];
+  ASSERT_THAT(metrics, SizeIs(3));
+  EXPECT_EQ(metrics[0]["name"], "</script>");
+  EXPECT_EQ(metrics[0]["training"], nlohmann::json({{1, 1.5}, {2, 0.5}}));
+  EXPECT_THAT(metrics[0]["evaluations"], SizeIs(0));
+  EXPECT_EQ(metrics[1]["training"], nlohmann::json::array({{2, 2}}));
+  EXPECT_EQ(metrics[1]["evaluations"], nlohmann::json::array({{3, 3}}));
+  EXPECT_EQ(metrics[2]["name"], "c");
+}
+
+TEST(ReportTest, ThePageSaysWhereTheBitsAreNotPromised) {
+  ReportData data = SomeData(3);
+  EXPECT_EQ(PageData(ReportHtml(data))["any_arithmetic"], "");
+  data.job.any_arithmetic = true;
+  EXPECT_EQ(PageData(ReportHtml(data))["any_arithmetic"], kAnyArithmeticNote);
 }
 
 TEST(ReportTest, ThePageHasThePapersFigure) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "deploy/local/report.h"
+#include "client/pdctl/report.h"
 
 #include <unistd.h>
 
@@ -16,12 +16,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "client/pdctl/progress_format.h"
+#include "client/pdctl/report_template.h"
 #include "client/pdctl/statistics_format.h"
 #include "common/base/errno_status.h"
 #include "common/base/output_path.h"
 #include "common/base/status_macros.h"
 #include "common/job/job_codec.h"
-#include "deploy/local/report_template.h"
 #include "nlohmann/json.hpp"
 
 namespace percentdelta {
@@ -51,6 +52,36 @@ Json Curve(const std::vector<ProgressPoint>& points) {
     curve.push_back({points[i].step, points[i].loss, points[i].accuracy});
   }
   return curve;
+}
+
+// The points of a metric in a curve.
+Json MetricCurve(const std::vector<ProgressPoint>& points, const std::string& name) {
+  std::vector<std::pair<int64_t, double>> values;
+  for (const ProgressPoint& point : points) {
+    for (const Metric& metric : point.metrics) {
+      if (metric.name == name) values.emplace_back(point.step, metric.value);
+    }
+  }
+  Json curve = Json::array();
+  for (const size_t i : Sample(values.size())) {
+    curve.push_back({values[i].first, values[i].second});
+  }
+  return curve;
+}
+
+// Returns each metric's curves, those of the training first.
+Json Metrics(const Progress& progress) {
+  std::vector<std::string> names = MetricNames(progress.training);
+  for (const std::string& name : MetricNames(progress.evaluations)) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  Json metrics = Json::array();
+  for (const std::string& name : names) {
+    metrics.push_back({{"name", name},
+                       {"training", MetricCurve(progress.training, name)},
+                       {"evaluations", MetricCurve(progress.evaluations, name)}});
+  }
+  return metrics;
 }
 
 Json UpdateJson(const TensorStatistics& update) {
@@ -117,10 +148,12 @@ Json PageData(const ReportData& data) {
           {"slots", data.job.gradients_per_step},
           {"shards", progress.shard_count},
           {"sha256", data.weights_sha256},
+          {"any_arithmetic", data.job.any_arithmetic ? kAnyArithmeticNote : ""},
           {"command", data.command},
           {"job", JobToText(data.job)},
           {"training", Curve(progress.training)},
           {"evaluations", Curve(progress.evaluations)},
+          {"metrics", Metrics(progress)},
           {"lines", Lines(data)},
           {"figure", Figure(data)},
           {"last_step", data.statistics.empty() ? -1 : data.statistics.back().step},
@@ -154,27 +187,6 @@ absl::Status WriteAtomically(const std::filesystem::path& output, const std::str
 }
 
 }  // namespace
-
-std::string ProgressCsv(const Progress& progress) {
-  std::map<int64_t, std::pair<const ProgressPoint*, const ProgressPoint*>> rows;
-  for (const ProgressPoint& point : progress.training) rows[point.step].first = &point;
-  for (const ProgressPoint& point : progress.evaluations) rows[point.step].second = &point;
-  std::string text = "step,loss,accuracy,test_loss,test_accuracy,seconds\n";
-  for (const auto& [step, points] : rows) {
-    absl::StrAppend(&text, step);
-    for (const ProgressPoint* point : {points.first, points.second}) {
-      if (point == nullptr) {
-        text += ",,";
-      } else {
-        absl::StrAppend(&text, ",", ShortestDecimal(point->loss), ",",
-                        ShortestDecimal(point->accuracy));
-      }
-    }
-    const ProgressPoint& timed = points.first != nullptr ? *points.first : *points.second;
-    absl::StrAppend(&text, ",", ShortestDecimal(timed.seconds), "\n");
-  }
-  return text;
-}
 
 std::string ReportHtml(const ReportData& data) {
   // The data of a script element must not contain its end tag.

@@ -2,8 +2,8 @@
 
 // The page of a report (report_template.html), with the literal /*DATA*/null in place of the data.
 
-#ifndef PERCENTDELTA_DEPLOY_LOCAL_REPORT_TEMPLATE_H_
-#define PERCENTDELTA_DEPLOY_LOCAL_REPORT_TEMPLATE_H_
+#ifndef PERCENTDELTA_CLIENT_PDCTL_REPORT_TEMPLATE_H_
+#define PERCENTDELTA_CLIENT_PDCTL_REPORT_TEMPLATE_H_
 
 #include "absl/strings/string_view.h"
 
@@ -13,4 +13,4 @@ absl::string_view ReportTemplate();
 
 }  // namespace percentdelta
 
-#endif  // PERCENTDELTA_DEPLOY_LOCAL_REPORT_TEMPLATE_H_
+#endif  // PERCENTDELTA_CLIENT_PDCTL_REPORT_TEMPLATE_H_

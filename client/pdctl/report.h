@@ -2,8 +2,8 @@
 
 // Writes the report of a training: two tables for programs and one page for people.
 
-#ifndef PERCENTDELTA_DEPLOY_LOCAL_REPORT_H_
-#define PERCENTDELTA_DEPLOY_LOCAL_REPORT_H_
+#ifndef PERCENTDELTA_CLIENT_PDCTL_REPORT_H_
+#define PERCENTDELTA_CLIENT_PDCTL_REPORT_H_
 
 #include <string>
 #include <vector>
@@ -20,7 +20,7 @@ struct ReportData {
   Progress progress;                       // at the end, with the whole history
   std::vector<StepStatistics> statistics;  // ascending steps; may be empty
   std::string weights_sha256;
-  std::string command;  // that trained
+  std::string command;  // that trained; empty: not known
 };
 
 // Creates the directory if necessary, and checks that it is writable: call it before hours of
@@ -28,17 +28,16 @@ struct ReportData {
 absl::Status PrepareReport(const std::string& directory);
 
 // Writes to the directory, which is created if necessary:
-//   progress.csv    step, loss, accuracy, seconds; loss and accuracy on the test set where
-//   evaluated statistics.csv  all statistics of every step and tensor report.html     one
-//   self-contained page: the curves, the quantities of the paper's Figure 1,
+//   progress.csv    the curves: see ProgressCsv (client/pdctl/progress_format.h)
+//   statistics.csv  all statistics of every step and tensor
+//   report.html     one self-contained page: the curves, the quantities of the paper's Figure 1,
 //                   the last step's table, the settings
 // Each file is written atomically. The error names the path and the system's reason.
 absl::Status WriteReport(const std::string& directory, const ReportData& data);
 
-// Return the contents of progress.csv and report.html. Public for tests.
-std::string ProgressCsv(const Progress& progress);
+// Returns the content of report.html. Public for tests.
 std::string ReportHtml(const ReportData& data);
 
 }  // namespace percentdelta
 
-#endif  // PERCENTDELTA_DEPLOY_LOCAL_REPORT_H_
+#endif  // PERCENTDELTA_CLIENT_PDCTL_REPORT_H_
