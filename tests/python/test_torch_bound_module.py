@@ -46,8 +46,13 @@ class FakeLease:
     step: int = 4
     pushed: dict = dataclasses.field(default_factory=dict)
 
+    renewals: int = 0
+
     def pull(self):
         return self.weights
+
+    def progress(self):
+        self.renewals += 1
 
     def push(self, name, array):
         assert name not in self.pushed

@@ -4,6 +4,7 @@ is wrong."""
 
 import copy
 import dataclasses
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -462,6 +463,29 @@ def test_sigterm_ends_it_after_the_lease_in_hand(dataset, start, tmp_path):
         assert client.status().expired_leases == 0
         np.testing.assert_array_equal(module[0].weight.detach(), client.weights(1)["0/weight"])
     assert train(module, LOSS, dataset, cluster.address, progress=False).finished
+
+
+def test_sigterm_to_the_process_group(dataset, start, tmp_path):
+    """A DataLoader's processes end with it; the next lease finds them gone."""
+    module = small()
+    cluster = start(make_job(module, dataset, tmp_path))
+    calls = []
+
+    def loss(output, target):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            # By another process: a DataLoader's take their parent's as the end of all work.
+            pids = [str(child.pid) for child in multiprocessing.active_children()]
+            subprocess.run(["sh", "-c", f"kill {' '.join(pids)}"], check=True)
+            threading.Event().wait(60)  # until PyTorch's handler of SIGCHLD raises RuntimeError
+            raise AssertionError("expected an error of the DataLoader")
+        return LOSS(output, target)
+
+    summary = train(module, loss, dataset, cluster.address, progress=False, num_workers=1)
+    assert not summary.finished and summary.gradients == 2
+    with cluster.client() as client:
+        assert client.status().expired_leases == 0
 
 
 def test_constants_must_be_the_same_in_all_workers(dataset, start, tmp_path):

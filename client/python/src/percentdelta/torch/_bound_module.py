@@ -205,6 +205,8 @@ class BoundModule:
         self._pending.pop(id(value), None)
 
     def _wait_for(self, values: List[int]) -> None:
+        if self._lease is not None:
+            self._lease.progress()
         for each in values:
             entry = self._pending.get(each)
             if entry is not None:
@@ -282,6 +284,8 @@ class BoundModule:
 
     def _on_gradient(self, entry: _Entry) -> None:
         if not self._early:
+            if self._lease is not None:
+                self._lease.progress()
             return
         if entry.index in self._pushed:
             raise ModuleError(f"module: the gradient of {entry.part.name} was accumulated twice in "

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import torch
 
+from percentdelta._retry import RetryPolicy
 from percentdelta.client import Client
 from percentdelta.errors import Error, FailedPreconditionError, LeaseDropped, UsageError
 from percentdelta.job import Job
@@ -217,8 +218,12 @@ class _Training:
             shown: Optional[bool], options: Dict[str, Any]) -> Summary:
         """See train()."""
         named = arithmetic_of(self._device) if arithmetic is None else arithmetic
+        if arithmetic is None and hasattr(self._module, "_orig_mod"):
+            named += "/compiled"
         client_options = {key: value for key, value in options.items()
                           if key in inspect.signature(Client.__init__).parameters}
+        if "give_up_after" in options:
+            client_options["retry"] = RetryPolicy(give_up_after=options["give_up_after"])
         with Worker(address, arithmetic=named, **options) as worker, \
                 Client(address, **client_options) as client:
             self._worker = worker
@@ -257,13 +262,7 @@ class _Training:
             for lease in worker:
                 with lease:
                     step = lease.step
-                    try:
-                        if lease.kind == "train":
-                            self._train(lease, bound)
-                        else:
-                            self._evaluate(lease, bound)
-                    finally:
-                        bound.release()
+                    self._do(lease, bound)
         except FailedPreconditionError as error:
             if has_constants and "data" in str(error):
                 raise FailedPreconditionError(
@@ -271,6 +270,20 @@ class _Training:
                     f"constant buffers, whose values must be the same in all workers") from error
             raise
         return step
+
+    def _do(self, lease: Lease, bound: BoundModule) -> None:
+        try:
+            if lease.kind == "train":
+                self._train(lease, bound)
+            else:
+                self._evaluate(lease, bound)
+        except RuntimeError as error:
+            # A signal to the process group ends the DataLoader's processes, too.
+            if self._worker.stopping and "DataLoader worker" in str(error):
+                raise LeaseDropped("the worker leaves") from None
+            raise
+        finally:
+            bound.release()
 
     @staticmethod
     def _final_weights(client: Client, bound: BoundModule, finished: bool) -> Any:
@@ -286,13 +299,7 @@ class _Training:
             return None
 
     def _batch(self, lease: Lease) -> Any:
-        try:
-            batch = self._batches.of(lease)
-        except RuntimeError:
-            # A signal to the process group ends the DataLoader's processes, too.
-            if self._worker.stopping:
-                raise LeaseDropped("the worker leaves") from None
-            raise
+        batch = self._batches.of(lease)
         return batch if self._device.type == "cpu" else to_device(batch, self._device)
 
     def _train(self, lease: Lease, bound: BoundModule) -> None:
