@@ -26,6 +26,7 @@
 #include "server/coordinator/coordinator.h"
 #include "server/rpc/acquire_lease.h"
 #include "server/rpc/get_update_statistics.h"
+#include "server/rpc/lease_ids.h"
 #include "server/rpc/reduce_norms.h"
 #include "server/rpc/watch_update_statistics.h"
 #include "tests/fuzz/calls.h"
@@ -100,8 +101,10 @@ class Cluster {
 
  private:
   struct Lease {
-    Lease(Coordinator& coordinator, CallLimiter& limiter, const v1::AcquireLeaseRequest& request)
-        : call(StartAcquireLease(coordinator, limiter, kPeer, request, &response)) {}
+    Lease(Coordinator& coordinator, CallLimiter& limiter, const LeaseIds& ids,
+          const v1::AcquireLeaseRequest& request)
+        : call(StartAcquireLease(coordinator, limiter, kPeer, request, request.worker(), ids,
+                                 &response)) {}
     v1::Lease response;  // before the call, which refers to it
     FakeUnary call;
   };
@@ -147,9 +150,11 @@ class Cluster {
   void AcquireLease() {
     auto request = MakeMessage<v1::AcquireLeaseRequest>(input_);
     if (input_.ConsumeBool()) request.set_arithmetic("a");
-    waiting_.emplace_back(coordinator_, limiter_, request);
+    waiting_.emplace_back(coordinator_, limiter_, ids_, request);
     if (waiting_.back().call.status() && waiting_.back().call.status()->ok()) {
       last_ = waiting_.back().response;
+      last_.set_lease_id(ids_.Reveal(last_.lease_id()));
+      holder_ = request.worker();
     }
   }
 
@@ -157,17 +162,21 @@ class Cluster {
     auto request = MakeMessage<v1::CompleteLeaseRequest>(input_);
     request.set_generation(Right(coordinator_.view().generation));
     request.set_lease_id(Right(last_.lease_id()));
+    if (input_.ConsumeBool()) request.set_worker(holder_);
     if (input_.ConsumeBool()) {
       request.set_examples(last_.example_count());
       request.set_correct(0);
       request.clear_failure();
     }
     const auto next = coordinator_.Complete(FromProto(request));
-    if (next.ok()) ToProto(*next, last_);
+    if (!next.ok()) return;
+    ToProto(*next, last_);
+    holder_ = request.worker();
   }
 
   void RenewLease() {
-    const auto request = MakeMessage<v1::RenewLeaseRequest>(input_);
+    auto request = MakeMessage<v1::RenewLeaseRequest>(input_);
+    if (input_.ConsumeBool()) request.set_worker(holder_);
     coordinator_
         .Renew(Right(coordinator_.view().generation), Right(last_.lease_id()), request.worker())
         .IgnoreError();
@@ -229,7 +238,9 @@ class Cluster {
   CallLimiter limiter_{LimiterOptions()};
   Coordinator coordinator_;
   std::optional<SmallShard> small_;
-  v1::Lease last_;
+  const LeaseIds ids_{"key"};
+  v1::Lease last_;      // with the coordinator's id
+  std::string holder_;  // of `last_`
   std::deque<Lease> waiting_;
   std::deque<Watch> watches_;
   std::deque<Norms> norms_;
