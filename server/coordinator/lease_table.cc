@@ -129,7 +129,8 @@ absl::StatusOr<LeaseTable::Completion> LeaseTable::Complete(const LeaseResult& r
                                                    examples, " examples, got ", result.correct,
                                                    " correct of ", result.examples));
   }
-  if (const absl::Status status = CheckMetrics(result.metrics); !status.ok()) {
+  if (const absl::Status status = CheckMetrics(result.metrics);
+      result.failure.empty() && !status.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("lease ", result.lease_id, ": ", status.message()));
   }
