@@ -509,6 +509,22 @@ def test_constants_must_be_the_same_in_all_workers(dataset, start, tmp_path):
     assert train(module, LOSS, dataset, cluster.address, progress=False).finished
 
 
+def test_any_arithmetic_where_the_job_allows_it(dataset, start, tmp_path, capsys):
+    module = small()
+    cluster = start(make_job(module, dataset, tmp_path, any_arithmetic=True))
+
+    def interrupt(output, target):
+        raise Interrupt
+
+    with pytest.raises(Interrupt):
+        train(module, interrupt, dataset, cluster.address, progress=False)
+    summary = train(module, LOSS, dataset, cluster.address, arithmetic="mine")
+    assert summary.finished and summary.progress.any_arithmetic
+    assert "mine" in summary.progress.other_arithmetic
+    assert capsys.readouterr().err.endswith(
+        f"weights {summary.checksum[:12]} (any_arithmetic: of this run alone)\n")
+
+
 def test_one_at_a_time(dataset, start, tmp_path):
     module = small()
     cluster = start(make_job(module, dataset, tmp_path))

@@ -43,7 +43,8 @@ class Summary:
 
     finished   whether the training has ended; False: this worker was stopped before
     step       of the weights that the module has now
-    checksum   of these weights, as `pdctl checksum` shows it; "": not finished
+    checksum   of these weights, as `pdctl checksum` shows it; "": not finished. If
+               progress.any_arithmetic is set, another run has another
     gradients  computed, each of a batch
     examples   in these
     loss       mean of the last batch; nan: there was none
@@ -249,7 +250,8 @@ class _Training:
         bound.close(weights, step)
         checksum = weights.checksum() if worker.finished else ""
         if worker.finished:
-            self._display.close(f"finished at step {step}, weights {checksum[:12]}")
+            note = " (any_arithmetic: of this run alone)" if worker.job.any_arithmetic else ""
+            self._display.close(f"finished at step {step}, weights {checksum[:12]}{note}")
         return Summary(
             finished=worker.finished, step=step, checksum=checksum, gradients=self._gradients,
             examples=self._examples, loss=self._last_loss, seconds=time.monotonic() - began,
