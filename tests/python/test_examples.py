@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -135,6 +136,14 @@ def test_transformer(tmp_path):
     assert spread["PercentDelta"] < spread["Adam"] < spread["SGD"]
     if draws:
         assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(shutil.which("bible") is None, reason="needs deploy/install-packages bible")
+def test_the_text():
+    program = "import data; t = data.text(); print(len(t), len(set(t)), t[:24])"
+    result = subprocess.run([sys.executable, "-B", "-c", program], capture_output=True, text=True,
+                            check=True, timeout=60, cwd=EXAMPLES)
+    assert result.stdout == "4137850 63 In the beginning God cre\n"
 
 
 @needs("jax")
