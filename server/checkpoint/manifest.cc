@@ -16,6 +16,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr char kFormat[] = "percentdelta checkpoint 1";
+constexpr int kDepth = 3;  // of a manifest: the object, its files, each file
 
 // The text of a JSON object with its checksum, which is that of the text without it.
 std::string Seal(Json json) {
@@ -37,6 +38,27 @@ bool Get(const Json& json, const char* key, T& value) {
   return true;
 }
 
+// Whether the JSON has more than kDepth objects and arrays inside each other. The library copies
+// and writes values by recursion, which would exhaust the stack.
+bool IsTooDeep(absl::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kDepth) return true;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 std::string ToJson(const Manifest& manifest) {
@@ -54,6 +76,7 @@ std::string ToJson(const Manifest& manifest) {
 }
 
 absl::StatusOr<Manifest> ParseManifest(absl::string_view text) {
+  if (IsTooDeep(text)) return absl::DataLossError("its values are nested too deeply");
   const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return absl::DataLossError("expected a JSON object");
   Manifest manifest;
@@ -75,7 +98,6 @@ absl::StatusOr<Manifest> ParseManifest(absl::string_view text) {
     }
   }
   if (!complete) return absl::DataLossError("a field is missing or has another type");
-  // Not the parsed text: writing what is nested without end would exhaust the stack.
   if (ToJson(manifest) != text) {
     return absl::DataLossError("it does not match its own checksum");
   }
