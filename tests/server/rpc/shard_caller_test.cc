@@ -12,7 +12,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "server/rpc/call_limiter.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/services.h"
 #include "server/shard/shard.h"
@@ -48,7 +50,9 @@ class ShardCallerTest : public testing::Test {
 
 TEST_F(ShardCallerTest, ChecksWhichProcessAnswers) {
   const Shard shard;
-  ParameterServerService service(shard, {1, "job", 7});
+  const SteadyClock clock;
+  CallLimiter limiter({{}, &clock, MakeSilentLogger(), nullptr});
+  ParameterServerService service(shard, {1, "job", 7}, limiter);
   ASSERT_OK_AND_ASSIGN(const auto server,
                        GrpcServer::Start({"127.0.0.1", 0}, {&service}, MakeSilentLogger()));
   const std::string address = absl::StrCat("127.0.0.1:", server->port());
