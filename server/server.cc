@@ -177,8 +177,8 @@ absl::Status Server::Impl::Listen() {
   ASSIGN_OR_RETURN(
       const std::shared_ptr<grpc::ServerCredentials> protection,
       MakeServerCredentials({options_.tls, options_.token_file}, options_.shard, refusals_));
-  ASSIGN_OR_RETURN(
-      server_, GrpcServer::Start(listen, services, options_.log, options_.limits, protection));
+  ASSIGN_OR_RETURN(server_,
+                   GrpcServer::Start(listen, services, options_.log, options_.limits, protection));
   limiter_ticker_.emplace(kLimiterTick, [this] { limiter_.Tick(); });
   server_->SetServing(kParameterService, true);
   if (coordinator_) server_->SetServing(kCoordinatorService, true);
@@ -277,6 +277,8 @@ Server::~Server() = default;
 absl::StatusOr<Server> Server::Start(Options options) {
   RETURN_IF_ERROR(CheckOptions(options));
   if (options.log == nullptr) options.log = MakeSilentLogger();
+  ASSIGN_OR_RETURN(std::shared_ptr<const ClientCredentials> credentials,
+                   ClientCredentials::Make(SecurityOfCalls(options)));
   const Partition partition(options.job.model, options.shards);
   const HeldEntries entries = EntriesOfShard(options.job.model, partition, options.shard);
   RETURN_IF_ERROR(CheckMemory(options.job, entries, FindMemoryLimit(), options.log));
@@ -285,8 +287,6 @@ absl::StatusOr<Server> Server::Start(Options options) {
                      PrepareCheckpoints(options.job, {options.restore, options.no_restore},
                                         options.faults, options.log));
   }
-  ASSIGN_OR_RETURN(std::shared_ptr<const ClientCredentials> credentials,
-                   ClientCredentials::Make(SecurityOfCalls(options)));
   InitialContent initial(options.job, partition.ranges_of_shard(options.shard), options.log);
   if (!ExpectsCheckpoint(options.job, {options.restore, options.no_restore})) {
     RETURN_IF_ERROR(initial.Read());

@@ -67,7 +67,8 @@ void Publish(const std::string& path, const Write& write) {
 
 struct TestCa::Impl {
   Impl() : key(MakeKey()), certificate(nullptr, &X509_free) {
-    certificate = Make("test CA", key.get(), Request());
+    static int made = 0;
+    certificate = Make(absl::StrCat("test CA ", ++made), key.get(), Request());
     X509_set_issuer_name(certificate.get(), X509_get_subject_name(certificate.get()));
     AddExtension(certificate.get(), NID_basic_constraints, "critical,CA:TRUE");
     AddExtension(certificate.get(), NID_key_usage, "critical,keyCertSign");

@@ -14,7 +14,7 @@
 
 namespace percentdelta {
 
-// A CA of its own key. All CAs have the same name, so that only signatures tell them apart.
+// A CA with a key and a name of its own.
 class TestCa {
  public:
   TestCa();

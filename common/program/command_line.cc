@@ -99,12 +99,14 @@ void CheckFlags(int argc, char** argv) {
 std::string HelpText(const std::string& usage, bool has_version) {
   std::string text = usage;
   std::map<absl::string_view, const absl::CommandLineFlag*> flags;  // by name
-  for (const auto& [name, flag] : absl::GetAllFlags()) {
-    if (absl::EndsWith(flag->Filename(), "/main.cc") ||
-        absl::EndsWith(flag->Filename(), "/security_flags.cc")) {
-      flags[name] = flag;
+  const auto add_flags_of = [&flags](absl::string_view file) {
+    for (const auto& [name, flag] : absl::GetAllFlags()) {
+      if (absl::EndsWith(flag->Filename(), file)) flags[name] = flag;
     }
-  }
+  };
+  add_flags_of("/main.cc");
+  // A program without flags there names all of them in its usage.
+  if (!flags.empty()) add_flags_of("/security_flags.cc");
   if (!flags.empty()) absl::StrAppend(&text, "\n\nFlags:\n");
   for (const auto& [name, flag] : flags) {
     const std::string value = flag->DefaultValue();
