@@ -31,15 +31,15 @@ HeldEntries EntriesOfShard(const ModelSpec& model, const Partition& partition, i
 MemoryNeeded NeededMemory(const Job& job, HeldEntries entries) {
   const auto state = static_cast<int64_t>(StateNames(job).size());
   const int64_t initial = 1 + state;  // of a generation; also what a checkpoint holds
-  // Per entry of any tensor: the current and previous weights, and what is pushed.
+  // Per entry: the current and previous weights, and what is pushed, which becomes the next ones.
   int64_t floats = 3;
   if (job.evaluation) floats += 1;  // the evaluated weights
   if (job.checkpoint) floats += 1;
   if (job.gradients_per_step > 1) {
     floats += 2 + 1;  // the sum, in double; a gradient is added while another one is received
   }
-  // Per trained entry besides: the next weights; the state, and what a checkpoint holds of it.
-  const int64_t trained_floats = 1 + (job.checkpoint ? 2 : 1) * state;
+  // Per trained entry besides: the state, and what a checkpoint holds of it.
+  const int64_t trained_floats = (job.checkpoint ? 2 : 1) * state;
   constexpr auto kBytes = static_cast<int64_t>(sizeof(float));
   const int64_t array = (entries.trained + entries.buffers) * kBytes;
   MemoryNeeded needed;

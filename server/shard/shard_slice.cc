@@ -13,12 +13,13 @@ namespace percentdelta {
 namespace {
 
 // The number of buffers that a step frees and the next one takes again; more would be unused. These
-// are a gradient, the weights of the next step, and one for a gradient that is received meanwhile;
-// with several slots those that wait for their turn, for a usual number of workers; and, if the job
-// has checkpoints, the weights and the copies of the state that the last one held.
+// are a gradient, which becomes the weights of the next step, and one for a gradient that is
+// received meanwhile; with several slots those that wait for their turn, for a usual number of
+// workers; and, if the job has checkpoints, the weights and the copies of the state that the last
+// one held.
 size_t RetainedBuffers(const Job& job, const TensorSpec& tensor) {
   constexpr int32_t kWaiting = 4;
-  size_t buffers = 3 + std::min(job.gradients_per_step - 1, kWaiting);
+  size_t buffers = 2 + std::min(job.gradients_per_step - 1, kWaiting);
   if (job.checkpoint) buffers += 1 + StateNames(job, tensor).size();
   return buffers;
 }

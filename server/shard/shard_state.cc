@@ -24,8 +24,9 @@
 //  6. Propose() is for rules that need norms of their own delta before it is applied:
 //     block by block it sums the norms of the delta that the rule proposes, drops that delta, and
 //     has its sums reduced as in 5. Other rules skip it.
-//  7. Apply() changes the weights into a fresh buffer, block by block on all threads (phase 2); and
-//     copies the optimizer's state if the step it leads to is to become a checkpoint.
+//  7. Apply() writes the next weights over the gradient, block by block on all threads (phase 2): a
+//     slice needs no further buffer. It copies the optimizer's state if the step it leads to is to
+//     become a checkpoint.
 //  8. Publish() makes that buffer the slice's weights at step + 1; pulls that wait for it get it by
 //     reference, and the slice takes the gradients of the next step. For a checkpoint it is held,
 //     with the copy of the state; when all slices have come so far, they go to the writer.
@@ -286,7 +287,7 @@ void ShardState::Propose(const SliceUpdatePtr& update) {
 
 void ShardState::Apply(SliceUpdate& update) {
   const TraceSpan span(tracer(), "phase 2", update.subject());
-  Buffer next = update.slice->TakeBuffer();
+  const Buffer next = std::move(update.gradient);
   const absl::Span<std::vector<float>> state = update.slice->optimizer_state();
   std::vector<Buffer> copies;  // of `state`, for a checkpoint
   if (IsForCheckpoint(update)) {
@@ -295,15 +296,14 @@ void ShardState::Apply(SliceUpdate& update) {
   std::vector<double> deltas(update.range().blocks());
   update.ForEachBlock([&](int64_t block, int64_t begin, int64_t count) {
     deltas[block] = UpdateEntries(*optimizer_, job(), update.context,
-                                  absl::MakeConstSpan(*update.gradient).subspan(begin, count),
+                                  absl::MakeConstSpan(*next).subspan(begin, count),
                                   update.weights(begin, count), StateRange(state, begin, count),
                                   absl::MakeSpan(*next).subspan(begin, count));
     for (size_t i = 0; i < copies.size(); ++i) {
       std::copy_n(state[i].begin() + begin, count, copies[i]->begin() + begin);
     }
   });
-  update.gradient = nullptr;  // frees its buffer for the gradients that follow Publish
-  Publish(update, std::move(next), std::move(copies));
+  Publish(update, next, std::move(copies));
   if (options_.coordinator != nullptr) Report(update, std::move(deltas));
 }
 

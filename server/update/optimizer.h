@@ -92,8 +92,8 @@ DeltaNorms ProposedNorms(const Optimizer& optimizer, const TensorContext& contex
                          const StateSpans& state);
 
 // Phase 2 over a range of entries: writes their weights after the step to `next` and updates
-// `state`. Returns the sum of |delta| over the range for DeltaL1::kAfter, the same bits whenever
-// the range is the same; 0 otherwise.
+// `state`. `next` may be the gradient's own memory. Returns the sum of |delta| over the range for
+// DeltaL1::kAfter, the same bits whenever the range is the same; 0 otherwise.
 double UpdateEntries(const Optimizer& optimizer, const Job& job, const TensorContext& context,
                      absl::Span<const float> gradient, absl::Span<const float> weights,
                      const StateSpans& state, absl::Span<float> next);

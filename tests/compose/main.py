@@ -4,7 +4,7 @@
 Builds the images, starts deploy/compose/docker-compose.yml with 2 servers and 2 workers for 80 steps of
 MNIST with checkpoints, asks for statistics, stops and restarts it, replaces a server, kills each
 server and everything at once, scales, kills and pauses workers, and compares the final weights with
-pd-local's.
+pd-local's. Then trains another job with a script in Python.
 
 Uses the Docker engine that answers; if there is none, installs Debian's and runs its own, as root. Makes
 debian:bookworm-slim with debootstrap if it cannot be pulled. Removes at the end what it started and
@@ -15,6 +15,7 @@ The images' build takes objects from the host's ccache, if its own compiler woul
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import pathlib
 import re
@@ -106,10 +107,18 @@ def weights_of(local: Process) -> str:
 def build_images(project: Project, engine: Engine, clock: Clock) -> tuple[float, float]:
     """Builds the images; returns the seconds, and the MB of the image over its base."""
     began = time.monotonic()
-    persistently(lambda: project.compose("build", "data", "server-0", log="build.log"), clock.say)
-    seconds = time.monotonic() - began
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # one waits for packages, the other compiles
+        python = pool.submit(persistently, lambda: project.compose(
+            "build", "worker-python", log="build-python.log"), clock.say)
+        persistently(lambda: project.compose("build", "data", "server-0", log="build.log"), clock.say)
+        seconds = time.monotonic() - began
+        python.result()
+    python_seconds = time.monotonic() - began
     megabytes = (engine.size_of(project.image) - engine.size_of(BASE)) / 1e6
-    clock.say(f"images built in {seconds:.0f} s; percentdelta is {megabytes:.0f} MB over {BASE}")
+    python_megabytes = (engine.size_of(f"{project.image}-python") - engine.size_of(BASE)) / 1e6
+    clock.say(f"images built in {seconds:.0f} s, with that of Python workers {python_seconds:.0f} s; "
+              f"percentdelta is {megabytes:.0f} MB over {BASE}, percentdelta-python, without PyTorch, "
+              f"{python_megabytes:.0f} MB")
     if megabytes >= MOST_IMAGE_MB:
         raise Violation(f"the image: expected less than {MOST_IMAGE_MB} MB over {BASE}, got "
                         f"{megabytes:.0f}")
@@ -120,7 +129,7 @@ def test(engine: Engine, folder: pathlib.Path, cold: bool, clock: Clock) -> None
     """Runs the test on an engine."""
     with contextlib.ExitStack() as stack:
         project = Project(engine, folder)
-        engine.remove_images([project.image, f"{project.image}-data"])
+        engine.remove_images([project.image, f"{project.image}-data", f"{project.image}-python"])
         stack.callback(project.abandon)
         job = prepare_job(project, folder)
         cache = None if cold else stack.enter_context(CompilerCache(folder))

@@ -38,9 +38,10 @@ class Project:
                        TESTS / "slow-workers.yml"]
         if CERTIFICATES.exists():  # behind a proxy that signs with its own authority
             self._files.insert(1, COMPOSE / "host-certificates.yml")
+        # The test's script needs NumPy alone: PyTorch is 300 MB.
         self._environment = {**engine.environment, "COMPOSE_PROJECT_NAME": self.name,
                              "PD_IMAGE": self.image, "PD_JOB": str(self.job), "PD_PORT_0": "0",
-                             "PD_PORT_1": "0"}
+                             "PD_PORT_1": "0", "PD_PYTHON_PACKAGES": ""}
 
     def add_file(self, path: pathlib.Path) -> None:
         """Adds a Compose file."""
@@ -59,17 +60,23 @@ class Project:
         self.is_up = True
         self.compose("up", "-d", *words, log="up.log")
 
+    def up_python(self, job: pathlib.Path, script: str) -> None:
+        """Starts servers and Python workers, with a job and a script of this folder."""
+        self._environment.update(PD_JOB=str(job), PD_FILES=str(TESTS), PD_WORKER_SCRIPT=script)
+        self.compose("--profile", "python", "up", "-d", "server-0", "server-1", "worker-python",
+                     log="up-python.log")
+
     def down(self, seconds: int) -> None:
         """Removes containers, networks and volumes."""
-        self.compose("--profile", "tools", "down", "--volumes", "--timeout", str(seconds),
-                     log="down.log")
+        self.compose("--profile", "tools", "--profile", "python", "down", "--volumes", "--timeout",
+                     str(seconds), log="down.log")
         self.is_up = False
 
     def abandon(self) -> None:
         """Removes what is left, if anything, without checks."""
         if self.is_up:
-            succeeds(*self._compose_words(), "--profile", "tools", "down", "--volumes", "--timeout",
-                     "1", environment=self._environment)
+            succeeds(*self._compose_words(), "--profile", "tools", "--profile", "python", "down",
+                     "--volumes", "--timeout", "1", environment=self._environment)
 
     def inside(self, *words: Word) -> str:
         """Returns what pdctl prints in the project's network."""

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disturbs the containers of a training, and checks that it goes on as promised."""
 
+import json
 import os
 import re
 import time
 from collections.abc import Callable, Sequence
 
 from deploy.project import ROOT
-from tests.compose.project import LABEL, SERVICES, Project
+from tests.compose.project import LABEL, SERVICES, TESTS, Project
 from tests.harness.commands import run
 from tests.harness.errors import Violation
 
@@ -19,6 +20,7 @@ TRIES = 8  # of a worker that may hold no lease at the moment
 MOST_LOG_LINES = 400
 KILLED = 137
 WORKERS = 4  # after scale
+LEAST_ACCURACY = 0.8  # of softmax regression after 60 steps
 # Caused by the test: workers were killed and paused, servers were away; and a disk may be slow.
 EXPECTED_WARNINGS = ("lease expired", "lease dropped", "shard not reached", "checkpoint skipped",
                      "waiting for coordinator")
@@ -219,6 +221,32 @@ class Scenario:
             raise Violation(f"expected less than {MOST_LOG_LINES} lines in the logs, got {len(lines)}")
         self._say(f"the logs, of {len(lines)} lines, have nothing else")
 
+    def train_in_python(self) -> None:
+        """Workers of a script in Python train a job of their own."""
+        project = self._project
+        project.compose("rm", "--stop", "--force", *SERVICES, log="rm-all.log")
+        project.up_python(TESTS / "softmax.textproto", "softmax_worker.py server-0:5000 /data/mnist")
+        project.until(lambda status: status.finished, "the end of the training in Python")
+        workers = project.containers("worker-python")
+        if len(workers) != 2:
+            raise Violation(f"expected 2 workers in Python, got {len(workers)}")
+        for worker in workers:
+            name = project.name_of(worker)
+            project.wait(lambda: project.inspect(worker, "{{.State.Running}}") == "false",
+                         f"{name} to leave")
+            hardening = project.inspect(worker, "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}}")
+            if hardening != "10001:10001 true":
+                raise Violation(f"{name}: expected user 10001 and a read-only root, got {hardening}")
+            if project.exit_code(worker) != 0:
+                raise Violation(f"{name}: expected exit code 0, got {project.exit_code(worker)}\n"
+                                f"{project.log_of_container(worker)[-1000:]}")
+        accuracy = float(json.loads(project.outside("status", "--format=json"))
+                         ["last_training"]["accuracy"])
+        if accuracy < LEAST_ACCURACY:
+            raise Violation(f"training in Python: expected an accuracy of at least {LEAST_ACCURACY}, "
+                            f"got {accuracy}")
+        self._say(f"trained in Python: accuracy {accuracy:.2f}")
+
     def down(self) -> None:
         """down leaves nothing behind."""
         project = self._project
@@ -317,4 +345,4 @@ def all_checks(scenario: Scenario) -> Sequence[Callable[[], None]]:
             lambda: scenario.kill("server-0"), lambda: scenario.kill("server-1"),
             lambda: scenario.kill(*SERVICES),
             scenario.scale, scenario.kill_worker, scenario.pause_worker,
-            scenario.finish, scenario.check_logs, scenario.down)
+            scenario.finish, scenario.check_logs, scenario.train_in_python, scenario.down)

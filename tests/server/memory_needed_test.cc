@@ -40,23 +40,23 @@ TEST(MemoryNeededTest, CountsTheJobsArrays) {
   const auto slots = [](Job& job) { job.gradients_per_step = 2; };
   const Row rows[] = {
       {"an empty shard", 0, nothing, 24, 60, 0},
-      {"one slot", kEntries, nothing, 24 + 16, 60 + 20, 0},
-      {"twice the entries", 2 * kEntries, nothing, 24 + 32, 60 + 40, 0},
-      {"two slots", kEntries, slots, 24 + 28, 60 + 32, 4},
-      {"1024 slots", kEntries, [](Job& job) { job.gradients_per_step = 1024; }, 24 + 28, 60 + 32,
+      {"one slot", kEntries, nothing, 24 + 12, 60 + 16, 0},
+      {"twice the entries", 2 * kEntries, nothing, 24 + 24, 60 + 32, 0},
+      {"two slots", kEntries, slots, 24 + 24, 60 + 28, 4},
+      {"1024 slots", kEntries, [](Job& job) { job.gradients_per_step = 1024; }, 24 + 24, 60 + 28,
        4},
       {"evaluation", kEntries,
        [](Job& job) {
          job.evaluation = EvaluationSpec{1, 1};
        },
-       24 + 20, 60 + 24, 0},
-      {"momentum", kEntries, [](Job& job) { job.momentum.coefficient = 0.9; }, 24 + 20, 60 + 28, 0},
-      {"Adam", kEntries, [](Job& job) { job.optimizer.rule = AdamRule(); }, 24 + 24, 60 + 36, 0},
+       24 + 16, 60 + 20, 0},
+      {"momentum", kEntries, [](Job& job) { job.momentum.coefficient = 0.9; }, 24 + 16, 60 + 24, 0},
+      {"Adam", kEntries, [](Job& job) { job.optimizer.rule = AdamRule(); }, 24 + 20, 60 + 32, 0},
       {"checkpoints", kEntries,
        [](Job& job) {
          job.checkpoint = CheckpointSpec{1, "x"};
        },
-       24 + 20, 60 + 24, 0},
+       24 + 16, 60 + 20, 0},
       {"everything", kEntries,
        [](Job& job) {
          job.gradients_per_step = 3;
@@ -65,9 +65,9 @@ TEST(MemoryNeededTest, CountsTheJobsArrays) {
          job.optimizer.rule = AdamRule();
          job.checkpoint = CheckpointSpec{1, "x"};
        },
-       24 + 60, 60 + 76, 4},
-      {"a huge model", int64_t{1} << 40, nothing, 24 + (int64_t{16} << 40) / kMb,
-       60 + (int64_t{20} << 40) / kMb, 0},
+       24 + 56, 60 + 72, 4},
+      {"a huge model", int64_t{1} << 40, nothing, 24 + (int64_t{12} << 40) / kMb,
+       60 + (int64_t{16} << 40) / kMb, 0},
   };
   for (const Row& row : rows) {
     SCOPED_TRACE(row.what);
@@ -111,7 +111,7 @@ TEST(MemoryNeededTest, EntriesOfAShardAreThoseOfItsRanges) {
   }
 }
 
-// Two slots: at least 52 MB, usually 92, and 4 for each gradient that waits.
+// Two slots: at least 48 MB, usually 88, and 4 for each gradient that waits.
 TEST(MemoryNeededTest, SaysWhatFitsAndRefusesWhatCannot) {
   struct Limited {
     int32_t slots;
@@ -121,17 +121,17 @@ TEST(MemoryNeededTest, SaysWhatFitsAndRefusesWhatCannot) {
     std::string says_not;  // in it
   };
   const Limited rows[] = {
-      {2, -1, true, "memory needed_mb=92 waiting_gradient_mb=4 limit_mb=unknown", "warning"},
+      {2, -1, true, "memory needed_mb=88 waiting_gradient_mb=4 limit_mb=unknown", "warning"},
       {2, 1000 * kMb, true,
-       "memory needed_mb=92 waiting_gradient_mb=4 limit_mb=1000 limit=\"a limit\"", "warning"},
-      {2, 96 * kMb, true, "limit_mb=96", "warning"},
-      {2, 96 * kMb - 1, true, "warning: memory suffices for 0 gradients", "may not"},
-      {128, 200 * kMb, true, "warning: memory suffices for 27 gradients", "may not"},
+       "memory needed_mb=88 waiting_gradient_mb=4 limit_mb=1000 limit=\"a limit\"", "warning"},
+      {2, 92 * kMb, true, "limit_mb=92", "warning"},
+      {2, 92 * kMb - 1, true, "warning: memory suffices for 0 gradients", "may not"},
+      {128, 200 * kMb, true, "warning: memory suffices for 28 gradients", "may not"},
       {128, 600 * kMb, true, "limit_mb=600", "warning"},
-      {1, 80 * kMb, true, "needed_mb=80", "warning"},
-      {2, 92 * kMb - 1, true, "warning: memory may not suffice needed_mb=92 limit_mb=91", "slots"},
-      {2, 52 * kMb, true, "warning: memory may not suffice", "slots"},
-      {2, 52 * kMb - 1, false, "", "memory"},
+      {1, 76 * kMb, true, "needed_mb=76", "warning"},
+      {2, 88 * kMb - 1, true, "warning: memory may not suffice needed_mb=88 limit_mb=87", "slots"},
+      {2, 48 * kMb, true, "warning: memory may not suffice", "slots"},
+      {2, 48 * kMb - 1, false, "", "memory"},
       {2, 1, false, "", "memory"},
       {2, 0, false, "", "memory"},
   };
@@ -149,7 +149,7 @@ TEST(MemoryNeededTest, SaysWhatFitsAndRefusesWhatCannot) {
     if (row.fits) continue;
     EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
     EXPECT_THAT(std::string(status.message()),
-                AllOf(HasSubstr("needs at least 52 MB"), HasSubstr("a limit allows"),
+                AllOf(HasSubstr("needs at least 48 MB"), HasSubstr("a limit allows"),
                       HasSubstr("1000000 of its")));
   }
 }

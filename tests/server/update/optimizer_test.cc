@@ -69,6 +69,22 @@ class OptimizerTest : public testing::TestWithParam<UpdateCase> {
   const std::unique_ptr<const Optimizer> optimizer_ = MakeOptimizer(job_.optimizer.rule);
 };
 
+// As a shard does it, to save a buffer.
+TEST_P(OptimizerTest, WritesTheNextWeightsOverTheGradient) {
+  for (size_t t = 0; t < job_.model.tensors.size(); ++t) {
+    SCOPED_TRACE(job_.model.tensors[t].name);
+    UpdatedTensor apart(job_, job_.model.tensors[t]);
+    UpdatedTensor over = apart;
+    std::vector<float> gradient = GradientOf(static_cast<int>(t), 0);
+    apart.Reduce(job_, *optimizer_, 0, gradient);
+    apart.Update(job_, *optimizer_, gradient, 0, apart.size());
+    UpdateEntries(*optimizer_, job_, apart.context, gradient, over.weights,
+                  StateRange(absl::MakeSpan(over.state), 0, over.size()), absl::MakeSpan(gradient));
+    EXPECT_EQ(gradient, apart.next);
+    EXPECT_EQ(over.state, apart.state);
+  }
+}
+
 // RandomGradient brings zero entries and whole tensors of zeros in some steps; SmallJob a tensor of
 // zeros and one of a single entry.
 TEST_P(OptimizerTest, AgreesWithTheReference) {

@@ -5,40 +5,65 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 import grpc
-import numpy as np
 
 from percentdelta import _wire, errors
 from percentdelta._partition import Slice
 from percentdelta._shards import Shards
-from percentdelta._shared_memory import SharedMemory
+from percentdelta._shared_memory import Memory, SharedMemory
 from percentdelta.errors import Error
 
 # Values in one message: 1 MiB by habit, 4 MiB at most, as of one whose values are in shared memory.
 _CHUNK_ENTRIES = 1 << 18
 _MAX_CHUNK_ENTRIES = 4 * _CHUNK_ENTRIES
 
+# Of gradients that wait for being copied to shared memory: what is beyond, ready() copies itself,
+# so that gradients that are made faster than they are copied do not pile up.
+_BACKLOG_BYTES = 64 << 20
+
 
 class Push:
-    """One stream a shard. Thread-safe. `deadline`: in seconds, of each stream."""
+    """One stream a shard. Thread-safe. `deadline`: in seconds, of each stream. `memory`: what the
+    gradients are in, or some of them, from shards.memory.for_gradients(); it goes back there when
+    all streams have ended well."""
 
-    def __init__(self, shards: Shards, lease: _wire.LeaseFields, deadline: float) -> None:
+    def __init__(self, shards: Shards, lease: _wire.LeaseFields, deadline: float,
+                 memory: Optional[Memory] = None) -> None:
         self._shards = shards
         self._changed = threading.Condition()
         self._running = len(shards)
         self._error: Optional[Error] = None  # the first of any stream
-        self._memory = shards.memory.take() if shards.memory.takers > 0 else None
+        if memory is None and shards.memory.takers > 0:
+            memory = shards.memory.take()
+        self._memory = memory
+        self._backlog = 0  # bytes
+        self._shared = memory if isinstance(memory, SharedMemory) else None
         self._streams = [
-            _Stream(shards, shard, lease, self._memory if shards.memory.takes(shard) else None)
+            _Stream(shards, shard, lease, self._shared if shards.memory.takes(shard) else None,
+                    self._copied)
             for shard in range(len(shards))]
         for stream in self._streams:
             stream.start(deadline, self._done)
 
+    @property
+    def memory(self) -> Optional[Memory]:
+        """What gradients are copied to, or were in from the first; None: there is none."""
+        return self._memory
+
     def ready(self, tensor: int, values: Any) -> None:
         """Sends the tensor's gradient, a flat float32 array, which must not change until finish()
-        has returned. Once a tensor."""
+        has returned. Once a tensor. Keeps the array no longer than it takes to send it."""
+        shared, offset = self._shared, self._shards.offsets[tensor]
+        if shared is not None and not shared.holds(values, offset):
+            with self._changed:
+                waits = self._backlog < _BACKLOG_BYTES
+                self._backlog += values.nbytes if waits else 0
+            if not waits:
+                place = shared.values[offset:offset + values.size]
+                place[:] = values
+                values = place
         for stream in self._streams:
             stream.ready(tensor, values)
 
@@ -55,6 +80,10 @@ class Push:
         for stream in self._streams:
             stream.cancel()
 
+    def _copied(self, size: int) -> None:
+        with self._changed:
+            self._backlog -= size
+
     def _done(self, error: Optional[Error]) -> None:
         with self._changed:
             if self._error is None:
@@ -68,11 +97,12 @@ class Push:
 
 class _Stream:
     """To one shard: its header, then slices in the order in which they become ready; by `memory`,
-    if the shard takes it."""
+    if the shard takes it; `copied` gets the bytes of each slice that was copied there."""
 
     def __init__(self, shards: Shards, shard: int, lease: _wire.LeaseFields,
-                 memory: Optional[SharedMemory]) -> None:
+                 memory: Optional[SharedMemory], copied: Callable[[int], None]) -> None:
         self._memory = memory
+        self._copied = copied
         self._shards = shards
         self._shard = shard
         self._lease = lease
@@ -121,9 +151,12 @@ class _Stream:
     def _shared_chunks(self, part: Slice, values: Any, memory: SharedMemory) -> Iterator[Any]:
         name = self._shards.tensors[part.tensor].name
         offset = self._shards.offsets[part.tensor]
+        in_place = memory.holds(values, offset)
         for begin in range(part.begin, part.end, _MAX_CHUNK_ENTRIES):
             end = min(begin + _MAX_CHUNK_ENTRIES, part.end)
-            memory.values[offset + begin:offset + end] = values[begin:end]
+            if not in_place:
+                memory.values[offset + begin:offset + end] = values[begin:end]
+                self._copied(4 * (end - begin))
             yield _wire.push_shared(name, begin, end - begin)
 
     def _error_of(self, call: Any) -> Optional[Error]:
@@ -139,8 +172,3 @@ class _Stream:
                 self._shards.memory.note(self._shard, False)
             return failure
         return None
-
-
-def is_finite(gradient: List[Any]) -> bool:
-    """Whether all values are."""
-    return all(bool(np.isfinite(values).all()) for values in gradient)

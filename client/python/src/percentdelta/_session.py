@@ -19,7 +19,9 @@ from percentdelta._pull import WeightSource
 from percentdelta._push import Push
 from percentdelta._renewer import LeaseRenewer
 from percentdelta._retry import Pause, Retrier, RetryPolicy, Stopped
+from percentdelta._security import Security
 from percentdelta._shards import Shards
+from percentdelta._shared_memory import Memory
 from percentdelta.batches import BatchSource
 from percentdelta.errors import Error, FailedPreconditionError, LeaseDropped, UnavailableError
 from percentdelta.job import Job
@@ -36,6 +38,9 @@ _LONGEST_PAUSE = 2.0
 # At least. Not the lease's deadline: work that comes late counts, and tells the coordinator how
 # long work takes.
 _TRANSFER_DEADLINE = 600.0
+# In bytes: of larger models the next step's weights are not pulled ahead unless asked for, as they
+# take as much memory again.
+_PREFETCHED_MODEL = 256_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +52,10 @@ class Options:
     arithmetic: str
     data: str
     give_up_after: float
-    prefetch: bool
+    prefetch: Optional[bool]
     shared_memory: bool
     connect_to: Mapping[str, str]
+    security: Security = Security()
 
 
 class Session:
@@ -57,7 +63,7 @@ class Session:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._channel = make_channel(options.address)
+        self._channel = make_channel(options.address, options.security)
         self._stub = _protocol.Stub("Coordinator", self._channel)
         self._pause = Pause()
         self._retrier = Retrier("the coordinator", options.address,
@@ -123,7 +129,8 @@ class Session:
         if self.shards is None or self.shards.generation != generation:
             cluster = self._await_shards()
             self._leave_generation()
-            self.shards = Shards(cluster, self._options.connect_to, self._options.shared_memory)
+            self.shards = Shards(cluster, self._options.connect_to, self._options.shared_memory,
+                                 self._options.security)
             self.source = WeightSource(self.shards, _TRANSFER_DEADLINE)
             _log.info("joined generation %d: %d shards, job %s, arithmetic %s", cluster.generation,
                       len(self.shards), cluster.job.name, self._options.arithmetic)
@@ -177,15 +184,23 @@ class Session:
         examples.flags.writeable = False
         return examples
 
-    def begin_push(self, fields: _wire.LeaseFields) -> Push:
-        """Of the lease's gradient. With it the next step's weights begin to be pulled: the next
-        lease is not known yet, but its step is all but certain."""
+    @property
+    def prefetches(self) -> bool:
+        """Whether the next step's weights are pulled ahead."""
+        assert self.shards is not None
+        if self._options.prefetch is None:
+            return self.shards.model_bytes <= _PREFETCHED_MODEL
+        return self._options.prefetch
+
+    def begin_push(self, fields: _wire.LeaseFields, memory: Optional[Memory]) -> Push:
+        """Of the lease's gradient; `memory`: see Push. With it the next step's weights begin to be
+        pulled: the next lease is not known yet, but its step is all but certain."""
         assert self.shards is not None and self.source is not None
-        push = Push(self.shards, fields, max(fields.deadline, _TRANSFER_DEADLINE))
+        push = Push(self.shards, fields, max(fields.deadline, _TRANSFER_DEADLINE), memory)
         self._pushing = push
         if self.abandoned:
             push.cancel()
-        elif self._options.prefetch and fields.step + 1 < self.job.max_steps:
+        elif self.prefetches and fields.step + 1 < self.job.max_steps:
             self.source.prefetch(fields.step + 1)
         return push
 
@@ -266,7 +281,13 @@ class Session:
             try:
                 return method(request, timeout=deadline)
             except grpc.RpcError as error:
-                raise errors.from_rpc(error) from None
+                failure = errors.from_rpc(error)
+                wrong = ""
+                if failure.code == "UNAVAILABLE":
+                    wrong = self._options.security.diagnose(self._options.address)
+                if not wrong:
+                    raise failure from None
+                raise errors.make(failure.code, f"{wrong} ({failure})") from None
 
         try:
             return self._retrier.call(attempt)

@@ -23,7 +23,23 @@ _HEAD_BYTES = 4096  # before the values, which begin on a page
 _VALUE = np.dtype("<f4")
 
 
-class SharedMemory:
+class Memory:
+    """Of this process alone, for `values` float32 values, undefined at first. Only those that are
+    touched take memory."""
+
+    def __init__(self, values: int) -> None:
+        self.values = np.empty(values, np.float32)
+
+    def arrays(self, sizes: Sequence[int]) -> List[Any]:
+        """The tensors in it: a flat array for each size, laid end to end."""
+        return np.split(self.values, np.cumsum(sizes)[:-1]) if sizes else []
+
+    def holds(self, array: Any, offset: int) -> bool:
+        """Whether an array's first value lies at `offset` of the values."""
+        return bool(array.ctypes.data == self.values.ctypes.data + offset * self.values.itemsize)
+
+
+class SharedMemory(Memory):
     """A sealed memfd of `values` float32 values, all 0. Only those that are touched take memory.
     It lives as long as this object or an array of it. OSError: the system has none."""
 
@@ -40,10 +56,6 @@ class SharedMemory:
         mapping[:_KEY_BYTES] = self.key
         self.values = np.frombuffer(mapping, _VALUE, values, _HEAD_BYTES)
 
-    def arrays(self, sizes: Sequence[int]) -> List[Any]:
-        """The tensors in it: a flat array for each size, laid end to end."""
-        return np.split(self.values, np.cumsum(sizes)[:-1]) if sizes else []
-
 
 class OfferedMemory:
     """What is known of the shards of one generation: which take memory that is offered to them,
@@ -57,6 +69,7 @@ class OfferedMemory:
         self._answers: List[Optional[bool]] = [None if offers and hasattr(os, "memfd_create")
                                                and sys.byteorder == "little" else False] * shards
         self._free: List[SharedMemory] = []
+        self._spare: Optional[Memory] = None
 
     def may_take(self, shard: int) -> bool:
         """Whether the shard has not refused."""
@@ -96,7 +109,18 @@ class OfferedMemory:
                 return self._free.pop()
         return self.make()
 
-    def give_back(self, memory: SharedMemory) -> None:
+    def for_gradients(self) -> Memory:
+        """Memory to compute gradients into: such as shards take, if some do, or else this
+        process's own. Like take(), what was given back is used again."""
+        memory: Optional[Memory] = self.take() if self.takers > 0 else None
+        with self._lock:
+            spare, self._spare = self._spare, None
+        return memory or spare or Memory(self._values)
+
+    def give_back(self, memory: Memory) -> None:
         """For the next call, when all calls that had it ended well."""
         with self._lock:
-            self._free.append(memory)
+            if isinstance(memory, SharedMemory):
+                self._free.append(memory)
+            else:
+                self._spare = memory

@@ -7,21 +7,24 @@ import logging
 import math
 import threading
 import time
-from typing import (Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Type, Union,
+from typing import (Any, Callable, Iterator, List, Mapping, Optional, Set, Tuple, Type, Union,
                     overload)
 
 import numpy as np
 
 from percentdelta import _metrics, _wire
 from percentdelta._pull import Pull
-from percentdelta._push import Push, is_finite
+from percentdelta._push import Push
 from percentdelta._session import Session
+from percentdelta._shared_memory import Memory
 from percentdelta._text import quoted
 from percentdelta.batches import gradient_key
 from percentdelta.errors import Error, GradientError, LeaseDropped, UsageError
 from percentdelta.job import Tensor
 
 _log = logging.getLogger("percentdelta")
+
+_NOT_FINITE = "expected finite values"  # in the servers' message
 
 
 class Weights(Mapping[str, Any]):
@@ -108,7 +111,9 @@ class Lease:
         self._tensors = self.job.model.tensors
         self._lock = threading.Lock()
         self._push: Optional[Push] = None
-        self._pushed: Dict[int, Any] = {}  # flat gradients, by tensor
+        self._pushed: Set[int] = set()  # tensors
+        self._memory: Optional[Memory] = None  # of gradient()
+        self._gradients: List[Any] = []  # flat, in it
         self._weights: Optional[Weights] = None
         self._began = time.monotonic()
         self._waited = 0.0  # for weights, in seconds
@@ -139,6 +144,26 @@ class Lease:
             self._weights = Weights(self._tensors, self._index, pull, source.arrays, self._await)
         return self._weights
 
+    def gradient(self, name: str) -> Any:
+        """An array to compute the gradient of a tensor into: float32, of the tensor's shape, its
+        values undefined. Pushing it needs neither a copy nor further memory, also for servers on
+        this machine, if the weights have arrived before this is called. Valid until complete().
+
+            grad = lease.gradient("dense/weights")
+            np.matmul(inputs.T, errors, out=grad)
+            lease.push("dense/weights", grad)
+        """
+        self._check_open()
+        index = self._find(name)
+        with self._lock:
+            if self._memory is None:
+                shards = self._session.shards
+                assert shards is not None
+                self._memory = (shards.memory.for_gradients() if self._push is None
+                                else self._push.memory or Memory(shards.offsets[-1]))
+                self._gradients = self._memory.arrays(shards.sizes)
+        return self._gradients[index].reshape(self._tensors[index].shape)
+
     @overload
     def push(self, gradient: str, values: Any) -> None: ...
 
@@ -151,8 +176,8 @@ class Lease:
 
         Values of any floating-point type, of the tensor's shape, sent as float32: the gradient of
         the batch's mean loss; for a buffer, its new value. They must not change until complete()
-        has returned. GradientError: no such tensor, another shape or type, or pushed before. Never
-        waits.
+        has returned; the lease does not keep the array once it is sent. GradientError: no such
+        tensor, another shape or type, or pushed before. Never waits.
         """
         self._check_open()
         if self.kind != "train":
@@ -161,17 +186,14 @@ class Lease:
             for name, array in gradient.items():
                 self.push(name, array)
             return
-        if gradient not in self._index:
-            raise GradientError(f"{self}: expected a tensor of the job, got {quoted(gradient)}; "
-                                f"there are {', '.join(self._names())}")
-        index = self._index[gradient]
+        index = self._find(gradient)
         flat = self._flat(index, values)
         with self._lock:
             if index in self._pushed:
                 raise GradientError(f"{self}: expected each tensor once, got {gradient} again")
-            self._pushed[index] = flat
+            self._pushed.add(index)
             if self._push is None:
-                self._push = self._session.begin_push(self._fields)
+                self._push = self._session.begin_push(self._fields, self._memory)
         self._push.ready(index, flat)
         self.progress()
 
@@ -302,6 +324,12 @@ class Lease:
             self._waited += time.monotonic() - began
             self.progress()
 
+    def _find(self, name: str) -> int:
+        if name not in self._index:
+            raise GradientError(f"{self}: expected a tensor of the job, got {quoted(name)}; "
+                                f"there are {', '.join(self._names())}")
+        return self._index[name]
+
     def _flat(self, index: int, values: Any) -> Any:
         """The gradient as it is sent; GradientError if it does not fit the tensor."""
         tensor = self._tensors[index]
@@ -324,7 +352,7 @@ class Lease:
         try:
             self._push.finish()
         except Error as error:
-            if not is_finite(list(self._pushed.values())):
+            if error.code == "INVALID_ARGUMENT" and _NOT_FINITE in str(error):
                 self._raise_dropped(f"the gradient of step {self.step} is not finite: the training "
                                     f"diverges; take a smaller learning rate, or clip the gradient",
                                     True)

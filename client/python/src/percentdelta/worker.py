@@ -19,6 +19,7 @@ import numpy as np
 
 from percentdelta._channel import check_address
 from percentdelta._retry import Stopped
+from percentdelta._security import Path, Security
 from percentdelta._session import Options, Session
 from percentdelta._text import quoted
 from percentdelta.errors import (InvalidArgumentError, TrainingFailedError, UnavailableError,
@@ -74,12 +75,16 @@ class Worker:
                    said
     give_up_after  how long, in seconds, the cluster, or a part of it, may be out of reach
     drain          on SIGTERM: how long, in seconds, the lease in hand may still take
-    prefetch       pulls the next step's weights during the push, into a second copy of the model
+    prefetch       pulls the next step's weights during the push, which takes another copy of the
+                   model. None: if that is no more than 256 MB
     shared_memory  exchanges weights and gradients with servers on this machine by shared memory,
-                   where they can see this process; a third copy of the model
+                   where they can see this process. Gradients are copied there, unless they are
+                   computed into the arrays of Lease.gradient()
     connect_to     see Client
     handle_sigterm whether `with` turns SIGTERM into stop() (in the main thread only); a second one
                    hands the lease back and ends the process with exit code 143
+    tls_ca, tls_cert, tls_key, token_file, insecure
+                   see Client
 
     Raises, from the loop and from `job`:
         TrainingFailedError      the training failed; the message says why
@@ -95,16 +100,19 @@ class Worker:
 
     def __init__(self, address: str, *, name: Optional[str] = None,
                  arithmetic: Optional[str] = None, data: str = "", give_up_after: float = 600.0,
-                 drain: float = 5.0, prefetch: bool = True, shared_memory: bool = True,
+                 drain: float = 5.0, prefetch: Optional[bool] = None, shared_memory: bool = True,
                  connect_to: Optional[Mapping[str, str]] = None,
-                 handle_sigterm: bool = True) -> None:
+                 handle_sigterm: bool = True,
+                 tls_ca: Optional[Path] = None, tls_cert: Optional[Path] = None,
+                 tls_key: Optional[Path] = None, token_file: Optional[Path] = None,
+                 insecure: bool = False) -> None:
         self.address = check_address("address", address)
         self.name = _default_name() if name is None else name
         self.arithmetic = default_arithmetic() if arithmetic is None else arithmetic
         _check_arithmetic(self.arithmetic)
         self._session = Session(Options(
             address, self.name, self.arithmetic, data, give_up_after, prefetch, shared_memory,
-            dict(connect_to or {})))
+            dict(connect_to or {}), Security(tls_ca, tls_cert, tls_key, token_file, insecure)))
         self._lease: Optional[Lease] = None  # in hand
         self._drain = drain
         self._handle_sigterm = handle_sigterm
