@@ -12,6 +12,8 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/coordinator_stub.h"
 #include "client/push.h"
 #include "common/base/log.h"
@@ -27,6 +29,7 @@ namespace {
 
 // A slot of this many images takes a second or more.
 constexpr int64_t kManyImages = 2000;
+constexpr absl::Duration kPoll = absl::Milliseconds(5);
 
 class LeavingTest : public testing::Test {
  protected:
@@ -52,7 +55,7 @@ class LeavingTest : public testing::Test {
   }
 
   void AwaitWorker() const {
-    while (coordinator_->GetProgress(0)->workers == 0) continue;
+    while (coordinator_->GetProgress(0)->workers == 0) absl::SleepFor(kPoll);
   }
 
   std::unique_ptr<LocalCluster> cluster_;
@@ -88,7 +91,7 @@ TEST_F(LeavingTest, AbandonReturnsTheLease) {
   // Another worker gets the same slot, and makes progress.
   const auto other = MakeWorker(kManyImages);
   std::thread stop([&] {
-    while (coordinator_->GetProgress(0)->step == 0) continue;
+    while (coordinator_->GetProgress(0)->step == 0) absl::SleepFor(kPoll);
     other->Abandon();
   });
   EXPECT_OK(other->Run());

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/coordinator_stub.h"
 #include "common/job/job_codec.h"
 #include "gmock/gmock.h"
@@ -40,14 +42,13 @@ int64_t AwaitStep(const std::string& coordinator, int64_t step) {
   Cluster::Options options;
   options.coordinator = coordinator;
   const Cluster client(options);
-  int64_t reached = -1;
-  do {
+  while (true) {
     const absl::StatusOr<Progress> progress = client.GetProgress();
     EXPECT_OK(progress);
     if (!progress.ok()) return -1;
-    reached = progress->step;
-  } while (reached < step);
-  return reached;
+    if (progress->step >= step) return progress->step;
+    absl::SleepFor(absl::Milliseconds(5));
+  }
 }
 
 TEST_F(ProcessesTest, TrainsToTheSameWeightsAsOneProcess) {

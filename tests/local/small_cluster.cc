@@ -113,9 +113,11 @@ Weights ServersOnly::Pull(int64_t step) const {
   weights.step = step;
   const absl::Time give_up = absl::Now() + kPatience;
   absl::Status status;
-  do {
+  while (true) {
     status = WeightPull(*channels_, step, absl::Seconds(10), weights.values).AwaitAll();
-  } while (absl::IsUnavailable(status) && absl::Now() < give_up);
+    if (!absl::IsUnavailable(status) || absl::Now() >= give_up) break;
+    absl::SleepFor(absl::Milliseconds(5));
+  }
   EXPECT_OK(status);
   return weights;
 }

@@ -177,6 +177,19 @@ def test_data_sets_of_another_length(dataset, message):
         _batches.check_length("dataset", dataset, 10, "data.training_examples", ModuleError)
 
 
+def test_grpc_s_threads_end_before_processes_are_forked(percentdelta_cluster, monkeypatch, caplog):
+    monkeypatch.setattr(_batches, "_QUIET_SECONDS", 0.2)
+    with percentdelta_cluster(JOB).client() as client:
+        client.status()
+        assert _batches._runs_grpc()
+        _batches.await_quiet()
+    assert "a gRPC channel of this process is open" in caplog.text
+    monkeypatch.undo()
+    caplog.clear()
+    _batches.await_quiet()
+    assert not _batches._runs_grpc() and caplog.text == ""
+
+
 def test_batches_move_to_a_device():
     batch = {"a": torch.ones(2), "b": [torch.ones(1), "x"], "c": Pair(torch.ones(1), 3)}
     moved = _batches.to_device(batch, torch.device("meta"))

@@ -14,7 +14,11 @@ away.
 from __future__ import annotations
 
 import collections.abc
+import logging
+import multiprocessing
+import os
 import pickle
+import time
 from typing import Any, Callable, Deque, Iterator, List, Optional, Tuple
 
 import numpy as np
@@ -25,6 +29,12 @@ from percentdelta.batches import BatchSource, gradient_key
 from percentdelta.lease import Lease
 from percentdelta.random_numbers import hash64
 from percentdelta.torch._seeds import evaluation_key, seed_cpu
+
+_log = logging.getLogger("percentdelta")
+
+# As Linux shows them, of several versions.
+_GRPC_THREADS = ("grpc_", "event_engine", "default-execut", "resolver-execut", "timer_manager")
+_QUIET_SECONDS = 2.0
 
 # kind, indices, key; None: nothing to load.
 _Request = Optional[Tuple[str, Any, int]]
@@ -90,6 +100,38 @@ def merge(pieces: List[Any]) -> Any:
     return fields
 
 
+def _runs_grpc() -> bool:
+    """Whether gRPC has threads in this process; False where that is not known."""
+    try:
+        tasks = os.listdir("/proc/self/task")
+    except OSError:
+        return False
+    for task in tasks:
+        try:
+            with open(f"/proc/self/task/{task}/comm", encoding="utf-8") as file:
+                if file.read().startswith(_GRPC_THREADS):
+                    return True
+        except OSError:  # it has ended
+            pass
+    return False
+
+
+def await_quiet() -> None:
+    """Before a fork. gRPC 1.51 may abort this process, and hang the new one, if its threads run
+    meanwhile: they end soon after the last channel was closed."""
+    method = multiprocessing.get_start_method(allow_none=True)
+    if (method or multiprocessing.get_all_start_methods()[0]) != "fork":
+        return
+    give_up = time.monotonic() + _QUIET_SECONDS
+    while _runs_grpc():
+        if time.monotonic() > give_up:
+            _log.warning("a gRPC channel of this process is open, perhaps a percentdelta.Client's: "
+                         "close it before train() starts the DataLoader's processes, which old "
+                         "versions of gRPC may hang")
+            return
+        time.sleep(0.01)
+
+
 class Batches:
     """Not thread-safe. `datasets`: "train" and, where there is one, "evaluate". `collate` None:
     PyTorch's default. The processes, if any, are started at once."""
@@ -108,6 +150,7 @@ class Batches:
         self._place = -1  # of the last training lease among all
         self._order: Optional[BatchSource] = None
         if num_workers > 0:
+            await_quiet()
             self._loader = iter(torch_data.DataLoader(
                 _Pieces(datasets, collate is None), batch_size=None, sampler=self._requests,
                 num_workers=num_workers, prefetch_factor=1, collate_fn=_as_it_is,
