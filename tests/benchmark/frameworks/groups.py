@@ -19,7 +19,6 @@ sys.path.insert(0, str(ROOT / "client/python/src"))
 
 import percentdelta as pd  # noqa: E402  (the path comes first)
 
-PYTHON = "/usr/bin/python3"
 HERE = pathlib.Path(__file__).resolve().parent
 BATCH = 500
 PATIENCE_SECONDS = 300
@@ -153,26 +152,27 @@ class Trained(Group):
         raise Failure(f"{self.name}: no step has ended within {PATIENCE_SECONDS} s")
 
 
-def bare(folder: pathlib.Path, threads: int) -> Group:
+def bare(folder: pathlib.Path, python: Word, threads: int) -> Group:
     """PyTorch's loss and gradient."""
     return Commanded(f"bare PyTorch, {threads} threads", BATCH, folder,
-                [[PYTHON, "-B", HERE / "bare.py", str(threads)]])
+                     [[python, "-B", HERE / "bare.py", str(threads)]])
 
 
-def job_of(slots: int) -> str:
+def job_of(python: Word, slots: int) -> str:
     """Returns the job of the PyTorch workers, as text."""
-    result = subprocess.run([PYTHON, "-B", HERE / "worker.py", "--job", str(slots)], check=False,
+    result = subprocess.run([str(python), "-B", HERE / "worker.py", "--job", str(slots)], check=False,
                             text=True, capture_output=True)
     if result.returncode != 0:
         raise Failure(f"worker.py --job: {result.stderr.strip()}")
     return result.stdout
 
 
-def torch_workers(folder: pathlib.Path, workers: int, threads: int, transport: str) -> Group:
+def torch_workers(folder: pathlib.Path, python: Word, workers: int, threads: int, transport: str
+                  ) -> Group:
     """This project with workers in PyTorch."""
-    command: list[Word] = [PYTHON, "-B", HERE / "worker.py", "ADDRESS", str(threads), transport]
+    command: list[Word] = [python, "-B", HERE / "worker.py", "ADDRESS", str(threads), transport]
     return Trained(f"PyTorch worker x {workers}, {threads} threads, {transport}", folder,
-                   [command] * workers, job=job_of(workers), threads=threads)
+                   [command] * workers, job=job_of(python, workers), threads=threads)
 
 
 def cpp_workers(folder: pathlib.Path, workers: int, job: str, data: pathlib.Path) -> Group:
@@ -182,12 +182,12 @@ def cpp_workers(folder: pathlib.Path, workers: int, job: str, data: pathlib.Path
     return Trained(f"C++ worker x {workers}", folder, [command] * workers, job=job, threads=1)
 
 
-def distributed_data_parallel(folder: pathlib.Path, processes: int) -> Group:
+def distributed_data_parallel(folder: pathlib.Path, python: Word, processes: int) -> Group:
     """PyTorch's own, with gloo."""
     meeting = folder / "ddp"
     meeting.unlink(missing_ok=True)
     program = str(HERE / "ddp.py")
-    commands = [[PYTHON, "-B", program, str(rank), str(processes), str(meeting)]
+    commands = [[str(python), "-B", program, str(rank), str(processes), str(meeting)]
                 for rank in range(processes)]
     return Commanded("DistributedDataParallel, gloo", BATCH * processes, folder, commands)
 
@@ -205,5 +205,5 @@ def tensorflow(folder: pathlib.Path, python: pathlib.Path, workers: int) -> Grou
     program = str(HERE / "tensorflow_ps.py")
     commands = [[str(python), "-B", program, role, str(index), json.dumps(cluster)]
                 for role, index in roles]
-    return Commanded("TensorFlow ParameterServerStrategy", BATCH * workers, folder, commands, share=workers,
-                stops=False)
+    return Commanded("TensorFlow ParameterServerStrategy", BATCH * workers, folder, commands,
+                     share=workers, stops=False)

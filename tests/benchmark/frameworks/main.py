@@ -18,6 +18,7 @@ from deploy.project import Failure, JOBS, ROOT
 from tests.benchmark.frameworks import groups, idx
 from tests.benchmark.machine import describe
 
+PYTHON = "/usr/bin/python3"  # Debian's
 MOST_COST = 1.10  # bare steps
 TENSORFLOW_GIGABYTES = 3  # of a virtual environment, with room for what pip unpacks
 WORKERS = 2
@@ -48,6 +49,8 @@ where nothing else runs.""")
     parser.add_argument("comparisons", nargs="*", metavar="cost|throughput")
     parser.add_argument("--rounds", type=int, default=15, help="default: 15")
     parser.add_argument("--steps", type=int, default=5, help="of each in a round; default: 5")
+    parser.add_argument("--python", default=PYTHON, help="an interpreter with PyTorch, gRPC and "
+                        "protobuf, such as of a virtual environment; default: Debian's")
     parser.add_argument("--tensorflow", type=pathlib.Path, metavar="PYTHON",
                         help="an interpreter with TensorFlow, instead of installing it")
     parser.add_argument("--no-tensorflow", action="store_true", help="leaves it out")
@@ -80,9 +83,10 @@ def compare_cost(folder: pathlib.Path, arguments: argparse.Namespace, say: Say
     print(f"{'step':58} {'median':>9} {'best':>9} {'ratio':>7} {'of best':>7}")
     for threads in (1, 2):
         with contextlib.ExitStack() as stack:
-            entries = [stack.enter_context(groups.bare(folder, threads))]
-            entries += [stack.enter_context(groups.torch_workers(folder, 1, threads, transport))
-                        for transport in TRANSPORTS]
+            entries = [stack.enter_context(groups.bare(folder, arguments.python, threads))]
+            entries += [stack.enter_context(
+                groups.torch_workers(folder, arguments.python, 1, threads, transport))
+                for transport in TRANSPORTS]
             found = measure(entries, arguments.rounds, arguments.steps, say)
         times.update(found)
         limit = found[entries[0].name]
@@ -105,9 +109,9 @@ def compare_throughput(folder: pathlib.Path, arguments: argparse.Namespace, say:
     idx.write(data)
     with contextlib.ExitStack() as stack:
         entries = [
-            stack.enter_context(groups.distributed_data_parallel(folder, WORKERS)),
-            stack.enter_context(groups.torch_workers(folder, WORKERS, 1, "shared_memory")),
-            stack.enter_context(groups.torch_workers(folder, WORKERS, 1, "connection")),
+            stack.enter_context(groups.distributed_data_parallel(folder, arguments.python, WORKERS)),
+            *(stack.enter_context(groups.torch_workers(folder, arguments.python, WORKERS, 1, transport))
+              for transport in TRANSPORTS),
             stack.enter_context(groups.cpp_workers(folder, WORKERS, cpp_job(), data))]
         if python is not None:
             entries.append(stack.enter_context(groups.tensorflow(folder, python, WORKERS)))
@@ -142,7 +146,7 @@ def install_tensorflow(folder: pathlib.Path) -> pathlib.Path | None:
         return None
     home = folder / "tensorflow"
     python = home / "bin/python"
-    for command in ([groups.PYTHON, "-m", "venv", home],
+    for command in ([PYTHON, "-m", "venv", home],
                     [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install",
                      "--quiet", "tensorflow-cpu"]):
         result = subprocess.run([str(word) for word in command], check=False, capture_output=True,
