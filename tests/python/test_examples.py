@@ -51,7 +51,7 @@ def fixture_images(tmp_path_factory):
 def run(example, *options, fails=False):
     """The example's output; of one that is to fail, its error."""
     result = subprocess.run([sys.executable, "-B", str(EXAMPLES / example), *map(str, options)],
-                            capture_output=True, text=True, check=False, timeout=120)
+                            capture_output=True, text=True, check=False, timeout=300)
     assert (result.returncode != 0) == fails, result.stdout + result.stderr
     return result.stderr if fails else result.stdout
 
@@ -184,7 +184,7 @@ def test_options():
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
                for example, *options in wanted]
     for process, expected in zip(running, wanted.values()):
-        assert expected in process.communicate(timeout=120)[0]
+        assert expected in process.communicate(timeout=300)[0]
 
 
 def test_readme_names_them_all():
