@@ -15,6 +15,7 @@
 #include "common/base/status_macros.h"
 #include "common/cluster/statistics_proto.h"
 #include "common/transport/channel.h"
+#include "common/transport/credentials.h"
 #include "common/transport/deadline.h"
 #include "common/transport/grpc_status.h"
 #include "percentdelta/v1/statistics.grpc.pb.h"
@@ -53,8 +54,16 @@ std::string ChecksumOf(const Weights& weights) {
 struct Cluster::Impl {
   explicit Impl(Options cluster_options)
       : options(std::move(cluster_options)),
-        coordinator(MakeCoordinatorStub(options.coordinator, options.deadline)),
-        statistics(v1::Statistics::NewStub(MakeChannel(options.coordinator))) {}
+        coordinator(
+            MakeCoordinatorStub(options.coordinator, options.deadline, options.credentials)),
+        statistics(v1::Statistics::NewStub(MakeChannel(options.coordinator, options.credentials))) {
+  }
+
+  // Of a call to the Statistics service.
+  absl::Status Failed(const grpc::Status& status) const {
+    return Explain(ExplainUnavailable(FromGrpc(status), options.coordinator, options.credentials),
+                   options.coordinator);
+  }
 
   const Options options;
   const std::unique_ptr<CoordinatorStub> coordinator;
@@ -97,7 +106,7 @@ absl::StatusOr<std::vector<StepStatistics>> Cluster::GetUpdateStatistics(
     SetDeadline(context, impl_->options.deadline);
     const grpc::Status status =
         impl_->statistics->GetUpdateStatistics(&context, request, &response);
-    if (!status.ok()) return Explain(FromGrpc(status), impl_->options.coordinator);
+    if (!status.ok()) return impl_->Failed(status);
     const size_t before = steps.size();
     for (auto step = response.steps().rbegin(); step != response.steps().rend(); ++step) {
       if (steps.empty() || step->step() < steps.front().step) steps.push_front(FromProto(*step));
@@ -128,7 +137,8 @@ absl::Status Cluster::WatchUpdateStatistics(
     stream->Finish();
     return absl::OkStatus();
   }
-  return Explain(FromGrpc(stream->Finish()), impl_->options.coordinator);
+  const grpc::Status status = stream->Finish();
+  return status.ok() ? absl::OkStatus() : impl_->Failed(status);
 }
 
 absl::StatusOr<Weights> Cluster::PullWeights(const ClusterInfo& info, int64_t step) const {
@@ -139,8 +149,12 @@ absl::StatusOr<Weights> Cluster::PullWeights(const ClusterInfo& info, int64_t st
   for (std::string& address : addresses) {
     const auto other = impl_->options.connect_to.find(address);
     if (other != impl_->options.connect_to.end()) address = other->second;
+    const absl::Status allowed =
+        CheckSecurityOf("a shard's address", address, SecurityOf(impl_->options.credentials));
+    if (!allowed.ok()) return absl::UnavailableError(allowed.message());
   }
-  const ShardChannels channels(info.job.model, info.generation, addresses);
+  const ShardChannels channels(info.job.model, info.generation, addresses, /*shares_memory=*/false,
+                               impl_->options.credentials);
   absl::Status status;
   for (int attempt = 0; attempt < kPullAttempts; ++attempt) {
     Weights weights;

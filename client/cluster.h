@@ -51,6 +51,9 @@ class Cluster {
     // Maps the "host:port" that a shard advertises to the one that reaches it from here, as with
     // published ports of containers. Shards that are absent are reached at their own address.
     std::map<std::string, std::string> connect_to = {};
+
+    // Of this client: see MakeChannel in common/transport/channel.h.
+    std::shared_ptr<const ClientCredentials> credentials = nullptr;
   };
 
   // Never fails: the first call connects.
@@ -77,7 +80,8 @@ class Cluster {
       const std::function<bool(const StepStatistics& step, int64_t skipped)>& receive) const;
 
   // Pulls the weights of one step from all shards; if `step` < 0, those of the newest complete
-  // step. Returns kUnavailable while the cluster is still gathering its shards.
+  // step. Returns kUnavailable while the cluster is still gathering its shards, and for a shard at
+  // an address that the credentials do not allow.
   absl::StatusOr<Weights> PullWeights(const ClusterInfo& info, int64_t step = -1) const;
 
  private:

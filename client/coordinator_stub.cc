@@ -13,6 +13,7 @@
 #include "common/cluster/lease_proto.h"
 #include "common/cluster/progress_proto.h"
 #include "common/transport/channel.h"
+#include "common/transport/credentials.h"
 #include "common/transport/deadline.h"
 #include "common/transport/grpc_status.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
@@ -22,9 +23,12 @@ namespace {
 
 class GrpcCoordinatorStub : public CoordinatorStub {
  public:
-  GrpcCoordinatorStub(const std::string& address, absl::Duration deadline)
-      : deadline_(deadline),
-        channel_(MakeChannel(address)),
+  GrpcCoordinatorStub(const std::string& address, absl::Duration deadline,
+                      std::shared_ptr<const ClientCredentials> credentials)
+      : address_(address),
+        deadline_(deadline),
+        credentials_(std::move(credentials)),
+        channel_(MakeChannel(address, credentials_)),
         stub_(v1::Coordinator::NewStub(channel_)) {}
 
   absl::StatusOr<ClusterInfo> GetJob() override {
@@ -123,10 +127,12 @@ class GrpcCoordinatorStub : public CoordinatorStub {
   absl::Status Failed(const grpc::Status& status) {
     absl::Status failure = FromGrpc(status);
     if (absl::IsUnavailable(failure)) ResetBackoff(*channel_);
-    return failure;
+    return ExplainUnavailable(failure, address_, credentials_);
   }
 
+  const std::string address_;
   const absl::Duration deadline_;
+  const std::shared_ptr<const ClientCredentials> credentials_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Coordinator::Stub> stub_;
 
@@ -137,9 +143,10 @@ class GrpcCoordinatorStub : public CoordinatorStub {
 
 }  // namespace
 
-std::unique_ptr<CoordinatorStub> MakeCoordinatorStub(const std::string& address,
-                                                     absl::Duration deadline) {
-  return std::make_unique<GrpcCoordinatorStub>(address, deadline);
+std::unique_ptr<CoordinatorStub> MakeCoordinatorStub(
+    const std::string& address, absl::Duration deadline,
+    std::shared_ptr<const ClientCredentials> credentials) {
+  return std::make_unique<GrpcCoordinatorStub>(address, deadline, std::move(credentials));
 }
 
 }  // namespace percentdelta

@@ -21,6 +21,8 @@
 
 namespace percentdelta {
 
+class ClientCredentials;  // common/transport/credentials.h
+
 // Thread-safe. Each call blocks until it is answered. All calls are idempotent.
 class CoordinatorStub {
  public:
@@ -57,9 +59,11 @@ class CoordinatorStub {
 
 // Returns a stub that calls the coordinator at `address` over gRPC. Each call fails with
 // kDeadlineExceeded after `deadline` (AcquireLease: after `deadline` + `max_wait`), and with
-// kUnavailable at once if no server listens there.
-std::unique_ptr<CoordinatorStub> MakeCoordinatorStub(const std::string& address,
-                                                     absl::Duration deadline);
+// kUnavailable at once if no server listens there; the message says if TLS is the reason.
+// `credentials`: see MakeChannel in common/transport/channel.h.
+std::unique_ptr<CoordinatorStub> MakeCoordinatorStub(
+    const std::string& address, absl::Duration deadline,
+    std::shared_ptr<const ClientCredentials> credentials = nullptr);
 
 struct RetryPolicy {
   // Pauses double from the first to the longest; a random jitter shortens each by up to a half.

@@ -23,15 +23,17 @@ namespace percentdelta {
 class ShardChannels {
  public:
   // `shares_memory`: whether to offer shared memory to shards that may be on this machine.
+  // `credentials`: see MakeChannel.
   ShardChannels(const ModelSpec& model, uint64_t generation,
-                const std::vector<std::string>& addresses, bool shares_memory = false)
+                const std::vector<std::string>& addresses, bool shares_memory = false,
+                const std::shared_ptr<const ClientCredentials>& credentials = nullptr)
       : model_(model),
         partition_(model, static_cast<int>(addresses.size())),
         generation_(generation),
         addresses_(addresses),
         memory_(model.size(), static_cast<int>(addresses.size()), shares_memory) {
     for (const std::string& address : addresses) {
-      channels_.push_back(MakeChannel(address));
+      channels_.push_back(MakeChannel(address, credentials));
       stubs_.push_back(std::make_unique<grpc::GenericStub>(channels_.back()));
     }
   }

@@ -25,7 +25,7 @@ absl::Status GenerationOpener::Enter(const ClusterView& view) {
   CheckpointWriter* const writer = options_.checkpoint_writer;
   if (writer != nullptr) writer->Enter(view.generation, view.step);
   auto peers = std::make_shared<RemotePeers>(view.generation, view.addresses, options_.job.model,
-                                             options_.self, options_.log);
+                                             options_.self, options_.log, options_.credentials);
   ShardState::Options state;
   state.job = options_.job;
   state.shard = options_.self.shard;

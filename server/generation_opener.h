@@ -42,6 +42,8 @@ class GenerationOpener : public ClusterMember {
     ShardCoordinator* coordinator = nullptr;
     CheckpointWriter* checkpoint_writer = nullptr;  // null: the job has no checkpoints
 
+    std::shared_ptr<const ClientCredentials>
+        credentials;  // of calls to other shards; see MakeChannel
     FaultPoints faults;
     Tracer tracer;
     Logger log;

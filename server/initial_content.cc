@@ -31,11 +31,11 @@ absl::StatusOr<std::vector<SliceContent>> InitialContent::Take() {
   std::vector<SliceContent> slices;
   if (!job_.initial_weights) return slices;
   if (!weights_) RETURN_IF_ERROR(Read());
-  const size_t states = StateNames(job_).size();
   for (size_t i = 0; i < ranges_.size(); ++i) {
     SliceContent slice;
     slice.range = ranges_[i];
     slice.weights = std::make_shared<const std::vector<float>>(std::move((*weights_)[i]));
+    const size_t states = StateNames(job_, job_.model.tensors[slice.range.tensor]).size();
     for (size_t state = 0; state < states; ++state) {
       slice.state.push_back(std::make_shared<std::vector<float>>(ranges_[i].size()));
     }

@@ -25,12 +25,26 @@
 #include "common/job/job_codec.h"
 #include "common/program/command_line.h"
 #include "common/program/program.h"
+#include "common/program/security_flags.h"
 #include "server/server.h"
 
-ABSL_FLAG(std::string, listen, "0.0.0.0:5000", "host:port to listen on; port 0 takes a free port");
+ABSL_FLAG(
+    std::string, listen, "127.0.0.1:5000",
+    "host:port to listen on; port 0 takes a free port. Other addresses than loopback ones need "
+    "--tls_ca, --tls_cert and --tls_key, or --insecure");
 ABSL_FLAG(std::string, advertise, "",
           "host:port at which the other servers and the workers reach this one; required when "
           "listening on 0.0.0.0 in a cluster of several machines");
+ABSL_FLAG(
+    std::string, token_file, "",
+    "file with the tokens that are accepted, one line with a role and a hash each (pdctl token); "
+    "with TLS or on loopback only");
+ABSL_FLAG(std::string, own_token_file, "",
+          "file with the token that this server shows to the others, where it has no certificate");
+ABSL_FLAG(
+    bool, insecure, false,
+    "serve everybody who can reach this server, and connect to other machines, without encryption "
+    "and authentication");
 ABSL_FLAG(int, shard, 0, "index of this shard; shard 0 runs the coordinator");
 ABSL_FLAG(int, shards, 1, "number of shards in the cluster");
 ABSL_FLAG(std::string, coordinator, "", "host:port of shard 0; ignored by shard 0 itself");
@@ -45,6 +59,8 @@ ABSL_FLAG(std::string, restore, "",
           "the newest in the job's own checkpoint.directory, if it contains any. Other shards: the "
           "job's file of initial weights is not needed");
 ABSL_FLAG(bool, no_restore, false, "shard 0: start at step 0; existing checkpoints are set aside");
+ABSL_FLAG(std::string, limits, "",
+          "what clients may take, as in pushes=64,stall=1m; docs/running.md lists the limits");
 ABSL_FLAG(std::string, fail_at, "",
           "for tests: POINT[:COUNT[:stop]] kills (or stops) this process when it passes the point "
           "for the "
@@ -98,6 +114,10 @@ Server::Options OptionsFor(Job job) {
   options.listen = absl::GetFlag(FLAGS_listen);
   options.advertise = AdvertisedAddress();
   options.coordinator = absl::GetFlag(FLAGS_coordinator);
+  options.tls = TlsFilesFromFlags();
+  options.token_file = absl::GetFlag(FLAGS_token_file);
+  options.own_token_file = absl::GetFlag(FLAGS_own_token_file);
+  options.insecure = absl::GetFlag(FLAGS_insecure);
   options.threads = absl::GetFlag(FLAGS_threads);
   options.lease_deadline = absl::GetFlag(FLAGS_lease_deadline);
   options.history_steps = absl::GetFlag(FLAGS_history);
@@ -116,7 +136,12 @@ absl::StatusOr<Server::Options> OptionsFromFlags() {
   if (!faults.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("--fail_at: ", faults.status().message()));
   }
+  const absl::StatusOr<Limits> limits = ParseLimits(absl::GetFlag(FLAGS_limits));
+  if (!limits.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("--limits: ", limits.status().message()));
+  }
   Server::Options options = OptionsFor(std::move(job));
+  options.limits = *limits;
   options.faults = *std::move(faults);
   return options;
 }
@@ -183,8 +208,10 @@ int main(int argc, char** argv) {
       argc, argv,
       {percentdelta::kProgram,
        "Parameter server: owns a shard of the model and applies its update rule.\n"
-       "  pd-server --listen=0.0.0.0:5000 --shards=2 --shard=0\n"
-       "  pd-server --listen=0.0.0.0:5001 --shards=2 --shard=1 --coordinator=HOST:5000",
+       "  pd-server --shards=2 --shard=0\n"
+       "  pd-server --shards=2 --shard=1 --listen=127.0.0.1:5001 --coordinator=127.0.0.1:5000\n"
+       "On several machines: --listen=0.0.0.0:5000 --advertise=HOST:5000 and --tls_ca, --tls_cert, "
+       "--tls_key",
        /*takes_words=*/false,
        [](const std::vector<std::string>& /*words*/) { return percentdelta::Run(); }});
 }

@@ -3,6 +3,7 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <optional>
 #include <random>
@@ -17,6 +18,7 @@
 #include "common/job/job_codec.h"
 #include "common/job/job_validation.h"
 #include "common/job/partition.h"
+#include "common/transport/credentials.h"
 #include "server/checkpoint/checkpoint_start.h"
 #include "server/checkpoint/checkpoint_writer.h"
 #include "server/coordinator/coordinator.h"
@@ -24,8 +26,12 @@
 #include "server/initial_content.h"
 #include "server/local_coordinator.h"
 #include "server/memory_needed.h"
+#include "server/rpc/call_limiter.h"
+#include "server/rpc/connections.h"
+#include "server/rpc/gatekeeper.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/identity.h"
+#include "server/rpc/refusal_log.h"
 #include "server/rpc/remote_coordinator.h"
 #include "server/rpc/services.h"
 #include "server/rpc/shard_caller.h"
@@ -36,6 +42,7 @@ namespace percentdelta {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(50);
+constexpr absl::Duration kLimiterTick = absl::Milliseconds(250);
 constexpr absl::Duration kCheckpointTick = absl::Milliseconds(10);
 constexpr char kCoordinatorService[] = "percentdelta.v1.Coordinator";
 constexpr char kParameterService[] = "percentdelta.v1.ParameterServer";
@@ -54,14 +61,20 @@ uint64_t DrawIncarnation() {
 
 class Server::Impl {
  public:
-  Impl(Options options, InitialContent initial)
+  // `credentials`: of the server's own calls.
+  Impl(Options options, InitialContent initial,
+       std::shared_ptr<const ClientCredentials> credentials)
       : options_(std::move(options)),
+        credentials_(std::move(credentials)),
+        refusals_(std::make_shared<RefusalLog>(options_.log, TheSteadyClock())),
         job_hash_(JobHash(options_.job)),
         tracer_(options_.trace, absl::StrCat("shard ", options_.shard)),
         pool_(options_.threads > 0 ? options_.threads
                                    : std::max(1U, std::thread::hardware_concurrency())),
         identity_{options_.shard, job_hash_, DrawIncarnation()},
-        parameter_service_(shard_, identity_),
+        limiter_({options_.limits, &TheSteadyClock(), options_.log,
+                  [this](const std::string& peer) { ShutDownConnection(port_, peer); }}),
+        parameter_service_(shard_, identity_, limiter_),
         initial_(std::move(initial)) {
     if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
     const auto beat_soon = [this] { link_->Wake(); };
@@ -72,7 +85,8 @@ class Server::Impl {
     if (options_.shard == 0) {
       MakeCoordinator();
     } else {
-      remote_coordinator_.emplace(options_.coordinator, options_.shards, beat_soon, options_.log);
+      remote_coordinator_.emplace(options_.coordinator, options_.shards, beat_soon, options_.log,
+                                  credentials_);
     }
   }
 
@@ -94,6 +108,8 @@ class Server::Impl {
   void SetHealth(bool serving);
 
   Options options_;
+  const std::shared_ptr<const ClientCredentials> credentials_;
+  const std::shared_ptr<RefusalLog> refusals_;
   const std::string job_hash_;
   const Tracer tracer_;
   Shard shard_;
@@ -104,6 +120,7 @@ class Server::Impl {
   std::optional<CheckpointWriter> writer_;               // if the job configures checkpoints
   ThreadPool pool_;  // the destructor runs what is scheduled, which uses the members above
   const ShardIdentity identity_;
+  CallLimiter limiter_;
   ParameterServerService parameter_service_;
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
@@ -111,10 +128,11 @@ class Server::Impl {
   InitialContent initial_;  // until Join() hands it over
   std::optional<GenerationOpener> opener_;
   bool healthy_ = true;  // as the health service reports; used by the ticker's thread only
+  std::optional<Ticker> limiter_ticker_;
   std::optional<Ticker> ticker_;
   std::optional<Ticker> checkpoint_ticker_;
   std::optional<ClusterLink> link_;
-  int port_ = 0;
+  std::atomic<int> port_{0};
   std::string address_;
 };
 
@@ -130,16 +148,20 @@ void Server::Impl::MakeCoordinator() {
   coordinator.restore = options_.restore;
   coordinator.lease_deadline = options_.lease_deadline;
   coordinator.history_steps = options_.history_steps;
-  caller_.emplace(job_hash_, [this](const Newcomer& newcomer, const absl::Status& status) {
-    coordinator_->OnCalledBack(newcomer, status);
-  });
+  coordinator.max_workers = options_.limits.workers;
+  caller_.emplace(
+      job_hash_,
+      [this](const Newcomer& newcomer, const absl::Status& status) {
+        coordinator_->OnCalledBack(newcomer, status);
+      },
+      credentials_);
   coordinator.call_back = [this](const Newcomer& newcomer) { caller_->Call(newcomer); };
   coordinator.clock = options_.clock;
   coordinator.log = options_.log;
   coordinator_.emplace(std::move(coordinator));
   local_coordinator_.emplace(*coordinator_, options_.shard);
-  coordinator_service_.emplace(*coordinator_);
-  statistics_service_.emplace(coordinator_->statistics());
+  coordinator_service_.emplace(*coordinator_, *refusals_, limiter_);
+  statistics_service_.emplace(coordinator_->statistics(), limiter_);
 }
 
 ShardCoordinator& Server::Impl::shard_coordinator() {
@@ -152,7 +174,12 @@ absl::Status Server::Impl::Listen() {
   std::vector<grpc::Service*> services = {&parameter_service_};
   if (coordinator_service_) services.push_back(&*coordinator_service_);
   if (statistics_service_) services.push_back(&*statistics_service_);
-  ASSIGN_OR_RETURN(server_, GrpcServer::Start(listen, services, options_.log));
+  ASSIGN_OR_RETURN(
+      const std::shared_ptr<grpc::ServerCredentials> protection,
+      MakeServerCredentials({options_.tls, options_.token_file}, options_.shard, refusals_));
+  ASSIGN_OR_RETURN(
+      server_, GrpcServer::Start(listen, services, options_.log, options_.limits, protection));
+  limiter_ticker_.emplace(kLimiterTick, [this] { limiter_.Tick(); });
   server_->SetServing(kParameterService, true);
   if (coordinator_) server_->SetServing(kCoordinatorService, true);
   port_ = server_->port();
@@ -160,6 +187,13 @@ absl::Status Server::Impl::Listen() {
   options_.log->info("listening address={} advertise={} shard={} shards={} job={} job_hash={}",
                      WithPort(options_.listen, port_), address_, options_.shard, options_.shards,
                      options_.job.name, job_hash_.substr(0, 12));
+  if (options_.insecure) {
+    options_.log->warn(
+        "INSECURE: without encryption and authentication everybody who can reach {} can read and "
+        "change this training, and stop it; give --tls_ca, --tls_cert and --tls_key instead of "
+        "--insecure",
+        address_);
+  }
   return absl::OkStatus();
 }
 
@@ -182,6 +216,7 @@ void Server::Impl::Join() {
   opener.pool = &pool_;
   opener.coordinator = &shard_coordinator();
   opener.checkpoint_writer = checkpoint_writer();
+  opener.credentials = credentials_;
   opener.faults = options_.faults;
   opener.tracer = tracer_;
   opener.log = options_.log;
@@ -250,11 +285,14 @@ absl::StatusOr<Server> Server::Start(Options options) {
                      PrepareCheckpoints(options.job, {options.restore, options.no_restore},
                                         options.faults, options.log));
   }
+  ASSIGN_OR_RETURN(std::shared_ptr<const ClientCredentials> credentials,
+                   ClientCredentials::Make(SecurityOfCalls(options)));
   InitialContent initial(options.job, partition.ranges_of_shard(options.shard), options.log);
   if (!ExpectsCheckpoint(options.job, {options.restore, options.no_restore})) {
     RETURN_IF_ERROR(initial.Read());
   }
-  auto impl = std::make_unique<Impl>(std::move(options), std::move(initial));
+  auto impl =
+      std::make_unique<Impl>(std::move(options), std::move(initial), std::move(credentials));
   RETURN_IF_ERROR(impl->Listen());
   impl->Join();
   return Server(std::move(impl));

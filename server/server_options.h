@@ -11,11 +11,14 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "common/base/certificate.h"
+#include "common/base/client_security.h"
 #include "common/base/clock.h"
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
 #include "common/base/trace.h"
 #include "common/job/job.h"
+#include "server/rpc/limits.h"
 
 namespace percentdelta {
 
@@ -40,6 +43,18 @@ struct ServerOptions {
   // "host:port" of shard 0. Shard 0 itself ignores it.
   std::string coordinator;
 
+  // The server's certificate, whose name is .../server/shard-N. None: plaintext.
+  TlsFiles tls;
+
+  // File with the tokens that are accepted (access_policy.h). Needs TLS, or loopback addresses.
+  std::string token_file;
+
+  // File with the token that this server shows to the others, where it has no certificate.
+  std::string own_token_file;
+
+  // Plaintext may leave the machine: everybody who can reach the server is served.
+  bool insecure = false;
+
   // Number of update threads; 0 means one per core.
   int threads = 0;
 
@@ -60,6 +75,9 @@ struct ServerOptions {
   // Shard 0 only: start at step 0; all checkpoints in the job's directory are set aside.
   bool no_restore = false;
 
+  // What its clients may take.
+  Limits limits;
+
   // Must outlive the server. Null: the steady clock.
   const Clock* clock = nullptr;
   Logger log;                    // null: silent
@@ -70,6 +88,9 @@ struct ServerOptions {
 // Checks each option and the job, and that they agree. Does not access files or the network.
 // Returns kInvalidArgument, naming the option.
 absl::Status CheckOptions(const ServerOptions& options);
+
+// The security of the server's own calls, to the coordinator and to other shards.
+ClientSecurity SecurityOfCalls(const ServerOptions& options);
 
 // `advertise`, or `listen` if that is empty. The port may be 0.
 const std::string& AdvertisedAddress(const ServerOptions& options);

@@ -78,8 +78,9 @@ void LeaseWork::Connect(const ClusterInfo& cluster) {
   }
   weights_.reset();  // before the channels it pulls from
   job_ = cluster.job;
-  channels_ = std::make_unique<ShardChannels>(job_.model, cluster.generation,
-                                              cluster.shard_addresses, options_.shares_memory);
+  channels_ =
+      std::make_unique<ShardChannels>(job_.model, cluster.generation, cluster.shard_addresses,
+                                      options_.shares_memory, options_.credentials);
   weights_ = std::make_unique<WeightSource>(*channels_, kTransferDeadline, tracer_);
   transport_logged_ = false;
   absl::MutexLock lock(&mutex_);

@@ -26,12 +26,17 @@
 #include "common/base/text.h"
 #include "common/program/command_line.h"
 #include "common/program/program.h"
+#include "common/program/security_flags.h"
+#include "common/transport/credentials.h"
 #include "worker/data/data_folder.h"
 #include "worker/data/data_sets.h"
 #include "worker/models/model.h"
 #include "worker/worker.h"
 
 ABSL_FLAG(std::string, coordinator, "127.0.0.1:5000", "host:port of shard 0");
+ABSL_FLAG(std::string, token_file, "",
+          "file with this worker's token, where it has no certificate (pdctl token)");
+ABSL_FLAG(bool, insecure, false, "connect to other machines without encryption and authentication");
 ABSL_FLAG(std::string, data, "data/mnist", "directory with the IDX files, plain or gzipped");
 ABSL_FLAG(std::string, name, "", "in logs; empty: host name and process id");
 ABSL_FLAG(int, threads, 0, "threads that compute gradients; 0: one per core");
@@ -108,14 +113,23 @@ absl::StatusOr<DataSets> LoadData(const Job& job, const std::function<bool()>& c
 
 // Reports a folder that cannot hold data at once, even without a cluster. If the coordinator
 // answers, the message names the command that gets its job's data.
-absl::Status CheckData() {
+absl::Status CheckData(const std::shared_ptr<const ClientCredentials>& credentials) {
   absl::Status status = CheckDataFolder(absl::GetFlag(FLAGS_data));
   if (status.ok()) return status;
-  const auto coordinator = MakeCoordinatorStub(absl::GetFlag(FLAGS_coordinator), kJobDeadline);
+  const auto coordinator =
+      MakeCoordinatorStub(absl::GetFlag(FLAGS_coordinator), kJobDeadline, credentials);
   const absl::StatusOr<ClusterInfo> cluster = coordinator->GetJob();
   return absl::Status(
       status.code(), absl::StrCat(status.message(), ": ",
                                   DataAdvice(cluster.ok() ? cluster->job.model.architecture : "")));
+}
+
+// The flags' credentials, if they allow a connection to the coordinator.
+absl::StatusOr<std::shared_ptr<const ClientCredentials>> CredentialsFromFlags() {
+  const ClientSecurity security = {TlsFilesFromFlags(), absl::GetFlag(FLAGS_token_file),
+                                   absl::GetFlag(FLAGS_insecure)};
+  RETURN_IF_ERROR(CheckSecurityOf("--coordinator", absl::GetFlag(FLAGS_coordinator), security));
+  return ClientCredentials::Make(security);
 }
 
 int Run() {
@@ -126,11 +140,14 @@ int Run() {
     return Fail(kProgram, status);
   }
   const MemoryTrimmer trimmer;
-  if (absl::Status status = CheckData(); !status.ok()) return Fail(kProgram, status);
+  absl::StatusOr<std::shared_ptr<const ClientCredentials>> credentials = CredentialsFromFlags();
+  if (!credentials.ok()) return Fail(kProgram, credentials.status(), kExitUsage);
+  if (absl::Status status = CheckData(*credentials); !status.ok()) return Fail(kProgram, status);
 
   Worker::Options options;
   options.name = absl::GetFlag(FLAGS_name).empty() ? DefaultName() : absl::GetFlag(FLAGS_name);
   options.coordinator = absl::GetFlag(FLAGS_coordinator);
+  options.credentials = *std::move(credentials);
   options.shares_memory = absl::GetFlag(FLAGS_shared_memory);
   options.threads = absl::GetFlag(FLAGS_threads);
   options.isa = absl::GetFlag(FLAGS_isa);

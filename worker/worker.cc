@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/client_security.h"
 #include "common/base/status_macros.h"
+#include "common/transport/credentials.h"
 
 namespace percentdelta {
 namespace {
@@ -27,15 +29,17 @@ Worker::Worker(Options options)
       tracer_(options_.trace, absl::StrCat("worker ", options_.name)),
       pool_(options_.threads > 0 ? options_.threads
                                  : std::max(1U, std::thread::hardware_concurrency())),
-      renewer_(MakeCoordinatorStub(options_.coordinator, kCallDeadline), options_.name),
+      renewer_(MakeCoordinatorStub(options_.coordinator, kCallDeadline, options_.credentials),
+               options_.name),
       failures_(options_.give_up_after, clock_),
       work_(options_, tracer_, pool_, renewer_) {
   RetryPolicy policy;
   policy.give_up_after = options_.give_up_after;
   policy.stopped = [this] { return stopped_.load(); };
   for (auto* stub : {&coordinator_, &results_}) {
-    *stub = MakeRetryingStub(MakeCoordinatorStub(options_.coordinator, kCallDeadline),
-                             options_.coordinator, policy, options_.log);
+    *stub = MakeRetryingStub(
+        MakeCoordinatorStub(options_.coordinator, kCallDeadline, options_.credentials),
+        options_.coordinator, policy, options_.log);
   }
 }
 
@@ -75,6 +79,10 @@ absl::Status Worker::Join() {
           cluster.job_hash.substr(0, 12), "; restart the worker"));
     }
     if (cluster.generation != 0) {
+      for (const std::string& address : cluster.shard_addresses) {
+        RETURN_IF_ERROR(
+            CheckSecurityOf("a shard's address", address, SecurityOf(options_.credentials)));
+      }
       joined_ = true;
       work_.Connect(cluster);
       cluster_ = std::move(cluster);
@@ -141,7 +149,8 @@ absl::StatusOr<Lease> Worker::Complete(LeaseResult result) {
   result.leaving = stopped_;
   if (!pool_.cancelled()) return results_->CompleteLease(result);
   // results_ is cancelled. Try once more, so that no step waits for the lease's deadline.
-  return MakeCoordinatorStub(options_.coordinator, kLeavingDeadline)->CompleteLease(result);
+  return MakeCoordinatorStub(options_.coordinator, kLeavingDeadline, options_.credentials)
+      ->CompleteLease(result);
 }
 
 absl::StatusOr<Lease> Worker::Report(const Lease& lease, const absl::Status& status, bool at_fault,

@@ -19,9 +19,14 @@
 
 namespace percentdelta {
 
+class ClientCredentials;  // common/transport/credentials.h
+
 struct WorkerOptions {
   std::string name;         // in logs, and to tell workers apart in the coordinator
   std::string coordinator;  // "host:port" of shard 0
+
+  // Of this worker: see MakeChannel in common/transport/channel.h.
+  std::shared_ptr<const ClientCredentials> credentials;
 
   // Returns the data that the job needs (data_sets.h). Called once, when the job is known, before
   // the first lease. `cancelled` returns true as soon as the worker is to stop. Not empty.

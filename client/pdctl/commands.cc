@@ -2,8 +2,11 @@
 
 #include "client/pdctl/commands.h"
 
+#include <fcntl.h>
 #include <grpcpp/client_context.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -15,7 +18,10 @@
 #include "client/pdctl/statistics_format.h"
 #include "client/pdctl/status_format.h"
 #include "common/base/clock.h"
+#include "common/base/descriptors.h"
+#include "common/base/errno_status.h"
 #include "common/base/pause.h"
+#include "common/base/role.h"
 #include "common/base/status_macros.h"
 #include "common/base/text.h"
 #include "common/job/job_codec.h"
@@ -211,8 +217,10 @@ absl::Status ShowJob(const Cluster& cluster, std::ostream& out) {
   return absl::OkStatus();
 }
 
-absl::Status ShowHealth(const std::string& address, absl::Duration deadline, std::ostream& out) {
-  const auto stub = grpc::health::v1::Health::NewStub(MakeChannel(address));
+absl::Status ShowHealth(const std::string& address, absl::Duration deadline,
+                        const std::shared_ptr<const ClientCredentials>& credentials,
+                        std::ostream& out) {
+  const auto stub = grpc::health::v1::Health::NewStub(MakeChannel(address, credentials));
   grpc::ClientContext context;
   SetDeadline(context, deadline);
   grpc::health::v1::HealthCheckResponse response;
@@ -222,8 +230,10 @@ absl::Status ShowHealth(const std::string& address, absl::Duration deadline, std
         absl::StrCat("the server at ", address, " has no health service: it is not a pd-server"));
   }
   if (!status.ok()) {
+    const absl::Status failure = ExplainUnavailable(FromGrpc(status), address, credentials);
+    if (absl::IsPermissionDenied(failure) || absl::IsUnauthenticated(failure)) return failure;
     return WithAdvice(absl::UnavailableError(
-        absl::StrCat("no server answers at ", address, " (", status.error_message(), ")")));
+        absl::StrCat("no server answers at ", address, " (", failure.message(), ")")));
   }
   const std::string& name =
       grpc::health::v1::HealthCheckResponse::ServingStatus_Name(response.status());
@@ -232,6 +242,24 @@ absl::Status ShowHealth(const std::string& address, absl::Duration deadline, std
         absl::StrCat("the server at ", address, " reports the state ", name));
   }
   out << name << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status MakeTokenFile(const std::string& role, const std::string& path, std::ostream& out) {
+  if (!RoleOf(role)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("token: expected the role server, worker, operator or viewer, got \"",
+                     EscapeForLog(role, kMaxRowBytes), "\""));
+  }
+  ASSIGN_OR_RETURN(const std::string token, MakeToken());
+  UniqueDescriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  const std::string line = absl::StrCat(token, "\n");
+  if (!file.ok() ||
+      write(file.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()) ||
+      file.Close() != 0) {
+    return absl::UnavailableError(absl::StrCat("token: ", path, ": ", ErrnoMessage(errno)));
+  }
+  out << role << " " << HashOfToken(token) << "\n";
   return absl::OkStatus();
 }
 

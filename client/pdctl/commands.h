@@ -6,6 +6,7 @@
 #define PERCENTDELTA_CLIENT_PDCTL_COMMANDS_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -13,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/cluster.h"
+#include "common/transport/credentials.h"
 
 namespace percentdelta {
 
@@ -60,7 +62,15 @@ absl::Status ShowJob(const Cluster& cluster, std::ostream& out);
 
 // Writes "SERVING" if the server at `address` reports that by grpc.health.v1; returns
 // kFailedPrecondition if it reports another state.
-absl::Status ShowHealth(const std::string& address, absl::Duration deadline, std::ostream& out);
+absl::Status ShowHealth(const std::string& address, absl::Duration deadline,
+                        const std::shared_ptr<const ClientCredentials>& credentials,
+                        std::ostream& out);
+
+// Makes a token, writes it to the new file `path`, which only its owner may read, and the line for
+// a server's token file to `out`.
+//   kInvalidArgument  no such role
+//   kUnavailable      the file exists or cannot be written
+absl::Status MakeTokenFile(const std::string& role, const std::string& path, std::ostream& out);
 
 }  // namespace percentdelta
 

@@ -9,6 +9,7 @@
 #include <iostream>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -26,13 +27,18 @@
 #include "client/pdctl/commands.h"
 #include "client/pdctl/reader_watch.h"
 #include "common/base/address.h"
+#include "common/base/client_security.h"
 #include "common/base/limits.h"
 #include "common/base/status_macros.h"
 #include "common/base/stop_signals.h"
 #include "common/program/command_line.h"
 #include "common/program/program.h"
+#include "common/program/security_flags.h"
+#include "common/transport/credentials.h"
 
 ABSL_FLAG(std::string, server, "127.0.0.1:5000", "host:port of the coordinator, shard 0");
+ABSL_FLAG(std::string, token_file, "", "this user's token; token: the file to write");
+ABSL_FLAG(bool, insecure, false, "connect to other machines without encryption");
 ABSL_FLAG(std::string, layer, "", "stats: this layer only, as in conv1");
 ABSL_FLAG(int, last, 1, "stats: the number of most recent steps");
 ABSL_FLAG(bool, watch, false, "stats: then every step, until the training ends");
@@ -63,9 +69,15 @@ Commands:
   checkpoint                 requests a checkpoint, and waits for it (at most a minute)
   job                        the job being trained, as text
   health                     SERVING, or exit code 1
+  token ROLE                 makes a token, writes it to --token_file, which must not exist, and
+                             prints the line for the servers' --token_file
 
 Flags, before or after the command:
   --server=HOST:PORT         the coordinator, shard 0 (127.0.0.1:5000); for health any server
+  --tls_ca=FILE --tls_cert=FILE --tls_key=FILE
+                             PEM files: the cluster's CA, this user's certificate and its key
+  --token_file=FILE          with this user's token, instead of a certificate
+  --insecure                 connect to other machines without encryption and authentication
   --deadline=10s             how long to wait for an answer
   --connect_to=A=B[,C=D...]  checksum, export, report: connect to B for the shard at address A, as in
                              --connect_to=server-1:5000=127.0.0.1:5001
@@ -109,7 +121,8 @@ std::vector<Command> Commands() {
           {"report", "DIRECTORY", {"connect_to"}},
           {"checkpoint", "", {}},
           {"job", "", {}},
-          {"health", "", {}}};
+          {"health", "", {}},
+          {"token", "ROLE", {}}};
 }
 
 std::string NamesOf(const std::vector<Command>& commands) {
@@ -140,6 +153,10 @@ absl::StatusOr<std::map<std::string, std::string>> ConnectToFromFlag() {
   return connect_to;
 }
 
+ClientSecurity SecurityFromFlags() {
+  return {TlsFilesFromFlags(), absl::GetFlag(FLAGS_token_file), absl::GetFlag(FLAGS_insecure)};
+}
+
 // Checks that the command accepts its operands and the given flags, and that their values are
 // valid.
 absl::Status CheckUsage(const Command& command, const std::vector<std::string>& words) {
@@ -162,6 +179,11 @@ absl::Status CheckUsage(const Command& command, const std::vector<std::string>& 
                              static_cast<int64_t>(absl::GetFlag(FLAGS_layer).size()), 0,
                              kMaxLayerBytes));
   RETURN_IF_ERROR(CheckHostAndPort("--server", absl::GetFlag(FLAGS_server)));
+  if (command.name == "token") {
+    if (!absl::GetFlag(FLAGS_token_file).empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError("token: expected --token_file=FILE, the file to write");
+  }
+  RETURN_IF_ERROR(CheckSecurityOf("--server", absl::GetFlag(FLAGS_server), SecurityFromFlags()));
   if (absl::GetFlag(FLAGS_deadline) <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError("--deadline: expected a positive time, as in 10s");
   }
@@ -179,9 +201,14 @@ absl::Status CheckUsage(const Command& command, const std::vector<std::string>& 
 absl::Status Run(absl::string_view command, const std::vector<std::string>& words) {
   const std::string server = absl::GetFlag(FLAGS_server);
   const absl::Duration deadline = absl::GetFlag(FLAGS_deadline);
-  if (command == "health") return ShowHealth(server, deadline, std::cout);
+  if (command == "token") {
+    return MakeTokenFile(words[1], absl::GetFlag(FLAGS_token_file), std::cout);
+  }
+  ASSIGN_OR_RETURN(const std::shared_ptr<const ClientCredentials> credentials,
+                   ClientCredentials::Make(SecurityFromFlags()));
+  if (command == "health") return ShowHealth(server, deadline, credentials, std::cout);
 
-  const Cluster cluster({server, deadline, *ConnectToFromFlag()});
+  const Cluster cluster({server, deadline, *ConnectToFromFlag(), credentials});
   if (command == "checksum") return ShowChecksum(cluster, std::cout);
   if (command == "export") return ExportToFile(cluster, words[1], std::cout);
   if (command == "report") return ReportToDirectory(cluster, words[1], std::cout);

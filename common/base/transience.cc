@@ -11,8 +11,8 @@ bool IsTransient(const absl::Status& status) {
 
 bool IsForeign(const absl::Status& status) {
   return absl::IsUnimplemented(status) || absl::IsInternal(status) || absl::IsDataLoss(status) ||
-         absl::IsUnknown(status) || absl::IsPermissionDenied(status) ||
-         absl::IsUnauthenticated(status) || absl::IsResourceExhausted(status);
+         absl::IsUnknown(status) || absl::IsUnauthenticated(status) ||
+         absl::IsResourceExhausted(status);
 }
 
 bool ShouldRetryPeerCall(const absl::Status& status) {

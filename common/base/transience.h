@@ -6,14 +6,13 @@
 // DEADLINE_EXCEEDED (slow, hung or unreachable) and CANCELLED (a server that shuts down may end a
 // new call with it: grpc issue 41785).
 //
-// UNIMPLEMENTED, INTERNAL, DATA_LOSS, UNKNOWN, PERMISSION_DENIED, UNAUTHENTICATED and
-// RESOURCE_EXHAUSTED come from another program that temporarily has a server's port, from a proxy
-// in between, or from a connection that is cut within a message. They are transient for a server
-// that has answered before; on first contact they mean a wrong address, which a person has to
-// correct.
+// UNIMPLEMENTED, INTERNAL, DATA_LOSS, UNKNOWN, UNAUTHENTICATED and RESOURCE_EXHAUSTED come from
+// another program that temporarily has a server's port, from a proxy in between, or from a
+// connection that is cut within a message. They are transient for a server that has answered
+// before; on first contact they mean a wrong address, which a person has to correct.
 //
-// FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, OUT_OF_RANGE, ALREADY_EXISTS and ABORTED are
-// the errors that our services return deliberately.
+// FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, OUT_OF_RANGE, ALREADY_EXISTS, ABORTED and
+// PERMISSION_DENIED are the errors that our services return deliberately.
 
 #ifndef PERCENTDELTA_COMMON_BASE_TRANSIENCE_H_
 #define PERCENTDELTA_COMMON_BASE_TRANSIENCE_H_

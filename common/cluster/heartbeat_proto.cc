@@ -10,6 +10,9 @@
 namespace percentdelta {
 namespace {
 
+// A shard reports the parts of the checkpoints that are not complete: one or two.
+constexpr size_t kMaxParts = 64;
+
 absl::Status CheckAddresses(const v1::HeartbeatResponse& proto, int shard_count) {
   if (proto.generation() == 0) return absl::OkStatus();
   if (proto.shard_addresses_size() != shard_count) {
@@ -37,8 +40,10 @@ ShardBeat FromProto(const v1::HeartbeatRequest& proto) {
                     proto.gathered_steps(),
                     {proto.missing_slots().begin(), proto.missing_slots().end()}};
   for (const v1::CheckpointPart& part : proto.parts()) {
+    if (beat.parts.size() == kMaxParts) break;
     beat.parts.push_back({part.step(),
-                          {part.file(), part.bytes(), part.sha256()},
+                          {part.file().substr(0, kMaxNameBytes), part.bytes(),
+                           part.sha256().substr(0, kMaxNameBytes)},
                           EscapeForLog(part.error(), kMaxReasonBytes)});
   }
   return beat;

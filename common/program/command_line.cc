@@ -100,7 +100,10 @@ std::string HelpText(const std::string& usage, bool has_version) {
   std::string text = usage;
   std::map<absl::string_view, const absl::CommandLineFlag*> flags;  // by name
   for (const auto& [name, flag] : absl::GetAllFlags()) {
-    if (absl::EndsWith(flag->Filename(), "/main.cc")) flags[name] = flag;
+    if (absl::EndsWith(flag->Filename(), "/main.cc") ||
+        absl::EndsWith(flag->Filename(), "/security_flags.cc")) {
+      flags[name] = flag;
+    }
   }
   if (!flags.empty()) absl::StrAppend(&text, "\n\nFlags:\n");
   for (const auto& [name, flag] : flags) {

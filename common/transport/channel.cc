@@ -103,15 +103,19 @@ void SetConnecting(grpc::ChannelArguments& arguments) {
 // (GRPC_ARG_ENABLE_RETRIES), which is safe for all our calls; flow control adapts its window to the
 // path (GRPC_ARG_HTTP2_BDP_PROBE), up to what fast and long paths need; a channel that was idle for
 // 30 minutes disconnects, and reconnects with the next call.
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
+std::shared_ptr<grpc::Channel> MakeChannel(
+    const std::string& address, const std::shared_ptr<const ClientCredentials>& credentials) {
   static const auto* const kCallbackThreads = new CallbackThreads;
   (void)kCallbackThreads;
   grpc::ChannelArguments arguments;
   SetLimits(arguments);
   SetKeepalive(arguments);
   SetConnecting(arguments);
-  return grpc::CreateCustomChannel(IsHostAndPort(address) ? TargetOf(address) : kUnreachable,
-                                   grpc::InsecureChannelCredentials(), arguments);
+  const bool allowed = CheckSecurityOf("address", address, SecurityOf(credentials)).ok();
+  return grpc::CreateCustomChannel(
+      IsHostAndPort(address) && allowed ? TargetOf(address) : kUnreachable,
+      credentials == nullptr ? grpc::InsecureChannelCredentials() : credentials->channel(),
+      arguments);
 }
 
 void ResetBackoff(grpc::Channel& channel) {

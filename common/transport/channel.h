@@ -10,6 +10,8 @@
 #include <memory>
 #include <string>
 
+#include "common/transport/credentials.h"
+
 namespace percentdelta {
 
 // Maximum size of a message, sent or received: a chunk of values and its envelope, with room to
@@ -37,8 +39,11 @@ inline constexpr int kConnectTimeoutMs = 8'000;
 // client, unless the user has set GRPC_DNS_RESOLVER. Ignores a proxy that the environment names.
 // Connects on the first call, and reconnects within about a second when the peer comes back, even
 // under a new IP address of its name. If `address` is not HOST:PORT, all calls fail with
-// UNAVAILABLE.
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address);
+// UNAVAILABLE. The same holds for an address that `credentials` do not allow (CheckSecurityOf);
+// null allows plaintext to loopback addresses.
+std::shared_ptr<grpc::Channel> MakeChannel(
+    const std::string& address,
+    const std::shared_ptr<const ClientCredentials>& credentials = nullptr);
 
 // Makes the channel reconnect at once, after a call that could not reach the peer. Callers pause by
 // themselves before they retry; gRPC's own pause ends at a time of the wall clock, and would last

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/job/partition.h"
+#include "common/transport/credentials.h"
 #include "server/memory_needed.h"
 #include "worker/data/data_sets.h"
 
@@ -26,6 +27,10 @@ absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(Options option
   const int workers = options.workers;
   std::unique_ptr<LocalCluster> cluster(new LocalCluster(std::move(options)));
   RETURN_IF_ERROR(cluster->StartServers());
+  if (const std::string& directory = cluster->options_.tls_directory; !directory.empty()) {
+    ASSIGN_OR_RETURN(cluster->worker_credentials_,
+                     ClientCredentials::Make({TlsFilesIn(directory, "worker")}));
+  }
   for (int i = 0; i < workers; ++i) cluster->AddWorker();
   return cluster;
 }
@@ -41,6 +46,9 @@ absl::Status LocalCluster::StartServers() {
     server.shard = shard;
     server.shards = options_.shards;
     if (shard > 0) server.coordinator = servers_.front().address();
+    if (!options_.tls_directory.empty()) {
+      server.tls = TlsFilesIn(options_.tls_directory, absl::StrCat("shard-", shard));
+    }
     server.threads = options_.server_threads;
     server.heartbeat_interval = options_.heartbeat_interval;
     server.lease_deadline = options_.lease_deadline;
@@ -78,6 +86,7 @@ int LocalCluster::AddWorker() {
   Worker::Options worker;
   worker.name = absl::StrCat(index);
   worker.coordinator = coordinator();
+  worker.credentials = worker_credentials_;
   worker.load_data = [this](const Job&, const std::function<bool()>&) { return data_; };
   worker.threads = options_.worker_threads;
   if (worker.threads == 0) {

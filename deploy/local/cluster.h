@@ -51,6 +51,10 @@ class LocalCluster {
     std::string restore;           // see Server::Options
     bool no_restore = false;       // see Server::Options
     const Clock* clock = nullptr;  // of the servers; null: the steady clock
+
+    // Directory with ca.pem and with a .pem and a .key of shard-0, shard-1, ... and of worker, as
+    // deploy/tls/make-certs writes them. Empty: plaintext.
+    std::string tls_directory = {};
     Logger log;                    // of servers and workers; null: silent
     std::shared_ptr<Trace> trace;  // of servers and workers; null: none
   };
@@ -90,6 +94,7 @@ class LocalCluster {
   bool AllLeft() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
+  std::shared_ptr<const ClientCredentials> worker_credentials_;  // constant after Start
   const absl::StatusOr<DataSets> data_;  // the result of every worker's loading
   std::vector<Server> servers_;          // constant after Start
 

@@ -33,6 +33,7 @@
 #include "common/job/job_validation.h"
 #include "common/program/command_line.h"
 #include "common/program/program.h"
+#include "common/transport/credentials.h"
 #include "deploy/local/cluster.h"
 #include "deploy/local/progress_display.h"
 #include "worker/data/data_sets.h"
@@ -56,6 +57,9 @@ ABSL_FLAG(std::string, restore, "",
           "start from this checkpoint, or from the newest in this directory; empty: from the "
           "newest in the job's checkpoint.directory, if there is one");
 ABSL_FLAG(bool, no_restore, false, "start at step 0, and set existing checkpoints aside");
+ABSL_FLAG(std::string, tls_dir, "",
+          "directory of deploy/tls/make-certs: servers and workers use TLS with its certificates; "
+          "empty: plaintext");
 ABSL_FLAG(bool, verbose, false, "print the log of servers and workers");
 
 namespace percentdelta {
@@ -116,6 +120,7 @@ absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
   options.test_set = data->test;
   options.history_steps = options.job.max_steps + 1;
   options.restore = absl::GetFlag(FLAGS_restore);
+  options.tls_directory = absl::GetFlag(FLAGS_tls_dir);
   options.no_restore = absl::GetFlag(FLAGS_no_restore);
   if (absl::GetFlag(FLAGS_verbose)) options.log = MakeLogger("local");
   if (const std::string path = absl::GetFlag(FLAGS_trace); !path.empty()) {
@@ -182,6 +187,10 @@ absl::Status Train(LocalCluster::Options options, const std::string& command,
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalCluster> cluster,
                    LocalCluster::Start(std::move(options)));
   Cluster::Options client_options;
+  if (const std::string directory = absl::GetFlag(FLAGS_tls_dir); !directory.empty()) {
+    ASSIGN_OR_RETURN(client_options.credentials,
+                     ClientCredentials::Make({TlsFilesIn(directory, "operator")}));
+  }
   client_options.coordinator = cluster->coordinator();
   client_options.deadline = absl::Minutes(1);
   const Cluster client(client_options);

@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/base/text.h"
 #include "common/job/job_codec.h"
 #include "server/coordinator/generation_start.h"
 
@@ -22,6 +23,7 @@ namespace {
 
 constexpr absl::Duration kMaxWait = absl::Seconds(30);
 constexpr absl::Duration kRetryInterval = absl::Seconds(1);
+constexpr absl::Duration kRefusalLogInterval = absl::Seconds(1);
 
 absl::Status Closing() { return absl::UnavailableError("the coordinator is shutting down"); }
 
@@ -36,6 +38,7 @@ Coordinator::Coordinator(Options options)
                  .first_generation = options_.first_generation,
                  .lease_deadline = options_.lease_deadline,
                  .history_steps = options_.history_steps,
+                 .max_workers = options_.max_workers,
                  .log = options_.log}) {}
 
 Coordinator::~Coordinator() { Close(); }
@@ -56,7 +59,7 @@ absl::StatusOr<ClusterView> Coordinator::Heartbeat(const ShardBeat& beat) {
     Membership& membership = training_.membership();
     absl::StatusOr<bool> due = membership.Beat(beat, now);
     if (!due.ok()) {
-      options_.log->error("shard refused error=\"{}\"", due.status().message());
+      LogRefusal(due.status(), now);
       return due.status();
     }
     if (!membership.IsMember(beat)) newcomer = membership.newcomer(beat.shard);
@@ -69,6 +72,18 @@ absl::StatusOr<ClusterView> Coordinator::Heartbeat(const ShardBeat& beat) {
   answers.Send();
   if (newcomer && options_.call_back != nullptr) options_.call_back(*newcomer);
   return view;
+}
+
+// A process that is refused may come again at once, and chooses what its messages contain.
+void Coordinator::LogRefusal(const absl::Status& status, absl::Duration now) {
+  if (now - refusal_logged_ < kRefusalLogInterval) {
+    ++refusals_not_logged_;
+    return;
+  }
+  refusal_logged_ = now;
+  options_.log->error("shard refused error=\"{}\" not_logged={}",
+                      EscapeForLog(status.message(), kMaxReasonBytes),
+                      std::exchange(refusals_not_logged_, 0));
 }
 
 void Coordinator::OnCalledBack(const Newcomer& newcomer, const absl::Status& status) {

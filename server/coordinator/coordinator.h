@@ -56,6 +56,9 @@ class Coordinator {
     // How many steps' statistics and points are retained.
     int64_t history_steps = 10000;
 
+    // How many workers may call within a minute (worker_roster.h).
+    int max_workers = WorkerRoster::kMaxWorkers;
+
     // Finds out whether a new process answers at its address, and then calls OnCalledBack(); called
     // again for its later heartbeats. Must not block, nor call OnCalledBack() itself. Null: every
     // process is admitted without.
@@ -98,11 +101,13 @@ class Coordinator {
   void CancelWait(uint64_t wait);
 
   // Takes a result and returns the next lease, or kWait. Errors: of LeaseTable::Complete, and
-  // kFailedPrecondition for a lease of another generation.
+  // kFailedPrecondition for a lease of another generation, kPermissionDenied for one that was given
+  // to another worker.
   absl::StatusOr<Lease> Complete(const LeaseResult& result);
 
   // Restarts the deadline of a lease and returns it. Errors: of LeaseTable::Renew, and
-  // kFailedPrecondition for a lease of another generation.
+  // kFailedPrecondition for a lease of another generation, kPermissionDenied for one that was given
+  // to another worker.
   absl::StatusOr<absl::Duration> Renew(uint64_t generation, uint64_t lease_id,
                                        const std::string& worker);
 
@@ -139,6 +144,8 @@ class Coordinator {
   void OpenGeneration(uint64_t at_least, const std::optional<Checkpoint>& checkpoint,
                       absl::Duration now, LeaseAnswers& answers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LogRefusal(const absl::Status& status, absl::Duration now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CompleteCheckpoint();
   void ServeWaiters(absl::Duration now, LeaseAnswers& answers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -152,6 +159,8 @@ class Coordinator {
   LeaseWaiters waiters_ ABSL_GUARDED_BY(mutex_);
   std::string opening_error_ ABSL_GUARDED_BY(mutex_);  // why the due generation did not open
   absl::Duration reopen_at_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
+  absl::Duration refusal_logged_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
+  int64_t refusals_not_logged_ ABSL_GUARDED_BY(mutex_) = 0;  // of heartbeats, since then
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

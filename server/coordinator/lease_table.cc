@@ -92,6 +92,13 @@ absl::Status LeaseTable::CheckIssued(uint64_t lease_id) const {
                                           ", got one that was never issued"));
 }
 
+absl::Status LeaseTable::CheckHolder(uint64_t lease_id, const std::string& worker) const {
+  const auto found = issued_.find(lease_id);
+  if (found == issued_.end() || found->second.worker == worker) return absl::OkStatus();
+  return absl::PermissionDeniedError(absl::StrCat(
+      "lease ", lease_id, ": expected the worker that it was given to, got worker ", worker));
+}
+
 absl::StatusOr<absl::Duration> LeaseTable::Renew(uint64_t lease_id, absl::Duration now) {
   RETURN_IF_ERROR(CheckIssued(lease_id));
   const auto found = issued_.find(lease_id);
@@ -122,7 +129,8 @@ absl::StatusOr<LeaseTable::Completion> LeaseTable::Complete(const LeaseResult& r
                                                    examples, " examples, got ", result.correct,
                                                    " correct of ", result.examples));
   }
-  if (const absl::Status status = CheckMetrics(result.metrics); !status.ok()) {
+  if (const absl::Status status = CheckMetrics(result.metrics);
+      result.failure.empty() && !status.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("lease ", result.lease_id, ": ", status.message()));
   }

@@ -87,6 +87,9 @@ class LeaseTable {
   // Why work is delayed: it failed and waits for another worker. Empty: no work is.
   std::string DelayReason() const { return work_.DescribeFailure(); }
 
+  // kPermissionDenied if the lease was given to another worker. kOk for one whose work is done.
+  absl::Status CheckHolder(uint64_t lease_id, const std::string& worker) const;
+
   // Restarts the deadline of a lease and returns it.
   //   kNotFound            no such lease was issued
   //   kFailedPrecondition  its work is done

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "common/base/text.h"
 #include "common/job/job_codec.h"
 
 namespace percentdelta {
@@ -22,6 +23,7 @@ Training::Training(const Job& job, const std::string& job_hash, Options options)
       job_hash_(job_hash),
       options_(std::move(options)),
       membership_(options_.shard_count, job_hash_, options_.first_generation),
+      roster_(options_.max_workers),
       compatibility_(job_.any_arithmetic),
       record_(options_.history_steps, job_.max_steps, options_.log),
       checkpoints_(job_, options_.shard_count, options_.log) {}
@@ -83,6 +85,7 @@ void Training::TakeGathered(int32_t shard, int64_t steps, absl::Duration now) {
 
 absl::Status Training::CheckWorker(const WorkerIdentity& worker, absl::Duration now) {
   RETURN_IF_ERROR(compatibility_.Check(worker));
+  RETURN_IF_ERROR(roster_.CheckRoom(worker.name, now));
   return roster_.CheckNotSuspended(worker.name, now);
 }
 
@@ -111,7 +114,8 @@ std::optional<Lease> Training::NextLease(const std::string& worker, absl::Durati
 
 absl::Status Training::Complete(const LeaseResult& result, absl::Duration now) {
   RETURN_IF_ERROR(CheckGeneration(result.generation));
-  roster_.See(result.worker, now);
+  RETURN_IF_ERROR(leases_->CheckHolder(result.lease_id, result.worker));
+  if (roster_.CheckRoom(result.worker, now).ok()) roster_.See(result.worker, now);
   ASSIGN_OR_RETURN(const LeaseTable::Completion completion, leases_->Complete(result, now));
   record_.AddResult(completion, result, leases_->step(), now);
   LogEnd();
@@ -121,7 +125,9 @@ absl::Status Training::Complete(const LeaseResult& result, absl::Duration now) {
 absl::StatusOr<absl::Duration> Training::Renew(uint64_t generation, uint64_t lease_id,
                                                const std::string& worker, absl::Duration now) {
   RETURN_IF_ERROR(CheckGeneration(generation));
-  roster_.See(worker, now);
+  RETURN_IF_ERROR(CheckName("worker", worker));
+  RETURN_IF_ERROR(leases_->CheckHolder(lease_id, worker));
+  if (roster_.CheckRoom(worker, now).ok()) roster_.See(worker, now);
   return leases_->Renew(lease_id, now);
 }
 

@@ -39,6 +39,7 @@ class Training {
     uint64_t first_generation = 1;
     absl::Duration lease_deadline = absl::ZeroDuration();  // see LeaseTable::Options
     int64_t history_steps = 1;                             // points retained of each curve
+    int max_workers = WorkerRoster::kMaxWorkers;
     Logger log;
   };
 
@@ -71,8 +72,8 @@ class Training {
   // A shard has all gradients of the steps below `steps`. A generation must be open.
   void TakeGathered(int32_t shard, int64_t steps, absl::Duration now);
 
-  // Whether the worker may ask for work. Errors: of WorkerCompatibility::Check and of
-  // WorkerRoster::CheckNotSuspended.
+  // Whether the worker may ask for work. Errors: of WorkerCompatibility::Check, and of
+  // WorkerRoster::CheckRoom and CheckNotSuspended.
   absl::Status CheckWorker(const WorkerIdentity& worker, absl::Duration now);
 
   // Records a call of the worker.
@@ -84,7 +85,8 @@ class Training {
   // Whether NextLease() depends on the worker.
   bool depends_on_worker() const { return leases_ && leases_->depends_on_worker(); }
 
-  // Takes a result; restarts the deadline of a lease. Errors: of CheckGeneration and LeaseTable.
+  // Takes a result; restarts the deadline of a lease. Errors: of CheckGeneration and LeaseTable,
+  // its CheckHolder included.
   absl::Status Complete(const LeaseResult& result, absl::Duration now);
   absl::StatusOr<absl::Duration> Renew(uint64_t generation, uint64_t lease_id,
                                        const std::string& worker, absl::Duration now);

@@ -7,12 +7,34 @@
 #include "absl/strings/str_cat.h"
 
 namespace percentdelta {
+namespace {
+
+constexpr absl::Duration kForgetInterval = absl::Seconds(1);
+
+}  // namespace
 
 void WorkerRoster::See(const std::string& worker, absl::Duration now) {
   workers_[worker].seen = now;
+  Forget(now);
+}
+
+// Passes over all workers: not for every call.
+void WorkerRoster::Forget(absl::Duration now) {
+  if (now - forgot_ < kForgetInterval) return;
+  forgot_ = now;
   std::erase_if(workers_, [&](const auto& entry) {
     return !IsPresent(entry.second, now) && !IsSuspended(entry.second, now);
   });
+}
+
+absl::Status WorkerRoster::CheckRoom(const std::string& worker, absl::Duration now) {
+  const auto full = [&] { return static_cast<int>(workers_.size()) >= max_workers_; };
+  if (full()) Forget(now);
+  if (!full() || workers_.contains(worker)) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "worker ", worker, ": expected at most ", max_workers_,
+      " workers within a minute, got one more; raise --limits=workers= of shard 0, or give a worker"
+      " that comes again the same name"));
 }
 
 void WorkerRoster::Suspend(const std::string& worker, const std::string& reason,

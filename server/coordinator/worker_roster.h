@@ -27,7 +27,15 @@ class WorkerRoster {
   // How long a worker is suspended.
   static constexpr absl::Duration kSuspension = absl::Minutes(1);
 
-  // Records a call of the worker.
+  // How many names are remembered, by default.
+  static constexpr int kMaxWorkers = 4096;
+
+  explicit WorkerRoster(int max_workers = kMaxWorkers) : max_workers_(max_workers) {}
+
+  // kResourceExhausted if the worker is a new one, and there are too many already.
+  absl::Status CheckRoom(const std::string& worker, absl::Duration now);
+
+  // Records a call of the worker, for which there must be room.
   void See(const std::string& worker, absl::Duration now);
 
   // Gives the worker no work for kSuspension. `reason` is for people.
@@ -59,7 +67,11 @@ class WorkerRoster {
     return now - record.seen <= kPresence;
   }
 
+  void Forget(absl::Duration now);
+
+  const int max_workers_;
   std::map<std::string, Record> workers_;
+  absl::Duration forgot_ = -absl::InfiniteDuration();  // when workers were last forgotten
 };
 
 }  // namespace percentdelta

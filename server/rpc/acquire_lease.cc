@@ -14,12 +14,27 @@ namespace {
 
 class AcquireLeaseCall : public grpc::ServerUnaryReactor {
  public:
-  AcquireLeaseCall(Coordinator& coordinator, v1::Lease* response)
-      : coordinator_(coordinator), response_(response) {}
+  AcquireLeaseCall(Coordinator& coordinator, CallLimiter& limiter, std::string peer,
+                   const LeaseIds& ids, v1::Lease* response)
+      : coordinator_(coordinator),
+        limiter_(limiter),
+        peer_(std::move(peer)),
+        ids_(ids),
+        response_(response) {}
 
-  void Start(const v1::AcquireLeaseRequest& request) {
+  void Start(const v1::AcquireLeaseRequest& request, const std::string& worker) {
+    absl::StatusOr<CallLimiter::Place> place = limiter_.Admit(CallKind::kLease, peer_);
+    if (!place.ok()) {
+      Finish(ToGrpc(place.status()));
+      Release();
+      return;
+    }
+    place_ = *std::move(place);
+    place_.Moved(/*busy=*/false);
+    WorkerIdentity identity = FromProto(request);
+    identity.name = worker;
     const uint64_t wait =
-        coordinator_.Acquire(FromProto(request), absl::Milliseconds(request.max_wait_ms()),
+        coordinator_.Acquire(identity, absl::Milliseconds(request.max_wait_ms()),
                              [this](absl::StatusOr<Lease> lease) { Answer(std::move(lease)); });
     bool cancelled = false;
     {
@@ -32,6 +47,7 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
   }
 
   void OnCancel() override {
+    limiter_.Refused(peer_);
     uint64_t wait = 0;
     {
       absl::MutexLock lock(&mutex_);
@@ -45,7 +61,12 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
 
  private:
   void Answer(absl::StatusOr<Lease> lease) {
-    if (lease.ok()) ToProto(*lease, *response_);
+    if (lease.ok()) {
+      lease->id = ids_.Hide(lease->id);
+      ToProto(*lease, *response_);
+    } else if (!absl::IsCancelled(lease.status())) {
+      limiter_.Refused(peer_);
+    }
     Finish(ToGrpc(lease.status()));
   }
 
@@ -61,6 +82,10 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
   }
 
   Coordinator& coordinator_;
+  CallLimiter& limiter_;
+  const std::string peer_;
+  CallLimiter::Place place_;  // until the call is deleted
+  const LeaseIds& ids_;
   v1::Lease* const response_;
 
   absl::Mutex mutex_;
@@ -71,11 +96,13 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator,
+grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator, CallLimiter& limiter,
+                                            const std::string& peer,
                                             const v1::AcquireLeaseRequest& request,
+                                            const std::string& worker, const LeaseIds& ids,
                                             v1::Lease* response) {
-  auto* call = new AcquireLeaseCall(coordinator, response);
-  call->Start(request);
+  auto* call = new AcquireLeaseCall(coordinator, limiter, peer, ids, response);
+  call->Start(request, worker);
   return call;
 }
 

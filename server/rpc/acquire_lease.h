@@ -7,15 +7,23 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <string>
+
 #include "percentdelta/v1/coordinator.pb.h"
 #include "server/coordinator/coordinator.h"
+#include "server/rpc/call_limiter.h"
+#include "server/rpc/lease_ids.h"
 
 namespace percentdelta {
 
 // Answers when there is work, without blocking a thread until then. A call that is cancelled gets
-// no lease. The reactor owns itself until the call is done; the coordinator must outlive it.
-grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator,
+// no lease. `worker` stands for the request's name of the worker, `peer` for its connection. The
+// lease's id is hidden by `ids`. The reactor owns itself until the call is done; the coordinator,
+// the limiter and the ids must outlive it.
+grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator, CallLimiter& limiter,
+                                            const std::string& peer,
                                             const v1::AcquireLeaseRequest& request,
+                                            const std::string& worker, const LeaseIds& ids,
                                             v1::Lease* response);
 
 }  // namespace percentdelta

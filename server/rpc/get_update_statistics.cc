@@ -2,6 +2,7 @@
 
 #include "server/rpc/get_update_statistics.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -16,6 +17,7 @@ namespace percentdelta {
 namespace {
 
 constexpr size_t kMaxBytes = 4 << 20;
+constexpr int64_t kPageSteps = 64;
 constexpr size_t kMaxFieldOverhead = 8;  // of an embedded message: its tag and its length
 
 struct StepRange {
@@ -44,17 +46,20 @@ absl::Status GetUpdateStatistics(const StatisticsRing& ring,
                      ", steps ", request.first_step(), "..", request.last_step()));
   }
   const StepRange requested = RequestedSteps(ring, request);
-  const std::vector<StepStatistics> range =
-      ring.Range(requested.first, requested.last, request.layer());
-  // Newest first, until the message is full. The caller asks for older steps with another call.
+  // Newest first, until the message is full. The caller asks for older steps with another call. In
+  // pages: to copy the whole history under the ring's lock would delay those who add to it.
   std::vector<v1::StepStatistics> steps;
   size_t bytes = 0;
-  for (auto step = range.rbegin(); step != range.rend(); ++step) {
-    ToProto(*step, steps.emplace_back());
-    bytes += steps.back().ByteSizeLong() + kMaxFieldOverhead;
-    if (bytes > kMaxBytes && steps.size() > 1) {
-      steps.pop_back();
-      break;
+  const int64_t first = std::max(requested.first, ring.oldest());
+  int64_t last = std::min(requested.last, ring.newest());
+  for (bool full = false; !full && last >= first && last >= 0; last -= kPageSteps) {
+    const std::vector<StepStatistics> page =
+        ring.Range(std::max(first, last - kPageSteps + 1), last, request.layer());
+    for (auto step = page.rbegin(); step != page.rend() && !full; ++step) {
+      ToProto(*step, steps.emplace_back());
+      bytes += steps.back().ByteSizeLong() + kMaxFieldOverhead;
+      full = bytes > kMaxBytes && steps.size() > 1;
+      if (full) steps.pop_back();
     }
   }
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {

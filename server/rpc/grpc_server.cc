@@ -4,7 +4,7 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/resource_quota.h>
 
 #include <chrono>
 #include <utility>
@@ -15,13 +15,9 @@
 namespace percentdelta {
 namespace {
 
-// Concurrent calls on one connection. A worker makes a few, a shard one per slice. gRPC sets no
-// limit by default, so any client could exhaust the memory.
-constexpr int kMaxStreams = 4096;
-
-// Time from accepting a connection to receiving its HTTP/2 settings. gRPC's default of 120 s lets
-// an idle client hold a descriptor for that long; a slow or busy client needs a few seconds.
-constexpr int kHandshakeTimeoutMs = 20'000;
+// Reflection is the only service that blocks a thread for each of its streams; further streams are
+// refused.
+constexpr int kReflectionThreads = 8;
 
 // Time to wait for the answer to a keepalive ping. This is gRPC's default, and longer than a
 // client's: waiting costs the server less.
@@ -31,12 +27,18 @@ constexpr int kKeepaliveTimeoutMs = 20'000;
 // (GRPC_ARG_MAX_CONNECTION_*), because a worker may compute for an hour between two calls. Three
 // pings sent too early end a connection (GRPC_ARG_HTTP2_MAX_PING_STRIKES); our clients ping at
 // twice the permitted interval.
-void SetArguments(grpc::ServerBuilder& builder) {
+void SetArguments(grpc::ServerBuilder& builder, const Limits& limits) {
+  grpc::ResourceQuota quota("server");
+  quota.Resize(static_cast<size_t>(limits.transport_bytes));
+  quota.SetMaxThreads(kReflectionThreads);
+  builder.SetResourceQuota(quota);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
-  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
+  // gRPC sets no limit by default, and waits for 120 s for the first message of a connection.
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, limits.streams);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                             static_cast<int>(absl::ToInt64Milliseconds(limits.handshake)));
   // gRPC's default is to ping every two hours: calls of a worker whose machine is down would stay
   // open for that long.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kClientKeepaliveMs);
@@ -51,9 +53,11 @@ void SetArguments(grpc::ServerBuilder& builder) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
-    const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log) {
+    const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log,
+    const Limits& limits, const std::shared_ptr<grpc::ServerCredentials>& credentials) {
   Listener::Options options;
   options.address = address;
+  options.max_connections = limits.connections;
   options.log = log;
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Open(std::move(options)));
   std::unique_ptr<GrpcServer> result(new GrpcServer(std::move(listener)));
@@ -62,8 +66,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   grpc::ServerBuilder builder;
   using FromFd = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   result->acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
-      FromFd::FROM_FD, grpc::InsecureServerCredentials());
-  SetArguments(builder);
+      FromFd::FROM_FD, credentials == nullptr ? grpc::InsecureServerCredentials() : credentials);
+  SetArguments(builder, limits);
   for (grpc::Service* service : services) builder.RegisterService(service);
   result->server_ = builder.BuildAndStart();
   if (result->server_ == nullptr) {

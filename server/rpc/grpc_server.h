@@ -6,6 +6,7 @@
 #ifndef PERCENTDELTA_SERVER_RPC_GRPC_SERVER_H_
 #define PERCENTDELTA_SERVER_RPC_GRPC_SERVER_H_
 
+#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
@@ -18,6 +19,7 @@
 #include "absl/time/time.h"
 #include "common/base/address.h"
 #include "common/base/log.h"
+#include "server/rpc/limits.h"
 #include "server/rpc/listener.h"
 
 namespace percentdelta {
@@ -26,9 +28,12 @@ namespace percentdelta {
 class GrpcServer {
  public:
   // Listens on `address` and serves `services`, which must outlive the server, and also the health
-  // check and reflection. Errors: those of Listener::Open; kInternal if gRPC cannot start.
+  // check and reflection. Connections use `credentials` (gatekeeper.h); null: plaintext, and every
+  // call is served. Errors: those of Listener::Open; kInternal if gRPC cannot start.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
-      const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log);
+      const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log,
+      const Limits& limits = {},
+      const std::shared_ptr<grpc::ServerCredentials>& credentials = nullptr);
 
   ~GrpcServer();
 

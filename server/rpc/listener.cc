@@ -21,6 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
 #include "common/base/errno_status.h"
+#include "server/rpc/connections.h"
 
 namespace percentdelta {
 namespace {
@@ -28,6 +29,7 @@ namespace {
 constexpr int kRetryMs = 100;  // during a shortage of descriptors
 constexpr int kAttempts = 16;  // to find a port that is free on all addresses of a name
 constexpr int kUserTimeoutMs = 20'000;
+constexpr absl::Duration kCountInterval = absl::Milliseconds(100);  // of open connections
 
 // Returns a listening socket; an empty one, with errno set, if that failed.
 UniqueDescriptor ListenAt(const sockaddr* address, socklen_t size, bool both_families) {
@@ -182,7 +184,7 @@ bool Listener::AcceptOne(const UniqueDescriptor& socket) {
   const int fd = accept4(socket.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd < 0) {
     if (IsShortage(errno)) {
-      Refuse(errno);
+      RefuseForDescriptors(errno);
       return false;
     }
     // These mean that the client has given up, or that nothing happened: retry at once. Other
@@ -191,7 +193,13 @@ bool Listener::AcceptOne(const UniqueDescriptor& socket) {
   }
   if (fd >= DescriptorThreshold()) {
     close(fd);
-    Refuse(EMFILE);
+    RefuseForDescriptors(EMFILE);
+    return true;
+  }
+  if (!HasRoom()) {
+    close(fd);
+    Refuse("too many connections", options_.max_connections, "the limit is reached",
+           "raise the limit with --limits=connections=");
     return true;
   }
   // The options that gRPC sets on sockets that it accepts itself: send small messages at once, and
@@ -208,15 +216,29 @@ int Listener::DescriptorThreshold() const {
   return limit - (options_.reserve > 0 ? options_.reserve : std::clamp(limit / 8, 8, 64));
 }
 
-void Listener::Refuse(int error) {
+// gRPC does not report closed connections: counts the open ones anew when there may be too many.
+bool Listener::HasRoom() {
+  if (options_.max_connections == 0 || ++open_ <= options_.max_connections) return true;
+  if (const absl::Duration now = Now(); now - counted_ >= kCountInterval) {
+    counted_ = now;
+    open_ = CountConnections(port_);
+  }
+  return open_ <= options_.max_connections;
+}
+
+void Listener::RefuseForDescriptors(int error) {
+  Refuse("out of file descriptors", DescriptorLimit(), ErrnoMessage(error),
+         "raise the limit with ulimit -n, LimitNOFILE= or ulimits:");
+}
+
+void Listener::Refuse(absl::string_view what, int64_t limit, absl::string_view error,
+                      absl::string_view advice) {
   last_refused_ = Now();
   ++refused_;
   if (shortage_) return;
   shortage_ = true;
-  options_.log->error(
-      "out of file descriptors, refusing connections limit={} error=\"{}\" "
-      "advice=\"raise the limit with ulimit -n, LimitNOFILE= or ulimits:\"",
-      DescriptorLimit(), ErrnoMessage(error));
+  options_.log->error("{}, refusing connections limit={} error=\"{}\" advice=\"{}\"", what, limit,
+                      error, advice);
 }
 
 void Listener::CheckShortageOver() {

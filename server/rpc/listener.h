@@ -11,12 +11,14 @@
 #define PERCENTDELTA_SERVER_RPC_LISTENER_H_
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "common/base/address.h"
 #include "common/base/descriptors.h"
@@ -36,8 +38,11 @@ class Listener {
     // once. 0 means an eighth of the limit, within 8..64.
     int reserve = 0;
 
-    // A shortage has ended when no connection was refused for this long. Its beginning and its end
-    // are logged, one line each.
+    // Number of connections that may be open; one beyond is closed at once. 0 means no limit.
+    int max_connections = 0;
+
+    // A shortage, of descriptors or of connections, has ended when no connection was refused for
+    // this long. Its beginning and its end are logged, one line each.
     absl::Duration quiet_period = absl::Seconds(5);
 
     Logger log;
@@ -66,7 +71,10 @@ class Listener {
   absl::Status Bind();
   void Run();
   bool AcceptOne(const UniqueDescriptor& socket);
-  void Refuse(int error);
+  bool HasRoom();
+  void Refuse(absl::string_view what, int64_t limit, absl::string_view error,
+              absl::string_view advice);
+  void RefuseForDescriptors(int error);
   void CheckShortageOver();
   int DescriptorThreshold() const;
 
@@ -78,9 +86,11 @@ class Listener {
   std::function<void(int fd)> take_;
 
   // Used by the thread only.
-  bool shortage_ = false;  // of descriptors
+  bool shortage_ = false;  // of descriptors or connections
   int refused_ = 0;        // connections, since the shortage began
   absl::Duration last_refused_;
+  int open_ = 0;  // connections: at most so many, or as many as were counted last
+  absl::Duration counted_;
 
   std::thread thread_;  // last member: uses the others
 };

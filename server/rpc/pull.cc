@@ -22,9 +22,19 @@ namespace {
 // finishes the call, after it has released the lock.
 class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullSink {
  public:
-  static PullCall* Start(const Shard& shard, const grpc::ByteBuffer& bytes) {
-    auto call = std::make_shared<PullCall>();
+  PullCall(CallLimiter& limiter, std::string peer) : limiter_(limiter), peer_(std::move(peer)) {}
+
+  static PullCall* Start(const Shard& shard, CallLimiter& limiter, const std::string& peer,
+                         const grpc::ByteBuffer& bytes) {
+    auto call = std::make_shared<PullCall>(limiter, peer);
     call->self_ = call;
+    absl::StatusOr<CallLimiter::Place> place = limiter.Admit(CallKind::kPull, peer);
+    if (!place.ok()) {
+      call->End(place.status());
+      return call.get();
+    }
+    call->place_ = *std::move(place);
+    call->place_.Moved(/*busy=*/false);
     v1::PullRequest request;
     if (!DecodeMessage(bytes, request)) {
       call->End(absl::InvalidArgumentError(absl::StrCat(
@@ -66,6 +76,7 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
   }
 
   void OnWriteDone(bool ok) override {
+    place_.Moved(/*busy=*/false);
     {
       absl::MutexLock lock(&mutex_);
       busy_ = false;
@@ -74,9 +85,15 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     Pump();
   }
 
-  void OnCancel() override { End(absl::CancelledError("the caller cancelled the call")); }
+  void OnCancel() override {
+    limiter_.Refused(peer_);
+    End(absl::CancelledError("the caller cancelled the call"));
+  }
 
-  void OnDone() override { self_.reset(); }
+  void OnDone() override {
+    place_.Release();
+    self_.reset();
+  }
 
  private:
   // Consecutive entries of a snapshot.
@@ -124,6 +141,7 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
       Finish(ToGrpc(*finish));
     } else {
       Encode(chunk_);
+      place_.Moved(/*busy=*/true);
       StartWrite(&message_);
     }
   }
@@ -160,6 +178,9 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     }
   }
 
+  CallLimiter& limiter_;
+  const std::string peer_;
+  CallLimiter::Place place_;
   std::shared_ptr<PullCall> self_;  // until OnDone
   std::shared_ptr<ShardState> state_;
   std::shared_ptr<SharedMemory> memory_;  // the caller's; null: values go through the stream
@@ -176,9 +197,10 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
 
 }  // namespace
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* StartPull(const Shard& shard,
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartPull(const Shard& shard, CallLimiter& limiter,
+                                                      const std::string& peer,
                                                       const grpc::ByteBuffer& request) {
-  return PullCall::Start(shard, request);
+  return PullCall::Start(shard, limiter, peer, request);
 }
 
 }  // namespace percentdelta

@@ -8,6 +8,9 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <string>
+
+#include "server/rpc/call_limiter.h"
 #include "server/shard/shard.h"
 
 namespace percentdelta {
@@ -15,9 +18,11 @@ namespace percentdelta {
 // Streams every slice of the shard at the request's step, each as soon as it reaches that step; of
 // several, those that the forward pass needs first. Values are sent in place, without a copy, or
 // written to the caller's shared memory if the request offers some that can be mapped. `request`
-// and what is streamed are serialized messages of the .proto. The reactor owns itself until the
-// call is done.
-grpc::ServerWriteReactor<grpc::ByteBuffer>* StartPull(const Shard& shard,
+// and what is streamed are serialized messages of the .proto. The limiter and the shard must
+// outlive the call, which comes on the connection `peer`. The reactor owns itself until the call is
+// done.
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartPull(const Shard& shard, CallLimiter& limiter,
+                                                      const std::string& peer,
                                                       const grpc::ByteBuffer& request);
 
 }  // namespace percentdelta

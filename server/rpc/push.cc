@@ -2,10 +2,13 @@
 
 #include "server/rpc/push.h"
 
+#include <memory>
 #include <optional>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "common/base/float_bytes.h"
 #include "common/base/status_macros.h"
 #include "common/transport/chunk_codec.h"
@@ -15,35 +18,67 @@
 namespace percentdelta {
 namespace {
 
-// Reactions do not overlap: one read is in flight at a time, and only the end of a read, or the
-// constructor, calls Finish().
+// Reads of the stream do not overlap. The thread that sets `finished_` finishes the call: that of a
+// reaction, or the limiter's.
 class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
  public:
-  PushCall(const Shard& shard, std::atomic<int>& pushes, grpc::ByteBuffer* response)
-      : shard_(shard), pushes_(pushes), response_(response) {
-    if (++pushes_ > kMaxPushes) {
-      Finish(ToGrpc(absl::ResourceExhaustedError(
-          absl::StrCat("pushes in flight: expected at most ", kMaxPushes, ", got one more"))));
-      return;
+  PushCall(const Shard& shard, CallLimiter& limiter, std::string peer, grpc::ByteBuffer* response)
+      : shard_(shard), limiter_(limiter), peer_(std::move(peer)), response_(response) {}
+
+  static PushCall* Start(const Shard& shard, CallLimiter& limiter, const std::string& peer,
+                         grpc::ByteBuffer* response) {
+    auto call = std::make_shared<PushCall>(shard, limiter, peer, response);
+    call->self_ = call;
+    const std::weak_ptr<PushCall> weak = call;
+    CallLimiter::Callbacks callbacks;
+    callbacks.end = [weak](const absl::Status& status) {
+      if (const auto ended = weak.lock()) ended->TryFinish(status);
+    };
+    callbacks.resume = [weak] {
+      if (const auto resumed = weak.lock()) resumed->Read();
+    };
+    absl::StatusOr<CallLimiter::Place> place =
+        limiter.Admit(CallKind::kPush, peer, std::move(callbacks));
+    if (place.ok()) {
+      call->place_ = *std::move(place);
+      call->Read();
+    } else {
+      call->TryFinish(place.status());
     }
-    StartRead(&message_);
+    return call.get();
   }
 
   void OnReadDone(bool ok) override {
     const absl::Status status = ok ? Take() : End();
-    if (ok && status.ok()) {
-      StartRead(&message_);
-    } else {
-      Finish(ToGrpc(status));
+    if (!ok || !status.ok()) {
+      if (!status.ok()) limiter_.Refused(peer_);
+      TryFinish(status);
+      return;
     }
+    place_.Moved(/*busy=*/true);
+    // Otherwise the limiter resumes it.
+    if (place_.Hold(assembly_ ? assembly_->buffered_bytes() : 0)) Read();
   }
 
   void OnDone() override {
-    --pushes_;
-    delete this;
+    place_.Release();
+    self_.reset();
   }
 
  private:
+  void Read() {
+    absl::MutexLock lock(&mutex_);
+    if (!finished_) StartRead(&message_);
+  }
+
+  void TryFinish(const absl::Status& status) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (std::exchange(finished_, true)) return;
+    }
+    Finish(ToGrpc(status));
+  }
+
   absl::Status Take() {
     if (!DecodeChunk(message_, chunk_)) {
       return absl::InvalidArgumentError(absl::StrCat("push: expected a PushRequest, got ",
@@ -117,20 +152,27 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   }
 
   const Shard& shard_;
-  std::atomic<int>& pushes_;
+  CallLimiter& limiter_;
+  const std::string peer_;
   grpc::ByteBuffer* const response_;
   grpc::ByteBuffer message_;              // of the read in flight
   Chunk chunk_;                           // of the message; reused to save allocations
   const ModelSpec* model_ = nullptr;      // the assembly's
   std::shared_ptr<SharedMemory> mapped_;  // the caller's; null if it offers none
   std::optional<GradientAssembly> assembly_;
+  CallLimiter::Place place_;
+  std::shared_ptr<PushCall> self_;  // until OnDone
+
+  absl::Mutex mutex_;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace
 
-grpc::ServerReadReactor<grpc::ByteBuffer>* StartPush(const Shard& shard, std::atomic<int>& pushes,
+grpc::ServerReadReactor<grpc::ByteBuffer>* StartPush(const Shard& shard, CallLimiter& limiter,
+                                                     const std::string& peer,
                                                      grpc::ByteBuffer* response) {
-  return new PushCall(shard, pushes, response);
+  return PushCall::Start(shard, limiter, peer, response);
 }
 
 }  // namespace percentdelta

@@ -8,20 +8,19 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <atomic>
+#include <string>
 
+#include "server/rpc/call_limiter.h"
 #include "server/shard/shard.h"
 
 namespace percentdelta {
 
-// Limit of concurrent pushes, each of which may hold a gradient of the shard's size in memory.
-inline constexpr int kMaxPushes = 256;
-
 // Passes the stream's chunks to a GradientAssembly, which copies the values out of the received
-// messages, or out of the caller's shared memory. `pushes` counts the pushes in flight; it and the
-// shard must outlive the call. `response` and what is read are serialized messages of the .proto.
-// The reactor owns itself until the call is done.
-grpc::ServerReadReactor<grpc::ByteBuffer>* StartPush(const Shard& shard, std::atomic<int>& pushes,
+// messages, or out of the caller's shared memory. The limiter and the shard must outlive the call,
+// which comes on the connection `peer`. `response` and what is read are serialized messages of the
+// .proto. The reactor owns itself until the call is done.
+grpc::ServerReadReactor<grpc::ByteBuffer>* StartPush(const Shard& shard, CallLimiter& limiter,
+                                                     const std::string& peer,
                                                      grpc::ByteBuffer* response);
 
 }  // namespace percentdelta

@@ -15,11 +15,19 @@ namespace {
 
 class ReduceNormsCall : public grpc::ServerUnaryReactor {
  public:
-  static ReduceNormsCall* Start(const Shard& shard, const v1::ReduceNormsRequest& request,
+  static ReduceNormsCall* Start(const Shard& shard, CallLimiter& limiter, const std::string& peer,
+                                const v1::ReduceNormsRequest& request,
                                 v1::ReduceNormsResponse* response) {
     auto call = std::make_shared<ReduceNormsCall>();
     call->self_ = call;
     call->response_ = response;
+    absl::StatusOr<CallLimiter::Place> place = limiter.Admit(CallKind::kNorms, peer);
+    if (!place.ok()) {
+      call->End(place.status());
+      return call.get();
+    }
+    call->place_ = *std::move(place);
+    call->place_.Moved(/*busy=*/false);
     absl::StatusOr<std::shared_ptr<ShardState>> state = shard.At(request.generation());
     if (!state.ok()) {
       call->End(state.status());
@@ -31,7 +39,10 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
 
   void OnCancel() override { End(absl::CancelledError("the caller cancelled the call")); }
 
-  void OnDone() override { self_.reset(); }
+  void OnDone() override {
+    place_.Release();
+    self_.reset();
+  }
 
  private:
   void Handle(ShardState& state, const v1::ReduceNormsRequest& request) {
@@ -83,6 +94,7 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
     Finish(ToGrpc(status));
   }
 
+  CallLimiter::Place place_;
   std::shared_ptr<ReduceNormsCall> self_;  // until OnDone
   v1::ReduceNormsResponse* response_ = nullptr;
 
@@ -92,10 +104,11 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* StartReduceNorms(const Shard& shard,
+grpc::ServerUnaryReactor* StartReduceNorms(const Shard& shard, CallLimiter& limiter,
+                                           const std::string& peer,
                                            const v1::ReduceNormsRequest& request,
                                            v1::ReduceNormsResponse* response) {
-  return ReduceNormsCall::Start(shard, request, response);
+  return ReduceNormsCall::Start(shard, limiter, peer, request, response);
 }
 
 }  // namespace percentdelta

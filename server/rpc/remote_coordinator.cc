@@ -19,10 +19,13 @@ constexpr absl::Duration kTimeout = absl::Seconds(5);
 }  // namespace
 
 RemoteCoordinator::RemoteCoordinator(const std::string& address, int shard_count,
-                                     std::function<void()> beat_soon, Logger log)
-    : shard_count_(shard_count),
+                                     std::function<void()> beat_soon, Logger log,
+                                     std::shared_ptr<const ClientCredentials> credentials)
+    : address_(address),
+      credentials_(std::move(credentials)),
+      shard_count_(shard_count),
       beat_soon_(std::move(beat_soon)),
-      channel_(MakeChannel(address)),
+      channel_(MakeChannel(address, credentials_)),
       stub_(v1::Coordinator::NewStub(channel_)),
       reporter_(channel_, std::move(log)) {}
 
@@ -47,7 +50,8 @@ absl::StatusOr<ClusterView> RemoteCoordinator::Beat(const ShardBeat& beat) {
     if (absl::IsUnavailable(failure)) ResetBackoff(*channel_);
     const bool is_final = absl::IsFailedPrecondition(failure) || absl::IsAlreadyExists(failure) ||
                           absl::IsInvalidArgument(failure);
-    if (!is_final || context.GetServerTrailingMetadata().count(kRefusedKey) > 0) return failure;
+    if (!is_final) return ExplainUnavailable(failure, address_, credentials_);
+    if (context.GetServerTrailingMetadata().count(kRefusedKey) > 0) return failure;
     return absl::UnavailableError(
         absl::StrCat("another service answers at the coordinator's address: ", failure.message()));
   }

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/log.h"
+#include "common/transport/credentials.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 #include "server/rpc/statistics_reporter.h"
 #include "server/shard/shard_coordinator.h"
@@ -31,12 +32,13 @@ inline constexpr char kRefusedKey[] = "percentdelta-refused";
 class RemoteCoordinator : public ShardCoordinator {
  public:
   // `beat_soon` is called when the next heartbeat has news, on any thread, under no lock; it must
-  // not block.
+  // not block. `credentials`: see MakeChannel.
   RemoteCoordinator(const std::string& address, int shard_count, std::function<void()> beat_soon,
-                    Logger log);
+                    Logger log, std::shared_ptr<const ClientCredentials> credentials = nullptr);
 
-  // Waits a few seconds for the answer. An answer of another service with the code of a refusal is
-  // kUnavailable. kDataLoss: an answer that is malformed.
+  // Waits a few seconds for the answer. The message of kUnavailable says what is wrong with TLS. An
+  // answer of another service with the code of a refusal is kUnavailable. kDataLoss: an answer that
+  // is malformed.
   absl::StatusOr<ClusterView> Beat(const ShardBeat& beat) override;
 
   void Gathered(uint64_t generation, int64_t steps) override;
@@ -50,6 +52,8 @@ class RemoteCoordinator : public ShardCoordinator {
   void Close();
 
  private:
+  const std::string address_;
+  const std::shared_ptr<const ClientCredentials> credentials_;
   const int shard_count_;
   const std::function<void()> beat_soon_;
   const std::shared_ptr<grpc::Channel> channel_;

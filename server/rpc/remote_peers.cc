@@ -47,7 +47,8 @@ struct RemotePeers::NormsCall {
 };
 
 RemotePeers::RemotePeers(uint64_t generation, const std::vector<std::string>& addresses,
-                         const ModelSpec& model, ShardIdentity self, Logger log)
+                         const ModelSpec& model, ShardIdentity self, Logger log,
+                         const std::shared_ptr<const ClientCredentials>& credentials)
     : generation_(generation),
       addresses_(addresses),
       model_(model),
@@ -55,7 +56,7 @@ RemotePeers::RemotePeers(uint64_t generation, const std::vector<std::string>& ad
       log_(std::move(log)),
       created_at_(Now()) {
   for (const std::string& address : addresses) {
-    channels_.push_back(MakeChannel(address));
+    channels_.push_back(MakeChannel(address, credentials));
     stubs_.push_back(v1::ParameterServer::NewStub(channels_.back()));
   }
   ticker_.emplace(kRetryDelay, [this] { Retry(); });

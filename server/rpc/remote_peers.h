@@ -22,6 +22,7 @@
 #include "common/base/log.h"
 #include "common/base/ticker.h"
 #include "common/job/job.h"
+#include "common/transport/credentials.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "server/rpc/identity.h"
 #include "server/shard/shard_peers.h"
@@ -33,9 +34,10 @@ namespace percentdelta {
 // answers or Close() is called.
 class RemotePeers : public ShardPeers, public std::enable_shared_from_this<RemotePeers> {
  public:
-  // `addresses` are those of the generation's shards, by index.
+  // `addresses` are those of the generation's shards, by index. `credentials`: see MakeChannel.
   RemotePeers(uint64_t generation, const std::vector<std::string>& addresses,
-              const ModelSpec& model, ShardIdentity self, Logger log);
+              const ModelSpec& model, ShardIdentity self, Logger log,
+              const std::shared_ptr<const ClientCredentials>& credentials = nullptr);
   ~RemotePeers() override;
 
   // Starts to call each other shard until it has answered at its address. Must be called at most

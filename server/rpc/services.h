@@ -7,7 +7,6 @@
 #ifndef PERCENTDELTA_SERVER_RPC_SERVICES_H_
 #define PERCENTDELTA_SERVER_RPC_SERVICES_H_
 
-#include <atomic>
 #include <utility>
 
 #include "common/job/partition.h"
@@ -15,7 +14,10 @@
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "percentdelta/v1/statistics.grpc.pb.h"
 #include "server/coordinator/coordinator.h"
+#include "server/rpc/call_limiter.h"
 #include "server/rpc/identity.h"
+#include "server/rpc/lease_ids.h"
+#include "server/rpc/refusal_log.h"
 #include "server/shard/shard.h"
 
 namespace percentdelta {
@@ -27,11 +29,15 @@ using RawParameterServer =
         v1::ParameterServer::WithCallbackMethod_ReduceNorms<
             v1::ParameterServer::WithCallbackMethod_Identify<v1::ParameterServer::Service>>>>;
 
-// Thread-safe. `shard` must outlive the service.
+// Whether a call may be made at all is checked before it comes here (gatekeeper.h). The services
+// check what depends on the request: that a server speaks for its own shard, and a worker of its
+// own leases.
+
+// Thread-safe. `shard` and `limiter` must outlive the service.
 class ParameterServerService : public RawParameterServer {
  public:
-  ParameterServerService(const Shard& shard, ShardIdentity identity)
-      : shard_(shard), identity_(std::move(identity)) {}
+  ParameterServerService(const Shard& shard, ShardIdentity identity, CallLimiter& limiter)
+      : shard_(shard), identity_(std::move(identity)), limiter_(limiter) {}
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Pull(grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request) override;
@@ -47,14 +53,17 @@ class ParameterServerService : public RawParameterServer {
  private:
   const Shard& shard_;
   const ShardIdentity identity_;
-  std::atomic<int> pushes_{0};
+  CallLimiter& limiter_;
 };
 
-// Thread-safe. `coordinator` must outlive the service.
+// Thread-safe. `coordinator`, `refusals` and `limiter` must outlive the service.
 class CoordinatorService : public v1::Coordinator::CallbackService {
  public:
-  explicit CoordinatorService(Coordinator& coordinator)
-      : coordinator_(coordinator), partition_(coordinator.job().model, coordinator.shard_count()) {}
+  CoordinatorService(Coordinator& coordinator, RefusalLog& refusals, CallLimiter& limiter)
+      : coordinator_(coordinator),
+        refusals_(refusals),
+        limiter_(limiter),
+        partition_(coordinator.job().model, coordinator.shard_count()) {}
 
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
                                    const v1::GetJobRequest* request,
@@ -83,13 +92,16 @@ class CoordinatorService : public v1::Coordinator::CallbackService {
 
  private:
   Coordinator& coordinator_;
+  RefusalLog& refusals_;
+  CallLimiter& limiter_;
+  const LeaseIds lease_ids_;
   const Partition partition_;
 };
 
-// Thread-safe. `ring` must outlive the service.
+// Thread-safe. `ring` and `limiter` must outlive the service.
 class StatisticsService : public v1::Statistics::CallbackService {
  public:
-  explicit StatisticsService(StatisticsRing& ring) : ring_(ring) {}
+  StatisticsService(StatisticsRing& ring, CallLimiter& limiter) : ring_(ring), limiter_(limiter) {}
 
   grpc::ServerUnaryReactor* GetUpdateStatistics(grpc::CallbackServerContext* context,
                                                 const v1::GetUpdateStatisticsRequest* request,
@@ -100,6 +112,7 @@ class StatisticsService : public v1::Statistics::CallbackService {
 
  private:
   StatisticsRing& ring_;
+  CallLimiter& limiter_;
 };
 
 }  // namespace percentdelta

@@ -35,8 +35,11 @@ struct ShardCaller::Connection {
   absl::Duration next_call_at = -absl::InfiniteDuration();
 };
 
-ShardCaller::ShardCaller(std::string job_hash, Done done)
-    : job_hash_(std::move(job_hash)), done_(std::move(done)) {}
+ShardCaller::ShardCaller(std::string job_hash, Done done,
+                         std::shared_ptr<const ClientCredentials> credentials)
+    : job_hash_(std::move(job_hash)),
+      done_(std::move(done)),
+      credentials_(std::move(credentials)) {}
 
 ShardCaller::~ShardCaller() { Close(); }
 
@@ -52,7 +55,7 @@ void ShardCaller::Call(const Newcomer& newcomer) {
       if (known != nullptr && known->is_called) known->context->TryCancel();
       known = std::make_shared<Connection>();
       known->newcomer = newcomer;
-      known->channel = MakeChannel(newcomer.address);
+      known->channel = MakeChannel(newcomer.address, credentials_);
       known->stub = v1::ParameterServer::NewStub(known->channel);
     }
     connection = known;

@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/transport/credentials.h"
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "server/coordinator/membership.h"
 
@@ -26,9 +27,10 @@ namespace percentdelta {
 class ShardCaller {
  public:
   // `done` receives the outcome of each call (CheckIdentity), on one of gRPC's threads, under no
-  // lock.
+  // lock. `credentials`: see MakeChannel.
   using Done = std::function<void(const Newcomer& newcomer, const absl::Status& status)>;
-  ShardCaller(std::string job_hash, Done done);
+  ShardCaller(std::string job_hash, Done done,
+              std::shared_ptr<const ClientCredentials> credentials = nullptr);
   ~ShardCaller();  // Close()
 
   // Calls the newcomer, unless a call to it is in flight or ended less than half a second ago.
@@ -44,6 +46,7 @@ class ShardCaller {
 
   const std::string job_hash_;
   const Done done_;
+  const std::shared_ptr<const ClientCredentials> credentials_;
 
   absl::Mutex mutex_;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;

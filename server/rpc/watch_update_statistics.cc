@@ -22,12 +22,20 @@ namespace {
 // finishes the call, after it has released the lock.
 class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public StatisticsListener {
  public:
-  WatchCall(StatisticsRing& ring, std::string layer) : ring_(ring), layer_(std::move(layer)) {}
+  WatchCall(StatisticsRing& ring, CallLimiter& limiter, std::string peer, std::string layer)
+      : ring_(ring), limiter_(limiter), peer_(std::move(peer)), layer_(std::move(layer)) {}
 
-  static WatchCall* Start(StatisticsRing& ring, const v1::WatchUpdateStatisticsRequest& request) {
-    auto call = std::make_shared<WatchCall>(ring, request.layer());
+  static WatchCall* Start(StatisticsRing& ring, CallLimiter& limiter, const std::string& peer,
+                          const v1::WatchUpdateStatisticsRequest& request) {
+    auto call = std::make_shared<WatchCall>(ring, limiter, peer, request.layer());
     call->self_ = call;
-    absl::Status status = ring.CheckLayer(request.layer());
+    absl::StatusOr<CallLimiter::Place> place = limiter.Admit(CallKind::kWatch, peer);
+    absl::Status status = place.status();
+    if (place.ok()) {
+      call->place_ = *std::move(place);
+      call->place_.Moved(/*busy=*/false);
+      status = ring.CheckLayer(request.layer());
+    }
     if (status.ok() && request.last() < 0) {
       status = absl::InvalidArgumentError(
           absl::StrCat("last: expected a number of at least 0, got ", request.last()));
@@ -45,6 +53,7 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
   void Changed() override { Pump(); }
 
   void OnWriteDone(bool ok) override {
+    place_.Moved(/*busy=*/false);
     {
       absl::MutexLock lock(&mutex_);
       busy_ = false;
@@ -54,6 +63,7 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
   }
 
   void OnCancel() override {
+    limiter_.Refused(peer_);
     {
       absl::MutexLock lock(&mutex_);
       end_ = absl::CancelledError("the caller cancelled the call");
@@ -61,7 +71,10 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
     Pump();
   }
 
-  void OnDone() override { self_.reset(); }
+  void OnDone() override {
+    place_.Release();
+    self_.reset();
+  }
 
  private:
   void Pump() {
@@ -83,6 +96,7 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
     if (finish) {
       Finish(ToGrpc(*finish));
     } else {
+      place_.Moved(/*busy=*/true);
       StartWrite(&message_);
     }
   }
@@ -103,6 +117,9 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
   }
 
   StatisticsRing& ring_;
+  CallLimiter& limiter_;
+  const std::string peer_;
+  CallLimiter::Place place_;
   const std::string layer_;
   std::shared_ptr<WatchCall> self_;  // until OnDone
   v1::StepStatistics message_;       // of the write in flight
@@ -117,8 +134,9 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
 }  // namespace
 
 grpc::ServerWriteReactor<v1::StepStatistics>* StartWatchUpdateStatistics(
-    StatisticsRing& ring, const v1::WatchUpdateStatisticsRequest& request) {
-  return WatchCall::Start(ring, request);
+    StatisticsRing& ring, CallLimiter& limiter, const std::string& peer,
+    const v1::WatchUpdateStatisticsRequest& request) {
+  return WatchCall::Start(ring, limiter, peer, request);
 }
 
 }  // namespace percentdelta

@@ -7,15 +7,19 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <string>
+
 #include "percentdelta/v1/statistics.pb.h"
 #include "server/coordinator/statistics_ring.h"
+#include "server/rpc/call_limiter.h"
 
 namespace percentdelta {
 
 // Streams the ring's steps as they are completed. The reactor owns itself until the call is done;
-// the ring must outlive it.
+// the ring and the limiter must outlive it. `peer`: its connection.
 grpc::ServerWriteReactor<v1::StepStatistics>* StartWatchUpdateStatistics(
-    StatisticsRing& ring, const v1::WatchUpdateStatisticsRequest& request);
+    StatisticsRing& ring, CallLimiter& limiter, const std::string& peer,
+    const v1::WatchUpdateStatisticsRequest& request);
 
 }  // namespace percentdelta
 

@@ -27,8 +27,19 @@ class BufferPool {
 
   // Returns a buffer, contents undefined, which returns to the pool when its last owner drops it.
   Buffer Take() {
+    Buffer buffer = TakeEmpty();
+    buffer->resize(entries_);
+    return buffer;
+  }
+
+  // The same, but a new buffer has no entries yet, only room for them: memory is used as the caller
+  // resizes it.
+  Buffer TakeEmpty() {
     std::unique_ptr<std::vector<float>> buffer = free_->Pop();
-    if (buffer == nullptr) buffer = std::make_unique<std::vector<float>>(entries_);
+    if (buffer == nullptr) {
+      buffer = std::make_unique<std::vector<float>>();
+      buffer->reserve(entries_);
+    }
     return Buffer(buffer.release(), [free = free_](std::vector<float>* returned) {
       free->Push(std::unique_ptr<std::vector<float>>(returned));
     });

@@ -68,12 +68,14 @@ absl::Status GradientAssembly::Add(absl::string_view tensor, int64_t begin,
                                                         ", which this shard has not reached"));
     }
     part.duplicate = part.slice->Has(step_, slot_);
-    if (!part.duplicate) part.gradient = part.slice->TakeBuffer();
+    if (!part.duplicate) part.gradient = part.slice->TakeEmptyBuffer();
     part.span = AsyncSpan(state_->tracer(), "receive gradient",
                           {.step = step_, .slot = slot_, .tensor = tensor});
   }
   const auto count = static_cast<int64_t>(bytes / sizeof(float));
   if (!part.duplicate) {
+    const auto filled = static_cast<size_t>(part.received + count);
+    if (part.gradient->size() < filled) part.gradient->resize(filled);
     const absl::Span<float> values = absl::MakeSpan(*part.gradient).subspan(part.received, count);
     CopyFromBytes(pieces, values);
     if (const int64_t bad = FindNonFinite(values); bad >= 0) {
@@ -81,11 +83,13 @@ absl::Status GradientAssembly::Add(absl::string_view tensor, int64_t begin,
     }
   }
   part.received += count;
+  if (!part.duplicate) buffered_bytes_ += static_cast<int64_t>(bytes);
   if (part.received < part.slice->range().size()) return absl::OkStatus();
 
   part.span.End();
   bool is_new = false;
   if (!part.duplicate) {
+    buffered_bytes_ -= part.received * static_cast<int64_t>(sizeof(float));
     ASSIGN_OR_RETURN(is_new, state_->Stage(*part.slice, step_, slot_,
                                            std::exchange(part.gradient, nullptr), for_checkpoint_));
   }

@@ -40,6 +40,9 @@ class GradientAssembly {
   // kInvalidArgument: a range is missing.
   absl::Status Finish() const;
 
+  // Bytes of the slices that are not complete yet.
+  int64_t buffered_bytes() const { return buffered_bytes_; }
+
   // The number of slices that this stream completed: new ones, and those that were there before.
   int staged_slices() const { return staged_slices_; }
   int duplicate_slices() const { return duplicate_slices_; }
@@ -63,6 +66,7 @@ class GradientAssembly {
   std::vector<Part> parts_;  // as state_->slices()
   int staged_slices_ = 0;
   int duplicate_slices_ = 0;
+  int64_t buffered_bytes_ = 0;
 };
 
 }  // namespace percentdelta

@@ -42,6 +42,7 @@ class ShardSlice {
 
   // Returns a buffer of the slice's size, contents undefined.
   Buffer TakeBuffer() { return buffers_.Take(); }
+  Buffer TakeEmptyBuffer() { return buffers_.TakeEmpty(); }  // with room, but maybe no entries
 
   enum class StageResult {
     kStaged,

@@ -54,6 +54,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--soak", action="store_true",
                         help="one long training with a fault every 5 seconds; checks memory, "
                         "threads and descriptors of all processes")
+    parser.add_argument("--tls", action="store_true",
+                        help="with certificates; without the faults of the wall clock, by which "
+                        "certificates are valid")
     parser.add_argument("--list", action="store_true", help="print the faults that are possible here")
     parser.add_argument("--build", type=pathlib.Path, metavar="FOLDER",
                         help="take this build's programs (default: builds build/release)")
@@ -79,6 +82,7 @@ def command_line(arguments: argparse.Namespace) -> str:
               if getattr(arguments, name) is not None]
     words += [f"--only={name}" for name in arguments.only]
     words += [f"--but={name}" for name in arguments.but] + ["--soak"] * arguments.soak
+    words += ["--tls"] * arguments.tls
     return shlex.join(words)
 
 
@@ -145,12 +149,15 @@ def run(arguments: argparse.Namespace, folder: pathlib.Path) -> None:
         list_faults(faults, reasons)
         return
     faults = decks.chosen(faults, arguments.only, arguments.but)
+    if arguments.tls:
+        faults = [fault for fault in faults if not fault.fixed.get("fake_clock")]
     print(f"seed {arguments.seed}, {len(faults)} kinds of faults", flush=True)
     for name, reason in reasons.items():
         print(f"not possible here: {name}: {reason}", flush=True)
     progress = Progress()
     disks = ("disk",) if SmallDisk.unavailable(folder) else ("disk", "tmpfs")
-    session = Session(binaries, folder, arguments.seed, disks, progress.say)
+    session = Session(binaries, folder, arguments.seed, disks, progress.say,
+                      arguments.tls)
     try:
         if arguments.soak:
             result = run_soak(arguments, session, faults, progress)

@@ -12,7 +12,7 @@ from deploy.project import Binaries
 from tests.faults import checkpoint_files
 from tests.faults.deck import Deck
 from tests.faults.training import Injection, Over, Training
-from tests.harness.cluster import Cluster, Layout, random_layout, seeded
+from tests.harness.cluster import Cluster, Layout, make_certificates, random_layout, seeded
 from tests.harness.errors import Failure, Violation
 from tests.harness.job import write_data
 
@@ -35,7 +35,7 @@ class Session:
     with progress, in one line."""
 
     def __init__(self, binaries: Binaries, folder: pathlib.Path, seed: int, disks: Sequence[str],
-                 say: Callable[[str], None]) -> None:
+                 say: Callable[[str], None], tls: bool = False) -> None:
         self.injections: list[Injection] = []
         self.in_vain: dict[str, int] = {}  # faults that did not strike, by name
         self.trainings = 0
@@ -47,13 +47,14 @@ class Session:
         self._say = say
         self._foreign: bytes | None = None
         self.current = ""  # what is happening, for the report of a violation
+        self._certificates = make_certificates(folder / "certificates") if tls else None
         write_data(folder / "data")
 
     def cluster(self, layout: Layout, name: str, max_steps: int = MAX_STEPS,
                 **more: Any) -> Cluster:
         """Returns a cluster with its own folder."""
         return Cluster(self._binaries, self._folder / name, layout, self._folder / "data",
-                       max_steps, **more)
+                       max_steps, certificates=self._certificates, **more)
 
     def measure(self, layout: Layout) -> None:
         """Runs an undisturbed training, once for each pace: all others must have its weights, and their

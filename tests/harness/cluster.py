@@ -11,11 +11,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from deploy.project import Binaries
+from deploy.project import Binaries, ROOT
+from tests.harness.commands import run
 from tests.harness.disk import Disk, SmallDisk
 from tests.harness.errors import Violation
 from tests.harness.job import job_text
-from tests.harness.network import Loopback, Namespaces, Network
+from tests.harness.network import SUBNET, Loopback, Namespaces, Network
 from tests.harness.processes import Process
 from tests.harness.status import Status
 
@@ -46,8 +47,10 @@ class Cluster(contextlib.ExitStack):
 
     def __init__(self, binaries: Binaries, folder: pathlib.Path, layout: Layout, data: pathlib.Path,
                  max_steps: int, seed: int = 1, give_up_seconds: int = 60,
-                 server_flags: Sequence[str] = ()) -> None:
+                 server_flags: Sequence[str] = (),
+                 certificates: pathlib.Path | None = None) -> None:
         super().__init__()
+        self._certificates = certificates
         self.layout = layout
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -86,20 +89,28 @@ class Cluster(contextlib.ExitStack):
             return made
 
         coordinator = f"--coordinator={self.network.advertise(0)}"
+        flags = self._security_flags
         self.servers = [
             process(f"server-{shard}", "server", shard,
                     [self._binaries.server, f"--listen={self.network.listen(shard)}",
                      f"--advertise={self.network.advertise(shard)}", f"--shards={layout.shards}",
                      f"--shard={shard}", coordinator, f"--job={job}", "--threads=1",
-                     f"--lease_deadline={LEASE_SECONDS}s", *server_flags])
+                     f"--lease_deadline={LEASE_SECONDS}s", *flags(f"shard-{shard}"), *server_flags])
             for shard in range(layout.shards)]
         self.workers = [
             process(f"worker-{number}", "worker", number,
                     [self._binaries.worker, coordinator, f"--data={data}", "--threads=1",
                      f"--name=worker-{number}", f"--give_up_after={give_up_seconds}s",
+                     *flags("worker"),
                      # Both transports in every training: a fault may strike either.
                      f"--shared_memory={'true' if number % 2 == 0 else 'false'}"])
             for number in range(layout.workers)]
+
+    def _security_flags(self, name: str) -> list[str]:
+        """The flags of a process with the certificate of this name, or of one without any."""
+        if self._certificates is None:
+            return self.network.flags()
+        return certificate_flags(self._certificates, name)
 
     def _clock_environment(self) -> dict[str, str]:
         self.clock.write_text("+0\n")
@@ -127,7 +138,8 @@ class Cluster(contextlib.ExitStack):
     def pdctl(self, *arguments: str, seconds: int = STATUS_SECONDS) -> str | None:
         """Returns what pdctl prints; None if it fails."""
         command = [*self.network.prefix("server", 0), self._binaries.pdctl,
-                   f"--server={self.network.listen(0)}", f"--deadline={seconds}s", *arguments]
+                   f"--server={self.network.listen(0)}", f"--deadline={seconds}s",
+                   *self._security_flags("operator"), *arguments]
         try:
             result = subprocess.run([str(word) for word in command], check=False, text=True,
                                     capture_output=True, timeout=seconds + 5)
@@ -155,6 +167,19 @@ class Cluster(contextlib.ExitStack):
     def tails(self) -> str:
         """Returns the last lines of every process, for a report."""
         return "\n".join(process.tail() for process in self.processes)
+
+
+def make_certificates(folder: pathlib.Path, shards: int = 3) -> pathlib.Path:
+    """Fills the folder with the certificates of a cluster, for all addresses that a network has."""
+    hosts = ["127.0.0.1", *(f"{SUBNET}.{number}" for number in (1, 2, 3))]
+    run(ROOT / "deploy/tls/make-certs", folder, f"--shards={shards}", f"--hosts={','.join(hosts)}")
+    return folder
+
+
+def certificate_flags(folder: pathlib.Path, name: str) -> list[str]:
+    """The flags of a process with the certificate of this name."""
+    return [f"--tls_ca={folder / 'ca.pem'}", f"--tls_cert={folder / f'{name}.pem'}",
+            f"--tls_key={folder / f'{name}.key'}"]
 
 
 def random_layout(source: random.Random, **fixed: Any) -> Layout:

@@ -29,6 +29,9 @@ class Network(Protocol):
     def prefix(self, kind: str, index: int) -> list[str]:
         """The command that starts a process in its place: before the process's own words."""
 
+    def flags(self) -> list[str]:
+        """What every program needs to use it."""
+
 
 class Loopback:
     """127.0.0.1, with every server behind a link of the proxy."""
@@ -64,6 +67,10 @@ class Loopback:
 
     def prefix(self, kind: str, index: int) -> list[str]:
         """Returns nothing: a process needs no prefix."""
+        return []
+
+    def flags(self) -> list[str]:
+        """Returns nothing: loopback is allowed to everybody."""
         return []
 
 
@@ -133,6 +140,10 @@ class Namespaces:
         elif kind == "worker" and index == self._workers - 1:
             part = "worker"
         return ["nsenter", f"--net=/run/netns/{self._names[part]}"]
+
+    def flags(self) -> list[str]:
+        """Returns what lets plaintext leave loopback: the namespaces are this machine's."""
+        return ["--insecure"]
 
     def cut(self, part: str) -> None:
         """Cuts "shard" or "worker" off: packets are lost silently."""

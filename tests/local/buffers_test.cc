@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,8 +43,9 @@ Job JobWithBuffers(int32_t slots) {
   job.momentum = {0.9, 0.9};
   job.gradient_clipping = GradientClippingSpec{1};
   job.weight_decay = WeightDecaySpec{0.01};
-  job.model.tensors.insert(job.model.tensors.begin() + 1,
-                           {"a/running_mean", {3, 13000}, TruncatedNormalInitializer{1}, true});
+  job.model.tensors.insert(
+      job.model.tensors.begin() + 1,
+      TensorSpec{"a/running_mean", {3, 13000}, TruncatedNormalInitializer{1}, true});
   job.model.tensors.push_back({"b/running_var", {130}, ConstantInitializer{1}, true});
   job.model.tensors.push_back({"c/count", {}, ConstantInitializer{0}, true});
   return job;
@@ -182,14 +184,15 @@ TEST(BuffersTest, StatisticsAreOfTrainedTensorsAlone) {
   Work(servers);
   const Cluster client({servers.coordinator()});
   int64_t steps = 0;
-  ASSERT_OK(client.WatchUpdateStatistics("", 0, [&](const StepStatistics& step, int64_t skipped) {
-    EXPECT_EQ(skipped, 0);
-    std::vector<std::string> tensors;
-    for (const TensorStatistics& update : step.updates) tensors.push_back(update.tensor);
-    EXPECT_THAT(tensors, ElementsAre("a/weights", "a/biases", "b/weights", "b/scale"));
-    ++steps;
-    return true;
-  }));
+  ASSERT_OK(
+      client.WatchUpdateStatistics("", kSteps, [&](const StepStatistics& step, int64_t skipped) {
+        EXPECT_EQ(skipped, 0);
+        std::vector<std::string> tensors;
+        for (const TensorStatistics& update : step.updates) tensors.push_back(update.tensor);
+        EXPECT_THAT(tensors, ElementsAre("a/weights", "a/biases", "b/weights", "b/scale"));
+        ++steps;
+        return true;
+      }));
   EXPECT_EQ(steps, kSteps);
   EXPECT_THAT(client.GetUpdateStatistics({.layer = "c"}).status(),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("expected one of a, b, got \"c\"")));

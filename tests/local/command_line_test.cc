@@ -2,12 +2,18 @@
 
 // The command lines of the binaries: exit code 2 and one line for those that are invalid.
 
+#include <signal.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/role.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/local/process.h"
@@ -106,7 +112,17 @@ TEST(CommandLineTest, FlagsOutOfRange) {
             "--layer: bytes: expected at most 1000, got 2000"},
            {{PD_PDCTL, "status", "--deadline=inf"}, "--deadline: expected at most 1h, got inf"},
            {{PD_PDCTL, "status", "--deadline=-1s"}, "--deadline: expected a positive time"},
-           {{PD_PDCTL, "status", "--server=:1"}, "--server: expected HOST:PORT"}}) {
+           {{PD_PDCTL, "status", "--server=:1"}, "--server: expected HOST:PORT"},
+           {{PD_SERVER, "--listen=0.0.0.0:0"}, "0.0.0.0:0 can be reached from other machines"},
+           {{PD_SERVER, "--shard=1", "--shards=2", "--coordinator=other:1"},
+            "coordinator: other:1 is not a loopback address"},
+           {{PD_SERVER, "--tls_cert=/nowhere"}, "tls_ca: expected a PEM file, got nothing"},
+           {{PD_SERVER, "--token_file=/nowhere", "--listen=0.0.0.0:0", "--insecure"},
+            "token_file: expected tls_ca"},
+           {{PD_WORKER, "--coordinator=other:1"}, "--coordinator: other:1 is not a loopback"},
+           {{PD_WORKER, "--token_file=/nowhere"}, "token_file: /nowhere: No such file"},
+           {{PD_PDCTL, "status", "--server=other:1"}, "--server: other:1 is not a loopback"},
+           {{PD_PDCTL, "token", "worker"}, "token: expected --token_file=FILE"}}) {
     SCOPED_TRACE(absl::StrJoin(command, " "));
     Process process(command);
     EXPECT_EQ(process.Wait(), 2) << process.output();
@@ -114,6 +130,33 @@ TEST(CommandLineTest, FlagsOutOfRange) {
     EXPECT_THAT(output, HasSubstr(message));
     EXPECT_EQ(std::count(output.begin(), output.end(), '\n'), 1) << output;
   }
+}
+
+TEST(CommandLineTest, ServesEverybodyOnlyIfToldSoAndSaysSoOnce) {
+  Process server({PD_SERVER, "--listen=0.0.0.0:0", "--insecure"});
+  EXPECT_TRUE(server.AwaitOutput("INSECURE: "));
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.Wait(), 0);
+  const std::string output = server.output();
+  EXPECT_EQ(output.find("INSECURE"), output.rfind("INSECURE"));
+}
+
+TEST(CommandLineTest, ATokenIsWrittenToAFileAndNotPrinted) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/worker.token";
+  Process made({PD_PDCTL, "token", "worker", "--token_file=" + path});
+  EXPECT_EQ(made.Wait(), 0);
+  const std::string token = ReadFile(path).substr(0, 43);
+  EXPECT_EQ(made.output(), absl::StrCat("worker ", HashOfToken(token), "\n"));
+  struct stat status = {};
+  EXPECT_EQ(stat(path.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600);
+  Process again({PD_PDCTL, "token", "worker", "--token_file=" + path});
+  EXPECT_EQ(again.Wait(), 1);
+  EXPECT_THAT(again.output(), HasSubstr("File exists"));
+  Process other({PD_PDCTL, "token", "admin", "--token_file=" + path + "2"});
+  EXPECT_EQ(other.Wait(), 1);
+  EXPECT_THAT(other.output(), HasSubstr("expected the role server, worker, operator or viewer"));
 }
 
 TEST(CommandLineTest, ChecksTheReportsDirectoryBeforeTheTraining) {
@@ -130,6 +173,7 @@ TEST(CommandLineTest, HelpListsTheFlags) {
     Process process({program, "--help"});
     EXPECT_EQ(process.Wait(), 0);
     EXPECT_THAT(process.output(), AllOf(HasSubstr(flag), HasSubstr("--threads")));
+    EXPECT_EQ(absl::StrContains(process.output(), "--tls_cert"), program != PD_LOCAL);
   }
 }
 

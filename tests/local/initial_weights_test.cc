@@ -13,6 +13,7 @@
 #include "common/base/safetensors.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/checkpoint/checkpoint_directory.h"
 #include "tests/local/small_cluster.h"
 #include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
@@ -133,7 +134,7 @@ TEST_F(InitialWeightsTest, ACheckpointDoesNotNeedTheFile) {
   Job elsewhere = whole;
   elsewhere.checkpoint.reset();
   LocalCluster::Options restored = options(elsewhere);
-  restored.restore = directory_.path() + "/checkpoints";
+  restored.restore = StepDirectory(whole.checkpoint->directory, 3);  // step 6 is there as well
   EXPECT_EQ(TrainAndChecksum(std::move(restored)), undisturbed);
 
   LocalCluster::Options anew = options(whole);

@@ -139,7 +139,9 @@ void ServersOnly::TrainStep() {
     }
     ASSERT_EQ(lease_->kind, Lease::Kind::kTrain);
     Pull(lease_->step);
-    ASSERT_OK(Push(lease_->step, lease_->slot, RandomGradient(job.model, lease_->id)));
+    ASSERT_OK(
+        Push(lease_->step, lease_->slot,
+             RandomGradient(job.model, lease_->step * job.gradients_per_step + lease_->slot + 1)));
     LeaseResult result;
     result.generation = lease_->generation;
     result.lease_id = lease_->id;

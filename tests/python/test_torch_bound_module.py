@@ -15,12 +15,19 @@ from percentdelta.torch import ModuleError, _parts
 from percentdelta.torch._bound_module import BoundModule
 
 
+def aligned(size, offset):
+    """An array `offset` entries behind a multiple of 64 bytes."""
+    memory = np.full(size + 32, np.nan, np.float32)
+    begin = -memory.ctypes.data // 4 % 16 + offset
+    return memory[begin:begin + size]
+
+
 class FakeWeights:
     """Has garbage in each array until it is waited for, unless there at once."""
 
-    def __init__(self, values, at_once, log):
+    def __init__(self, values, at_once, log, offset=0):
         self.values = values
-        self.arrays = [np.full(value.size, np.nan, np.float32) for value in values.values()]
+        self.arrays = [aligned(value.size, offset) for value in values.values()]
         self.log = log
         self.there = set()
         for name in at_once:
@@ -46,8 +53,13 @@ class FakeLease:
     step: int = 4
     pushed: dict = dataclasses.field(default_factory=dict)
 
+    renewals: int = 0
+
     def pull(self):
         return self.weights
+
+    def progress(self):
+        self.renewals += 1
 
     def push(self, name, array):
         assert name not in self.pushed
@@ -283,6 +295,22 @@ def test_memory_is_shared_with_the_pull_and_given_up_at_the_end():
                if value.is_floating_point())
     hooks = [hook for each in module.modules() for hook in each._forward_pre_hooks]
     assert not hooks and all(parameter.grad is None for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("offset", [0, 1, 4])
+def test_memory_is_aligned_as_pytorch_s_is(offset):
+    module = nn.Linear(3, 2)
+    before = module.weight.data_ptr()
+    bound = BoundModule(module, job_of(module))
+    values = {entry.name: np.ones(entry.part.shape, np.float32) for entry in bound._entries}
+    for weights in (FakeWeights(values, (), [], offset), FakeWeights(values, values, [], offset)):
+        bound.load(FakeLease(weights, []))
+        bound.wait_all()
+        assert module.weight.data_ptr() % 64 == module.bias.data_ptr() % 64 == 0
+        assert module.weight.tolist() == [[1] * 3] * 2
+        assert (module.weight.data_ptr() == before) == (offset != 0)
+    bound.close({name: 2 * value for name, value in values.items()}, 3)
+    assert module.weight.data_ptr() % 64 == 0 and module.weight.tolist() == [[2] * 3] * 2
 
 
 def test_buffers_are_the_slot_s_and_counters_the_step_s():

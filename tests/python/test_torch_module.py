@@ -255,6 +255,20 @@ def test_losses_that_are_not_a_mean(loss, message):
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize("module, got", [
+    (nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1, device="meta")]), "cpu, meta"),
+    (nn.Flatten(), "no parameter")])
+def test_modules_on_several_devices_or_none(module, got):
+    with pytest.raises(ModuleError) as raised:
+        train(module, nn.MSELoss(), range(10), "127.0.0.1:1")
+    assert str(raised.value) == f"module: expected all parameters on one device, got {got}"
+
+
+def test_an_address_without_a_port():
+    with pytest.raises(pd.InvalidArgumentError, match="address: expected HOST:PORT"):
+        train(nn.Linear(1, 1), nn.MSELoss(), range(10), "127.0.0.1")
+
+
 def test_without_pytorch_the_message_says_what_to_install():
     code = ("import sys; sys.modules['torch'] = None\n"
             "import percentdelta\n"

@@ -49,8 +49,8 @@ def test_checksum_does_not_depend_on_shards_and_workers(processes, expected, sta
                                                         shards, workers):
     cluster = start(torch_helpers.job_of(name, tmp_path), shards=shards)
     # Each takes part: none ends before the other has begun.
-    for process in processes[:workers]:
-        process.begin(name, cluster.address, hang_at=1)
+    for i, process in enumerate(processes[:workers]):
+        process.begin(name, cluster.address, hang_at=1, shared_memory=i % 2 == 0)
     for process in processes[:workers]:
         process.wait("hangs")
     for process in processes[:workers]:

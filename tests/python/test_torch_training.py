@@ -4,6 +4,7 @@ is wrong."""
 
 import copy
 import dataclasses
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -54,6 +55,7 @@ def train_locally(module, loss, dataset, job):
     """Plain SGD as the servers do it, in a loop of one's own."""
     source = BatchSource(job.seed, job.data.training_examples)
     buffers = [value for value in module.buffers() if value.is_floating_point()]
+    counters = [value for value in module.buffers() if not value.is_floating_point()]
     parameters = [each for each in module.parameters() if each.requires_grad]
     for step in range(job.max_steps):
         before = [value.clone() for value in buffers]
@@ -64,6 +66,8 @@ def train_locally(module, loss, dataset, job):
             inputs, targets = torch.utils.data.default_collate(samples)
             for value, old in zip(buffers, before):
                 value.copy_(old)
+            for value in counters:
+                value.fill_(step)
             _seeds.seed_all(gradient_key(job.seed, step, slot))
             module.zero_grad(set_to_none=True)
             loss(module(inputs), targets).backward()
@@ -141,8 +145,6 @@ def test_it_is_what_a_loop_of_pytorch_s_would_do(build, dataset, start, tmp_path
     assert list(state) == list(expected_state)
     for name, value in state.items():
         wanted = expected_state[name]
-        if name.endswith("num_batches_tracked"):
-            wanted = torch.tensor(job.max_steps)
         np.testing.assert_allclose(value, wanted, rtol=2e-6, atol=1e-7, err_msg=name)
     assert [parameter.stride() for parameter in module.parameters()] == layouts
 
@@ -464,6 +466,29 @@ def test_sigterm_ends_it_after_the_lease_in_hand(dataset, start, tmp_path):
     assert train(module, LOSS, dataset, cluster.address, progress=False).finished
 
 
+def test_sigterm_to_the_process_group(dataset, start, tmp_path):
+    """A DataLoader's processes end with it; the next lease finds them gone."""
+    module = small()
+    cluster = start(make_job(module, dataset, tmp_path))
+    calls = []
+
+    def loss(output, target):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            # By another process: a DataLoader's take their parent's as the end of all work.
+            pids = [str(child.pid) for child in multiprocessing.active_children()]
+            subprocess.run(["sh", "-c", f"kill {' '.join(pids)}"], check=True)
+            threading.Event().wait(60)  # until PyTorch's handler of SIGCHLD raises RuntimeError
+            raise AssertionError("expected an error of the DataLoader")
+        return LOSS(output, target)
+
+    summary = train(module, loss, dataset, cluster.address, progress=False, num_workers=1)
+    assert not summary.finished and summary.gradients == 2
+    with cluster.client() as client:
+        assert client.status().expired_leases == 0
+
+
 def test_constants_must_be_the_same_in_all_workers(dataset, start, tmp_path):
     torch.manual_seed(3)
     module = Tied()
@@ -482,6 +507,22 @@ def test_constants_must_be_the_same_in_all_workers(dataset, start, tmp_path):
     with pytest.raises(pd.FailedPreconditionError, match="expected arithmetic torch-.*got mine"):
         train(module, LOSS, dataset, cluster.address, progress=False, arithmetic="mine")
     assert train(module, LOSS, dataset, cluster.address, progress=False).finished
+
+
+def test_any_arithmetic_where_the_job_allows_it(dataset, start, tmp_path, capsys):
+    module = small()
+    cluster = start(make_job(module, dataset, tmp_path, any_arithmetic=True))
+
+    def interrupt(output, target):
+        raise Interrupt
+
+    with pytest.raises(Interrupt):
+        train(module, interrupt, dataset, cluster.address, progress=False)
+    summary = train(module, LOSS, dataset, cluster.address, arithmetic="mine")
+    assert summary.finished and summary.progress.any_arithmetic
+    assert "mine" in summary.progress.other_arithmetic
+    assert capsys.readouterr().err.endswith(
+        f"weights {summary.checksum[:12]} (any_arithmetic: of this run alone)\n")
 
 
 def test_one_at_a_time(dataset, start, tmp_path):
@@ -520,6 +561,7 @@ def test_the_last_lease_s_memory_is_not_the_module_s(dataset, start, tmp_path, m
         load(bound, lease)
         seen.append(bound.module[0].weight.data_ptr() in
                     [array.ctypes.data for array in bound._weights.arrays])
+        assert bound.module[4].weight.data_ptr() % 64 == 0  # which is not, in the pull's memory
 
     monkeypatch.setattr(_bound_module.BoundModule, "load", spy)
     module = small()

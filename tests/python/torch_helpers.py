@@ -114,9 +114,9 @@ class WorkerProcess:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, "PYTHONPATH": path})
 
-    def begin(self, name, address, hang_at=-1, num_workers=0):
+    def begin(self, name, address, hang_at=-1, num_workers=0, shared_memory=True):
         """Has it train make(name) on a cluster."""
-        self.process.stdin.write(f"{name} {address} {hang_at} {num_workers}\n")
+        self.process.stdin.write(f"{name} {address} {hang_at} {num_workers} {shared_memory}\n")
         self.process.stdin.flush()
 
     def go_on(self):

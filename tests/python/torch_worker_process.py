@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker for PyTorch as a process, for test_torch_reproducible.py: for each line NAME ADDRESS
-HANG_AT NUM_WORKERS it trains torch_helpers.make(NAME), and prints "finished" with the summary's
-checksum and the number of gradients. At step HANG_AT it prints "hangs" and waits for a line."""
+HANG_AT NUM_WORKERS SHARED_MEMORY it trains torch_helpers.make(NAME), and prints "finished" with the
+summary's checksum and the number of gradients. At step HANG_AT it prints "hangs" and waits for a
+line."""
 
 import sys
 
@@ -15,7 +16,7 @@ def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     for line in sys.stdin:
-        name, address, hang_at, num_workers = line.split()
+        name, address, hang_at, num_workers, shared_memory = line.split()
         module, loss, dataset, _ = torch_helpers.make(name)
         seen = []
 
@@ -27,7 +28,7 @@ def main():
             return loss(output, target)
 
         summary = train(module, hanging, dataset, address, progress=False,
-                        num_workers=int(num_workers))
+                        num_workers=int(num_workers), shared_memory=shared_memory == "True")
         print("finished", summary.checksum, summary.gradients, flush=True)
 
 

@@ -73,6 +73,19 @@ TEST_F(InitialContentTest, IsTheFilesWithEmptyState) {
   }
 }
 
+TEST_F(InitialContentTest, BuffersHaveNoStateAndMayBeZero) {
+  job_.model.tensors[1].buffer = true;
+  b_ = {0, 0};
+  Write();
+  InitialContent content = Content();
+  ASSERT_OK_AND_ASSIGN(const std::vector<SliceContent> slices, content.Take());
+  ASSERT_EQ(slices.size(), 2U);
+  EXPECT_EQ(slices[0].state.size(), StateNames(job_).size());
+  EXPECT_EQ(*slices[1].weights, b_);
+  EXPECT_THAT(slices[1].state, IsEmpty());
+  EXPECT_THAT(text_.str(), Not(HasSubstr("starts at zero")));
+}
+
 TEST_F(InitialContentTest, ReadsTheFileOnceMoreForEachStart) {
   InitialContent content = Content();
   ASSERT_OK(content.Read());

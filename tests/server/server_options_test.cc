@@ -21,7 +21,7 @@ ServerOptions OptionsOf(int shard, int shards) {
   options.job = SmallJob();
   options.shard = shard;
   options.shards = shards;
-  if (shard != 0) options.coordinator = "host:5000";
+  if (shard != 0) options.coordinator = "127.0.0.1:5000";
   return options;
 }
 
@@ -48,6 +48,26 @@ TEST(ServerOptionsTest, NamesTheOptionThatIsWrong) {
       {"history: expected at least 1 step, got 0",
        [](auto& options) { options.history_steps = 0; }},
       {"max_steps", [](auto& options) { options.job.max_steps = 0; }},
+      {"listen: 0.0.0.0:0 can be reached from other machines",
+       [](auto& options) {
+         options.listen = "0.0.0.0:0";
+         options.advertise = "127.0.0.1:0";
+       }},
+      {"listen: host:1 can be reached", [](auto& options) { options.listen = "host:1"; }},
+      {"token_file: expected tls_ca",
+       [](auto& options) {
+         options.listen = "host:1";
+         options.insecure = true;
+         options.token_file = "tokens";
+       }},
+      {"own_token_file: expected", [](auto& options) { options.token_file = "tokens"; }},
+      {"insecure: expected it without",
+       [](auto& options) {
+         options.tls.cert = "cert";
+         options.insecure = true;
+       }},
+      {"coordinator: other:5000 is not a loopback address",
+       [](auto& options) { options.coordinator = "other:5000"; }},
   };
   for (const auto& row : rows) {
     ServerOptions options = OptionsOf(1, 2);
@@ -55,6 +75,18 @@ TEST(ServerOptionsTest, NamesTheOptionThatIsWrong) {
     EXPECT_THAT(CheckOptions(options),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(row.message)));
   }
+}
+
+TEST(ServerOptionsTest, ListensElsewhereWithTlsOrIfInsecure) {
+  ServerOptions options = OptionsOf(1, 2);
+  options.listen = "0.0.0.0:5000";
+  options.advertise = "host:5000";
+  options.coordinator = "other:5000";
+  options.insecure = true;
+  EXPECT_OK(CheckOptions(options));
+  options.insecure = false;
+  options.tls = {"ca", "cert", "key"};
+  EXPECT_OK(CheckOptions(options));
 }
 
 TEST(ServerOptionsTest, AdvertisesTheListeningAddressByDefault) {

@@ -12,13 +12,21 @@ import percentdelta.torch
 import torch
 
 
+def positive(text: str) -> int:
+    """An option's value, a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
 def parser(module_doc: str, steps: int, batch_size: int) -> argparse.ArgumentParser:
     """The options of every example."""
     made = argparse.ArgumentParser(description=module_doc.split("\n\n", maxsplit=1)[0])
-    made.add_argument("--steps", type=int, default=steps, help=f"default: {steps}")
-    made.add_argument("--batch-size", type=int, default=batch_size, help=f"default: {batch_size}")
+    made.add_argument("--steps", type=positive, default=steps, help=f"default: {steps}")
+    made.add_argument("--batch-size", type=positive, default=batch_size,
+                      help=f"default: {batch_size}")
     made.add_argument("--seed", type=int, default=1)
-    made.add_argument("--shards", type=int, default=2,
+    made.add_argument("--shards", type=positive, default=2,
                       help="servers to start on this machine; default: 2")
     made.add_argument("--address", metavar="HOST:PORT",
                       help="train on running servers instead, with this coordinator")
@@ -27,7 +35,7 @@ def parser(module_doc: str, steps: int, batch_size: int) -> argparse.ArgumentPar
                       "of your own, to be trained with --address")
     made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu",
                       help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
-    made.add_argument("--threads", type=int, help="of PyTorch on the CPU; default: one a core")
+    made.add_argument("--threads", type=positive, help="of PyTorch on the CPU; default: one a core")
     return made
 
 
@@ -52,7 +60,8 @@ def servers(arguments: argparse.Namespace,
         job = make_job(folder)
         path = folder / f"{job.name}.textproto"
         path.write_text(job.to_text(), encoding="utf-8")
-        raise SystemExit(f"wrote {path}: start the servers with --job={path}")
+        print(f"wrote {path}: start the servers with --job={path}")
+        raise SystemExit(0)
     with tempfile.TemporaryDirectory(prefix="percentdelta-") as name:
         with pd.LocalCluster(make_job(pathlib.Path(name)), arguments.shards) as cluster:
             yield cluster.address

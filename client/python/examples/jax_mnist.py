@@ -74,6 +74,8 @@ def main():
     parser.add_argument("--data", help="folder with MNIST's files; default: data/mnist")
     parser.add_argument("--address", help="coordinator of servers that run; default: starts two")
     arguments = parser.parse_args()
+    if arguments.steps < 1 or arguments.hidden < 1:
+        parser.error("--steps, --hidden: expected at least 1")
     sets = data.images("mnist", arguments.data)
     with contextlib.ExitStack() as stack:
         address = arguments.address or stack.enter_context(pd.LocalCluster(

@@ -42,7 +42,7 @@ def main() -> None:
             schedule=pd.Schedule(pd.LinearDecay(slope=1 / arguments.steps, floor=0.01)),
             momentum=pd.Momentum(0.9, dampening=0.9),
             batch_size=arguments.batch_size, max_steps=arguments.steps, seed=arguments.seed,
-            evaluation=pd.Evaluation(max(1, arguments.steps // 4), batch_size=500))
+            evaluation=pd.Evaluation(max(1, arguments.steps // 4), min(500, len(test_set))))
 
     with common.servers(arguments, make_job) as address:
         summary = percentdelta.torch.train(

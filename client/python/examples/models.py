@@ -128,10 +128,11 @@ class TransformerBlock(nn.Module):
 
 class Transformer(nn.Module):
     """Predicts each next character of a text. Character numbers [n, length <= context] to logits
-    [n, length, characters]. Without biases, as many newer language models."""
+    [n, length, characters]. Without biases, as many newer language models. `deviation` is that
+    of the initial weights."""
 
     def __init__(self, characters: int, context: int = 64, width: int = 64, heads: int = 4,
-                 layers: int = 4) -> None:
+                 layers: int = 4, deviation: float = 0.1) -> None:
         super().__init__()
         self.characters = nn.Embedding(characters, width)
         self.positions = nn.Embedding(context, width)
@@ -140,10 +141,10 @@ class Transformer(nn.Module):
         self.out = nn.Linear(width, characters, bias=False)
         for name, parameter in self.named_parameters():
             if parameter.dim() > 1:
-                nn.init.normal_(parameter, std=0.02)
+                nn.init.normal_(parameter, std=deviation)
             # Radford et al., 2019: what is added to the stream keeps its variance with depth.
             if name.endswith(("attention.out.weight", "down.weight")):
-                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * layers))
+                nn.init.normal_(parameter, std=deviation / math.sqrt(2 * layers))
 
     def forward(self, text: torch.Tensor) -> torch.Tensor:
         positions = torch.arange(text.shape[1], device=text.device)

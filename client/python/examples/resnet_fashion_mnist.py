@@ -51,7 +51,8 @@ class Images(torch.utils.data.Dataset):  # type: ignore[type-arg]
 def main() -> None:
     parser = common.parser(__doc__, steps=400, batch_size=128)
     parser.add_argument("--data", help="folder with Fashion-MNIST's files; default: Debian's")
-    parser.add_argument("--blocks", type=int, default=1, help="in each stage; default: 1")
+    parser.add_argument("--blocks", type=common.positive, default=1,
+                        help="in each stage; default: 1")
     parser.add_argument("--num-workers", type=int, default=0,
                         help="processes that load images; default: none")
     arguments = parser.parse_args()
@@ -64,11 +65,11 @@ def main() -> None:
         return percentdelta.torch.job_for(
             module, train_set, test_set, name="resnet-fashion-mnist",
             weights_file=folder / "resnet-fashion-mnist.safetensors",
-            optimizer=pd.Optimizer(0.03, pd.PercentDelta(epsilon=1e-2)),
+            optimizer=pd.Optimizer(0.1, pd.PercentDelta(epsilon=1e-2)),
             schedule=pd.Schedule(pd.Cosine(arguments.steps, floor=0.01)),
             momentum=pd.Momentum(0.9, dampening=0.9),
             batch_size=arguments.batch_size, max_steps=arguments.steps, seed=arguments.seed,
-            evaluation=pd.Evaluation(max(1, arguments.steps // 4), batch_size=500))
+            evaluation=pd.Evaluation(max(1, arguments.steps // 4), min(500, len(test_set))))
 
     with common.servers(arguments, make_job) as address:
         summary = percentdelta.torch.train(

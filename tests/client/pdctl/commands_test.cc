@@ -118,6 +118,7 @@ TEST_F(PdctlTest, ProgressIsTheCurves) {
 TEST_F(PdctlTest, ReportIsThatOfPdLocal) {
   const TemporaryDirectory directory;
   const std::string path = directory.path() + "/a/b";
+  Show("stats --watch");  // until the last step's have arrived
   EXPECT_EQ(Show("report " + path), path + "/report.html  step 3\n");
   EXPECT_EQ(ReadFile(path + "/progress.csv"), Show("progress --format=csv"));
   EXPECT_EQ(ReadFile(path + "/statistics.csv"), Show("stats --last=100 --format=csv"));
@@ -128,7 +129,8 @@ TEST_F(PdctlTest, ReportIsThatOfPdLocal) {
 
 // Two workers, which compute differently, ask for work.
 TEST(PdctlAnyArithmeticTest, SaysThatTheBitsAreNotPromised) {
-  Job job = MadeUpJob(1);
+  Job job = SmallMnistJob(1);
+  job.evaluation.reset();
   job.gradients_per_step = 2;
   job.any_arithmetic = true;
   LocalCluster::Options options = SmallOptions(std::move(job));

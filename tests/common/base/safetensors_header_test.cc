@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,7 +48,7 @@ TEST(SafetensorsHeaderTest, PlacesOfAnyDtypeByOffset) {
 TEST(SafetensorsHeaderTest, AShapeMustFitTheBytesOfADtypeThatIsKnown) {
   struct Dtype {
     const char* name;
-    int bytes;
+    uint64_t bytes;
   };
   for (const Dtype& dtype : {Dtype{"BOOL", 1},
                              {"U8", 1},

@@ -19,7 +19,7 @@ TEST(TransienceTest, EveryCode) {
       {absl::StatusCode::kDeadlineExceeded, true, false, true},
       {absl::StatusCode::kNotFound, false, false, false},
       {absl::StatusCode::kAlreadyExists, false, false, true},
-      {absl::StatusCode::kPermissionDenied, false, true, true},
+      {absl::StatusCode::kPermissionDenied, false, false, true},
       {absl::StatusCode::kResourceExhausted, false, true, true},
       {absl::StatusCode::kFailedPrecondition, false, false, false},
       {absl::StatusCode::kAborted, false, false, true},

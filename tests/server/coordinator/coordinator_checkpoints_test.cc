@@ -45,6 +45,7 @@ TEST_F(CoordinatorCheckpointsTest, WaitsForTheStepsStatistics) {
   LeaseResult result;
   result.generation = generation;
   result.lease_id = lease.id;
+  result.worker = "w";
   result.examples = 4;
   Train(Complete(lease, result));  // step 0 has no statistics
   WritePart(2, generation);
@@ -63,6 +64,7 @@ TEST_F(CoordinatorCheckpointsTest, CompletesWithoutStatisticsThatNeverCome) {
   LeaseResult result;
   result.generation = generation;
   result.lease_id = lease.id;
+  result.worker = "w";
   result.examples = 4;
   Train(Complete(lease, result));
   WritePart(2, generation);

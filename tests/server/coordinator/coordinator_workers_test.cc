@@ -44,6 +44,17 @@ class CoordinatorWorkersTest : public CoordinatorTest {
   }
 };
 
+TEST_F(CoordinatorWorkersTest, ReportsOnLeasesOfOthersChangeNothing) {
+  Open();
+  const Lease lease = AcquireNow("owner");
+  const auto refused = StatusIs(absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(coordinator_.Complete(ResultOf(lease, "thief")), refused);
+  EXPECT_THAT(coordinator_.Renew(lease.generation, lease.id, "thief"), refused);
+  EXPECT_EQ(coordinator_.GetProgress(0).workers, 1);
+  EXPECT_OK(coordinator_.Renew(lease.generation, lease.id, "owner"));
+  Report(ResultOf(lease, "owner"));
+}
+
 TEST_F(CoordinatorWorkersTest, MustComputeAlike) {
   Open();
   Answers& first = NewAnswers();

@@ -194,6 +194,17 @@ TEST_F(LeaseTableTest, LeaseThatWasNeverIssuedIsRefused) {
   EXPECT_EQ(table_->step(), 0);
 }
 
+TEST_F(LeaseTableTest, ALeaseHasOneHolder) {
+  Start(TrainingJob());
+  const Lease lease = Next("a");
+  EXPECT_OK(table_->CheckHolder(lease.id, "a"));
+  EXPECT_THAT(table_->CheckHolder(lease.id, "b"),
+              StatusIs(absl::StatusCode::kPermissionDenied,
+                       HasSubstr("expected the worker that it was given to, got worker b")));
+  Complete(lease);
+  EXPECT_OK(table_->CheckHolder(lease.id, "b"));  // Complete() drops what comes late
+}
+
 TEST_F(LeaseTableTest, CountsThatDoNotFitAreRefused) {
   Start(EvaluatedJob());
   const Lease evaluation = Next();

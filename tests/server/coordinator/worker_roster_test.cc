@@ -69,5 +69,19 @@ TEST(WorkerRosterTest, SaysWhyAllAreSuspended) {
   EXPECT_EQ(roster.WhyAllSuspended(kStart), "");
 }
 
+TEST(WorkerRosterTest, RemembersALimitedNumberOfNames) {
+  WorkerRoster roster(2);
+  for (const char* name : {"a", "b"}) {
+    EXPECT_OK(roster.CheckRoom(name, kStart));
+    roster.See(name, kStart);
+  }
+  EXPECT_OK(roster.CheckRoom("a", kStart));
+  EXPECT_THAT(roster.CheckRoom("c", kStart),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       AllOf(HasSubstr("worker c: expected at most 2 workers"),
+                             HasSubstr("--limits=workers="))));
+  EXPECT_OK(roster.CheckRoom("c", kStart + absl::Minutes(2)));
+}
+
 }  // namespace
 }  // namespace percentdelta

@@ -90,5 +90,24 @@ TEST_F(GradientAssemblyTest, FinishCountsWhatEarlierStreamsBrought) {
   EXPECT_OK(rest.Finish());
 }
 
+// Otherwise a client could make the server take a whole gradient's memory with a few bytes.
+TEST_F(GradientAssemblyTest, TakesMemoryAsValuesCome) {
+  const auto state = group_.state(0);
+  GradientAssembly assembly(state, 0, 0);
+  EXPECT_OK(assembly.Add("a/weights", 0, {Values(1)}));
+  EXPECT_EQ(assembly.buffered_bytes(), 4);
+  EXPECT_OK(assembly.Add("a/weights", 1, {Values(kSplit - 2)}));
+  EXPECT_EQ(assembly.buffered_bytes(), 4 * (kSplit - 1));
+  EXPECT_OK(assembly.Add("a/weights", kSplit - 1, {Values(1)}));
+  EXPECT_EQ(assembly.buffered_bytes(), 0);  // staged
+  BufferPool pool(100, 1);
+  Buffer empty = pool.TakeEmpty();
+  EXPECT_EQ(empty->size(), 0U);
+  EXPECT_GE(empty->capacity(), 100U);
+  empty->resize(3);
+  empty.reset();
+  EXPECT_EQ(pool.Take()->size(), 100U);
+}
+
 }  // namespace
 }  // namespace percentdelta

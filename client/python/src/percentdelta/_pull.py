@@ -16,6 +16,7 @@ from percentdelta._text import quoted
 from percentdelta.errors import Error, ServerError
 
 _ENTRY_BYTES = 4
+_LINE_ENTRIES = 16
 _WIRE_TYPE = np.dtype("<f4")
 
 
@@ -23,6 +24,13 @@ def _data_loss(message: str) -> ServerError:
     error = ServerError(message)
     error.code = "DATA_LOSS"
     return error
+
+
+def _aligned(size: int) -> Any:
+    """A float32 array that begins on a cache line, as libraries like it best."""
+    memory = np.empty(size + _LINE_ENTRIES, np.float32)
+    begin = -memory.ctypes.data // _ENTRY_BYTES % _LINE_ENTRIES
+    return memory[begin:begin + size]
 
 
 class Pull:
@@ -193,7 +201,7 @@ class WeightSource:
                 version.arrays = []
         if not version.arrays:
             version.memory = self._shards.memory.make()
-            version.arrays = ([np.empty(size, np.float32) for size in self._shards.sizes]
+            version.arrays = ([_aligned(size) for size in self._shards.sizes]
                               if version.memory is None
                               else version.memory.arrays(self._shards.sizes))
         version.pull = Pull(self._shards, step, self._deadline, version.arrays, version.memory)

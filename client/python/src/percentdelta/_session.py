@@ -19,6 +19,7 @@ from percentdelta._pull import WeightSource
 from percentdelta._push import Push
 from percentdelta._renewer import LeaseRenewer
 from percentdelta._retry import Pause, Retrier, RetryPolicy, Stopped
+from percentdelta._security import Security
 from percentdelta._shards import Shards
 from percentdelta._shared_memory import Memory
 from percentdelta.batches import BatchSource
@@ -54,6 +55,7 @@ class Options:
     prefetch: Optional[bool]
     shared_memory: bool
     connect_to: Mapping[str, str]
+    security: Security = Security()
 
 
 class Session:
@@ -61,7 +63,7 @@ class Session:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._channel = make_channel(options.address)
+        self._channel = make_channel(options.address, options.security)
         self._stub = _protocol.Stub("Coordinator", self._channel)
         self._pause = Pause()
         self._retrier = Retrier("the coordinator", options.address,
@@ -127,7 +129,8 @@ class Session:
         if self.shards is None or self.shards.generation != generation:
             cluster = self._await_shards()
             self._leave_generation()
-            self.shards = Shards(cluster, self._options.connect_to, self._options.shared_memory)
+            self.shards = Shards(cluster, self._options.connect_to, self._options.shared_memory,
+                                 self._options.security)
             self.source = WeightSource(self.shards, _TRANSFER_DEADLINE)
             _log.info("joined generation %d: %d shards, job %s, arithmetic %s", cluster.generation,
                       len(self.shards), cluster.job.name, self._options.arithmetic)
@@ -278,7 +281,13 @@ class Session:
             try:
                 return method(request, timeout=deadline)
             except grpc.RpcError as error:
-                raise errors.from_rpc(error) from None
+                failure = errors.from_rpc(error)
+                wrong = ""
+                if failure.code == "UNAVAILABLE":
+                    wrong = self._options.security.diagnose(self._options.address)
+                if not wrong:
+                    raise failure from None
+                raise errors.make(failure.code, f"{wrong} ({failure})") from None
 
         try:
             return self._retrier.call(attempt)

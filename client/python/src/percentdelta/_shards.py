@@ -9,6 +9,7 @@ from typing import Any, Dict, Mapping, Tuple
 from percentdelta import _protocol
 from percentdelta._channel import make_channel
 from percentdelta._partition import Partition
+from percentdelta._security import Security
 from percentdelta._shared_memory import OfferedMemory
 from percentdelta._wire import Cluster
 from percentdelta.job import Tensor
@@ -17,10 +18,11 @@ from percentdelta.job import Tensor
 class Shards:
     """Thread-safe. `connect_to`: where to reach a shard whose own address, the key, means nothing
     here. `offers_memory`: to shards that may be on this machine. Raises ServerError if the
-    cluster's partition is not one of its tensors."""
+    cluster's partition is not one of its tensors, InvalidArgumentError for an address that
+    `security` does not allow."""
 
     def __init__(self, cluster: Cluster, connect_to: Mapping[str, str],
-                 offers_memory: bool = False) -> None:
+                 offers_memory: bool = False, security: Security = Security()) -> None:
         self.generation = cluster.generation
         self.tensors: Tuple[Tensor, ...] = cluster.job.model.tensors
         self.index: Dict[str, int] = {each.name: i for i, each in enumerate(self.tensors)}
@@ -30,7 +32,9 @@ class Shards:
         self.model_bytes = 4 * self.offsets[-1]
         self.partition = Partition(cluster.partition, self.tensors, len(self.addresses))
         self.memory = OfferedMemory(self.offsets[-1], len(self.addresses), offers_memory)
-        self._channels = [make_channel(each) for each in self.addresses]
+        for each in self.addresses:
+            security.check_address("a shard's address", each)
+        self._channels = [make_channel(each, security) for each in self.addresses]
         self._stubs = [_protocol.Stub("ParameterServer", each) for each in self._channels]
 
     def __len__(self) -> int:

@@ -16,6 +16,7 @@ from percentdelta import _protocol, _wire, errors
 from percentdelta._channel import check_address, make_channel
 from percentdelta._pull import Pull
 from percentdelta._retry import Pause, Retrier, RetryPolicy, Stopped
+from percentdelta._security import Path, Security
 from percentdelta._shards import Shards
 from percentdelta.errors import (DeadlineExceededError, Error, FailedPreconditionError, ServerError,
                                  TrainingFailedError, UnavailableError, UsageError)
@@ -55,7 +56,10 @@ class Client:
     Each attempt of a call takes at most `deadline` seconds; what passes by itself (a server that
     restarts) is tried again by `retry`. `connect_to`: where to reach a shard whose own address, the
     key, means nothing here, as with published ports of containers. Connects with the first call.
-    Thread-safe. A context manager: at its end all connections are closed.
+    `tls_ca`, `tls_cert`, `tls_key`: PEM files of the cluster's CA, of this client's certificate and
+    of its key, read again when they change. `token_file`: with this client's token, instead of a
+    certificate. Without either the connection is plaintext, and leaves this machine only if it is
+    `insecure`. Thread-safe. A context manager: at its end all connections are closed.
 
         with percentdelta.Client("127.0.0.1:5000") as client:
             print(client.status().step, client.checksum())
@@ -66,13 +70,17 @@ class Client:
 
     def __init__(self, address: str, *, deadline: float = 10.0,
                  retry: RetryPolicy = RetryPolicy(),
-                 connect_to: Optional[Mapping[str, str]] = None) -> None:
+                 connect_to: Optional[Mapping[str, str]] = None,
+                 tls_ca: Optional[Path] = None, tls_cert: Optional[Path] = None,
+                 tls_key: Optional[Path] = None, token_file: Optional[Path] = None,
+                 insecure: bool = False) -> None:
         self.address = check_address("address", address)
+        self._security = Security(tls_ca, tls_cert, tls_key, token_file, insecure)
         self._deadline = deadline
         self._connect_to = dict(connect_to or {})
         for other in self._connect_to.values():
             check_address("connect_to", other)
-        self._channel = make_channel(address)
+        self._channel = make_channel(address, self._security)
         self._coordinator = _protocol.Stub("Coordinator", self._channel)
         self._statistics = _protocol.Stub("Statistics", self._channel)
         self._pause = Pause()
@@ -201,7 +209,7 @@ class Client:
     def _weights(self, cluster: _wire.Cluster, step: Optional[int]) -> ModelWeights:
         if cluster.generation == 0:
             raise UnavailableError("the cluster is still gathering its shards: try again")
-        shards = Shards(cluster, self._connect_to)
+        shards = Shards(cluster, self._connect_to, security=self._security)
         try:
             retrier = Retrier("a shard of the cluster", self.address, self._retry, self._pause)
             return retrier.call(lambda: self._pull_newest(shards) if step is None
@@ -283,7 +291,9 @@ class Client:
         """With who cannot be reached in the message."""
         failure = errors.from_rpc(error)
         if failure.code == "UNAVAILABLE":
-            return errors.make(failure.code, f"no server answers at {self.address} ({failure})")
+            wrong = self._security.diagnose(self.address)
+            return errors.make(failure.code, f"no server answers at {self.address} "
+                                             f"({wrong + ': ' if wrong else ''}{failure})")
         if failure.code == "DEADLINE_EXCEEDED":
             return errors.make(failure.code, f"the server at {self.address} did not answer in time")
         if failure.code == "UNIMPLEMENTED":

@@ -107,8 +107,8 @@ def from_rpc(error: Any, prefix: str = "") -> Error:
 
 # Which errors pass by themselves: common/base/transience.h says why.
 _TRANSIENT = frozenset(("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"))
-_FOREIGN = frozenset(("UNIMPLEMENTED", "INTERNAL", "DATA_LOSS", "UNKNOWN", "PERMISSION_DENIED",
-                      "UNAUTHENTICATED", "RESOURCE_EXHAUSTED"))
+_FOREIGN = frozenset(("UNIMPLEMENTED", "INTERNAL", "DATA_LOSS", "UNKNOWN", "UNAUTHENTICATED",
+                      "RESOURCE_EXHAUSTED"))
 
 
 def is_transient(error: Error) -> bool:

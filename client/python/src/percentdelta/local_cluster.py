@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 import weakref
-from typing import Any, List, Optional, Sequence, Type, Union
+from typing import Any, Dict, List, Optional, Sequence, Type, Union
 
 from percentdelta._job_checks import check_integer
 from percentdelta.client import Client
@@ -63,6 +63,9 @@ class LocalCluster:
     threads of each server; 0: one a core
     folder  for the job file and the servers' logs, which stays; None: a temporary one
     flags   further flags of pd-server
+    certificates  directory that deploy/tls/make-certs has filled: the servers use TLS; tls() has
+            the arguments for a Worker
+    token_file  with a viewer's or an operator's token for client(), where `flags` asks for tokens
 
     BinaryNotFoundError: no pd-server. UnavailableError: a server did not start; the message has the
     end of its log.
@@ -71,12 +74,16 @@ class LocalCluster:
     def __init__(self, job: Job, shards: int = 1, *,
                  server: Union[None, str, os.PathLike[str]] = None, threads: int = 1,
                  folder: Union[None, str, os.PathLike[str]] = None,
-                 flags: Sequence[str] = ()) -> None:
+                 flags: Sequence[str] = (),
+                 certificates: Union[None, str, os.PathLike[str]] = None,
+                 token_file: Union[None, str, os.PathLike[str]] = None) -> None:
         check_integer("shards of the cluster", shards, 1, 1024)
         self.job = job
         self.shards = shards
         self._server = find_server() if server is None else pathlib.Path(server)
         self._flags = [f"--threads={threads}", *flags]
+        self._token_file = token_file
+        self._certificates = None if certificates is None else pathlib.Path(certificates)
         self._own_folder = None if folder is not None else tempfile.TemporaryDirectory(
             prefix="percentdelta-")
         self.folder = pathlib.Path(folder if folder is not None else self._folder_name())
@@ -114,8 +121,20 @@ class LocalCluster:
         return [each.pid for each in self._processes if each is not None]
 
     def client(self, **options: Any) -> Client:
-        """A Client of this cluster; `options` are Client's."""
-        return Client(self.address, **options)
+        """A Client of this cluster, with the operator's certificate; `options` are Client's."""
+        mine = self.tls("operator")
+        if self._token_file is not None:
+            mine["token_file"] = self._token_file
+        return Client(self.address, **{**mine, **options})
+
+    def tls(self, name: str = "worker") -> Dict[str, Any]:
+        """The arguments tls_ca, tls_cert and tls_key of Client and Worker, for the certificate of
+        this name. Empty without certificates."""
+        if self._certificates is None:
+            return {}
+        return {"tls_ca": self._certificates / "ca.pem",
+                "tls_cert": self._certificates / f"{name}.pem",
+                "tls_key": self._certificates / f"{name}.key"}
 
     def kill(self, shard: int) -> None:
         """Ends a server with SIGKILL, as a crash would, and waits until it has ended."""
@@ -158,6 +177,7 @@ class LocalCluster:
                    f"--job={self.folder / 'job.textproto'}", *self._flags]
         if shard > 0:
             command.append(f"--coordinator={self.address}")
+        command += [f"--{name}={path}" for name, path in self.tls(f"shard-{shard}").items()]
         # It dies with this process, however that ends. (With the thread that starts it, strictly.)
         if shutil.which("setpriv") and threading.current_thread() is threading.main_thread():
             command = ["setpriv", "--pdeathsig", "KILL", "--", *command]

@@ -19,6 +19,7 @@ import numpy as np
 
 from percentdelta._channel import check_address
 from percentdelta._retry import Stopped
+from percentdelta._security import Path, Security
 from percentdelta._session import Options, Session
 from percentdelta._text import quoted
 from percentdelta.errors import (InvalidArgumentError, TrainingFailedError, UnavailableError,
@@ -82,6 +83,8 @@ class Worker:
     connect_to     see Client
     handle_sigterm whether `with` turns SIGTERM into stop() (in the main thread only); a second one
                    hands the lease back and ends the process with exit code 143
+    tls_ca, tls_cert, tls_key, token_file, insecure
+                   see Client
 
     Raises, from the loop and from `job`:
         TrainingFailedError      the training failed; the message says why
@@ -99,14 +102,17 @@ class Worker:
                  arithmetic: Optional[str] = None, data: str = "", give_up_after: float = 600.0,
                  drain: float = 5.0, prefetch: Optional[bool] = None, shared_memory: bool = True,
                  connect_to: Optional[Mapping[str, str]] = None,
-                 handle_sigterm: bool = True) -> None:
+                 handle_sigterm: bool = True,
+                 tls_ca: Optional[Path] = None, tls_cert: Optional[Path] = None,
+                 tls_key: Optional[Path] = None, token_file: Optional[Path] = None,
+                 insecure: bool = False) -> None:
         self.address = check_address("address", address)
         self.name = _default_name() if name is None else name
         self.arithmetic = default_arithmetic() if arithmetic is None else arithmetic
         _check_arithmetic(self.arithmetic)
         self._session = Session(Options(
             address, self.name, self.arithmetic, data, give_up_after, prefetch, shared_memory,
-            dict(connect_to or {})))
+            dict(connect_to or {}), Security(tls_ca, tls_cert, tls_key, token_file, insecure)))
         self._lease: Optional[Lease] = None  # in hand
         self._drain = drain
         self._handle_sigterm = handle_sigterm

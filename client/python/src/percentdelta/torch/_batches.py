@@ -24,16 +24,18 @@ from torch.utils import data as torch_data
 from percentdelta.batches import BatchSource, gradient_key
 from percentdelta.lease import Lease
 from percentdelta.random_numbers import hash64
-from percentdelta.torch._seeds import evaluation_key, seed_all
+from percentdelta.torch._seeds import evaluation_key, seed_cpu
 
 # kind, indices, key; None: nothing to load.
 _Request = Optional[Tuple[str, Any, int]]
 
 
-def _load(dataset: Any, indices: Any, key: int) -> List[Any]:
+def _load(dataset: Any, indices: Any, key: int, lease: Optional[Lease] = None) -> List[Any]:
     samples = []
     for index in indices.tolist():
-        seed_all(hash64(key, index))
+        if lease is not None:
+            lease.progress()
+        seed_cpu(hash64(key, index))
         samples.append(dataset[index])
     return samples
 
@@ -124,15 +126,15 @@ class Batches:
         else:
             key = evaluation_key(lease.job.seed, lease.step)
         if self._loader is None:
-            return self._load_here(lease.kind, lease.examples, key)
+            return self._load_here(lease, key)
         return self._load_there(lease, key)
 
-    def _load_here(self, kind: str, examples: Any, key: int) -> Any:
-        dataset = self._datasets[kind]
+    def _load_here(self, lease: Lease, key: int) -> Any:
+        dataset = self._datasets[lease.kind]
         if type(dataset) is torch_data.TensorDataset and self._collate is None:
-            indices = torch.from_numpy(np.array(examples))
+            indices = torch.from_numpy(np.array(lease.examples))
             return [tensor[indices] for tensor in dataset.tensors]
-        samples = _load(dataset, examples, key)
+        samples = _load(dataset, lease.examples, key, lease)
         return (torch_data.default_collate if self._collate is None else self._collate)(samples)
 
     def _load_there(self, lease: Lease, key: int) -> Any:

@@ -5,7 +5,8 @@ backward pass.
 What happens to a lease, in this order:
 
  1. load() begins the pull. A parameter on the CPU in PyTorch's usual layout becomes a view of the
-    memory that the values arrive in; any other one, and every buffer, has them copied.
+    memory that the values arrive in, if that is aligned as PyTorch's own is: the last bits of a
+    product may depend on it. Any other parameter, and every buffer, has the values copied.
  2. The forward pass, within forward(), waits for each parameter when it comes to use it: by a hook
     of the submodule that owns it, and for what a submodule takes from another one, by a mode that
     sees the arguments of all of PyTorch's functions. has_noticed() tells from autograd's graph
@@ -31,8 +32,12 @@ from percentdelta.lease import Lease, Weights
 from percentdelta.torch._parts import ModuleError, Part, fingerprint, match
 
 
+_ALIGNMENT = 64  # of PyTorch's memory, in bytes
+
+
 class _Entry:
-    """A part of the module that is a tensor of the job. `is_view`: of the memory of the pull."""
+    """A part of the module that is a tensor of the job. `may_be_view`: of the memory of the pull;
+    `is_view`: it is one now."""
 
     def __init__(self, index: int, part: Part) -> None:
         value = part.value
@@ -41,9 +46,20 @@ class _Entry:
         self.part = part
         self.value = value
         self.trained = part.kind == "trained"
-        self.is_view = (self.trained and value.device.type == "cpu"
-                        and value.dtype == torch.float32 and value.is_contiguous())
+        self.may_be_view = (self.trained and value.device.type == "cpu"
+                            and value.dtype == torch.float32 and value.is_contiguous())
+        self.is_view = False
+        self.own = value.data  # memory of its own, while it is no view
         self.zeros: Any = None  # the gradient, where there is none
+
+    def point_to(self, view: Any) -> None:
+        """Makes the parameter the view, or gives it memory of its own."""
+        self.is_view = view.data_ptr() % _ALIGNMENT == 0
+        if self.is_view:
+            self.own = None
+        elif self.own is None or self.own.data_ptr() % _ALIGNMENT != 0:
+            self.own = torch.empty(self.part.shape)
+        self.value.data = view if self.is_view else self.own
 
 
 class _WaitForArguments(TorchFunctionMode):
@@ -172,8 +188,8 @@ class BoundModule:
         self._pushed.clear()
         self._pending.clear()
         for entry in self._entries:
-            if entry.is_view:
-                entry.value.data = views[entry.index]
+            if entry.may_be_view:
+                entry.point_to(views[entry.index])
             elif entry.part.key in entry.part.owner._buffers:  # it may have been assigned anew
                 entry.part.owner._buffers[entry.part.key] = entry.value
             self._pending[id(entry.value)] = entry
@@ -205,6 +221,8 @@ class BoundModule:
         self._pending.pop(id(value), None)
 
     def _wait_for(self, values: List[int]) -> None:
+        if self._lease is not None:
+            self._lease.progress()
         for each in values:
             entry = self._pending.get(each)
             if entry is not None:
@@ -282,6 +300,8 @@ class BoundModule:
 
     def _on_gradient(self, entry: _Entry) -> None:
         if not self._early:
+            if self._lease is not None:
+                self._lease.progress()
             return
         if entry.index in self._pushed:
             raise ModuleError(f"module: the gradient of {entry.part.name} was accumulated twice in "
@@ -324,13 +344,14 @@ class BoundModule:
             if entry.part.key in entry.part.owner._buffers:
                 entry.part.owner._buffers[entry.part.key] = entry.value
             if weights is not None:
-                value = torch.from_numpy(np.array(weights[entry.name], np.float32))
-                if entry.is_view:
-                    entry.value.data = value
+                value = torch.from_numpy(np.asarray(weights[entry.name], np.float32))
+                if entry.may_be_view:
+                    entry.value.data = value.clone()  # aligned
                 else:
                     entry.value.data.copy_(value)
-            elif entry.is_view and self._weights is not None:
+            elif entry.is_view:
                 entry.value.data = entry.value.data.clone()
+            entry.is_view = False
         if step is not None:
             for counter in self._counters:
                 counter.data.fill_(step)

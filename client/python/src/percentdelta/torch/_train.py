@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import torch
 
+from percentdelta._retry import RetryPolicy
 from percentdelta.client import Client
 from percentdelta.errors import Error, FailedPreconditionError, LeaseDropped, UsageError
 from percentdelta.job import Job
@@ -42,7 +43,8 @@ class Summary:
 
     finished   whether the training has ended; False: this worker was stopped before
     step       of the weights that the module has now
-    checksum   of these weights, as `pdctl checksum` shows it; "": not finished
+    checksum   of these weights, as `pdctl checksum` shows it; "": not finished. If
+               progress.any_arithmetic is set, another run has another
     gradients  computed, each of a batch
     examples   in these
     loss       mean of the last batch; nan: there was none
@@ -221,6 +223,8 @@ class _Training:
             named += "/compiled"
         client_options = {key: value for key, value in options.items()
                           if key in inspect.signature(Client.__init__).parameters}
+        if "give_up_after" in options:
+            client_options["retry"] = RetryPolicy(give_up_after=options["give_up_after"])
         with Worker(address, arithmetic=named, **options) as worker, \
                 Client(address, **client_options) as client:
             self._worker = worker
@@ -246,7 +250,8 @@ class _Training:
         bound.close(weights, step)
         checksum = weights.checksum() if worker.finished else ""
         if worker.finished:
-            self._display.close(f"finished at step {step}, weights {checksum[:12]}")
+            note = " (any_arithmetic: of this run alone)" if worker.job.any_arithmetic else ""
+            self._display.close(f"finished at step {step}, weights {checksum[:12]}{note}")
         return Summary(
             finished=worker.finished, step=step, checksum=checksum, gradients=self._gradients,
             examples=self._examples, loss=self._last_loss, seconds=time.monotonic() - began,
@@ -259,13 +264,7 @@ class _Training:
             for lease in worker:
                 with lease:
                     step = lease.step
-                    try:
-                        if lease.kind == "train":
-                            self._train(lease, bound)
-                        else:
-                            self._evaluate(lease, bound)
-                    finally:
-                        bound.release()
+                    self._do(lease, bound)
         except FailedPreconditionError as error:
             if has_constants and "data" in str(error):
                 raise FailedPreconditionError(
@@ -273,6 +272,20 @@ class _Training:
                     f"constant buffers, whose values must be the same in all workers") from error
             raise
         return step
+
+    def _do(self, lease: Lease, bound: BoundModule) -> None:
+        try:
+            if lease.kind == "train":
+                self._train(lease, bound)
+            else:
+                self._evaluate(lease, bound)
+        except RuntimeError as error:
+            # A signal to the process group ends the DataLoader's processes, too.
+            if self._worker.stopping and "DataLoader worker" in str(error):
+                raise LeaseDropped("the worker leaves") from None
+            raise
+        finally:
+            bound.release()
 
     @staticmethod
     def _final_weights(client: Client, bound: BoundModule, finished: bool) -> Any:
@@ -288,13 +301,7 @@ class _Training:
             return None
 
     def _batch(self, lease: Lease) -> Any:
-        try:
-            batch = self._batches.of(lease)
-        except RuntimeError:
-            # A signal to the process group ends the DataLoader's processes, too.
-            if self._worker.stopping:
-                raise LeaseDropped("the worker leaves") from None
-            raise
+        batch = self._batches.of(lease)
         return batch if self._device.type == "cpu" else to_device(batch, self._device)
 
     def _train(self, lease: Lease, bound: BoundModule) -> None:

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The connections that this process has accepted on a port, as the kernel knows them: gRPC tells
+// neither how many there are, nor lets one be closed.
+
+#ifndef PERCENTDELTA_SERVER_RPC_CONNECTIONS_H_
+#define PERCENTDELTA_SERVER_RPC_CONNECTIONS_H_
+
+#include <string>
+
+namespace percentdelta {
+
+// Takes time proportional to the number of open descriptors.
+int CountConnections(int port);
+
+// Shuts down the connection on `port` of the client that gRPC calls `peer`, as in
+// "ipv4:127.0.0.1:41234" or "ipv6:%5B::1%5D:41234". Its owner notices and closes it. Returns
+// whether there was one. Never closes a descriptor of another owner, even if descriptors are closed
+// and opened meanwhile.
+bool ShutDownConnection(int port, const std::string& peer);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_RPC_CONNECTIONS_H_

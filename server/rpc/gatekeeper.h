@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The server's side of TLS, and the check of every call before it reaches a service, those of
+// health and reflection included.
+
+#ifndef PERCENTDELTA_SERVER_RPC_GATEKEEPER_H_
+#define PERCENTDELTA_SERVER_RPC_GATEKEEPER_H_
+
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server_context.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/base/certificate.h"
+#include "server/rpc/refusal_log.h"
+
+namespace percentdelta {
+
+// How a server protects itself. Neither TLS nor tokens: it serves everybody who can reach it.
+struct ServerProtection {
+  TlsFiles tls;            // all three, or none
+  std::string token_file;  // lines of a role and a token's hash; without TLS on loopback only
+};
+
+// Makes the credentials that every connection of a server uses. With TLS (1.2 or later) a caller
+// must show a certificate that the CA has signed and that is valid, or, where there are tokens, may
+// show none; the files are read again, at
+// most a second after they change, and later connections use them. With TLS or tokens every call is
+// checked (access_policy.h); a refusal is answered with its status and written to `refusals`.
+//   kInvalidArgument  the files: see CheckTlsFiles and TokenTable::Read; a certificate of our own
+//                     that is not shard `shard`'s
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
+    const ServerProtection& protection, int shard, std::shared_ptr<RefusalLog> refusals);
+
+// The caller's name (CallerName) of a call that was let in.
+std::string CallerOf(const grpc::ServerContextBase& context);
+
+}  // namespace percentdelta
+
+#endif  // PERCENTDELTA_SERVER_RPC_GATEKEEPER_H_
