@@ -58,7 +58,8 @@ def train(arguments: argparse.Namespace, name: str, train_set: torch.utils.data.
     print(f"{name}: {len(train_set)} examples")
     with common.servers(arguments, make_job) as address:
         summary = percentdelta.torch.train(module, torch.nn.CrossEntropyLoss(), train_set, address,
-                                           test_dataset=test_set, device=arguments.device)
+                                           test_dataset=test_set, device=arguments.device,
+                                           **common.connection(arguments))
     common.report(summary)
     return module
 

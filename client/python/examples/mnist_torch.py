@@ -47,7 +47,7 @@ def main() -> None:
     with common.servers(arguments, make_job) as address:
         summary = percentdelta.torch.train(
             module, torch.nn.CrossEntropyLoss(), train_set, address, test_dataset=test_set,
-            device=arguments.device)
+            device=arguments.device, **common.connection(arguments))
     common.report(summary, module)
 
 

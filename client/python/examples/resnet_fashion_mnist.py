@@ -74,7 +74,8 @@ def main() -> None:
     with common.servers(arguments, make_job) as address:
         summary = percentdelta.torch.train(
             module, torch.nn.CrossEntropyLoss(), train_set, address, test_dataset=test_set,
-            device=arguments.device, num_workers=arguments.num_workers)
+            device=arguments.device, num_workers=arguments.num_workers,
+            **common.connection(arguments))
     common.report(summary, module)
 
 

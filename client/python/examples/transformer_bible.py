@@ -93,8 +93,9 @@ def train(arguments: argparse.Namespace, rule: str, alphabet: str, train_set: Wi
     with common.servers(arguments, make_job) as address:
         summary = percentdelta.torch.train(module, loss, train_set, address,
                                            test_dataset=test_set, metric=metric,
-                                           device=arguments.device)
-        with pd.Client(address) as client:
+                                           device=arguments.device,
+                                           **common.connection(arguments))
+        with pd.Client(address, **common.connection(arguments)) as client:
             progress, changes = client.progress(), client.statistics()
     layers: Dict[str, List[float]] = {}
     for step in changes:

@@ -21,7 +21,7 @@ _MAX_CHUNK_ENTRIES = 4 * _CHUNK_ENTRIES
 
 # Of gradients that wait for being copied to shared memory: what is beyond, ready() copies itself,
 # so that gradients that are made faster than they are copied do not pile up.
-_BACKLOG_BYTES = 64 << 20
+_BACKLOG_BYTES = 32 << 20
 
 
 class Push:
@@ -58,7 +58,7 @@ class Push:
         shared, offset = self._shared, self._shards.offsets[tensor]
         if shared is not None and not shared.holds(values, offset):
             with self._changed:
-                waits = self._backlog < _BACKLOG_BYTES
+                waits = self._backlog + values.nbytes <= _BACKLOG_BYTES
                 self._backlog += values.nbytes if waits else 0
             if not waits:
                 place = shared.values[offset:offset + values.size]
