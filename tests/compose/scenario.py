@@ -23,7 +23,7 @@ WORKERS = 4  # after scale
 LEAST_ACCURACY = 0.8  # of softmax regression after 60 steps
 # Caused by the test: workers were killed and paused, servers were away; and a disk may be slow.
 EXPECTED_WARNINGS = ("lease expired", "lease dropped", "shard not reached", "checkpoint skipped",
-                     "waiting for coordinator")
+                     "waiting for coordinator", "INSECURE:")
 
 
 class Scenario:
