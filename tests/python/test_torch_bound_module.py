@@ -6,13 +6,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from torch.utils.checkpoint import checkpoint
 
 import percentdelta as pd
 from torch_helpers import functional, nn, torch
 
 from percentdelta.torch import ModuleError, _parts
 from percentdelta.torch._bound_module import BoundModule
+
+from torch.utils.checkpoint import checkpoint  # after torch_helpers, which skips without PyTorch
 
 
 def aligned(size, offset):

@@ -49,10 +49,9 @@ def checked(who: str, metrics: Optional[Mapping[str, Tuple[float, float]]]) -> S
 
 
 def _number(value: Any) -> Optional[float]:
-    """None: not a number. NumPy's scalars are, and tensors of one entry."""
-    if isinstance(value, (bool, str, bytes)):
-        return None
+    """None: not a number. NumPy's scalars are, and arrays and tensors of one entry."""
     try:
-        return float(value)
+        value = value.item() if hasattr(value, "item") else value
+        return None if isinstance(value, (bool, str, bytes)) else float(value)
     except (TypeError, ValueError, OverflowError):
         return None
