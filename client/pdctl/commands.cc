@@ -230,7 +230,7 @@ absl::Status ShowHealth(const std::string& address, absl::Duration deadline,
         absl::StrCat("the server at ", address, " has no health service: it is not a pd-server"));
   }
   if (!status.ok()) {
-    const absl::Status failure = ExplainUnavailable(FromGrpc(status), address, credentials);
+    absl::Status failure = ExplainUnavailable(FromGrpc(status), address, credentials);
     if (absl::IsPermissionDenied(failure) || absl::IsUnauthenticated(failure)) return failure;
     return WithAdvice(absl::UnavailableError(
         absl::StrCat("no server answers at ", address, " (", failure.message(), ")")));

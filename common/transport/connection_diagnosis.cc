@@ -76,7 +76,7 @@ UniqueDescriptor Connect(const HostPort& address) {
     return UniqueDescriptor();
   }
   const absl::Cleanup free_list = [list] { freeaddrinfo(list); };
-  const timeval timeout = {kTimeoutMs / 1000, kTimeoutMs % 1000 * 1000};
+  const timeval timeout = {kTimeoutMs / 1000, kTimeoutMs % 1000 * 1000L};
   for (const addrinfo* each = list; each != nullptr; each = each->ai_next) {
     UniqueDescriptor socket(::socket(each->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!socket.ok()) continue;

@@ -26,7 +26,7 @@ namespace {
 
 constexpr unsigned kRefreshSeconds = 1;
 
-std::string TextOf(grpc::string_ref text) { return {text.data(), text.size()}; }
+std::string TextOf(const grpc::string_ref& text) { return {text.data(), text.size()}; }
 
 std::string PropertyOf(const grpc::AuthContext* context, const char* name) {
   if (context == nullptr) return "";

@@ -31,7 +31,7 @@ struct Field {
 
 template <typename T>
 Field NumberField(std::string name, std::string meaning, int64_t max,
-                  std::function<T&(Limits&)> member) {
+                  const std::function<T&(Limits&)>& member) {
   return {std::move(name), std::move(meaning),
           [member](const Limits& limits) {
             Limits copy = limits;
@@ -47,7 +47,7 @@ Field NumberField(std::string name, std::string meaning, int64_t max,
 }
 
 Field DurationField(std::string name, std::string meaning,
-                    std::function<absl::Duration&(Limits&)> member) {
+                    const std::function<absl::Duration&(Limits&)>& member) {
   return {std::move(name), std::move(meaning),
           [member](const Limits& limits) {
             Limits copy = limits;
@@ -67,11 +67,12 @@ Field DurationField(std::string name, std::string meaning,
 
 std::vector<Field> Fields() {
   std::vector<Field> fields;
-  const auto count = [&](std::string name, std::string meaning, std::function<int&(Limits&)> get) {
+  const auto count = [&](std::string name, std::string meaning,
+                         const std::function<int&(Limits&)>& get) {
     fields.push_back(NumberField<int>(std::move(name), std::move(meaning), kMaxCount, get));
   };
   const auto bytes = [&](std::string name, std::string meaning,
-                         std::function<int64_t&(Limits&)> get) {
+                         const std::function<int64_t&(Limits&)>& get) {
     fields.push_back(NumberField<int64_t>(std::move(name), std::move(meaning), kMaxBytes, get));
   };
   for (int i = 0; i < kCallKinds; ++i) {
