@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -78,8 +79,8 @@ std::vector<float> Mean(const std::vector<Values>& slots, size_t tensor) {
 
 // Slots in an order of its own for each step.
 std::vector<int32_t> OrderOf(int64_t step, int32_t slots) {
-  std::vector<int32_t> order;
-  for (int32_t slot = 0; slot < slots; ++slot) order.push_back(slot);
+  std::vector<int32_t> order(slots);
+  std::iota(order.begin(), order.end(), 0);
   RandomStream random(kSeed, step);
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.Below(i)]);
   return order;
@@ -91,6 +92,7 @@ std::string Train(const Job& job, int shards, bool shuffled) {
   for (int64_t step = 0; step < kSteps; ++step) {
     const Values pulled = servers.Pull(step).values;
     std::vector<Values> slots;
+    slots.reserve(job.gradients_per_step);
     for (int32_t slot = 0; slot < job.gradients_per_step; ++slot) {
       slots.push_back(Pushed(job, pulled, step, slot));
     }

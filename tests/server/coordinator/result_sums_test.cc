@@ -57,6 +57,7 @@ TEST(ResultSumsTest, MetricsAreDividedByTheirCountsInTheOrderOfTheirFirstResult)
 TEST(ResultSumsTest, SumsAreAddedInOrder) {
   const auto sum = [](const std::vector<double>& terms) {
     std::vector<LeaseResult> results;
+    results.reserve(terms.size());
     for (const double term : terms) results.push_back(ResultWith({{"a", term, 1}}));
     return MeansOf(results).metrics[0].value * 3;
   };
@@ -66,6 +67,7 @@ TEST(ResultSumsTest, SumsAreAddedInOrder) {
 
 TEST(ResultSumsTest, KeepsTheFirstNames) {
   std::vector<LeaseResult> results;
+  results.reserve(40);
   for (int i = 0; i < 40; ++i) {
     results.push_back(ResultWith({{absl::StrCat("m", i), 1, 1}, {"m0", 1, 1}}));
   }
