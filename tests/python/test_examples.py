@@ -108,10 +108,12 @@ def test_fine_tuning(images, tmp_path):
     sha256 = re.search(r"weights.safetensors, SHA-256 ([0-9a-f]{64})$", made, re.M).group(1)
     assert pd.InitialWeights.of(weights).sha256 == sha256
     parts = re.split(r"^(digits-0-4|fine-tuning|from-random-weights): .*\n", made, flags=re.M)[1:]
-    results = {name: accuracies(text)[4 if name != "digits-0-4" else 10]
-               for name, text in zip(parts[::2], parts[1::2])}
-    assert results["digits-0-4"] > 0.6
-    assert results["fine-tuning"] > results["from-random-weights"]
+    texts = dict(zip(parts[::2], parts[1::2]))
+    assert accuracies(texts["digits-0-4"])[10] > 0.6
+    # Not accuracies: after so few steps, they may well be the same.
+    losses = {name: float(re.findall(r"test loss ([0-9.]+)", text)[-1])
+              for name, text in texts.items()}
+    assert losses["fine-tuning"] < losses["from-random-weights"]
     again = run("fine_tuning.py", *options, "--freeze")
     assert "digits-0-4:" not in again and "fine-tuning: 100 examples" in again
 
