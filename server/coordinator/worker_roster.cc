@@ -18,7 +18,7 @@ void WorkerRoster::See(const std::string& worker, absl::Duration now) {
   Forget(now);
 }
 
-// Passes over all workers: not for every call.
+// Passes over all workers, and therefore only once per interval.
 void WorkerRoster::Forget(absl::Duration now) {
   if (now - forgot_ < kForgetInterval) return;
   forgot_ = now;

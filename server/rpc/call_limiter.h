@@ -63,8 +63,8 @@ class CallLimiter {
     // Something has moved; from now on, the call waits for its client (busy) or for the server.
     void Moved(bool busy);
 
-    // The call holds so many bytes now. Returns false if it must wait until `resume` of Admit() is
-    // called, before it takes more.
+    // Sets the number of bytes that the call holds. Returns false if it must wait until `resume` of
+    // Admit() is called, before it takes more.
     bool Hold(int64_t bytes);
 
     void Release();

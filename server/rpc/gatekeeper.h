@@ -20,7 +20,7 @@ namespace percentdelta {
 
 // How a server protects itself. Neither TLS nor tokens: it serves everybody who can reach it.
 struct ServerProtection {
-  TlsFiles tls;            // all three, or none
+  TlsFiles tls;            // all three or none
   std::string token_file;  // lines of a role and a token's hash; without TLS on loopback only
 };
 

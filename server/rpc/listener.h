@@ -89,7 +89,7 @@ class Listener {
   bool shortage_ = false;  // of descriptors or connections
   int refused_ = 0;        // connections, since the shortage began
   absl::Duration last_refused_;
-  int open_ = 0;  // connections: at most so many, or as many as were counted last
+  int open_ = 0;  // upper bound of the open connections, counted exactly at `counted_`
   absl::Duration counted_;
 
   std::thread thread_;  // last member: uses the others

@@ -49,49 +49,9 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "server/shard/describe_update.h"
-#include "server/shard/slot_sum.h"
+#include "server/shard/slice_update.h"
 
 namespace percentdelta {
-
-struct ShardState::SliceUpdate {
-  std::shared_ptr<ShardState> state;  // keeps the slice alive
-  ShardSlice* slice = nullptr;
-  Snapshot current;
-  Buffer gradient;         // becomes the slots' mean (ComputeMean)
-  absl::Span<double> sum;  // of the runs before the last; empty if the job has one slot
-  NormSums norms;          // of the whole tensor, the gradient's before clipping
-  TensorContext context;   // once the norms are there
-  AsyncSpan reducing;      // of a split tensor's norms
-
-  const TensorRange& range() const { return current.range; }
-  TraceSubject subject() const {
-    return {.step = current.step, .tensor = state->job().model.tensors[range().tensor].name};
-  }
-
-  // Makes a range of the gradient the mean of the slots', of which `last` is the step's last run.
-  // One slot is its own mean. Returns the range.
-  absl::Span<float> ComputeMean(const ShardSlice::Run& last, int64_t begin, int64_t count) const {
-    const absl::Span<float> mean = absl::MakeSpan(*gradient).subspan(begin, count);
-    if (sum.empty()) return mean;
-    AddSlots(last.gradients, last.first, begin, sum.subspan(begin, count));
-    Divide(sum.subspan(begin, count), state->job().gradients_per_step, mean);
-    return mean;
-  }
-
-  // Calls compute(block, begin, count) for each block of the slice, on all threads; `begin` counts
-  // from the slice's first entry.
-  template <typename Compute>
-  void ForEachBlock(Compute compute) const {
-    state->options_.pool->ParallelFor(range().blocks(), [&](int64_t block) {
-      const int64_t begin = block * kBlockEntries;
-      compute(block, begin, std::min(kBlockEntries, range().size() - begin));
-    });
-  }
-
-  absl::Span<const float> weights(int64_t begin, int64_t count) const {
-    return absl::MakeConstSpan(*current.values).subspan(begin, count);
-  }
-};
 
 ShardState::ShardState(Options options)
     : options_(std::move(options)),

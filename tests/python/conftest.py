@@ -19,3 +19,12 @@ def fixture_start(percentdelta_cluster):
         return percentdelta_cluster(job, shards, flags=["--lease_deadline=300ms"], **options)
 
     return start
+
+
+@pytest.fixture(name="dataset")
+def fixture_dataset():
+    """For PyTorch: four numbers in, three classes out."""
+    import torch_helpers  # which skips where there is no PyTorch
+    torch = torch_helpers.torch
+    count = torch_helpers.DATASET_SIZE
+    return torch.utils.data.TensorDataset(torch_helpers.numbers(count, 4), torch.arange(count) % 3)

@@ -1,54 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""train(): against a loop of PyTorch's own, against the C++ worker, and what it does when something
-is wrong."""
+"""train(): against a loop of PyTorch's own, and what it does when something is wrong."""
 
 import copy
 import dataclasses
-import multiprocessing
-import os
-import signal
-import subprocess
 import threading
 
 import numpy as np
 import pytest
 
-import helpers
 import percentdelta as pd
 import torch_helpers
 from percentdelta.batches import BatchSource, gradient_key
-from torch_helpers import functional, models, nn, torch
+from torch_helpers import (DATASET_SIZE, LOSS, RATE, Interrupt, functional, make_job, models, nn,
+                           numbers, small, torch)
 
 from percentdelta.torch import ModuleError, job_for, train
 from percentdelta.torch import _bound_module, _display, _seeds
-
-RATE = 0.1
-EXAMPLES = 60
-
-
-def make_job(module, dataset, folder, **fields):
-    defaults = dict(optimizer=pd.Optimizer(RATE, pd.Sgd()), batch_size=10, max_steps=4, seed=5,
-                    gradients_per_step=2, weights_file=folder / "start.safetensors")
-    return job_for(module, dataset, **{**defaults, **fields})
-
-
-def numbers(*shape, seed=1):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture(name="dataset")
-def fixture_dataset():
-    """Four numbers in, three classes out."""
-    return torch.utils.data.TensorDataset(numbers(EXAMPLES, 4), torch.arange(EXAMPLES) % 3)
-
-
-def small():
-    torch.manual_seed(2)
-    return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Dropout(0.3),
-                         nn.Linear(5, 3))
-
-
-LOSS = nn.CrossEntropyLoss()
 
 
 def train_locally(module, loss, dataset, job):
@@ -169,112 +136,6 @@ def test_the_module_is_its_own_again(dataset, start, tmp_path):
     assert torch.isfinite(module[0].weight).all()
 
 
-def write_idx(path, array, kind):
-    header = bytes([0, 0, kind, array.ndim]) + b"".join(
-        size.to_bytes(4, "big") for size in array.shape)
-    path.write_bytes(header + array.tobytes())
-
-
-class CppLayer(nn.Module):
-    """Weights in the C++ worker's layout and under its names."""
-
-    def __init__(self, *shape):
-        super().__init__()
-        self.weights = nn.Parameter(torch.zeros(*shape))
-        self.biases = nn.Parameter(torch.zeros(shape[-1]))
-
-
-class CppCnn(nn.Module):
-    """The paper's network for jobs of the C++ worker: kernels [height, width, in, out], dense
-    weights [in, out], pixels with channels last."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1 = CppLayer(5, 5, 1, 32)
-        self.conv2 = CppLayer(5, 5, 32, 64)
-        self.fc1 = CppLayer(3136, 1024)
-        self.fc2 = CppLayer(1024, 10)
-
-    def forward(self, x):
-        for layer in (self.conv1, self.conv2):
-            x = functional.conv2d(x, layer.weights.permute(3, 2, 0, 1), layer.biases, padding=2)
-            x = functional.max_pool2d(functional.relu(x), 2)
-        x = x.permute(0, 2, 3, 1).flatten(1)
-        x = functional.relu(x @ self.fc1.weights + self.fc1.biases)
-        return x @ self.fc2.weights + self.fc2.biases
-
-
-def mnist(folder):
-    """The training and the test set of a folder."""
-    sets = []
-    for kind in ("train", "t10k"):
-        pixels = np.fromfile(folder / f"{kind}-images-idx3-ubyte", np.uint8)[16:]
-        labels = np.fromfile(folder / f"{kind}-labels-idx1-ubyte", np.uint8)[8:]
-        sets.append(torch.utils.data.TensorDataset(
-            torch.from_numpy(pixels.reshape(-1, 1, 28, 28).astype(np.float32) / np.float32(255)),
-            torch.from_numpy(labels.astype(np.int64))))
-    return sets
-
-
-REAL = helpers.ROOT / "data/mnist"
-
-
-@pytest.fixture(name="digits", scope="module")
-def fixture_digits(tmp_path_factory):
-    """A folder in MNIST's format: the real one with PERCENTDELTA_FULL, else of random pixels."""
-    if torch_helpers.FULL:
-        return REAL
-    folder = tmp_path_factory.mktemp("digits")
-    generator = np.random.default_rng(1)
-    for kind, count in (("train", 100), ("t10k", 20)):
-        write_idx(folder / f"{kind}-images-idx3-ubyte",
-                  generator.integers(0, 256, (count, 28, 28), np.uint8), 8)
-        write_idx(folder / f"{kind}-labels-idx1-ubyte",
-                  generator.integers(0, 10, count, np.uint8), 8)
-    return folder
-
-
-def paper_s_job(**changes):
-    return dataclasses.replace(
-        pd.Job.from_file(helpers.ROOT / "deploy/jobs/mnist.textproto"), **changes)
-
-
-def test_gradients_are_the_cpp_worker_s(digits, percentdelta_cluster):
-    """From what a large step of plain SGD changes: no optimizer has a part in it."""
-    training, test = mnist(digits)
-    job = paper_s_job(max_steps=1, batch_size=500 if torch_helpers.FULL else 20, evaluation=None,
-                      momentum=None, schedule=pd.Schedule(), optimizer=pd.Optimizer(100, pd.Sgd()),
-                      data=pd.Data(len(training), len(test)))
-    gradients, losses = [], []
-    for kind in ("C++", "PyTorch"):
-        cluster = percentdelta_cluster(job)
-        if kind == "C++":
-            subprocess.run([torch_helpers.program("pd-worker"), f"--data={digits}",
-                            f"--coordinator={cluster.address}"], check=True, capture_output=True)
-        else:
-            train(CppCnn(), LOSS, training, cluster.address, progress=False)
-        with cluster.client() as client:
-            before, after = client.weights(0), client.weights(1)
-            gradients.append({name: (before[name].astype(np.float64) - after[name]) / 100
-                              for name in before})
-            losses.append(client.progress().training[0])
-    assert losses[1].loss == pytest.approx(losses[0].loss, rel=1e-6)
-    assert losses[1].accuracy == losses[0].accuracy
-    for name, expected in gradients[0].items():
-        error = np.abs(gradients[1][name] - expected).max()
-        assert error <= 1e-4 * np.abs(expected).max(), name
-        assert np.any(expected != 0), name
-
-
-@pytest.mark.skipif(not torch_helpers.FULL, reason="takes minutes: tests/python/torch-full")
-def test_the_paper_s_network_learns(digits, percentdelta_cluster):
-    training, test = mnist(digits)
-    cluster = percentdelta_cluster(paper_s_job(max_steps=200, evaluation=pd.Evaluation(200, 500)))
-    summary = train(CppCnn(), LOSS, training, cluster.address, test_dataset=test)
-    print("accuracy after 200 steps:", summary.progress.evaluations[-1].accuracy)
-    assert summary.progress.evaluations[-1].accuracy >= 0.97
-
-
 def test_evaluations_leave_no_trace(dataset, start, tmp_path):
     module = small()
     job = make_job(module, dataset, tmp_path)
@@ -282,7 +143,7 @@ def test_evaluations_leave_no_trace(dataset, start, tmp_path):
     expected = train(module, LOSS, dataset, cluster.address, progress=False).checksum
     test_dataset = torch.utils.data.TensorDataset(numbers(23, 4, seed=4), torch.arange(23) % 3)
     evaluated = dataclasses.replace(
-        job, data=pd.Data(EXAMPLES, 23), evaluation=pd.Evaluation(every_steps=2, batch_size=10))
+        job, data=pd.Data(DATASET_SIZE, 23), evaluation=pd.Evaluation(every_steps=2, batch_size=10))
     module = small()
     modes = []
 
@@ -312,7 +173,7 @@ def test_evaluations_leave_no_trace(dataset, start, tmp_path):
 
 def test_a_metric_without_a_name(dataset, start, tmp_path):
     module = small()
-    job = make_job(module, dataset, tmp_path, data=pd.Data(EXAMPLES, EXAMPLES),
+    job = make_job(module, dataset, tmp_path, data=pd.Data(DATASET_SIZE, DATASET_SIZE),
                    evaluation=pd.Evaluation(1, 10))
     with pytest.raises(ModuleError, match="metric: expected {name: mean} or .*, got float"):
         train(module, LOSS, dataset, start(job).address, test_dataset=dataset, progress=False,
@@ -341,7 +202,7 @@ def test_parts_in_evaluation_mode_stay_so(dataset, start, tmp_path):
 def test_batches_of_another_form(start, tmp_path):
     class Samples(torch.utils.data.Dataset):
         def __len__(self):
-            return EXAMPLES
+            return DATASET_SIZE
 
         def __getitem__(self, index):
             return {"x": numbers(4, seed=index), "y": index % 3, "z": "text"}
@@ -393,7 +254,7 @@ def test_a_module_that_diverges(dataset, percentdelta_cluster, tmp_path):
 
 def test_data_sets_that_do_not_fit_the_job(dataset, start, tmp_path):
     module = small()
-    job = make_job(module, dataset, tmp_path, data=pd.Data(EXAMPLES, 7),
+    job = make_job(module, dataset, tmp_path, data=pd.Data(DATASET_SIZE, 7),
                    evaluation=pd.Evaluation(1, 7))
     address = start(job).address
     for options, message in [
@@ -414,79 +275,6 @@ def test_a_module_of_another_job(dataset, start, tmp_path):
     with pytest.raises(ModuleError, match='Linear does not fit the job "Sequential": the module '
                                           "lacks 0/weight"):
         train(nn.Linear(4, 3), LOSS, dataset, cluster.address, progress=False)
-
-
-class Interrupt(BaseException):
-    pass
-
-
-@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, Interrupt])
-def test_what_is_raised_gives_the_lease_back(dataset, start, tmp_path, kind):
-    expected_module = small()
-    expected = train(expected_module, LOSS, dataset,
-                     start(make_job(expected_module, dataset, tmp_path)).address,
-                     progress=False).checksum
-    module = small()
-    cluster = start(make_job(module, dataset, tmp_path))
-    calls = []
-
-    def loss(output, target):
-        calls.append(1)
-        if len(calls) == 4:
-            raise kind("enough")
-        return LOSS(output, target)
-
-    with pytest.raises(kind, match="enough"):
-        train(module, loss, dataset, cluster.address, progress=False)
-    hooks = [hook for each in module.modules() for hook in each._forward_pre_hooks.values()]
-    assert not hooks and all(parameter.grad is None for parameter in module.parameters())
-    assert module[0].weight.data_ptr() != 0 and torch.isfinite(module[0].weight).all()
-    assert not hasattr(torch.nn.Parameter, "__getitem__") or (
-        torch.nn.Parameter.__getitem__ is torch.Tensor.__getitem__)
-    assert train(module, LOSS, dataset, cluster.address, progress=False).checksum == expected
-
-
-def test_sigterm_ends_it_after_the_lease_in_hand(dataset, start, tmp_path):
-    module = small()
-    cluster = start(make_job(module, dataset, tmp_path))
-    calls = []
-
-    def loss(output, target):
-        calls.append(1)
-        if len(calls) == 4:  # slot 1 of step 1
-            os.kill(os.getpid(), signal.SIGTERM)
-        return LOSS(output, target)
-
-    summary = train(module, loss, dataset, cluster.address, progress=False)
-    assert not summary.finished and summary.checksum == "" and summary.progress is None
-    assert (summary.gradients, summary.step) == (4, 1)
-    with cluster.client() as client:
-        assert client.status().expired_leases == 0
-        np.testing.assert_array_equal(module[0].weight.detach(), client.weights(1)["0/weight"])
-    assert train(module, LOSS, dataset, cluster.address, progress=False).finished
-
-
-def test_sigterm_to_the_process_group(dataset, start, tmp_path):
-    """A DataLoader's processes end with it; the next lease finds them gone."""
-    module = small()
-    cluster = start(make_job(module, dataset, tmp_path))
-    calls = []
-
-    def loss(output, target):
-        calls.append(1)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-            # By another process: a DataLoader's take their parent's as the end of all work.
-            pids = [str(child.pid) for child in multiprocessing.active_children()]
-            subprocess.run(["sh", "-c", f"kill {' '.join(pids)}"], check=True)
-            threading.Event().wait(60)  # until PyTorch's handler of SIGCHLD raises RuntimeError
-            raise AssertionError("expected an error of the DataLoader")
-        return LOSS(output, target)
-
-    summary = train(module, loss, dataset, cluster.address, progress=False, num_workers=1)
-    assert not summary.finished and summary.gradients == 2
-    with cluster.client() as client:
-        assert client.status().expired_leases == 0
 
 
 def test_constants_must_be_the_same_in_all_workers(dataset, start, tmp_path):

@@ -23,6 +23,9 @@ nn = torch.nn
 functional = torch.nn.functional
 FULL = bool(os.environ.get("PERCENTDELTA_FULL"))
 EXAMPLES = helpers.ROOT / "client/python/examples"
+RATE = 0.1
+DATASET_SIZE = 60
+LOSS = nn.CrossEntropyLoss()
 
 if str(EXAMPLES) not in sys.path:
     sys.path.append(str(EXAMPLES))
@@ -152,3 +155,26 @@ def program(name):
         if os.access(path, os.X_OK):
             return path
     pytest.skip(f"no {name} beside {server}: deploy/build release {name}")
+
+
+def make_job(module, dataset, folder, **fields):
+    """Of four steps of plain SGD, with two slots."""
+    defaults = dict(optimizer=pd.Optimizer(RATE, pd.Sgd()), batch_size=10, max_steps=4, seed=5,
+                    gradients_per_step=2, weights_file=folder / "start.safetensors")
+    return percentdelta.torch.job_for(module, dataset, **{**defaults, **fields})
+
+
+def numbers(*shape, seed=1):
+    """In [0, 1)."""
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def small():
+    """Four numbers in, three classes out, with a batch normalization and dropout."""
+    torch.manual_seed(2)
+    return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Dropout(0.3),
+                         nn.Linear(5, 3))
+
+
+class Interrupt(BaseException):
+    """Ends train() from within, as nothing else does."""

@@ -5,13 +5,13 @@ import argparse
 import contextlib
 import pathlib
 import tempfile
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional
 
 import percentdelta as pd
 import percentdelta.torch
 import torch
 
-_FILES = ("tls_ca", "tls_cert", "tls_key", "token_file")
+import connection
 
 
 def positive(text: str) -> int:
@@ -32,11 +32,7 @@ def parser(module_doc: str, steps: int, batch_size: int) -> argparse.ArgumentPar
                       help="servers to start on this machine; default: 2")
     made.add_argument("--address", metavar="HOST:PORT",
                       help="train on running servers instead, with this coordinator")
-    made.add_argument("--insecure", action="store_true",
-                      help="connect to --address on another machine without TLS")
-    for name in _FILES:
-        made.add_argument("--" + name.replace("_", "-"), metavar="FILE",
-                          help="of the connection to --address: see docs/security.md")
+    connection.add_options(made)
     made.add_argument("--write-job", metavar="FOLDER",
                       help="write the job file and the initial weights there, and end: for servers "
                       "of your own, to be trained with --address")
@@ -51,11 +47,6 @@ def prepare(arguments: argparse.Namespace) -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-
-
-def connection(arguments: argparse.Namespace) -> Dict[str, Any]:
-    """How the servers are reached: options of train() and Client."""
-    return {name: getattr(arguments, name) for name in ("insecure", *_FILES)}
 
 
 @contextlib.contextmanager

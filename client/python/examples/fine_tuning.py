@@ -16,6 +16,7 @@ from typing import Optional
 import torch
 
 import common
+import connection
 import data
 import models
 import percentdelta as pd
@@ -59,7 +60,7 @@ def train(arguments: argparse.Namespace, name: str, train_set: torch.utils.data.
     with common.servers(arguments, make_job) as address:
         summary = percentdelta.torch.train(module, torch.nn.CrossEntropyLoss(), train_set, address,
                                            test_dataset=test_set, device=arguments.device,
-                                           **common.connection(arguments))
+                                           **connection.options(arguments))
     common.report(summary)
     return module
 

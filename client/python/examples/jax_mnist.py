@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import connection
 import data
 import percentdelta as pd
 
@@ -50,10 +51,10 @@ def job_for(sets, steps, hidden):
         evaluation=pd.Evaluation(max(1, steps // 4), min(1000, len(sets["test"][0]))))
 
 
-def work(address, sets):
+def work(address, sets, options):
     """Computes gradients until the training ends."""
     arithmetic = f"jax-{jax.__version__} {jax.default_backend()}"
-    with pd.Worker(address, arithmetic=arithmetic) as worker:
+    with pd.Worker(address, arithmetic=arithmetic, **options) as worker:
         for lease in worker:
             with lease:
                 images, labels = sets["train" if lease.kind == "train" else "test"]
@@ -73,6 +74,7 @@ def main():
     parser.add_argument("--hidden", type=int, default=256, help="units of the hidden layer")
     parser.add_argument("--data", help="folder with MNIST's files; default: data/mnist")
     parser.add_argument("--address", help="coordinator of servers that run; default: starts two")
+    connection.add_options(parser)
     arguments = parser.parse_args()
     if arguments.steps < 1 or arguments.hidden < 1:
         parser.error("--steps, --hidden: expected at least 1")
@@ -80,8 +82,9 @@ def main():
     with contextlib.ExitStack() as stack:
         address = arguments.address or stack.enter_context(pd.LocalCluster(
             job_for(sets, arguments.steps, arguments.hidden), shards=2)).address
-        work(address, sets)
-        with pd.Client(address) as client:
+        options = connection.options(arguments)
+        work(address, sets, options)
+        with pd.Client(address, **options) as client:
             for point in client.progress().evaluations:
                 print(f"step {point.step}: test loss {point.loss:.3f}, "
                       f"accuracy {point.accuracy:.4f}")

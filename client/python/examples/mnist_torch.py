@@ -14,6 +14,7 @@ import pathlib
 import torch
 
 import common
+import connection
 import data
 import models
 import percentdelta as pd
@@ -47,7 +48,7 @@ def main() -> None:
     with common.servers(arguments, make_job) as address:
         summary = percentdelta.torch.train(
             module, torch.nn.CrossEntropyLoss(), train_set, address, test_dataset=test_set,
-            device=arguments.device, **common.connection(arguments))
+            device=arguments.device, **connection.options(arguments))
     common.report(summary, module)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 import common
+import connection
 import data
 import models
 import percentdelta as pd
@@ -75,7 +76,7 @@ def main() -> None:
         summary = percentdelta.torch.train(
             module, torch.nn.CrossEntropyLoss(), train_set, address, test_dataset=test_set,
             device=arguments.device, num_workers=arguments.num_workers,
-            **common.connection(arguments))
+            **connection.options(arguments))
     common.report(summary, module)
 
 

@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional
 
 import common
+import connection
 import data
 import models
 import percentdelta as pd
@@ -94,8 +95,8 @@ def train(arguments: argparse.Namespace, rule: str, alphabet: str, train_set: Wi
         summary = percentdelta.torch.train(module, loss, train_set, address,
                                            test_dataset=test_set, metric=metric,
                                            device=arguments.device,
-                                           **common.connection(arguments))
-        with pd.Client(address, **common.connection(arguments)) as client:
+                                           **connection.options(arguments))
+        with pd.Client(address, **connection.options(arguments)) as client:
             progress, changes = client.progress(), client.statistics()
     layers: Dict[str, List[float]] = {}
     for step in changes:

@@ -158,10 +158,11 @@ def bare(folder: pathlib.Path, python: Word, threads: int) -> Group:
                      [[python, "-B", HERE / "bare.py", str(threads)]])
 
 
-def job_of(python: Word, slots: int) -> str:
-    """Returns the job of the PyTorch workers, as text."""
-    result = subprocess.run([str(python), "-B", HERE / "worker.py", "--job", str(slots)], check=False,
-                            text=True, capture_output=True)
+def job_of(folder: pathlib.Path, python: Word, slots: int) -> str:
+    """Returns the job of the PyTorch workers, as text, whose initial weights are in `folder`."""
+    result = subprocess.run([str(python), "-B", HERE / "worker.py", "--job", str(slots),
+                             folder / f"initial-{slots}.safetensors"],
+                            check=False, text=True, capture_output=True)
     if result.returncode != 0:
         raise Failure(f"worker.py --job: {result.stderr.strip()}")
     return result.stdout
@@ -172,7 +173,7 @@ def torch_workers(folder: pathlib.Path, python: Word, workers: int, threads: int
     """This project with workers in PyTorch."""
     command: list[Word] = [python, "-B", HERE / "worker.py", "ADDRESS", str(threads), transport]
     return Trained(f"PyTorch worker x {workers}, {threads} threads, {transport}", folder,
-                   [command] * workers, job=job_of(python, workers), threads=threads)
+                   [command] * workers, job=job_of(folder, python, workers), threads=threads)
 
 
 def cpp_workers(folder: pathlib.Path, workers: int, job: str, data: pathlib.Path) -> Group:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """worker.py ADDRESS THREADS [shared_memory|connection]: a PyTorch worker, as a user writes it.
 
-worker.py --job SLOTS prints the job that it works for.
+worker.py --job SLOTS FILE prints the job that it works for, and writes its initial weights to FILE.
 """
 
 import dataclasses
@@ -20,18 +20,18 @@ from tests.benchmark.frameworks.network import (  # noqa: E402
     BATCH, EXAMPLES, RATE, make_data, make_network)
 
 
-def make_job(slots: int) -> pd.Job:
+def make_job(slots: int, weights_file: str) -> pd.Job:
     """Returns a job without end, of deploy/jobs/mnist.textproto's rule and momentum."""
     job = percentdelta.torch.job_for(
         make_network(), name="benchmark", optimizer=pd.Optimizer(RATE, pd.PercentDelta(epsilon=1e-4)),
         momentum=pd.Momentum(0.9, 0.9), batch_size=BATCH, max_steps=1 << 30, seed=1,
-        data=pd.Data(EXAMPLES))
+        data=pd.Data(EXAMPLES), weights_file=weights_file)
     return dataclasses.replace(job, gradients_per_step=slots)
 
 
 def main() -> None:
     if sys.argv[1] == "--job":
-        print(make_job(int(sys.argv[2])).to_text())
+        print(make_job(int(sys.argv[2]), sys.argv[3]).to_text())
         return
     torch.set_num_threads(int(sys.argv[2]))
     percentdelta.torch.train(

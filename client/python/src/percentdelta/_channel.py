@@ -85,7 +85,7 @@ def make_channel(address: str, security: Security = Security()) -> Any:
 
 class _SecureChannel:
     """The part of grpc.Channel that is used here, with certificates that are read again when their
-    files change, and with a token for every call. Thread-safe.
+    files change, and a token with each call. Thread-safe.
 
     gRPC's channels for Python cannot do the first: a call after a change gets a new channel. The
     one before stays until the next change, for the calls that it carries."""

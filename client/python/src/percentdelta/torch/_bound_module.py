@@ -6,11 +6,12 @@ What happens to a lease, in this order:
 
  1. load() begins the pull. A parameter on the CPU in PyTorch's usual layout becomes a view of the
     memory that the values arrive in, if that is aligned as PyTorch's own is: the last bits of a
-    product may depend on it. Any other parameter, and every buffer, has the values copied.
+    product may depend on it. Values of all other parameters and of buffers are copied.
  2. The forward pass, within forward(), waits for each parameter when it comes to use it: by a hook
     of the submodule that owns it, and for what a submodule takes from another one, by a mode that
-    sees the arguments of all of PyTorch's functions. has_noticed() tells from autograd's graph
-    whether that was all; if not, the forward pass is repeated, and waits for everything first.
+    sees the arguments of all of PyTorch's functions. has_noticed() checks autograd's graph for
+    uses that both have missed; if there are any, the forward pass is repeated after waiting
+    for all parameters.
  3. push_buffers(): what the forward pass has made of the buffers leaves.
  4. backward(): each gradient leaves when autograd has accumulated it. A backward pass that may run
     others within (a custom autograd.Function, as reentrant checkpoints are) makes gradients in
