@@ -71,6 +71,12 @@ class Attacker:
     def __enter__(self) -> "Attacker":
         return self
 
+    def await_ready(self) -> None:
+        """Waits until it could begin."""
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != "ready\n":
+            raise Failure(f"the attack {self.attack.name} cannot begin\n{self._error()}")
+
     def begin(self) -> None:
         """Lets it begin."""
         assert self._process.stdin is not None
@@ -85,10 +91,13 @@ class Attacker:
         except subprocess.TimeoutExpired:
             raise Failure(f"the attack {self.attack.name} does not end") from None
         if self._process.returncode != 0:
-            self._errors.seek(0)
-            raise Failure(f"the attack {self.attack.name} has failed\n{self._errors.read()}")
+            raise Failure(f"the attack {self.attack.name} has failed\n{self._error()}")
         result = json.loads(output.splitlines()[-1])
         return result["answers"], result["seconds"]
+
+    def _error(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read()
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
@@ -121,24 +130,22 @@ class Trainings:
                 cluster.start()
                 outcome = self._outcome(cluster, *_await_end(cluster, None))
             else:
-                with self._attacker(cluster, attack) as attacker:
+                port = int(cluster.network.listen(0).rsplit(":", 1)[1])
+                with Attacker(attack, port, self._certificates) as attacker:
+                    self._begin(cluster, attacker)
                     outcome = self._outcome(cluster, *_await_end(cluster, attacker))
         return outcome
 
-    def _attacker(self, cluster: Cluster, attack: Attack) -> Attacker:
-        if attack.first:
+    def _begin(self, cluster: Cluster, attacker: Attacker) -> None:
+        """Starts the cluster when the attacker is ready."""
+        attacker.await_ready()
+        if attacker.attack.first:
             for server in cluster.servers:
                 server.start()
             _await_servers(cluster)
-        else:
-            cluster.start()
-        attacker = Attacker(attack, int(cluster.network.listen(0).rsplit(":", 1)[1]),
-                            self._certificates)
-        if attack.first:
             attacker.begin()
             time.sleep(1)
-            cluster.start()
-        return attacker
+        cluster.start()
 
     def _outcome(self, cluster: Cluster, first: int, answers: dict[str, int],
                  attack_seconds: float) -> Outcome:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """usage: python3 -m tests.hostile.attacks NAME PORT SECONDS [CERTIFICATES]
 
-Attacks the server at the port of loopback, as soon as it is given a line on its standard input. On
-SIGTERM it prints how many attempts ended in which way, as JSON, and ends.
+Prints "ready", and attacks the server at the port of loopback as soon as it is given a line on its
+standard input. On SIGTERM it prints how many attempts ended in which way, as JSON, and ends.
 """
 
 import json
@@ -27,6 +27,7 @@ def main() -> None:
         os.write(1, (json.dumps(answers) + "\n").encode())
         os._exit(0)  # whatever its threads do
 
+    print("ready", flush=True)
     sys.stdin.readline()
     began = time.monotonic()
     signal.signal(signal.SIGTERM, report)

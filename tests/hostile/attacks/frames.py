@@ -93,6 +93,7 @@ def open_streams(target: Target) -> None:
         with target.connect() as connection:
             connection.sendall(START + b"".join(
                 frame(HEADERS, END_HEADERS, stream, block) for stream in range(1, 20_000, 2)))
+            target.count("10,000 streams sent")
             wait_for_close(target, connection)
     again(target, begin, threads=8)
 
