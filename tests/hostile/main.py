@@ -159,7 +159,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--build", type=pathlib.Path, default=RELEASE, help="folder of the programs")
     parser.add_argument("--steps", type=int, default=150, help="of each training (default: 150)")
     parser.add_argument("--plaintext", action="store_true",
-                        help="without certificates: everybody may call everything")
+                        help="without certificates: everybody may call everything. Without the attacks "
+                        "that only a role keeps from changing the weights")
     parser.add_argument("--weights-only", action="store_true",
                         help="measure, but do not judge times: for machines that are busy")
     parser.add_argument("--write-docs", action="store_true",
@@ -194,7 +195,8 @@ def main() -> int:
             certificates = make_all(folder / "certificates", LAYOUT.shards)
         trainings = Trainings(Binaries(arguments.build), folder, arguments.steps, certificates)
         table = Table(trainings, not arguments.plaintext, not arguments.weights_only)
-        table.run([ATTACKS[name] for name in arguments.attacks or ATTACKS])
+        attacks = [ATTACKS[name] for name in arguments.attacks or ATTACKS]
+        table.run([each for each in attacks if not (arguments.plaintext and each.by_role)])
     print(f"\n{time.monotonic() - began:.0f} s", flush=True)
     if arguments.write_docs:
         write_docs(table)

@@ -66,7 +66,7 @@ def made_up_norms(target: Target) -> None:
     again(target, send, 0.002)
 
 
-@attack(certificate="worker-of-a-stranger")
+@attack(certificate="worker-of-a-stranger", by_role=True)
 def norms_of_a_worker(target: Target) -> None:
     """Made-up norms for the current steps, by a worker."""
     made_up_norms(target)

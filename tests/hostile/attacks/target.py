@@ -29,6 +29,7 @@ class Attack:
     certificate: str  # its name; empty: none, it comes from outside
     run: "Callable[[Target], None]"
     first: bool = False  # begins before the first worker
+    by_role: bool = False  # only its role keeps it from changing the weights
     unbounded: bool = False  # in gRPC 1.51, which no limit of ours reaches (docs/security.md)
 
 

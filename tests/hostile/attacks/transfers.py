@@ -72,7 +72,7 @@ def push_gradients(target: Target, steps: list[int]) -> None:
     again(target, lambda: stub.Push(stream(), timeout=2))
 
 
-@attack(certificate="viewer")
+@attack(certificate="viewer", by_role=True)
 def gradients_of_a_viewer(target: Target) -> None:
     """Made-up gradients for the current steps, by a viewer."""
     push_gradients(target, [0, 1, 2, 3, 4])
