@@ -48,7 +48,7 @@ save_settings() {
 # Keys are in this directory: only its owner may enter it.
 require_private_run() {
   local mode
-  mode=$(stat -c '%a %u' "$PD_RUN") || fail "PD_RUN: there is no directory $PD_RUN"
+  mode=$(stat -c '%a %u' "$PD_RUN" 2>/dev/null) || fail "PD_RUN: there is no directory $PD_RUN"
   [[ $mode == "700 $EUID" ]] || fail "PD_RUN: expected a directory of this user with mode 700, because it" \
     "has keys; $PD_RUN has mode and owner $mode"
 }

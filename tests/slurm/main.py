@@ -27,7 +27,9 @@ from tests.slurm.cluster import SlurmCluster
 from tests.slurm.scenario import Scenario
 
 LIMIT_SECONDS = 480
-NAMESPACES = ("unshare", "--pid", "--net", "--mount-proc", "--fork", "--kill-child=KILL", "--")
+# They end with this process, also if it is killed.
+NAMESPACES = ("setpriv", "--pdeathsig", "KILL", "--", "unshare", "--pid", "--net", "--mount-proc",
+              "--fork", "--kill-child=KILL", "--")
 
 
 def parse_arguments() -> argparse.Namespace:
