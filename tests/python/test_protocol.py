@@ -17,5 +17,7 @@ def test_a_class_of_messages_is_never_collected(name):
     assert seen() is _protocol.message(name)
 
 
-def test_the_class_of_a_field_is_that_of_its_message():
-    assert type(_protocol.message("GetJobResponse")().job) is _protocol.message("Job")
+def test_nor_is_that_of_a_field():
+    seen = weakref.ref(type(_protocol.message("GetJobResponse")().job))
+    gc.collect()
+    assert seen() is type(_protocol.message("GetJobResponse")().job)
