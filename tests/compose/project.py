@@ -67,7 +67,8 @@ class Project(Cluster):
         it from now on. Returns the folder."""
         folder = self._folder / role
         shutil.rmtree(folder, ignore_errors=True)
-        self._engine.docker("cp", f"{self.container('certificates')}:/certificates/{role}", folder)
+        maker = self.compose("ps", "-aq", "certificates").strip()
+        self._engine.docker("cp", f"{maker}:/certificates/{role}", folder)
         self.security = certificate_flags(folder)
         return folder
 

@@ -3,8 +3,8 @@
 
 Makes a stack of deploy/compose/docker-compose.yml with deploy/swarm/make-stack, deploys it for 30 steps
 with 2 servers and 2 workers over TLS, scales the workers, kills a server's and a worker's container,
-removes the stack and deploys it again, updates the workers one after another, and compares the final
-weights with pd-local's.
+drains the node, removes the stack and deploys it again, updates the workers one after another, and
+compares the final weights with pd-local's.
 
 Uses the Docker engine that answers, as a Swarm's manager only meanwhile if it is none; like
 tests/compose/run it starts an engine if there is none, and builds the images.
@@ -26,12 +26,12 @@ def test_swarm(prepared: Preparation) -> None:
     """The stack of make-stack."""
     run(ROOT / "deploy/install-packages", "swarm")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(swarm_of(prepared.engine))
+        node = stack.enter_context(swarm_of(prepared.engine))
         tested = Stack(prepared.engine, prepared.project.binaries, prepared.project.image, prepared.job,
                        prepared.folder)
         stack.callback(tested.abandon)
         try:
-            Scenario(tested, prepared.expected, prepared.clock.say).run()
+            Scenario(tested, node, prepared.expected, prepared.clock.say).run()
         except (Failure, Violation) as error:
             sys.stderr.write(tested.look_at_logs())
             raise type(error)(f"{error}\npdctl status: {tested.look() or 'no answer'}") from None

@@ -20,15 +20,17 @@ KINDS = ("container", "service", "network", "secret", "config")
 class Scenario:
     """The steps of the test, in the order of run(). Each throws Violation."""
 
-    def __init__(self, stack: Stack, expected: str, say: Callable[[str], None]) -> None:
+    def __init__(self, stack: Stack, node: str, expected: str, say: Callable[[str], None]) -> None:
         self._stack = stack
+        self._node = node  # "": it must not be drained
         self._expected = expected  # SHA-256 of the weights
         self._say = say
 
     def run(self) -> None:
         """All steps."""
         for step in (self.start, self.check_containers, self.scale, self.kill_server,
-                     self.kill_worker, self.restore, self.update_workers, self.finish, self.remove):
+                     self.kill_worker, self.drain, self.restore, self.update_workers, self.finish,
+                     self.remove):
             step()
 
     def start(self) -> None:
@@ -83,6 +85,20 @@ class Scenario:
         stack.wait(lambda: workers[0] not in stack.containers("worker")
                    and len(stack.containers("worker")) == WORKERS, "a killed worker to be replaced")
         self._say(f"Swarm: a killed worker was replaced; step {self._training().step}")
+
+    def drain(self) -> None:
+        """The node is drained: it has no containers until it is active again, and the training goes on
+        from its checkpoint."""
+        stack = self._stack
+        if not self._node:
+            self._say("Swarm: the node is not the test's, and was not drained")
+            return
+        before = self._training()
+        stack.docker("node", "update", "--availability", "drain", self._node)
+        stack.wait(lambda: not stack.containers(*SERVICES), "a drained node's containers to end")
+        stack.docker("node", "update", "--availability", "active", self._node)
+        self._check_went_on(before.generation, before.step, "drain")
+        self._say(f"Swarm: the node was drained at step {before.step}; the training went on")
 
     def restore(self) -> None:
         """The stack is removed and deployed again: the training goes on from its checkpoint."""

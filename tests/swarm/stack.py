@@ -21,14 +21,15 @@ LOOPBACK = "127.0.0.1"
 
 
 @contextlib.contextmanager
-def swarm_of(engine: Engine) -> Iterator[None]:
-    """The engine is the manager of a Swarm; unless it was before, of one node, and only meanwhile."""
+def swarm_of(engine: Engine) -> Iterator[str]:
+    """The engine is the manager of a Swarm; unless it was before, of one node, and only meanwhile.
+    Yields that node, or "" if the Swarm existed before."""
     if engine.docker("info", "--format", "{{.Swarm.LocalNodeState}}") == "active":
-        yield
+        yield ""
         return
     engine.docker("swarm", "init", "--advertise-addr", LOOPBACK, "--listen-addr", f"{LOOPBACK}:2377")
     try:
-        yield
+        yield engine.docker("node", "ls", "-q")
     finally:
         engine.tries("swarm", "leave", "--force")
 
