@@ -3,7 +3,6 @@
 
 import os
 import pathlib
-import shutil
 
 from deploy.project import ROOT, Binaries
 from tests.compose.cluster import Cluster, certificate_flags
@@ -66,9 +65,8 @@ class Project(Cluster):
         """Copies a role's certificate to the host as docs/running.md describes; pdctl on the host uses
         it from now on. Returns the folder."""
         folder = self._folder / role
-        shutil.rmtree(folder, ignore_errors=True)
         maker = self.compose("ps", "-aq", "certificates").strip()
-        self._engine.docker("cp", f"{maker}:/certificates/{role}", folder)
+        self._engine.docker("cp", f"{maker}:/certificates/{role}/.", folder)
         self.security = certificate_flags(folder)
         return folder
 
