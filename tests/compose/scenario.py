@@ -64,8 +64,13 @@ class Scenario:
 
     def check_refusals(self) -> None:
         """No caller gets in without a certificate; a worker's does not make an operator."""
-        security.check_refusals(self._project)
-        self._say("plaintext, and an operator's command by a worker, were refused")
+        project = self._project
+        security.check_refusals(project)
+        project.fetch_certificate("viewer")
+        project.status()
+        security.check_refused("viewer", lambda: project.outside("checkpoint"))
+        project.fetch_certificate("operator")
+        self._say("plaintext, and an operator's command by a worker and a viewer, were refused")
 
     def renew_certificates(self) -> None:
         """All certificates are replaced; running programs take the new ones."""

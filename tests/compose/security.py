@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a container may do, and who may call the servers."""
 
+from collections.abc import Callable
+
 from tests.compose.cluster import Cluster, certificate_flags
 from tests.harness.commands import succeeds
 from tests.harness.errors import Failure, Violation, expect_in
@@ -43,10 +45,15 @@ def check_refusals(cluster: Cluster) -> None:
     if succeeds(cluster.binaries.pdctl, f"--server={address}", "--deadline=3s", "health"):
         raise Violation(f"{address}: expected TLS, and a client in plaintext was served")
     worker = cluster.containers("worker")[0]
+    check_refused("worker", lambda: cluster.docker(
+        "exec", worker, "pdctl", "--server=server-0:5000", *certificate_flags("/tls"), "checkpoint"))
+
+
+def check_refused(role: str, operation: Callable[[], object]) -> None:
+    """An operator's operation is refused to a role."""
     try:
-        cluster.docker("exec", worker, "pdctl", "--server=server-0:5000", *certificate_flags("/tls"),
-                       "checkpoint")
+        operation()
     except Failure as failure:
-        expect_in(str(failure), "the role worker may not call", "an operator's command by a worker")
+        expect_in(str(failure), f"the role {role} may not call", f"an operator's command by a {role}")
     else:
-        raise Violation("expected that a worker's certificate does not allow `pdctl checkpoint`")
+        raise Violation(f"expected that a {role}'s certificate does not allow `pdctl checkpoint`")
