@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains MNIST on a real Kubernetes of one node, disturbs it, and compares the weights.
+
+Starts etcd, API server, controllers, scheduler, CoreDNS, containerd and kubelet in namespaces of their
+own, imports the project's image, and applies an overlay of deploy/kubernetes/overlays/local-storage: 2
+servers and 2 workers over mTLS, 30 steps. Deletes a worker and each server, kills one, evicts one, kills
+the whole node, adds a worker, and compares the final weights with pd-local's.
+
+Needs root. Debian's packages are installed; Kubernetes' own programs are in ~/.cache/percentdelta, where
+--build makes them from their published Go modules, once: 12 to 30 minutes. Everything that the test
+starts is removed at the end: processes, mounts and network are in namespaces that end with it.
+
+The bridge between pods does not enforce NetworkPolicies: the test shows that they are accepted, not that
+they hold.
+"""
+
+import argparse
+import contextlib
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+
+from deploy.project import JOBS, ROOT, Binaries
+from tests.compose.main import Clock, start_local, weights_of
+from tests.harness.commands import run
+from tests.harness.errors import Failure, Violation
+from tests.kubernetes.image import build_archive
+from tests.kubernetes.machine import Machine
+from tests.kubernetes.node import Node
+from tests.kubernetes.programs import Programs
+from tests.kubernetes.scenario import Scenario, all_checks
+from tests.kubernetes.training import Training
+
+STEPS = 30
+KEPT = (".log", ".yaml", ".toml")  # after a failure
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Returns the flags."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="tests/kubernetes/run",
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", action="store_true",
+                        help="build the programs of Kubernetes that the cache lacks")
+    parser.add_argument("--only-build", action="store_true", help="build them, and end")
+    parser.add_argument("--image", type=pathlib.Path, metavar="FILE",
+                        help="take the images from this archive; make it, if there is none")
+    parser.add_argument("--binaries", type=pathlib.Path, metavar="FOLDER",
+                        help="with an existing --image: the build of the same sources with pd-local, as "
+                        "build/release")
+    return parser.parse_args()
+
+
+def provide_programs(build: bool, clock: Clock) -> Programs:
+    """Returns the programs of Kubernetes; throws Failure if they are not there."""
+    programs = Programs()
+    if programs.missing and not build:
+        raise Failure(f"{programs.folder} has no {', '.join(programs.missing)}: "
+                      "tests/kubernetes/run --build makes them")
+    if programs.missing:
+        programs.build(clock.say)
+    return programs
+
+
+def write_jobs(folder: pathlib.Path) -> tuple[pathlib.Path, str]:
+    """Writes pd-local's job, which has no checkpoints; returns it, and the text of the cluster's. 8
+    gradients a step leave time to disturb them."""
+    text = (JOBS / "mnist.textproto").read_text(encoding="utf-8")
+    for field, value in (("max_steps", STEPS), ("gradients_per_step", 8)):
+        text = re.sub(rf"(?m)^{field}: .*", f"{field}: {value}", text)
+    local = folder / "local.textproto"
+    local.write_text(text, encoding="utf-8")
+    return local, text + 'checkpoint { every_steps: 2 directory: "/checkpoints" keep: 2 }\n'
+
+
+def test(arguments: argparse.Namespace, folder: pathlib.Path, clock: Clock) -> None:
+    """Runs the test."""
+    programs = provide_programs(arguments.build, clock)
+    run(ROOT / "deploy/install-packages", "kubernetes", "test")
+    archive = (arguments.image or folder / "images.tar").resolve()
+    local_job, job = write_jobs(folder)
+    if archive.is_file() and arguments.binaries is not None:
+        binaries = Binaries(arguments.binaries)
+    else:
+        building = folder / "images"
+        building.mkdir()
+        binaries = build_archive(archive, building, clock.say)
+    with contextlib.ExitStack() as stack:
+        local = start_local(binaries, local_job, folder)
+        stack.callback(local.close)
+        state = folder / "node"
+        state.mkdir()
+        node = Node(stack.enter_context(Machine(state)), programs, clock.say)
+        node.start()
+        node.import_images(archive)
+        clock.say("containerd has the images")
+        training = Training(node, ROOT / "data/mnist", job)
+        expected = weights_of(local)
+        clock.say(f"pd-local's weights: {expected}")
+        try:
+            for check in all_checks(Scenario(training, expected, clock.say)):
+                check()
+        except (Failure, Violation) as error:
+            raise type(error)(f"{error}\n{training.events()}") from None
+    clock.say("passed")
+
+
+def remove(folder: pathlib.Path, keep: bool) -> None:
+    """Removes the folder, except logs and settings if `keep`."""
+    if keep:
+        for path in sorted(folder.rglob("*"), reverse=True):
+            if path.is_symlink() or (path.is_file() and path.suffix not in KEPT):
+                path.unlink()
+            elif path.is_dir():
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+        print(f"kept: {folder}", file=sys.stderr)
+    else:
+        subprocess.run(["rm", "-rf", "--one-file-system", folder], check=False)
+
+
+def main() -> int:
+    """Returns the exit code: 0 if every check passed."""
+    arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    clock = Clock()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="pd-kubernetes-"))
+    folder.chmod(0o755)  # the volumes are in it
+    keep = False
+    try:
+        if arguments.only_build:
+            provide_programs(True, clock)
+        else:
+            test(arguments, folder, clock)
+        return 0
+    except (Failure, Violation) as error:
+        keep = True
+        print(f"tests/kubernetes/run: FAILED: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except Exception:  # a mistake of the test itself
+        keep = True
+        traceback.print_exc()
+        return 1
+    finally:
+        remove(folder, keep)
