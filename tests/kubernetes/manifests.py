@@ -178,3 +178,7 @@ def main() -> int:
         return 130
     finally:
         subprocess.run(["rm", "-rf", "--one-file-system", folder], check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

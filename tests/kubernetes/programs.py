@@ -15,7 +15,7 @@ from tests.harness.commands import Word, run
 from tests.harness.errors import Failure
 
 VERSION = "1.34.4"
-COREDNS = "v1.12.4"
+COREDNS = ("github.com/coredns/coredns", "v1.12.4")
 KUSTOMIZE = "v5.7.1"  # that of kubectl 1.34
 OPERATOR = "v0.85.0"  # of Prometheus, whose ServiceMonitor overlays/monitoring has
 MODULE = "k8s.io/kubernetes"
@@ -23,6 +23,21 @@ PROGRAMS = ("kubectl", "kubelet", "kube-apiserver", "kube-controller-manager", "
 GO_PLACES = (pathlib.Path("/usr/local/go/bin"), pathlib.Path("/usr/lib/go/bin"))
 OLDEST_GO = (1, 24)
 NICE = ("nice", "-n", "10")
+# CoreDNS with the plugins of node.COREFILE alone: those of cloud providers take longer than all else.
+DNS_SERVER = """package main
+
+import (
+    "github.com/coredns/coredns/core/dnsserver"
+    "github.com/coredns/coredns/coremain"
+    _ "github.com/coredns/coredns/plugin/bind"
+    _ "github.com/coredns/coredns/plugin/errors"
+    _ "github.com/coredns/coredns/plugin/kubernetes"
+)
+
+func init() { dnsserver.Directives = []string{"bind", "errors", "kubernetes"} }
+
+func main() { coremain.Run() }
+"""
 
 
 def cache() -> pathlib.Path:
@@ -85,9 +100,10 @@ class Programs:
     def build(self, say: Callable[[str], None]) -> None:
         """Builds what is missing: 12 to 30 minutes for all on two cores, and 2 GB of Go's caches."""
         go = Go()
-        module = self.folder.parent / "module"
-        module.mkdir(parents=True, exist_ok=True)
-        (module / "go.mod").write_text(self._module_file(go), encoding="utf-8")
+        own = _own_modules(go)
+        kubernetes = _write_module(self.folder.parent / "module", own, MODULE, f"v{VERSION}")
+        dns = _write_module(self.folder.parent / "coredns", own, *COREDNS)
+        (dns / "main.go").write_text(DNS_SERVER, encoding="utf-8")
         stamps = [("k8s.io/component-base/version", "gitVersion", f"v{VERSION}"),
                   ("k8s.io/client-go/pkg/version", "gitVersion", f"v{VERSION}"),
                   ("k8s.io/component-base/version", "gitMajor", VERSION.split(".")[0]),
@@ -95,26 +111,28 @@ class Programs:
         flags = " ".join(["-s -w", *(f"-X {where}.{name}={value}" for where, name, value in stamps)])
         for name in self.missing:
             say(f"building {name}")
-            if name == "coredns":
-                go.run("install", "-ldflags=-s -w", f"github.com/coredns/coredns@{COREDNS}",
-                       target=self.folder)
-            else:
-                go.run("build", f"-ldflags={flags}", "-o", f"{self.folder}/",
-                       f"{MODULE}/cmd/{name}", folder=module)
+            folder, package = (dns, ".") if name == "coredns" else (kubernetes, f"{MODULE}/cmd/{name}")
+            go.run("build", f"-ldflags={flags}", "-o", self.folder / name, package, folder=folder)
 
-    @staticmethod
-    def _module_file(go: Go) -> str:
-        """go.mod: Kubernetes' own modules are published, too, with a version of their own, which its
-        go.mod leaves to the user."""
-        text = (go.module(MODULE, f"v{VERSION}") / "go.mod").read_text(encoding="utf-8")
-        staging = "v0." + VERSION.split(".", 1)[1]
-        own = sorted(set(re.findall(r"(?m)^\s*(k8s\.io/\S+) v0\.0\.0$", text)))
-        language = re.search(r"(?m)^go \S+$", text)
-        if not own or language is None:
-            raise Failure(f"{MODULE} v{VERSION}: expected modules of version v0.0.0 in its go.mod")
-        return "\n".join(["module example.test/kubernetes", language.group(),
-                          f"require {MODULE} v{VERSION}",
-                          *(f"replace {name} => {name} {staging}" for name in own), ""])
+
+def _own_modules(go: Go) -> str:
+    """The lines of go.mod for Kubernetes' libraries. They are published with a version of their own, which
+    Kubernetes' own go.mod does not name."""
+    text = (go.module(MODULE, f"v{VERSION}") / "go.mod").read_text(encoding="utf-8")
+    own = sorted(set(re.findall(r"(?m)^\s*(k8s\.io/\S+) v0\.0\.0$", text)))
+    if not own:
+        raise Failure(f"{MODULE} v{VERSION}: expected modules of version v0.0.0 in its go.mod")
+    version = "v0." + VERSION.split(".", 1)[1]
+    return "".join(f"replace {name} => {name} {version}\n" for name in own)
+
+
+def _write_module(folder: pathlib.Path, own: str, path: str, version: str) -> pathlib.Path:
+    """Makes a module that requires another one; returns its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "go.mod").write_text(
+        f"module example.test/{folder.name}\n\ngo 1.{OLDEST_GO[1]}.0\n\nrequire {path} {version}\n\n{own}",
+        encoding="utf-8")
+    return folder
 
 
 def kustomize(go: Go) -> pathlib.Path:
