@@ -22,12 +22,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
+from collections.abc import Callable
 
 from deploy.project import JOBS, ROOT, Binaries
-from tests.compose.main import Clock, start_local, weights_of
 from tests.harness.commands import run
 from tests.harness.errors import Failure, Violation
+from tests.harness.processes import Process
 from tests.kubernetes.image import build_archive
 from tests.kubernetes.machine import Machine
 from tests.kubernetes.node import Node
@@ -35,7 +37,10 @@ from tests.kubernetes.programs import Programs
 from tests.kubernetes.scenario import Scenario, all_checks
 from tests.kubernetes.training import Training
 
+Say = Callable[[str], None]
+
 STEPS = 30
+LOCAL_SECONDS = 900
 KEPT = (".log", ".yaml", ".toml")  # after a failure
 
 
@@ -54,14 +59,14 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def provide_programs(build: bool, clock: Clock) -> Programs:
+def provide_programs(build: bool, say: Say) -> Programs:
     """Returns the programs of Kubernetes; throws Failure if they are not there."""
     programs = Programs()
     if programs.missing and not build:
         raise Failure(f"{programs.folder} has no {', '.join(programs.missing)}: "
                       "tests/kubernetes/run --build makes them")
     if programs.missing:
-        programs.build(clock.say)
+        programs.build(say)
     return programs
 
 
@@ -76,9 +81,28 @@ def write_jobs(folder: pathlib.Path) -> tuple[pathlib.Path, str]:
     return local, text + 'checkpoint { every_steps: 2 directory: "/checkpoints" keep: 2 }\n'
 
 
-def test(arguments: argparse.Namespace, folder: pathlib.Path, clock: Clock) -> None:
+def start_local(binaries: Binaries, job: pathlib.Path, folder: pathlib.Path) -> Process:
+    """Starts the training whose weights are compared, in the background."""
+    run(ROOT / "deploy/fetch-data")
+    local = Process("pd-local", [binaries.local, f"--job={job}", f"--data={ROOT / 'data/mnist'}"],
+                    folder / "local.log")
+    local.start()
+    return local
+
+
+def weights_of(local: Process) -> str:
+    """Waits for pd-local; returns the SHA-256 of its weights."""
+    code = local.wait(LOCAL_SECONDS, "its start")
+    found = re.search(r"(?m)^weights sha256 ([0-9a-f]+) ", local.log_since())
+    if code != 0 or found is None:
+        raise Failure(f"pd-local: expected exit code 0 and the weights' SHA-256, got {code}\n"
+                      f"{local.tail()}")
+    return found.group(1)
+
+
+def test(arguments: argparse.Namespace, folder: pathlib.Path, say: Say) -> None:
     """Runs the test."""
-    programs = provide_programs(arguments.build, clock)
+    programs = provide_programs(arguments.build, say)
     run(ROOT / "deploy/install-packages", "kubernetes", "test")
     archive = (arguments.image or folder / "images.tar").resolve()
     local_job, job = write_jobs(folder)
@@ -87,25 +111,25 @@ def test(arguments: argparse.Namespace, folder: pathlib.Path, clock: Clock) -> N
     else:
         building = folder / "images"
         building.mkdir()
-        binaries = build_archive(archive, building, clock.say)
+        binaries = build_archive(archive, building, say)
     with contextlib.ExitStack() as stack:
         local = start_local(binaries, local_job, folder)
         stack.callback(local.close)
         state = folder / "node"
         state.mkdir()
-        node = Node(stack.enter_context(Machine(state)), programs, clock.say)
+        node = Node(stack.enter_context(Machine(state)), programs, say)
         node.start()
         node.import_images(archive)
-        clock.say("containerd has the images")
+        say("containerd has the images")
         training = Training(node, ROOT / "data/mnist", job)
         expected = weights_of(local)
-        clock.say(f"pd-local's weights: {expected}")
+        say(f"pd-local's weights: {expected}")
         try:
-            for check in all_checks(Scenario(training, expected, clock.say)):
+            for check in all_checks(Scenario(training, expected, say)):
                 check()
         except (Failure, Violation) as error:
             raise type(error)(f"{error}\n{training.events()}") from None
-    clock.say("passed")
+    say("passed")
 
 
 def remove(folder: pathlib.Path, keep: bool) -> None:
@@ -126,15 +150,19 @@ def main() -> int:
     """Returns the exit code: 0 if every check passed."""
     arguments = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    clock = Clock()
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - began:5.0f} s  {text}", flush=True)
+
     folder = pathlib.Path(tempfile.mkdtemp(prefix="pd-kubernetes-"))
     folder.chmod(0o755)  # the volumes are in it
     keep = False
     try:
         if arguments.only_build:
-            provide_programs(True, clock)
+            provide_programs(True, say)
         else:
-            test(arguments, folder, clock)
+            test(arguments, folder, say)
         return 0
     except (Failure, Violation) as error:
         keep = True

@@ -111,13 +111,15 @@ class Programs:
         flags = " ".join(["-s -w", *(f"-X {where}.{name}={value}" for where, name, value in stamps)])
         for name in self.missing:
             say(f"building {name}")
-            folder, package = (dns, ".") if name == "coredns" else (kubernetes, f"{MODULE}/cmd/{name}")
+            folder, package = kubernetes, f"{MODULE}/cmd/{name}"
+            if name == "coredns":
+                folder, package = dns, "."
             go.run("build", f"-ldflags={flags}", "-o", self.folder / name, package, folder=folder)
 
 
 def _own_modules(go: Go) -> str:
-    """The lines of go.mod for Kubernetes' libraries. They are published with a version of their own, which
-    Kubernetes' own go.mod does not name."""
+    """The lines of go.mod for Kubernetes' libraries. They are published with a version of their own,
+    which Kubernetes' go.mod does not name."""
     text = (go.module(MODULE, f"v{VERSION}") / "go.mod").read_text(encoding="utf-8")
     own = sorted(set(re.findall(r"(?m)^\s*(k8s\.io/\S+) v0\.0\.0$", text)))
     if not own:
@@ -130,8 +132,8 @@ def _write_module(folder: pathlib.Path, own: str, path: str, version: str) -> pa
     """Makes a module that requires another one; returns its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "go.mod").write_text(
-        f"module example.test/{folder.name}\n\ngo 1.{OLDEST_GO[1]}.0\n\nrequire {path} {version}\n\n{own}",
-        encoding="utf-8")
+        f"module example.test/{folder.name}\n\ngo {'.'.join(map(str, OLDEST_GO))}.0\n\n"
+        f"require {path} {version}\n\n{own}", encoding="utf-8")
     return folder
 
 
