@@ -49,27 +49,20 @@ class Scenario:
             if training.tries("exec", name, "--", "touch", "/usr/local/bin/x"):
                 raise Violation(f"{name}: expected a read-only root file system, and "
                                 "/usr/local/bin/x could be written")
-        if training.tries("run", "x", "--image=x", "--dry-run=server", "--overrides",
-                          json.dumps(PRIVILEGED)):
-            raise Violation(f"the namespace {NAMESPACE} accepts a privileged pod")
+        self._expect_refusal("violates PodSecurity", "a privileged pod", lambda: training.kubectl(
+            "run", "x", "--image=x", "--dry-run=server", "--overrides", json.dumps(PRIVILEGED)))
         self._say("pods have user 10001, no capabilities, seccomp and a read-only root")
 
     def check_roles(self) -> None:
         """A client without a certificate is refused, and a worker may not ask as an operator."""
         training = self._training
         server = "--server=server-0.server:5000"
-        if training.tries("exec", "deployment/pdctl", "--", "/usr/local/bin/pdctl", server,
-                          "--insecure", "health"):
-            raise Violation("a client without TLS is served")
+        self._expect_refusal("expects TLS", "a client without TLS", lambda: training.inside(
+            "deployment/pdctl", "/usr/local/bin/pdctl", server, "--insecure", "health"))
         worker = training.pods("worker")[0]["metadata"]["name"]
-        try:
-            training.inside(worker, "pdctl", server, "--tls_ca=/tls/ca.pem",
-                            "--tls_cert=/tls/cert.pem", "--tls_key=/tls/key.pem", "status")
-        except Failure as failure:
-            if "may not" not in str(failure) and "PERMISSION_DENIED" not in str(failure):
-                raise Violation(f"a worker's certificate: expected a refusal, got {failure}") from None
-        else:
-            raise Violation("a worker's certificate may ask for the status")
+        self._expect_refusal("may not call", "a worker's certificate", lambda: training.inside(
+            worker, "pdctl", server, "--tls_ca=/tls/ca.pem", "--tls_cert=/tls/cert.pem",
+            "--tls_key=/tls/key.pem", "status"))
         self._say("plaintext and a worker that asks for the status are refused")
 
     def delete_worker(self) -> None:
@@ -133,13 +126,8 @@ class Scenario:
 
         def evict() -> None:
             self._evict("server-1")
-            try:
-                self._evict("server-0")
-            except Failure as failure:
-                if "disruption budget" not in str(failure):
-                    raise
-            else:
-                raise Violation("both servers could be evicted at a time")
+            self._expect_refusal("disruption budget", "the second eviction",
+                                 lambda: self._evict("server-0"))
             training.wait(lambda: self._is_new("server-1", uid), "server-1 to run again")
 
         self._lose("server-1 evicted, server-0 refused", evict)
@@ -208,6 +196,16 @@ class Scenario:
             raise Violation(f"{what}: expected to go on from step {before.checkpoint_step} or later, "
                             f"got {found[-1:] or 'no new generation'}")
         self._say(f"{what} at step {before.step}: went on from step {found[-1]}")
+
+    @staticmethod
+    def _expect_refusal(reason: str, what: str, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except Failure as failure:
+            if reason not in str(failure):
+                raise Violation(f"{what}: expected a refusal with '{reason}', got {failure}") from None
+        else:
+            raise Violation(f"{what}: expected a refusal, got none")
 
     def _is_new(self, name: str, uid: str) -> bool:
         return any(pod["metadata"]["name"] == name and pod["metadata"]["uid"] != uid
