@@ -71,11 +71,9 @@ def provide_programs(build: bool, say: Say) -> Programs:
 
 
 def write_jobs(folder: pathlib.Path) -> tuple[pathlib.Path, str]:
-    """Writes pd-local's job, which has no checkpoints; returns it, and the text of the cluster's. 8
-    gradients a step leave time to disturb them."""
+    """Writes pd-local's job, which has no checkpoints; returns it, and the text of the cluster's."""
     text = (JOBS / "mnist.textproto").read_text(encoding="utf-8")
-    for field, value in (("max_steps", STEPS), ("gradients_per_step", 8)):
-        text = re.sub(rf"(?m)^{field}: .*", f"{field}: {value}", text)
+    text = re.sub(r"(?m)^max_steps: .*", f"max_steps: {STEPS}", text)
     local = folder / "local.textproto"
     local.write_text(text, encoding="utf-8")
     return local, text + 'checkpoint { every_steps: 2 directory: "/checkpoints" keep: 2 }\n'
