@@ -44,7 +44,7 @@ components: [{components}]
 patches:
   - target: {{kind: Job, name: worker}}
     patch: |
-      - {{op: add, path: /spec/template/spec/containers/0/resources/limits/cpu, value: 100m}}
+      - {{op: add, path: /spec/template/spec/containers/0/resources/limits/cpu, value: 50m}}
 """
 
 
