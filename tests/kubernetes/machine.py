@@ -11,6 +11,7 @@ from tests.harness.commands import Word, run
 from tests.harness.errors import Failure
 from tests.harness.processes import Process
 
+PREFIX = "pd-kubernetes-"
 BRIDGE = "pods"
 ADDRESS = "10.244.7.1"  # of the machine, on the bridge of its pods
 SUBNET = "10.244.7.0/24"
@@ -50,7 +51,7 @@ class Machine(contextlib.ExitStack):
     def __init__(self, folder: pathlib.Path) -> None:
         super().__init__()
         self.folder = folder
-        self.group = f"pd-kubernetes-{os.getpid()}"  # the control group of its pods
+        self.group = f"{PREFIX}{os.getpid()}"  # the control group of its pods
         self._pid = 0
 
     def __enter__(self) -> "Machine":
@@ -69,7 +70,8 @@ class Machine(contextlib.ExitStack):
             "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--propagation",
             "private", "--mount-proc", "bash", "-c", INIT, "init", self.folder],
             self.folder / "machine.log")
-        self.callback(self._remove_groups)
+        self._remove_abandoned()
+        self.callback(self._remove_groups, self.group)
         self.callback(process.close)
         process.start()
         until = time.monotonic() + START_SECONDS
@@ -110,11 +112,17 @@ class Machine(contextlib.ExitStack):
             return [CGROUPS]
         return [path.parent for path in CGROUPS.glob("*/cgroup.procs")]
 
-    def _remove_groups(self) -> None:
+    def _remove_abandoned(self) -> None:
+        """Removes the control groups of tests that were killed."""
+        for path in self._controllers()[0].glob(f"{PREFIX}*"):
+            if not pathlib.Path(f"/proc/{path.name[len(PREFIX):]}").exists():
+                self._remove_groups(path.name)
+
+    def _remove_groups(self, name: str) -> None:
         """Killed processes may take a moment to leave their groups."""
         until = time.monotonic() + START_SECONDS
         for controller in self._controllers():
-            top = controller / self.group
+            top = controller / name
             while top.exists() and time.monotonic() < until:
                 for path in (*sorted(top.rglob("*/"), reverse=True), top):
                     with contextlib.suppress(OSError):
