@@ -66,17 +66,18 @@ LineWriter::~LineWriter() {
   thread_.join();
 }
 
-void LineWriter::Write(std::string line) {
+bool LineWriter::Write(std::string line) {
   const std::lock_guard<std::mutex> lock(mutex_);
   full_ = full_ || bytes_ + line.size() > max_bytes_;
   if (full_) {
     ++dropped_;
-    return;
+    return false;
   }
   AddNote();
   bytes_ += line.size();
   lines_.push_back(std::move(line));
   changed_.notify_all();
+  return true;
 }
 
 bool LineWriter::Flush(absl::Duration timeout) {

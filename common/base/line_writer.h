@@ -31,8 +31,9 @@ class LineWriter {
   LineWriter(const LineWriter&) = delete;
   LineWriter& operator=(const LineWriter&) = delete;
 
-  // Queues a complete line, including its newline. Never waits for the descriptor.
-  void Write(std::string line);
+  // Queues a complete line, including its newline; returns false if it was dropped. Never waits for
+  // the descriptor.
+  bool Write(std::string line);
 
   // Waits until every line queued so far is written or dropped. Returns false after `timeout`.
   bool Flush(absl::Duration timeout);
