@@ -8,7 +8,6 @@
 #include <spdlog/sinks/sink.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -24,12 +23,6 @@ namespace {
 constexpr size_t kMaxLineBytes = 16 << 10;
 constexpr size_t kMaxWaitingBytes = 1 << 20;
 constexpr absl::Duration kFlush = absl::Seconds(1);
-
-// Of which the note in the log is a part only: the log may never be read again.
-std::atomic<int64_t>& DroppedLines() {
-  static std::atomic<int64_t> dropped{0};
-  return dropped;
-}
 
 std::unique_ptr<spdlog::formatter> MakeFormatter(LogFormat format) {
   const char* const pattern = format == LogFormat::kText
@@ -70,14 +63,14 @@ class LineSink : public spdlog::sinks::sink {
 
   void log(const spdlog::details::log_msg& message) override {
     if (format_ == LogFormat::kJson) {
-      Queue(Format(message));
+      writer_.Write(Format(message));
       return;
     }
     const std::string text =
         EscapeForLog({message.payload.data(), message.payload.size()}, kMaxLineBytes);
     spdlog::details::log_msg escaped = message;
     escaped.payload = text;
-    Queue(Format(escaped));
+    writer_.Write(Format(escaped));
   }
 
   void flush() override { writer_.Flush(kFlush); }
@@ -87,10 +80,6 @@ class LineSink : public spdlog::sinks::sink {
   void set_formatter(std::unique_ptr<spdlog::formatter>) override {}
 
  private:
-  void Queue(std::string line) {
-    if (!writer_.Write(std::move(line))) ++DroppedLines();
-  }
-
   std::string Format(const spdlog::details::log_msg& message) {
     spdlog::memory_buf_t line;
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -131,6 +120,6 @@ Logger MakeSilentLogger() {
   return std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::null_sink_mt>());
 }
 
-int64_t DroppedLogLines() { return DroppedLines(); }
+int64_t DroppedLogLines() { return LineWriter::total_dropped(); }
 
 }  // namespace percentdelta

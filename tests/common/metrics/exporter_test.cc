@@ -32,7 +32,7 @@ using testing::Not;
 class Source : public prometheus::Collectable {
  public:
   std::vector<prometheus::MetricFamily> Collect() const override {
-    MetricList list({{"shard", "1"}});
+    MetricList list(MetricList::Labels{{"shard", "1"}});
     list.Gauge("loss", "The loss.", .5, {{"set", "a\"b\n"}});
     list.Counter("steps_total", "Steps.", 3);
     DurationHistogram histogram;

@@ -40,9 +40,9 @@ TEST_F(CoordinatorMetricsTest, CountsLeasesThroughGenerations) {
   EXPECT_EQ(metrics.training->loss, 1.5);
   EXPECT_TRUE(metrics.progress.training.empty());
 
-  Open(6, 200);
+  Open(7, 200);  // a generation for each new process
   metrics = coordinator_.GetMetrics();
-  EXPECT_EQ(metrics.generations, 2);
+  EXPECT_EQ(metrics.generations, 3);
   EXPECT_EQ(metrics.examples, 4);
   EXPECT_GE(metrics.leases_given, 2);
   EXPECT_FALSE(metrics.training.has_value());
