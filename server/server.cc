@@ -30,6 +30,7 @@
 #include "server/metrics/shard_metrics.h"
 #include "server/rpc/call_limiter.h"
 #include "server/rpc/connections.h"
+#include "server/rpc/flood_watch.h"
 #include "server/rpc/gatekeeper.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/identity.h"
@@ -77,6 +78,10 @@ class Server::Impl {
         identity_{options_.shard, job_hash_, DrawIncarnation()},
         limiter_({options_.limits, &TheSteadyClock(), options_.log,
                   [this](const std::string& peer) { ShutDownConnection(port_, peer); }}),
+        flood_watch_({options_.limits.unanswered_bytes, options_.limits.transport_bytes,
+                      [this] { return ListTraffic(port_); },
+                      [this](const std::string& peer) { ShutDownConnection(port_, peer); },
+                      options_.log}),
         parameter_service_(shard_, identity_, limiter_),
         initial_(std::move(initial)) {
     if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
@@ -129,6 +134,7 @@ class Server::Impl {
   ThreadPool pool_;  // the destructor runs what is scheduled, which uses the members above
   const ShardIdentity identity_;
   CallLimiter limiter_;
+  FloodWatch flood_watch_;  // used by the limiter's ticker only
   ParameterServerService parameter_service_;
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
@@ -189,10 +195,13 @@ absl::Status Server::Impl::Listen() {
       MakeServerCredentials({options_.tls, options_.token_file}, options_.shard, refusals_));
   ASSIGN_OR_RETURN(server_,
                    GrpcServer::Start(listen, services, options_.log, options_.limits, protection));
-  limiter_ticker_.emplace(kLimiterTick, [this] { limiter_.Tick(); });
+  port_ = server_->port();
+  limiter_ticker_.emplace(kLimiterTick, [this] {
+    limiter_.Tick();
+    flood_watch_.Tick();
+  });
   server_->SetServing(kParameterService, true);
   if (coordinator_) server_->SetServing(kCoordinatorService, true);
-  port_ = server_->port();
   address_ = WithPort(AdvertisedAddress(options_), port_);
   options_.log->info("listening address={} advertise={} shard={} shards={} job={} job_hash={}",
                      WithPort(options_.listen, port_), address_, options_.shard, options_.shards,

@@ -89,5 +89,5 @@ class CompilerCache(contextlib.AbstractContextManager["CompilerCache"]):
         url = f"http://{HOST}:{self._server.server_address[1]}|layout=flat|read-only"
         build = f'{{build: {{network: host, args: {{CCACHE_REMOTE_STORAGE: "{url}"}}}}}}'
         return "services:\n" + "".join(
-            f"  {service}: {build}\n" for service in ("data", "server-0", "server-1", "worker",
-                                                      "pdctl"))
+            f"  {service}: {build}\n" for service in ("data", "certificates", "server-0",
+                                                      "server-1", "worker", "pdctl"))
