@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/base/status_macros.h"
 #include "common/base/text.h"
 #include "common/job/job_codec.h"
@@ -157,6 +158,7 @@ void Coordinator::OpenFromDisk() {
 void Coordinator::OpenGeneration(uint64_t at_least, const std::optional<Checkpoint>& checkpoint,
                                  absl::Duration now, LeaseAnswers& answers) {
   training_.Open(at_least, checkpoint, now);
+  if (checkpoint && !checkpoint_time_) checkpoint_time_ = absl::Now();
   const Membership& membership = training_.membership();
   statistics_.Begin(membership.generation(), membership.first_step(),
                     checkpoint ? checkpoint->history.statistics : std::vector<StepStatistics>());
@@ -186,6 +188,10 @@ void Coordinator::CompleteCheckpoint() {
     absl::MutexLock lock(&mutex_);
     const absl::Duration now = options_.clock->Now();
     training_.EndCheckpoint(step, status, now);
+    if (status.ok()) {
+      ++checkpoints_completed_;
+      checkpoint_time_ = absl::Now();
+    }
     ServeWaiters(now, answers);
   }
   answers.Send();
@@ -340,6 +346,15 @@ absl::Status Coordinator::ReportStatistics(uint64_t generation,
 Progress Coordinator::GetProgress(int64_t from_step) const {
   absl::MutexLock lock(&mutex_);
   return training_.GetProgress(from_step, opening_error_, options_.clock->Now());
+}
+
+TrainingMetrics Coordinator::GetMetrics() const {
+  absl::MutexLock lock(&mutex_);
+  TrainingMetrics metrics = training_.GetMetrics(options_.clock->Now());
+  metrics.waiting_calls = waiters_.size();
+  metrics.checkpoints_completed = checkpoints_completed_;
+  metrics.checkpoint_time = checkpoint_time_;
+  return metrics;
 }
 
 bool Coordinator::failed() const {

@@ -33,6 +33,7 @@
 #include "server/coordinator/membership.h"
 #include "server/coordinator/statistics_ring.h"
 #include "server/coordinator/training.h"
+#include "server/coordinator/training_metrics.h"
 
 namespace percentdelta {
 
@@ -138,6 +139,9 @@ class Coordinator {
 
   Progress GetProgress(int64_t from_step) const;
 
+  // For metrics: the state of the training, and how many calls wait for work.
+  TrainingMetrics GetMetrics() const;
+
   // Whether the training has failed: the state of GetProgress(), for frequent callers.
   bool failed() const;
 
@@ -182,6 +186,11 @@ class Coordinator {
   absl::Duration record_again_at_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
   int64_t refusals_not_logged_ ABSL_GUARDED_BY(mutex_) = 0;  // of heartbeats, since then
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // For metrics: checkpoints completed since the process started, and when the newest one was, or
+  // was restored.
+  int64_t checkpoints_completed_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::optional<absl::Time> checkpoint_time_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace percentdelta

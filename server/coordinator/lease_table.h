@@ -114,7 +114,8 @@ class LeaseTable {
 
   bool finished() const { return work_.finished(); }
   int64_t oldest_unevaluated() const { return work_.oldest_unevaluated(); }
-  int64_t speculative() const { return speculative_; }  // second leases issued
+  int64_t speculative() const { return speculative_; }                   // second leases issued
+  int64_t issued() const { return static_cast<int64_t>(next_id_) - 1; }  // leases, second ones too
 
   // Why the training failed: no worker of at least two could do the same work. Empty: it has not.
   const std::string& failure() const { return failure_; }

@@ -3,6 +3,7 @@
 #include "server/coordinator/training.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -224,6 +225,14 @@ std::string Training::DelayReason(absl::Duration now) const {
   if (std::string reason = leases_->DelayReason(); !reason.empty()) return reason;
   if (std::string reason = roster_.WhyAllSuspended(now); !reason.empty()) return reason;
   return roster_.Count(now) == 0 ? "no worker has called in the last minute" : "";
+}
+
+TrainingMetrics Training::GetMetrics(absl::Duration now) const {
+  TrainingMetrics metrics;
+  metrics.progress = GetProgress(std::numeric_limits<int64_t>::max(), "", now);
+  metrics.missing_shards = static_cast<int>(membership_.missing().size());
+  record_.FillMetrics(leases_ ? &*leases_ : nullptr, metrics);
+  return metrics;
 }
 
 Progress Training::GetProgress(int64_t from_step, const std::string& opening_error,

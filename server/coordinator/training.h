@@ -26,6 +26,7 @@
 #include "server/coordinator/membership.h"
 #include "server/coordinator/operator_requests.h"
 #include "server/coordinator/statistics_ring.h"
+#include "server/coordinator/training_metrics.h"
 #include "server/coordinator/training_record.h"
 #include "server/coordinator/worker_compatibility.h"
 #include "server/coordinator/worker_roster.h"
@@ -129,6 +130,9 @@ class Training {
   // `opening_error`: why the generation that is needed could not be opened; may be empty.
   Progress GetProgress(int64_t from_step, const std::string& opening_error,
                        absl::Duration now) const;
+
+  // Cheap, whatever the length of the history.
+  TrainingMetrics GetMetrics(absl::Duration now) const;
 
  private:
   std::string GatheringReason() const;
