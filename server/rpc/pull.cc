@@ -170,6 +170,9 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     const int64_t begin = range.begin + chunk.begin;
     const absl::Span<const float> values =
         absl::MakeConstSpan(*chunk.snapshot.values).subspan(chunk.begin, chunk.count);
+    ShardCounters::Bytes& pulled = state_->counters().pulled;
+    Add(memory_ != nullptr ? pulled.shared_memory : pulled.grpc,
+        chunk.count * static_cast<int64_t>(sizeof(float)));
     if (memory_ != nullptr) {
       absl::c_copy(values, memory_->values().begin() + model.SizeBefore(range.tensor) + begin);
       message_ = EncodeSharedChunk(name, begin, chunk.count);
