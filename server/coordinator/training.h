@@ -42,6 +42,7 @@ class Training {
     absl::Duration lease_deadline = absl::ZeroDuration();  // see LeaseTable::Options
     int64_t history_steps = 1;                             // points retained of each curve
     int max_workers = WorkerRoster::kMaxWorkers;
+    int max_lease_deadlines = LeaseTable::kMaxDeadlines;  // see LeaseTable::Options
     Logger log;
   };
 
@@ -79,9 +80,16 @@ class Training {
   absl::Status CheckWorker(const WorkerIdentity& worker, absl::Duration now);
 
   // Records a call of the worker.
-  void SeeWorker(const std::string& worker, absl::Duration now) { roster_.See(worker, now); }
+  void SeeWorker(const WorkerIdentity& worker, absl::Duration now) { roster_.See(worker, now); }
 
-  // A lease, the end of the training, or nothing if there is no work now.
+  // Whether shards have a gradient of the worker (worker_roster.h).
+  bool IsProven(const std::string& worker) const { return roster_.IsProven(worker); }
+
+  // Whether it was decided since the last call what workers must have in common, so that
+  // CheckWorker() may refuse some that it did not refuse before.
+  bool TakeDecision() { return compatibility_.TakeDecision(); }
+
+  // A lease, the end of the training, or nothing if there is no work now for this worker.
   std::optional<Lease> NextLease(const std::string& worker, absl::Duration now);
 
   // Whether NextLease() depends on the worker.
@@ -143,6 +151,7 @@ class Training {
   void BeginDrain(absl::Duration now);
   void ContinueDrain(absl::Duration now);
   void LogEnd();
+  void EndStep();
 
   const Job& job_;
   const std::string job_hash_;
