@@ -36,7 +36,8 @@ class Server {
   ~Server();
 
   int port() const;
-  const std::string& address() const;  // as advertised
+  const std::string& address() const;   // as advertised
+  std::string metrics_address() const;  // empty: none are served
 
   // Waits until Shutdown or the end of a drain (kOk), or until the coordinator has refused this
   // shard for good: another job, another number of shards, a newer process in its place. The

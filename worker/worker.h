@@ -21,6 +21,7 @@
 #include "worker/failure_streak.h"
 #include "worker/lease_renewer.h"
 #include "worker/lease_work.h"
+#include "worker/worker_metrics.h"
 #include "worker/worker_options.h"
 
 namespace percentdelta {
@@ -41,6 +42,9 @@ class Worker {
   //                        at work that others could do
   //   kUnavailable         the cluster, or a part of it, was unreachable for too long
   absl::Status Run();
+
+  // What this worker has done, for metrics; may outlive it.
+  const std::shared_ptr<WorkerMetrics>& metrics() const { return metrics_; }
 
   // Makes Run return after the current lease: within a second if there is none, or if data are
   // being loaded.
@@ -63,6 +67,7 @@ class Worker {
 
   const Options options_;
   const Tracer tracer_;
+  const std::shared_ptr<WorkerMetrics> metrics_;
   const SteadyClock clock_;
   std::atomic<bool> stopped_{false};
   std::atomic<bool> joined_{false};               // leases may be asked for

@@ -53,7 +53,7 @@ struct LeaseResult {
   std::string failure;                 // not empty: the work could not be done, and why
   bool caused_by_environment = false;  // of the failure: not this work item
   bool leaving = false;                // the worker takes no further lease: the answer is kWait
-  double loss_sum = 0;
+  double loss_sum = 0;                 // with `failure`, not finite if that is the reason
   int64_t correct = 0;
   int64_t examples = 0;
   absl::Duration pull;

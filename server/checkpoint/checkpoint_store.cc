@@ -80,8 +80,9 @@ absl::Status CheckpointStore::Prepare() const {
   status = SyncDirectory(directory_, &syncs);
   if (!syncs) {
     log_->warn(
-        "the file system cannot sync directories: a checkpoint may be lost if the machine loses"
-        " power soon after it was written directory={}",
+        "the file system cannot sync directories directory=\"{}\" effect=\"a checkpoint may be "
+        "lost if"
+        " the machine loses power soon after it was written\"",
         directory_);
   }
   LogForeign();

@@ -10,9 +10,11 @@
 #include "server/coordinator/coordinator.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/base/status_macros.h"
 #include "common/base/text.h"
 #include "common/job/job_codec.h"
@@ -43,6 +45,7 @@ Coordinator::Coordinator(Options options)
                  .lease_deadline = options_.lease_deadline,
                  .history_steps = options_.history_steps,
                  .max_workers = options_.max_workers,
+                 .max_lease_deadlines = options_.max_lease_deadlines,
                  .log = options_.log}) {}
 
 Coordinator::~Coordinator() { Close(); }
@@ -157,10 +160,15 @@ void Coordinator::OpenFromDisk() {
 void Coordinator::OpenGeneration(uint64_t at_least, const std::optional<Checkpoint>& checkpoint,
                                  absl::Duration now, LeaseAnswers& answers) {
   training_.Open(at_least, checkpoint, now);
+  if (checkpoint && !checkpoint_time_) checkpoint_time_ = absl::Now();
   const Membership& membership = training_.membership();
   statistics_.Begin(membership.generation(), membership.first_step(),
                     checkpoint ? checkpoint->history.statistics : std::vector<StepStatistics>());
   // Workers that joined before the restored training was known may not match it.
+  RefuseWaiters(now, answers);
+}
+
+void Coordinator::RefuseWaiters(absl::Duration now, LeaseAnswers& answers) {
   const auto check = [&](const WorkerIdentity& worker) {
     mutex_.AssertHeld();
     return training_.CheckWorker(worker, now);
@@ -186,6 +194,10 @@ void Coordinator::CompleteCheckpoint() {
     absl::MutexLock lock(&mutex_);
     const absl::Duration now = options_.clock->Now();
     training_.EndCheckpoint(step, status, now);
+    if (status.ok()) {
+      ++checkpoints_completed_;
+      checkpoint_time_ = absl::Now();
+    }
     ServeWaiters(now, answers);
   }
   answers.Send();
@@ -248,11 +260,19 @@ absl::StatusOr<int64_t> Coordinator::TakeCheckpoint() {
 }
 
 void Coordinator::ServeWaiters(absl::Duration now, LeaseAnswers& answers) {
-  const auto next = [&](const WorkerIdentity& worker) {
+  if (training_.TakeDecision()) RefuseWaiters(now, answers);
+  // Once there is no work for one worker, there is none for the others that are as proven, unless
+  // some work has failed.
+  std::array<bool, 2> none_left = {};
+  const auto next = [&](const WorkerIdentity& worker) -> std::optional<Lease> {
     mutex_.AssertHeld();
-    return training_.NextLease(worker.name, now);
+    bool& none = none_left[training_.IsProven(worker.name) ? 1 : 0];
+    if (none && !training_.depends_on_worker()) return std::nullopt;
+    std::optional<Lease> lease = training_.NextLease(worker.name, now);
+    none = !lease && training_.CheckWorker(worker, now).ok();
+    return lease;
   };
-  waiters_.Serve(now, training_.depends_on_worker(), next, answers);
+  waiters_.Serve(now, /*depends_on_worker=*/true, next, answers);
 }
 
 uint64_t Coordinator::Acquire(const WorkerIdentity& worker, absl::Duration max_wait,
@@ -267,7 +287,7 @@ uint64_t Coordinator::Acquire(const WorkerIdentity& worker, absl::Duration max_w
     } else if (absl::Status status = training_.CheckWorker(worker, now); !status.ok()) {
       answers.Add(std::move(callback), status);
     } else {
-      training_.SeeWorker(worker.name, now);
+      training_.SeeWorker(worker, now);
       max_wait = std::clamp(max_wait, absl::ZeroDuration(), kMaxWait);
       id = waiters_.Add(worker, now + max_wait, std::move(callback));
       ServeWaiters(now, answers);
@@ -340,6 +360,15 @@ absl::Status Coordinator::ReportStatistics(uint64_t generation,
 Progress Coordinator::GetProgress(int64_t from_step) const {
   absl::MutexLock lock(&mutex_);
   return training_.GetProgress(from_step, opening_error_, options_.clock->Now());
+}
+
+TrainingMetrics Coordinator::GetMetrics() const {
+  absl::MutexLock lock(&mutex_);
+  TrainingMetrics metrics = training_.GetMetrics(options_.clock->Now());
+  metrics.waiting_calls = waiters_.size();
+  metrics.checkpoints_completed = checkpoints_completed_;
+  metrics.checkpoint_time = checkpoint_time_;
+  return metrics;
 }
 
 bool Coordinator::failed() const {

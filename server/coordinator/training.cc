@@ -3,6 +3,7 @@
 #include "server/coordinator/training.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -43,6 +44,7 @@ void Training::Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoi
   leases.first_evaluated =
       !restored.evaluations.empty() && restored.evaluations.back().step == step;
   leases.deadline = options_.lease_deadline;
+  leases.max_deadlines = options_.max_lease_deadlines;
   leases.for_checkpoint = [this](int64_t next) {
     const bool starts = checkpoints_.StartIfDue(next);
     if (starts) operators_.SetDrainStep(next);
@@ -90,8 +92,21 @@ void Training::TakeGathered(int32_t shard, int64_t steps, absl::Duration now) {
   gathered_[shard] = std::max(gathered_[shard], steps);
   const int64_t confirmed = *std::min_element(gathered_.begin(), gathered_.end());
   const std::optional<ProgressPoint> mean = leases_->Confirm(confirmed);
-  if (mean) record_.AddStep(*mean, leases_->step(), now);
+  if (mean) {
+    record_.AddStep(*mean, leases_->step(), now);
+    EndStep();
+  }
   LogEnd();
+}
+
+// A step has ended. The first one decides what workers must have in common.
+void Training::EndStep() {
+  if (compatibility_.Deliver(leases_->contributors()) || membership_.needs_generation()) return;
+  membership_.RequireGeneration();
+  options_.log->warn(
+      "workers of several arithmetics or data sets took part in step {}: it is done again, by"
+      " those with arithmetic=\"{}\" data={}",
+      leases_->step() - 1, compatibility_.arithmetic(), compatibility_.data().substr(0, 12));
 }
 
 absl::Status Training::CheckWorker(const WorkerIdentity& worker, absl::Duration now) {
@@ -121,18 +136,24 @@ std::optional<Lease> Training::NextLease(const std::string& worker, absl::Durati
       break;
   }
   // The worker's next call of Acquire() returns the reason.
+  const WorkerIdentity identity = roster_.IdentityOf(worker);
   if (!roster_.CheckNotSuspended(worker, now).ok()) return std::nullopt;
+  if (!compatibility_.Check(identity).ok()) return std::nullopt;
   std::optional<Lease> next = leases_->Next(worker, now, operators_.work_below());
-  if (next) record_.history().StartTime(now);
+  if (!next) return std::nullopt;
+  record_.history().StartTime(now);
+  compatibility_.Give(identity);
   return next;
 }
 
 absl::Status Training::Complete(const LeaseResult& result, absl::Duration now) {
   RETURN_IF_ERROR(CheckGeneration(result.generation));
+  RETURN_IF_ERROR(CheckName("worker", result.worker));
   RETURN_IF_ERROR(leases_->CheckHolder(result.lease_id, result.worker));
   if (roster_.CheckRoom(result.worker, now).ok()) roster_.See(result.worker, now);
   ASSIGN_OR_RETURN(const LeaseTable::Completion completion, leases_->Complete(result, now));
   record_.AddResult(completion, result, leases_->step(), now);
+  if (completion.training) EndStep();
   if (result.leaving && drained()) operators_.TellWorker(result.worker);
   LogEnd();
   return absl::OkStatus();
@@ -224,6 +245,14 @@ std::string Training::DelayReason(absl::Duration now) const {
   if (std::string reason = leases_->DelayReason(); !reason.empty()) return reason;
   if (std::string reason = roster_.WhyAllSuspended(now); !reason.empty()) return reason;
   return roster_.Count(now) == 0 ? "no worker has called in the last minute" : "";
+}
+
+TrainingMetrics Training::GetMetrics(absl::Duration now) const {
+  TrainingMetrics metrics;
+  metrics.progress = GetProgress(std::numeric_limits<int64_t>::max(), "", now);
+  metrics.missing_shards = static_cast<int>(membership_.missing().size());
+  record_.FillMetrics(leases_ ? &*leases_ : nullptr, metrics);
+  return metrics;
 }
 
 Progress Training::GetProgress(int64_t from_step, const std::string& opening_error,

@@ -26,6 +26,7 @@
 #include "server/coordinator/membership.h"
 #include "server/coordinator/operator_requests.h"
 #include "server/coordinator/statistics_ring.h"
+#include "server/coordinator/training_metrics.h"
 #include "server/coordinator/training_record.h"
 #include "server/coordinator/worker_compatibility.h"
 #include "server/coordinator/worker_roster.h"
@@ -41,6 +42,7 @@ class Training {
     absl::Duration lease_deadline = absl::ZeroDuration();  // see LeaseTable::Options
     int64_t history_steps = 1;                             // points retained of each curve
     int max_workers = WorkerRoster::kMaxWorkers;
+    int max_lease_deadlines = LeaseTable::kMaxDeadlines;  // see LeaseTable::Options
     Logger log;
   };
 
@@ -78,9 +80,16 @@ class Training {
   absl::Status CheckWorker(const WorkerIdentity& worker, absl::Duration now);
 
   // Records a call of the worker.
-  void SeeWorker(const std::string& worker, absl::Duration now) { roster_.See(worker, now); }
+  void SeeWorker(const WorkerIdentity& worker, absl::Duration now) { roster_.See(worker, now); }
 
-  // A lease, the end of the training, or nothing if there is no work now.
+  // Whether shards have a gradient of the worker (worker_roster.h).
+  bool IsProven(const std::string& worker) const { return roster_.IsProven(worker); }
+
+  // Whether it was decided since the last call what workers must have in common, so that
+  // CheckWorker() may refuse some that it did not refuse before.
+  bool TakeDecision() { return compatibility_.TakeDecision(); }
+
+  // A lease, the end of the training, or nothing if there is no work now for this worker.
   std::optional<Lease> NextLease(const std::string& worker, absl::Duration now);
 
   // Whether NextLease() depends on the worker.
@@ -130,6 +139,9 @@ class Training {
   Progress GetProgress(int64_t from_step, const std::string& opening_error,
                        absl::Duration now) const;
 
+  // Cheap, whatever the length of the history.
+  TrainingMetrics GetMetrics(absl::Duration now) const;
+
  private:
   std::string GatheringReason() const;
   std::string DelayReason(absl::Duration now) const;
@@ -139,6 +151,7 @@ class Training {
   void BeginDrain(absl::Duration now);
   void ContinueDrain(absl::Duration now);
   void LogEnd();
+  void EndStep();
 
   const Job& job_;
   const std::string job_hash_;

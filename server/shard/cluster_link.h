@@ -81,7 +81,8 @@ class ClusterLink {
   bool BeatOnce(uint64_t& generation);
   void HandleError(const absl::Status& status);
   void LogMissing(const ClusterView& view);
-  void LogChange(const std::string& event);
+  // Whether the event is another one than the last.
+  bool IsNew(std::string event);
 
   const Options options_;
   std::string last_event_;   // used by the thread: logs one line per change, not per heartbeat

@@ -121,11 +121,13 @@ bool Process::AwaitOutput(const std::string& text, absl::Duration timeout) const
 }
 
 std::string ListenAddressIn(const std::string& log) {
-  const std::string key = "listening address=";
-  const size_t position = log.find(key);
-  if (position == std::string::npos) return "";
-  const size_t begin = position + key.size();
-  return log.substr(begin, log.find(' ', begin) - begin);
+  for (const std::string key : {"listening address=", R"("event":"listening","address":")"}) {
+    const size_t position = log.find(key);
+    if (position == std::string::npos) continue;
+    const size_t begin = position + key.size();
+    return log.substr(begin, log.find_first_of(" \"", begin) - begin);
+  }
+  return "";
 }
 
 std::string ListenAddress(const Process& server) {
