@@ -152,7 +152,8 @@ absl::StatusOr<Server::Options> OptionsFromFlags() {
   return options;
 }
 
-// Serves until a signal arrives or the coordinator refuses this shard; returns the refusal.
+// Serves until a signal arrives, the cluster is drained, or the coordinator refuses this shard;
+// returns the refusal.
 absl::Status Serve(Server& server, StopSignals& signals, const Logger& log) {
   absl::Notification stop;
   std::once_flag once;
@@ -204,7 +205,9 @@ int Run() {
   }
   log->info("stopped");
   log->flush();
-  return refused.ok() ? 0 : Fail(kProgram, refused);
+  if (refused.ok()) return 0;
+  // A supervisor must not start it again: it would take the place back.
+  return Fail(kProgram, refused, absl::IsAlreadyExists(refused) ? kExitReplaced : kExitFailure);
 }
 
 }  // namespace

@@ -33,6 +33,7 @@
 #include "server/rpc/flood_watch.h"
 #include "server/rpc/gatekeeper.h"
 #include "server/rpc/grpc_server.h"
+#include "server/rpc/handshake_watch.h"
 #include "server/rpc/identity.h"
 #include "server/rpc/refusal_log.h"
 #include "server/rpc/remote_coordinator.h"
@@ -138,6 +139,7 @@ class Server::Impl {
   ParameterServerService parameter_service_;
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
+  std::optional<HandshakeWatch> handshakes_;  // with TLS
   std::unique_ptr<GrpcServer> server_;
   InitialContent initial_;  // until Join() hands it over
   std::optional<GenerationOpener> opener_;
@@ -165,6 +167,7 @@ void Server::Impl::MakeCoordinator() {
   coordinator.lease_deadline = options_.lease_deadline;
   coordinator.history_steps = options_.history_steps;
   coordinator.max_workers = options_.limits.workers;
+  coordinator.max_lease_deadlines = options_.limits.lease_deadlines;
   caller_.emplace(
       job_hash_,
       [this](const Newcomer& newcomer, const absl::Status& status) {
@@ -193,8 +196,9 @@ absl::Status Server::Impl::Listen() {
   ASSIGN_OR_RETURN(
       const std::shared_ptr<grpc::ServerCredentials> protection,
       MakeServerCredentials({options_.tls, options_.token_file}, options_.shard, refusals_));
-  ASSIGN_OR_RETURN(server_,
-                   GrpcServer::Start(listen, services, options_.log, options_.limits, protection));
+  if (options_.tls.given()) handshakes_.emplace(refusals_, options_.limits.handshake);
+  ASSIGN_OR_RETURN(server_, GrpcServer::Start(listen, services, options_.log, options_.limits,
+                                              protection, handshakes_ ? &*handshakes_ : nullptr));
   port_ = server_->port();
   limiter_ticker_.emplace(kLimiterTick, [this] {
     limiter_.Tick();

@@ -117,6 +117,10 @@ absl::Status Worker::Run() {
       options_.log->info("training finished");
       return absl::OkStatus();
     }
+    if (lease->kind == Lease::Kind::kDrained) {
+      options_.log->info("the cluster is drained: {}", lease->message);
+      return absl::OkStatus();
+    }
     if (lease->kind == Lease::Kind::kFailed) {
       return absl::AbortedError(absl::StrCat("the training failed: ", lease->message));
     }

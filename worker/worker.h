@@ -34,7 +34,8 @@ class Worker {
   explicit Worker(Options options);
   ~Worker();
 
-  // Works until the training is finished (kOk) or Stop is called (kOk).
+  // Works until the training is finished (kOk), its cluster is drained (kOk) or Stop is called
+  // (kOk).
   //   kAborted             the training failed; the message says why
   //   kInvalidArgument, kNotFound, kFailedPrecondition  job, data, model and arithmetic do not fit
   //                        together, or the coordinator has dismissed the worker, because it failed

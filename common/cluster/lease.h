@@ -23,6 +23,7 @@ struct Lease {
     kFailed,    // the training failed for the reason in `message`; leave
     kTrain,     // compute and push the gradient of `batch`
     kEvaluate,  // evaluate `example_count` test examples from `first_example` on
+    kDrained,   // the servers end and the training is not finished (see `message`); leave
   };
   Kind kind = Kind::kWait;
   uint64_t generation = 0;

@@ -16,8 +16,9 @@
 namespace percentdelta {
 
 // Exit codes of all binaries.
-inline constexpr int kExitFailure = 1;  // the operation failed
-inline constexpr int kExitUsage = 2;    // the command line is invalid
+inline constexpr int kExitFailure = 1;   // the operation failed
+inline constexpr int kExitUsage = 2;     // the command line is invalid
+inline constexpr int kExitReplaced = 3;  // another process has taken this one's place for good
 
 // Maximum values of flags, far beyond what is useful: a typing error must not start a thousand
 // threads or use up the memory.

@@ -130,8 +130,14 @@ uint64_t CheckpointStore::ReadGeneration() const {
   return 0;
 }
 
-absl::Status CheckpointStore::WriteGeneration(uint64_t generation, const Job& job) const {
-  return WriteClusterFile(directory_, generation, job, faults_);
+absl::Status CheckpointStore::WriteGeneration(uint64_t generation, const Job& job,
+                                              bool paused) const {
+  return WriteClusterFile(directory_, generation, paused, job, faults_);
+}
+
+bool CheckpointStore::ReadPaused() const {
+  const absl::StatusOr<ClusterRecord> record = ReadClusterFile(directory_);
+  return record.ok() && record->paused;
 }
 
 absl::Status CheckpointStore::CheckOwner(const Job& job) const {

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <functional>
+#include <set>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -74,13 +75,27 @@ void VisitConnections(int port, const std::function<bool(int descriptor)>& visit
 
 }  // namespace
 
-int CountConnections(int port) {
-  int count = 0;
-  VisitConnections(port, [&](int /*descriptor*/) {
-    ++count;
+std::string PeerOfConnection(int descriptor) {
+  const sockaddr_storage address = AddressOf(descriptor, getpeername);
+  return PortOf(address) == 0 ? "" : PeerOf(address);
+}
+
+std::string AddressOfConnection(int descriptor) {
+  const std::string peer = PeerOfConnection(descriptor);
+  return peer.substr(0, peer.rfind(':'));
+}
+
+ConnectionCounts CountConnections(int port) {
+  ConnectionCounts counts;
+  std::set<std::string> peers;  // several descriptors may be of one connection
+  VisitConnections(port, [&](int descriptor) {
+    const std::string peer = PeerOfConnection(descriptor);
+    if (!peers.insert(peer).second) return true;
+    ++counts.total;
+    ++counts.by_address[peer.substr(0, peer.rfind(':'))];
     return true;
   });
-  return count;
+  return counts;
 }
 
 std::vector<ConnectionTraffic> ListTraffic(int port) {

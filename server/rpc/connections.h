@@ -7,13 +7,26 @@
 #define PERCENTDELTA_SERVER_RPC_CONNECTIONS_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 namespace percentdelta {
 
+struct ConnectionCounts {
+  int total = 0;
+  std::map<std::string, int> by_address;  // as AddressOfConnection() returns it
+};
+
 // Takes time proportional to the number of open descriptors.
-int CountConnections(int port);
+ConnectionCounts CountConnections(int port);
+
+// The peer of a connected TCP socket, as gRPC names it: "ipv4:127.0.0.1:41234". Empty: it is not
+// connected.
+std::string PeerOfConnection(int descriptor);
+
+// The same without the port: "ipv4:127.0.0.1".
+std::string AddressOfConnection(int descriptor);
 
 // What has gone over one connection since it began, in bytes of TCP.
 struct ConnectionTraffic {

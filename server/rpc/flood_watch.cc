@@ -12,6 +12,7 @@ void FloodWatch::Tick() {
   std::vector<std::pair<int64_t, std::string>> unanswered;
   int64_t total = 0;
   for (const ConnectionTraffic& each : options_.list()) {
+    if (still.contains(each.peer)) continue;  // several descriptors may be of one connection
     const auto known = seen_.find(each.peer);
     Seen seen = known == seen_.end() ? Seen() : known->second;
     // Fewer bytes than before: another connection of the same address.

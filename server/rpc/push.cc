@@ -22,10 +22,10 @@ namespace {
 // reaction, or the limiter's.
 class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
  public:
-  PushCall(const Shard& shard, CallLimiter& limiter, std::string peer, grpc::ByteBuffer* response)
+  PushCall(const Shard& shard, CallLimiter& limiter, CallPeer peer, grpc::ByteBuffer* response)
       : shard_(shard), limiter_(limiter), peer_(std::move(peer)), response_(response) {}
 
-  static PushCall* Start(const Shard& shard, CallLimiter& limiter, const std::string& peer,
+  static PushCall* Start(const Shard& shard, CallLimiter& limiter, const CallPeer& peer,
                          grpc::ByteBuffer* response) {
     auto call = std::make_shared<PushCall>(shard, limiter, peer, response);
     call->self_ = call;
@@ -104,6 +104,12 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
       return absl::InvalidArgumentError(absl::StrCat("push: expected a PushRequest, got ",
                                                      message_.Length(), " bytes that are not one"));
     }
+    const auto name_bytes = static_cast<size_t>(limiter_.limits().name_bytes);
+    if (chunk_.tensor.size() > name_bytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("PushRequest.tensor: expected at most ", name_bytes, " bytes, got ",
+                       chunk_.tensor.size(), "; shorten the name, or raise --limits=name_bytes="));
+    }
     if (!assembly_) {
       RETURN_IF_ERROR(Begin());
       if (chunk_.tensor.empty() && chunk_.pieces.empty()) return absl::OkStatus();
@@ -174,7 +180,7 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
 
   const Shard& shard_;
   CallLimiter& limiter_;
-  const std::string peer_;
+  const CallPeer peer_;
   grpc::ByteBuffer* const response_;
   grpc::ByteBuffer message_;              // of the read in flight
   Chunk chunk_;                           // of the message; reused to save allocations
@@ -191,7 +197,7 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
 }  // namespace
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* StartPush(const Shard& shard, CallLimiter& limiter,
-                                                     const std::string& peer,
+                                                     const CallPeer& peer,
                                                      grpc::ByteBuffer* response) {
   return PushCall::Start(shard, limiter, peer, response);
 }

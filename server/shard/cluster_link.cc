@@ -42,11 +42,11 @@ void ClusterLink::Wake() { pause_.Cut(); }
 
 absl::Status ClusterLink::Wait() const {
   const auto ended = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return stopping_ || refused_.has_value();
+    return stopping_ || ended_.has_value();
   };
   absl::MutexLock lock(&mutex_);
   mutex_.Await(absl::Condition(&ended));
-  return refused_.value_or(absl::OkStatus());
+  return ended_.value_or(absl::OkStatus());
 }
 
 void ClusterLink::Stop() {
@@ -91,6 +91,12 @@ bool ClusterLink::BeatOnce(uint64_t& generation) {
     return !IsRefusal(view.status());
   }
   if (!beat.parts.empty()) options_.checkpoint_writer->Forget(beat.parts.size());
+  if (view->drained) {
+    options_.log->info("drained: the training continues from its checkpoint when servers start");
+    absl::MutexLock lock(&mutex_);
+    ended_ = absl::OkStatus();
+    return false;
+  }
   if (view->generation == 0) {
     LogMissing(*view);
     return true;
@@ -118,7 +124,7 @@ void ClusterLink::HandleError(const absl::Status& status) {
   if (IsRefusal(status)) {
     options_.log->error("refused by coordinator error=\"{}\"", status.message());
     absl::MutexLock lock(&mutex_);
-    refused_ = status;
+    ended_ = status;
     return;
   }
   // Any other error is transient, such as a connection that is lost while the coordinator restarts,

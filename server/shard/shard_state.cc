@@ -48,6 +48,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/base/text.h"
 #include "server/shard/describe_update.h"
 #include "server/shard/slice_update.h"
 
@@ -82,8 +83,8 @@ ShardState::ShardState(Options options)
 absl::StatusOr<ShardSlice*> ShardState::FindSlice(absl::string_view tensor) const {
   const int index = job().model.Find(tensor);
   if (index < 0) {
-    return absl::NotFoundError(absl::StrCat("tensor \"", tensor.substr(0, 100),
-                                            "\": expected one of job ", job().name, ", got none"));
+    return absl::NotFoundError(absl::StrCat("tensor ", QuoteForLog(tensor),
+                                            ": expected one of job ", job().name, ", got none"));
   }
   for (const auto& slice : slices_) {
     if (slice->range().tensor == index) return slice.get();

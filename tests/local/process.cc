@@ -70,7 +70,18 @@ Process::Process(Process&& other) noexcept
       exit_code_(other.exit_code_),
       output_path_(std::exchange(other.output_path_, "")) {}
 
-Process::~Process() {
+Process& Process::operator=(Process&& other) noexcept {
+  if (this == &other) return *this;
+  End();
+  pid_ = std::exchange(other.pid_, -1);
+  exit_code_ = other.exit_code_;
+  output_path_ = std::exchange(other.output_path_, "");
+  return *this;
+}
+
+Process::~Process() { End(); }
+
+void Process::End() {
   if (pid_ > 0) {
     Signal(SIGKILL);
     Wait();

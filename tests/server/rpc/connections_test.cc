@@ -50,16 +50,16 @@ class ConnectionsTest : public testing::Test {
 };
 
 TEST_F(ConnectionsTest, CountsThoseThatWereAccepted) {
-  EXPECT_EQ(CountConnections(port()), 0);
+  EXPECT_EQ(CountConnections(port()).total, 0);
   const UniqueDescriptor first = Connect();
   const UniqueDescriptor second = Connect();
-  EXPECT_EQ(CountConnections(port()), 0);
+  EXPECT_EQ(CountConnections(port()).total, 0);
   const UniqueDescriptor accepted = Accept();
   {
     const UniqueDescriptor other = Accept();
-    EXPECT_EQ(CountConnections(port()), 2);
+    EXPECT_EQ(CountConnections(port()).total, 2);
   }
-  EXPECT_EQ(CountConnections(port()), 1);
+  EXPECT_EQ(CountConnections(port()).total, 1);
 }
 
 TEST_F(ConnectionsTest, ListsTheirTraffic) {
