@@ -93,5 +93,5 @@ class CompilerCache(contextlib.AbstractContextManager["CompilerCache"]):
         """Returns the Compose file that makes the images' build use the cache."""
         build = f'{{build: {{network: host, args: {{CCACHE_REMOTE_STORAGE: "{self.storage}"}}}}}}'
         return "services:\n" + "".join(
-            f"  {service}: {build}\n" for service in ("data", "server-0", "server-1", "worker",
-                                                      "pdctl"))
+            f"  {service}: {build}\n" for service in ("data", "certificates", "server-0",
+                                                      "server-1", "worker", "pdctl"))
