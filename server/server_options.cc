@@ -80,6 +80,7 @@ absl::Status CheckOptions(const ServerOptions& options) {
   }
   RETURN_IF_ERROR(CheckAdvertised("advertise", AdvertisedAddress(options), 0));
   RETURN_IF_ERROR(CheckSecurity(options));
+  RETURN_IF_ERROR(CheckMetricsOptions(options.metrics));
   if (options.threads < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("threads: expected at least 0, got ", options.threads));

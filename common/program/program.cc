@@ -22,6 +22,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/descriptors.h"
+#include "common/base/library_errors.h"
 #include "common/base/limits.h"
 #include "common/base/text.h"
 #include "common/program/version.h"
@@ -49,9 +50,12 @@ void OpenStandardDescriptors() {
   }
 }
 
-// Discards gRPC's log, which is not for users, but stores its last error for OnAbort.
+// Discards gRPC's log, which is not for users, but stores its last error for OnAbort, and passes
+// errors on.
 void HandleGrpcLog(gpr_log_func_args* args) {
-  if (args->severity != GPR_LOG_SEVERITY_ERROR || grpc_error_busy.exchange(true)) return;
+  if (args->severity != GPR_LOG_SEVERITY_ERROR) return;
+  PassOnLibraryError(args->message);
+  if (grpc_error_busy.exchange(true)) return;
   std::snprintf(grpc_error.data(), grpc_error.size(), "%s", args->message);
   grpc_error_busy = false;
 }

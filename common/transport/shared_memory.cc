@@ -3,10 +3,12 @@
 #include "common/transport/shared_memory.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -53,7 +55,8 @@ absl::StatusOr<UniqueDescriptor> OpenNamed(const std::string& path) {
   return file;
 }
 
-// Checks the seal before the size: afterwards, the file cannot shrink.
+// Checks the seal before the size: afterwards, the file cannot shrink. Checks the user on the open
+// file: the process may have ended, and its number may be another one's by now.
 absl::Status CheckSealed(int file, const std::string& path, int64_t values, struct stat& about) {
   const int seals = fcntl(file, F_GET_SEALS);
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) {
@@ -61,6 +64,20 @@ absl::Status CheckSealed(int file, const std::string& path, int64_t values, stru
         absl::StrCat("shared memory ", path, ": expected a file that cannot shrink"));
   }
   if (fstat(file, &about) != 0) return ErrnoStatus(errno, "look at", path);
+  // A process of root, or one that may trace all others, could open those of other users, too.
+  if (about.st_uid != geteuid()) {
+    return absl::PermissionDeniedError(absl::StrCat("shared memory ", path,
+                                                    ": expected one of user ", geteuid(),
+                                                    " as this process, got one of user ",
+                                                    about.st_uid));
+  }
+  // Pages of other kinds may be missing when they are touched, which raises a signal.
+  struct statfs system {};
+  if (fstatfs(file, &system) != 0) return ErrnoStatus(errno, "look at", path);
+  if (system.f_type != TMPFS_MAGIC) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("shared memory ", path, ": expected ordinary pages, got others"));
+  }
   if (static_cast<size_t>(about.st_size) == BytesOf(values)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("shared memory ", path, ": expected ",
                                                  BytesOf(values), " bytes, got ", about.st_size));
@@ -119,6 +136,11 @@ absl::StatusOr<std::shared_ptr<SharedMemory>> SharedMemory::Make(int64_t values)
 
 absl::StatusOr<std::shared_ptr<SharedMemory>> SharedMemory::Map(const SharedMemoryName& name,
                                                                 int64_t values) {
+  if (name.process <= 0 || name.descriptor < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("shared memory: expected a process and a descriptor, got ", name.process,
+                     " and ", name.descriptor));
+  }
   if (name.key.size() != kKeyBytes || values < 0 || values > kMaxValues) {
     return absl::InvalidArgumentError(
         absl::StrCat("shared memory: expected a key of ", kKeyBytes, " bytes and at most ",

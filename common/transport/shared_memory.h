@@ -36,11 +36,12 @@ class SharedMemory {
   // are the system's.
   static absl::StatusOr<std::shared_ptr<SharedMemory>> Make(int64_t values);
 
-  // Maps what another process, or this one, has made. Safe with any name: opens only files that
-  // Make() has made, and maps only those that cannot be truncated.
-  //   kNotFound         does not exist here
-  //   kInvalidArgument  has another key or size, or is not shared memory
-  //   others            the system's error
+  // Maps what another process of the same user, or this one, has made. Safe with any name: opens
+  // only files that Make() has made, and maps only those that cannot be truncated.
+  //   kNotFound          does not exist here
+  //   kInvalidArgument   has another key or size, or is not shared memory
+  //   kPermissionDenied  belongs to another user
+  //   others             the system's error
   static absl::StatusOr<std::shared_ptr<SharedMemory>> Map(const SharedMemoryName& name,
                                                            int64_t values);
 

@@ -10,9 +10,11 @@
 #include "server/coordinator/coordinator.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/base/status_macros.h"
 #include "common/base/text.h"
 #include "common/job/job_codec.h"
@@ -24,6 +26,10 @@ namespace {
 constexpr absl::Duration kMaxWait = absl::Seconds(30);
 constexpr absl::Duration kRetryInterval = absl::Seconds(1);
 constexpr absl::Duration kRefusalLogInterval = absl::Seconds(1);
+
+absl::Status Drained() {
+  return absl::UnavailableError("the cluster has been drained, and its coordinator is ending");
+}
 
 absl::Status Closing() { return absl::UnavailableError("the coordinator is shutting down"); }
 
@@ -39,6 +45,7 @@ Coordinator::Coordinator(Options options)
                  .lease_deadline = options_.lease_deadline,
                  .history_steps = options_.history_steps,
                  .max_workers = options_.max_workers,
+                 .max_lease_deadlines = options_.max_lease_deadlines,
                  .log = options_.log}) {}
 
 Coordinator::~Coordinator() { Close(); }
@@ -57,6 +64,7 @@ absl::StatusOr<ClusterView> Coordinator::Heartbeat(const ShardBeat& beat) {
     if (closed_) return Closing();
     const absl::Duration now = options_.clock->Now();
     Membership& membership = training_.membership();
+    if (training_.drained() && !membership.IsMember(beat)) return Drained();
     absl::StatusOr<bool> due = membership.Beat(beat, now);
     if (!due.ok()) {
       LogRefusal(due.status(), now);
@@ -68,6 +76,7 @@ absl::StatusOr<ClusterView> Coordinator::Heartbeat(const ShardBeat& beat) {
     if (membership.IsMember(beat)) training_.TakeBeat(beat, now);
     ServeWaiters(now, answers);
     view = membership.ViewFor(beat);
+    if (training_.drained()) view->drained = training_.TellMayEnd(beat.shard, now);
   }
   answers.Send();
   if (newcomer && options_.call_back != nullptr) options_.call_back(*newcomer);
@@ -108,19 +117,22 @@ void Coordinator::OnCalledBack(const Newcomer& newcomer, const absl::Status& sta
 void Coordinator::WorkOnCheckpoints() {
   OpenFromDisk();
   CompleteCheckpoint();
+  RecordPause();
 }
 
 void Coordinator::OpenFromDisk() {
   uint64_t generation = 0;
+  std::optional<bool> paused;  // the first generation restores it
   {
     absl::MutexLock lock(&mutex_);
     const Membership& membership = training_.membership();
     if (closed_ || !membership.needs_generation() || !NeedsDisk()) return;
     if (options_.clock->Now() < reopen_at_) return;
     generation = membership.next_generation();
+    if (membership.generation() != 0) paused = training_.paused();
   }
   const absl::StatusOr<GenerationStart> start =
-      PrepareGeneration(options_.job, options_.store.get(), options_.restore, generation);
+      PrepareGeneration(options_.job, options_.store.get(), options_.restore, generation, paused);
   LeaseAnswers answers;
   {
     absl::MutexLock lock(&mutex_);
@@ -134,6 +146,11 @@ void Coordinator::OpenFromDisk() {
       return;
     }
     opening_error_.clear();
+    recorded_pause_ = start->paused;
+    if (!paused && start->paused) {
+      options_.log->warn("paused, as before this process started; pdctl resume lets it continue");
+      training_.SetPaused(true);
+    }
     OpenGeneration(start->generation, start->checkpoint, now, answers);
     ServeWaiters(now, answers);
   }
@@ -142,11 +159,16 @@ void Coordinator::OpenFromDisk() {
 
 void Coordinator::OpenGeneration(uint64_t at_least, const std::optional<Checkpoint>& checkpoint,
                                  absl::Duration now, LeaseAnswers& answers) {
-  training_.Open(at_least, checkpoint);
+  training_.Open(at_least, checkpoint, now);
+  if (checkpoint && !checkpoint_time_) checkpoint_time_ = absl::Now();
   const Membership& membership = training_.membership();
   statistics_.Begin(membership.generation(), membership.first_step(),
                     checkpoint ? checkpoint->history.statistics : std::vector<StepStatistics>());
   // Workers that joined before the restored training was known may not match it.
+  RefuseWaiters(now, answers);
+}
+
+void Coordinator::RefuseWaiters(absl::Duration now, LeaseAnswers& answers) {
   const auto check = [&](const WorkerIdentity& worker) {
     mutex_.AssertHeld();
     return training_.CheckWorker(worker, now);
@@ -172,9 +194,64 @@ void Coordinator::CompleteCheckpoint() {
     absl::MutexLock lock(&mutex_);
     const absl::Duration now = options_.clock->Now();
     training_.EndCheckpoint(step, status, now);
+    if (status.ok()) {
+      ++checkpoints_completed_;
+      checkpoint_time_ = absl::Now();
+    }
     ServeWaiters(now, answers);
   }
   answers.Send();
+}
+
+void Coordinator::RecordPause() {
+  uint64_t generation = 0;
+  bool paused = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    generation = training_.membership().generation();
+    paused = training_.paused();
+    if (closed_ || options_.store == nullptr || generation == 0) return;
+    if (paused == recorded_pause_ || options_.clock->Now() < record_again_at_) return;
+  }
+  // No generation opens meanwhile: this is the thread that would open it.
+  const absl::Status status = options_.store->WriteGeneration(generation, options_.job, paused);
+  absl::MutexLock lock(&mutex_);
+  if (status.ok()) {
+    recorded_pause_ = paused;
+    return;
+  }
+  record_again_at_ = options_.clock->Now() + kRetryInterval;
+  options_.log->warn("cannot record that the training is {} error=\"{}\"",
+                     paused ? "paused" : "not paused", status.message());
+}
+
+absl::Status Coordinator::Pause() {
+  absl::MutexLock lock(&mutex_);
+  return training_.Pause();
+}
+
+absl::Status Coordinator::Resume() {
+  LeaseAnswers answers;
+  {
+    absl::MutexLock lock(&mutex_);
+    RETURN_IF_ERROR(training_.Resume());
+    ServeWaiters(options_.clock->Now(), answers);
+  }
+  answers.Send();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> Coordinator::Drain() {
+  LeaseAnswers answers;
+  absl::StatusOr<int64_t> step;
+  {
+    absl::MutexLock lock(&mutex_);
+    const absl::Duration now = options_.clock->Now();
+    step = training_.Drain(now);
+    ServeWaiters(now, answers);
+  }
+  answers.Send();
+  return step;
 }
 
 absl::StatusOr<int64_t> Coordinator::TakeCheckpoint() {
@@ -183,11 +260,19 @@ absl::StatusOr<int64_t> Coordinator::TakeCheckpoint() {
 }
 
 void Coordinator::ServeWaiters(absl::Duration now, LeaseAnswers& answers) {
-  const auto next = [&](const WorkerIdentity& worker) {
+  if (training_.TakeDecision()) RefuseWaiters(now, answers);
+  // Once there is no work for one worker, there is none for the others that are as proven, unless
+  // some work has failed.
+  std::array<bool, 2> none_left = {};
+  const auto next = [&](const WorkerIdentity& worker) -> std::optional<Lease> {
     mutex_.AssertHeld();
-    return training_.NextLease(worker.name, now);
+    bool& none = none_left[training_.IsProven(worker.name) ? 1 : 0];
+    if (none && !training_.depends_on_worker()) return std::nullopt;
+    std::optional<Lease> lease = training_.NextLease(worker.name, now);
+    none = !lease && training_.CheckWorker(worker, now).ok();
+    return lease;
   };
-  waiters_.Serve(now, training_.depends_on_worker(), next, answers);
+  waiters_.Serve(now, /*depends_on_worker=*/true, next, answers);
 }
 
 uint64_t Coordinator::Acquire(const WorkerIdentity& worker, absl::Duration max_wait,
@@ -202,7 +287,7 @@ uint64_t Coordinator::Acquire(const WorkerIdentity& worker, absl::Duration max_w
     } else if (absl::Status status = training_.CheckWorker(worker, now); !status.ok()) {
       answers.Add(std::move(callback), status);
     } else {
-      training_.SeeWorker(worker.name, now);
+      training_.SeeWorker(worker, now);
       max_wait = std::clamp(max_wait, absl::ZeroDuration(), kMaxWait);
       id = waiters_.Add(worker, now + max_wait, std::move(callback));
       ServeWaiters(now, answers);
@@ -275,6 +360,15 @@ absl::Status Coordinator::ReportStatistics(uint64_t generation,
 Progress Coordinator::GetProgress(int64_t from_step) const {
   absl::MutexLock lock(&mutex_);
   return training_.GetProgress(from_step, opening_error_, options_.clock->Now());
+}
+
+TrainingMetrics Coordinator::GetMetrics() const {
+  absl::MutexLock lock(&mutex_);
+  TrainingMetrics metrics = training_.GetMetrics(options_.clock->Now());
+  metrics.waiting_calls = waiters_.size();
+  metrics.checkpoints_completed = checkpoints_completed_;
+  metrics.checkpoint_time = checkpoint_time_;
+  return metrics;
 }
 
 bool Coordinator::failed() const {

@@ -33,6 +33,7 @@
 #include "server/coordinator/membership.h"
 #include "server/coordinator/statistics_ring.h"
 #include "server/coordinator/training.h"
+#include "server/coordinator/training_metrics.h"
 
 namespace percentdelta {
 
@@ -58,6 +59,9 @@ class Coordinator {
 
     // How many workers may call within a minute (worker_roster.h).
     int max_workers = WorkerRoster::kMaxWorkers;
+
+    // A lease may be renewed until it is this many deadlines old.
+    int max_lease_deadlines = LeaseTable::kMaxDeadlines;
 
     // Finds out whether a new process answers at its address, and then calls OnCalledBack(); called
     // again for its later heartbeats. Must not block, nor call OnCalledBack() itself. Null: every
@@ -89,8 +93,8 @@ class Coordinator {
   // Calls `callback` with a lease: at once if there is work or the training has ended, otherwise
   // when there is, or with kWait after `max_wait` (at most 30 s). Returns an id for CancelWait.
   //   kInvalidArgument     a name that is too long or not printable
-  //   kFailedPrecondition  the worker's arithmetic or data are not the first worker's, or it is
-  //                        suspended (worker_roster.h)
+  //   kFailedPrecondition  the worker's arithmetic or data are not those of the training
+  //                        (worker_compatibility.h), or it is suspended (worker_roster.h)
   uint64_t Acquire(const WorkerIdentity& worker, absl::Duration max_wait, LeaseCallback callback);
 
   // A shard of `generation` has all gradients of the steps below `steps`. Heartbeats say the same;
@@ -116,11 +120,30 @@ class Coordinator {
   //   kUnavailable         shards are still gathering
   absl::StatusOr<int64_t> TakeCheckpoint();
 
+  // Gives out no more leases until Resume(); those that were given out go on.
+  //   kFailedPrecondition  the training is finished, failed or is being drained
+  //   kUnavailable         no generation has opened yet
+  absl::Status Pause();
+
+  // Ends a pause, and abandons a drain whose checkpoint is not complete.
+  //   kFailedPrecondition  the drain is complete
+  //   kUnavailable         no generation has opened yet
+  absl::Status Resume();
+
+  // Starts a drain (operator_requests.h): requests its checkpoint, of the step that is returned or
+  // of a later one.
+  //   kFailedPrecondition  the job has no checkpoints, or the training has failed
+  //   kUnavailable         shards are still gathering
+  absl::StatusOr<int64_t> Drain();
+
   // Takes the statistics of some tensors of a step. Errors: of StatisticsRing::Add, and
   // kInvalidArgument for a step that has not started.
   absl::Status ReportStatistics(uint64_t generation, const std::vector<TensorStatistics>& updates);
 
   Progress GetProgress(int64_t from_step) const;
+
+  // For metrics: the state of the training, and how many calls wait for work.
+  TrainingMetrics GetMetrics() const;
 
   // Whether the training has failed: the state of GetProgress(), for frequent callers.
   bool failed() const;
@@ -131,7 +154,8 @@ class Coordinator {
   // called several times a second.
   void Tick();
 
-  // Opens the generation that is due and completes the checkpoint that is ready. To be called
+  // Opens the generation that is due, completes the checkpoint that is ready and records a pause in
+  // the job's directory of checkpoints. To be called
   // several times a second, by one thread, which may block on the disk.
   void WorkOnCheckpoints();
 
@@ -147,6 +171,9 @@ class Coordinator {
   void LogRefusal(const absl::Status& status, absl::Duration now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CompleteCheckpoint();
+  void RecordPause();
+  void RefuseWaiters(absl::Duration now, LeaseAnswers& answers)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ServeWaiters(absl::Duration now, LeaseAnswers& answers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -160,8 +187,15 @@ class Coordinator {
   std::string opening_error_ ABSL_GUARDED_BY(mutex_);  // why the due generation did not open
   absl::Duration reopen_at_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
   absl::Duration refusal_logged_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
+  bool recorded_pause_ ABSL_GUARDED_BY(mutex_) = false;  // on disk
+  absl::Duration record_again_at_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
   int64_t refusals_not_logged_ ABSL_GUARDED_BY(mutex_) = 0;  // of heartbeats, since then
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // For metrics: checkpoints completed since the process started, and when the newest one was, or
+  // was restored.
+  int64_t checkpoints_completed_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::optional<absl::Time> checkpoint_time_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace percentdelta

@@ -12,6 +12,7 @@ constexpr absl::Duration kMinDeadline = absl::Seconds(2);
 constexpr absl::Duration kMaxDeadline = absl::Minutes(10);
 constexpr int kDeadlineFactor = 5;
 constexpr int kSlowFactor = 2;
+constexpr absl::Duration kFirstSlow = absl::Seconds(20);
 constexpr absl::Duration kMinSlow = absl::Milliseconds(500);
 constexpr size_t kMaxRemembered = 32;
 
@@ -35,7 +36,7 @@ absl::Duration LeaseDurations::Deadline() const {
 
 absl::Duration LeaseDurations::SlowAfter() const {
   const std::optional<absl::Duration> longest = Longest();
-  if (!longest) return absl::InfiniteDuration();
+  if (!longest) return kFirstSlow;
   return std::max(*longest * kSlowFactor, kMinSlow);
 }
 

@@ -24,7 +24,7 @@ class LeaseDurations {
   absl::Duration Deadline() const;
 
   // How long a lease must have been out before its work is given to a second worker: twice the
-  // longest, at least 0.5 s; never before the first one.
+  // longest, at least 0.5 s; 20 s before the first one.
   absl::Duration SlowAfter() const;
 
  private:

@@ -2,9 +2,11 @@
 
 #include "server/coordinator/lease_table.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
@@ -16,6 +18,7 @@ namespace {
 constexpr size_t kWorkersToFail = 2;
 constexpr int kMaxFailuresAlone = 3;  // of one worker at the same work
 constexpr absl::Duration kGradientTimeout = absl::Seconds(2);
+constexpr int64_t kMaxDoublings = 20;  // of the number of workers that may hold an item
 
 LeaseTable::Completion CompletionOf(LeaseTable::Completion::Kind kind) {
   LeaseTable::Completion completion;
@@ -50,23 +53,56 @@ bool LeaseTable::OthersMayTry(const WorkItem& item, absl::Duration now) const {
   return roster_.HasOtherThan(failed, now);
 }
 
-std::optional<Lease> LeaseTable::Next(const std::string& worker, absl::Duration now) {
+std::optional<Lease> LeaseTable::Next(const std::string& worker, absl::Duration now,
+                                      int64_t below) {
   if (!failure_.empty()) return std::nullopt;
   const std::optional<WorkList::Open> open = work_.FindOpen(
       [&](const WorkItem& item) { return item.holders == 0 && MayTake(worker, item, now); });
-  return open ? Issue(open->lease, *open->item, worker, now) : IssueAgain(worker, now);
+  if (!open) return IssueAgain(worker, now, below);
+  // Evaluations come first, the oldest first: what is behind this one is of the same step or later.
+  if (open->lease.step >= below) return std::nullopt;
+  return Issue(open->lease, *open->item, worker, now);
 }
 
-std::optional<Lease> LeaseTable::IssueAgain(const std::string& worker, absl::Duration now) {
-  for (const auto& [id, issued] : issued_) {  // the oldest first
-    WorkItem* item = work_.Find(issued.lease);
-    if (issued.expired || item == nullptr || item->done || item->holders != 1) continue;
-    if (now - issued.at < DurationsOf(issued.lease).SlowAfter()) continue;
-    if (!MayTake(worker, *item, now)) continue;
+int LeaseTable::in_flight() const {
+  return static_cast<int>(std::count_if(issued_.begin(), issued_.end(),
+                                        [](const auto& each) { return !each.second.expired; }));
+}
+
+std::optional<Lease> LeaseTable::IssueAgain(const std::string& worker, absl::Duration now,
+                                            int64_t below) {
+  const bool proven = roster_.IsProven(worker);
+  for (const Holders& holders : FindHolders()) {
+    if (holders.oldest->lease.step >= below) continue;
+    if (!MayJoin(holders, proven, now) || !MayTake(worker, *holders.item, now)) continue;
     ++speculative_;
-    return Issue(issued.lease, *item, worker, now);
+    return Issue(holders.oldest->lease, *holders.item, worker, now);
   }
   return std::nullopt;
+}
+
+// In the order of their oldest leases.
+std::vector<LeaseTable::Holders> LeaseTable::FindHolders() {
+  std::vector<Holders> items;
+  std::map<const WorkItem*, size_t> indices;
+  for (const auto& [id, issued] : issued_) {
+    WorkItem* item = work_.Find(issued.lease);
+    if (issued.expired || item == nullptr || item->done) continue;
+    const auto [found, is_new] = indices.try_emplace(item, items.size());
+    if (is_new) items.push_back({item, &issued});
+    Holders& holders = items[found->second];
+    ++holders.all;
+    if (roster_.IsProven(issued.worker.name)) ++holders.proven;
+  }
+  return items;
+}
+
+bool LeaseTable::MayJoin(const Holders& holders, bool proven, absl::Duration now) const {
+  if (proven && holders.proven == 0) return true;
+  const absl::Duration slow = DurationsOf(holders.oldest->lease).SlowAfter();
+  const auto times_slow = static_cast<int64_t>((now - holders.oldest->at) / slow);
+  const int64_t doublings = std::min(times_slow + holders.item->overheld, kMaxDoublings);
+  return holders.all < int64_t{1} << doublings;
 }
 
 Lease LeaseTable::Issue(Lease lease, WorkItem& item, const std::string& worker,
@@ -82,7 +118,7 @@ Lease LeaseTable::Issue(Lease lease, WorkItem& item, const std::string& worker,
   lease.id = next_id_++;
   lease.deadline = DeadlineOf(lease);
   ++item.holders;
-  issued_[lease.id] = {lease, worker, now, now + lease.deadline};
+  issued_[lease.id] = {lease, roster_.IdentityOf(worker), now, now + lease.deadline};
   return lease;
 }
 
@@ -94,9 +130,14 @@ absl::Status LeaseTable::CheckIssued(uint64_t lease_id) const {
 
 absl::Status LeaseTable::CheckHolder(uint64_t lease_id, const std::string& worker) const {
   const auto found = issued_.find(lease_id);
-  if (found == issued_.end() || found->second.worker == worker) return absl::OkStatus();
+  if (found == issued_.end() || found->second.worker.name == worker) return absl::OkStatus();
   return absl::PermissionDeniedError(absl::StrCat(
       "lease ", lease_id, ": expected the worker that it was given to, got worker ", worker));
+}
+
+void LeaseTable::EndHold(Issued& issued, WorkItem& item) {
+  roster_.SetProven(issued.worker.name, false);
+  if (!std::exchange(issued.expired, true)) --item.holders;
 }
 
 absl::StatusOr<absl::Duration> LeaseTable::Renew(uint64_t lease_id, absl::Duration now) {
@@ -109,9 +150,19 @@ absl::StatusOr<absl::Duration> LeaseTable::Renew(uint64_t lease_id, absl::Durati
                      ": expected a lease whose work is not done, got one whose work is done"));
   }
   Issued& issued = found->second;
+  const absl::Duration deadline = DeadlineOf(issued.lease);
+  const absl::Duration longest = std::max(deadline, issued.lease.deadline) * options_.max_deadlines;
+  if (now - issued.at >= longest) {
+    EndHold(issued, *item);
+    if (!std::exchange(issued.overheld, true)) ++item->overheld;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "lease ", lease_id, ": expected a result within ", absl::FormatDuration(longest),
+        ", got only renewals: its work is open to"
+        " other workers, and its result still counts if it is the first; raise"
+        " --limits=lease_deadlines= of shard 0 for workers that are slower"));
+  }
   if (issued.expired) ++item->holders;
   issued.expired = false;
-  const absl::Duration deadline = DeadlineOf(issued.lease);
   issued.until = now + deadline;
   return deadline;
 }
@@ -146,7 +197,7 @@ LeaseTable::Completion LeaseTable::Fail(const Issued& issued, WorkItem& item,
   // An expired lease holds nothing: the item may be another worker's by now.
   if (!issued.expired) --item.holders;
   if (result.caused_by_environment) return CompletionOf(Completion::Kind::kFailed);
-  const std::string& worker = issued.worker;
+  const std::string& worker = issued.worker.name;
   if (item.failures.empty()) ++failed_items_;
   WorkItem::Failures& failures = item.failures[worker];
   ++failures.count;
@@ -169,24 +220,47 @@ LeaseTable::Completion LeaseTable::Finish(const Issued& issued, WorkItem& item,
   item.done = true;
   item.done_at = now;
   item.result = result;
-  item.result.worker = issued.worker;
+  item.worker = issued.worker;
   for (const auto& [worker, failures] : item.failures) {
-    if (worker == issued.worker) continue;
+    if (worker == issued.worker.name) continue;
     roster_.Suspend(worker,
                     absl::StrCat("it failed at ", WorkName(issued.lease), ", which worker ",
-                                 issued.worker, " completed: ", failures.reason),
+                                 issued.worker.name, " completed: ", failures.reason),
                     now);
   }
   if (!item.failures.empty()) --failed_items_;
+  DoubtOvertaken(item, now);
   if (issued.lease.kind == Lease::Kind::kTrain) {
     training_.Add(now - issued.at);
     completion.trained_examples = result.examples;
     completion.training = work_.EndStep();
+    if (completion.training) ProveContributors();
   } else {
     evaluation_.Add(now - issued.at);
     completion.evaluation = work_.EndEvaluation(issued.lease);
   }
   return completion;
+}
+
+// The workers that others have overtaken at `item`, which is done.
+void LeaseTable::DoubtOvertaken(const WorkItem& item, absl::Duration now) {
+  for (const auto& [id, issued] : issued_) {
+    if (work_.Find(issued.lease) != &item) continue;
+    if (now - issued.at < DurationsOf(issued.lease).SlowAfter()) continue;
+    roster_.SetProven(issued.worker.name, false);
+  }
+}
+
+void LeaseTable::ProveContributors() {
+  for (const WorkerIdentity& worker : work_.contributors()) {
+    roster_.SetProven(worker.name, true);
+  }
+}
+
+std::optional<ProgressPoint> LeaseTable::Confirm(int64_t step) {
+  std::optional<ProgressPoint> mean = work_.Confirm(step);
+  if (mean) ProveContributors();
+  return mean;
 }
 
 std::vector<LeaseTable::MissingGradient> LeaseTable::Reopen(int64_t step,
@@ -197,12 +271,16 @@ std::vector<LeaseTable::MissingGradient> LeaseTable::Reopen(int64_t step,
   for (const int32_t slot : slots) {
     WorkItem* item = work_.FindSlot(slot);
     if (item == nullptr || !item->done || now - item->done_at < kGradientTimeout) continue;
-    const std::string worker = item->result.worker;
+    const std::string worker = item->worker.name;
     roster_.Suspend(worker,
                     absl::StrCat("it reported slot ", slot, " of step ", step,
                                  " without having pushed its gradient"),
                     now);
     *item = WorkItem();
+    // Others that hold it may still complete it.
+    item->holders = static_cast<int>(absl::c_count_if(issued_, [&](const auto& entry) {
+      return !entry.second.expired && work_.Find(entry.second.lease) == item;
+    }));
     missing.push_back({slot, worker});
   }
   return missing;
@@ -214,10 +292,12 @@ std::vector<Lease> LeaseTable::Expire(absl::Duration now) {
   std::vector<Lease> expired;
   for (auto& [id, issued] : issued_) {
     if (issued.expired || now < issued.until) continue;
-    issued.expired = true;
     WorkItem& item = *work_.Find(issued.lease);
-    if (item.done) continue;
-    --item.holders;
+    if (item.done) {
+      issued.expired = true;
+      continue;
+    }
+    EndHold(issued, item);
     expired.push_back(issued.lease);
   }
   return expired;

@@ -3,8 +3,13 @@
 // Which worker does which work: the leases of the work list's items. A state machine without locks,
 // clocks or I/O; time is an argument.
 //
-// When no item is open, the slowest work gets a second holder: the first result counts. A slot that
-// was reported but whose gradient never reached a shard becomes open again (Reopen).
+// When no item is open, the slowest work gets a second holder, and then more: the first result
+// counts. How many may hold an item doubles each time that a holder has been slow, so that workers
+// that only take and renew leases cannot keep it from those that would do it. A lease that is
+// renewed for too long without a result holds nothing any more. To proven workers (worker_roster.h)
+// an item that only others hold is as good as open, once no other is.
+//
+// A slot that was reported but whose gradient never reached a shard becomes open again (Reopen).
 //
 // Work that a worker failed at goes to other workers first. The training fails when at least two
 // workers have failed at the same work and no other is present. A worker that fails at what another
@@ -15,6 +20,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -35,6 +41,8 @@ namespace percentdelta {
 // Not thread-safe.
 class LeaseTable {
  public:
+  static constexpr int kMaxDeadlines = 10;
+
   // The effect of a result.
   struct Completion {
     enum class Kind {
@@ -56,6 +64,9 @@ class LeaseTable {
     // Of every lease. Zero: derived from recent leases of its kind (lease_durations.h).
     absl::Duration deadline = absl::ZeroDuration();
 
+    // A lease may be renewed until it is this many deadlines old.
+    int max_deadlines = kMaxDeadlines;
+
     // Called once for each step, before the first lease of the step before: whether its weights
     // become a checkpoint. Null: never.
     std::function<bool(int64_t step)> for_checkpoint = nullptr;
@@ -65,15 +76,20 @@ class LeaseTable {
   LeaseTable(const Job& job, Options options, WorkerRoster& roster);
 
   // The next piece of work for a worker, or nothing if there is none now. If every item is leased,
-  // the oldest lease that is slow (LeaseDurations::SlowAfter) is given a second time.
-  std::optional<Lease> Next(const std::string& worker, absl::Duration now);
+  // the oldest lease that is slow (LeaseDurations::SlowAfter), or that no proven worker holds if
+  // this one is proven, is given a second time. Gives out only work of steps below `below`.
+  std::optional<Lease> Next(const std::string& worker, absl::Duration now,
+                            int64_t below = std::numeric_limits<int64_t>::max());
 
   // Whether Next() depends on the worker, because there is work that some worker failed at.
   bool depends_on_worker() const { return failed_items_ > 0; }
 
   // All shards have the gradients of every step below `step`. Ends the current step, if its results
   // are in, and returns its mean.
-  std::optional<ProgressPoint> Confirm(int64_t step) { return work_.Confirm(step); }
+  std::optional<ProgressPoint> Confirm(int64_t step);
+
+  // The workers whose gradients made the last step that ended, by slot.
+  const std::vector<WorkerIdentity>& contributors() const { return work_.contributors(); }
 
   // A shard lacks the gradients of these slots of `step`. Those whose results came at least 2 s ago
   // become open again, and their workers are suspended, since they did not push what they reported.
@@ -92,7 +108,8 @@ class LeaseTable {
 
   // Restarts the deadline of a lease and returns it.
   //   kNotFound            no such lease was issued
-  //   kFailedPrecondition  its work is done
+  //   kFailedPrecondition  its work is done, or it has been renewed for too long: the work is open
+  //                        to others, but its result still counts if it is the first
   absl::StatusOr<absl::Duration> Renew(uint64_t lease_id, absl::Duration now);
 
   // Takes a result. A lease that has expired may still complete its work.
@@ -104,9 +121,15 @@ class LeaseTable {
   std::vector<Lease> Expire(absl::Duration now);
 
   int64_t step() const { return work_.step(); }
+  bool step_begun() const { return asked_step_ > step(); }  // a slot of it was given out
+
+  // Leases that were given out, have not expired, and whose work is not reported.
+  int in_flight() const;
+
   bool finished() const { return work_.finished(); }
   int64_t oldest_unevaluated() const { return work_.oldest_unevaluated(); }
-  int64_t speculative() const { return speculative_; }  // second leases issued
+  int64_t speculative() const { return speculative_; }                   // second leases issued
+  int64_t issued() const { return static_cast<int64_t>(next_id_) - 1; }  // leases, second ones too
 
   // Why the training failed: no worker of at least two could do the same work. Empty: it has not.
   const std::string& failure() const { return failure_; }
@@ -114,19 +137,33 @@ class LeaseTable {
  private:
   struct Issued {
     Lease lease;
-    std::string worker;
+    WorkerIdentity worker;  // as it introduced itself
     absl::Duration at;
     absl::Duration until;
-    bool expired = false;  // may still complete the work
+    bool expired = false;   // may still complete the work
+    bool overheld = false;  // was renewed for too long
+  };
+
+  // The leases of an item that have not expired.
+  struct Holders {
+    WorkItem* item = nullptr;
+    const Issued* oldest = nullptr;
+    int all = 0;
+    int proven = 0;
   };
 
   absl::Status CheckIssued(uint64_t lease_id) const;
   const LeaseDurations& DurationsOf(const Lease& lease) const;
   absl::Duration DeadlineOf(const Lease& lease) const;
+  std::vector<Holders> FindHolders();
+  bool MayJoin(const Holders& holders, bool proven, absl::Duration now) const;
+  void EndHold(Issued& issued, WorkItem& item);
+  void DoubtOvertaken(const WorkItem& item, absl::Duration now);
+  void ProveContributors();
   bool MayTake(const std::string& worker, const WorkItem& item, absl::Duration now) const;
   bool OthersMayTry(const WorkItem& item, absl::Duration now) const;
   Lease Issue(Lease lease, WorkItem& item, const std::string& worker, absl::Duration now);
-  std::optional<Lease> IssueAgain(const std::string& worker, absl::Duration now);
+  std::optional<Lease> IssueAgain(const std::string& worker, absl::Duration now, int64_t below);
   Completion Fail(const Issued& issued, WorkItem& item, const LeaseResult& result,
                   absl::Duration now);
   Completion Finish(const Issued& issued, WorkItem& item, const LeaseResult& result,

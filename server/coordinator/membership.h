@@ -63,7 +63,11 @@ class Membership {
   // Whether the heartbeat is a member's.
   bool IsMember(const ShardBeat& beat) const;
 
-  // Whether all shards are members, one of which is new since the current generation opened.
+  // The current generation must be replaced, although no shard is new.
+  void RequireGeneration() { changed_ = true; }
+
+  // Whether all shards are members, one of which is new since the current generation opened, or
+  // RequireGeneration() was called since.
   bool needs_generation() const { return changed_ && missing().empty(); }
 
   // Opens a generation of the current members: number `at_least`, or next_generation() if that is
@@ -129,7 +133,7 @@ class Membership {
   std::vector<Member> members_;
   uint64_t next_generation_;
   ClusterView opened_;    // the current generation, of 0 before the first one
-  bool changed_ = false;  // since it was opened
+  bool changed_ = false;  // since it was opened, or it must be replaced
 };
 
 }  // namespace percentdelta

@@ -18,11 +18,10 @@ size_t MetricBytes(const ProgressPoint& point) {
   return bytes;
 }
 
-template <typename Predicate>
-std::vector<ProgressPoint> Select(const std::deque<ProgressPoint>& curve, Predicate predicate) {
-  std::vector<ProgressPoint> points;
-  std::copy_if(curve.begin(), curve.end(), std::back_inserter(points), predicate);
-  return points;
+// The first point of `step` or a later one.
+auto Find(const std::deque<ProgressPoint>& curve, int64_t step) {
+  const auto before = [](const ProgressPoint& point, int64_t bound) { return point.step < bound; };
+  return std::lower_bound(curve.begin(), curve.end(), step, before);
 }
 
 }  // namespace
@@ -56,17 +55,16 @@ double ProgressHistory::SecondsAt(absl::Duration now) const {
 }
 
 std::vector<ProgressPoint> ProgressHistory::TrainingBefore(int64_t step) const {
-  return Select(training_.points, [&](const ProgressPoint& point) { return point.step < step; });
+  return {training_.points.begin(), Find(training_.points, step)};
 }
 
 std::vector<ProgressPoint> ProgressHistory::EvaluationsBefore(int64_t step) const {
-  return Select(evaluations_.points, [&](const ProgressPoint& point) { return point.step < step; });
+  return {evaluations_.points.begin(), Find(evaluations_.points, step)};
 }
 
 void ProgressHistory::Fill(int64_t from_step, absl::Duration now, Progress& progress) const {
-  const auto from = [&](const ProgressPoint& point) { return point.step >= from_step; };
-  progress.training = Select(training_.points, from);
-  progress.evaluations = Select(evaluations_.points, from);
+  progress.training.assign(Find(training_.points, from_step), training_.points.end());
+  progress.evaluations.assign(Find(evaluations_.points, from_step), evaluations_.points.end());
   // The first lease in the window marks when the others started: its examples are not counted.
   const auto begin = std::find_if(leases_.begin(), leases_.end(), [&](const DoneLease& lease) {
     return lease.at >= now - kWindow;

@@ -111,7 +111,7 @@ absl::Status StatisticsRing::CheckLayer(const std::string& layer) const {
     if (layers.empty() || layers.back() != tensor.layer()) layers.push_back(tensor.layer());
   }
   return absl::NotFoundError(absl::StrCat("layer: expected one of ", absl::StrJoin(layers, ", "),
-                                          ", got \"", layer, "\""));
+                                          ", got ", QuoteForLog(layer)));
 }
 
 std::vector<StepStatistics> StatisticsRing::Range(int64_t first, int64_t last,

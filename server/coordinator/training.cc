@@ -3,6 +3,7 @@
 #include "server/coordinator/training.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -26,9 +27,11 @@ Training::Training(const Job& job, const std::string& job_hash, Options options)
       roster_(options_.max_workers),
       compatibility_(job_.any_arithmetic),
       record_(options_.history_steps, job_.max_steps, options_.log),
-      checkpoints_(job_, options_.shard_count, options_.log) {}
+      checkpoints_(job_, options_.shard_count, options_.log),
+      operators_(options_.shard_count, job_.max_steps) {}
 
-void Training::Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoint) {
+void Training::Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoint,
+                    absl::Duration now) {
   const History restored = checkpoint ? checkpoint->history : History();
   const int64_t step = checkpoint ? checkpoint->manifest.step : 0;
   membership_.Open(at_least, checkpoint ? checkpoint->directory : "", step);
@@ -41,7 +44,12 @@ void Training::Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoi
   leases.first_evaluated =
       !restored.evaluations.empty() && restored.evaluations.back().step == step;
   leases.deadline = options_.lease_deadline;
-  leases.for_checkpoint = [this](int64_t next) { return checkpoints_.StartIfDue(next); };
+  leases.max_deadlines = options_.max_lease_deadlines;
+  leases.for_checkpoint = [this](int64_t next) {
+    const bool starts = checkpoints_.StartIfDue(next);
+    if (starts) operators_.SetDrainStep(next);
+    return starts;
+  };
   leases_.emplace(job_, std::move(leases), roster_);
   gathered_.assign(options_.shard_count, step);
   compatibility_.Restore(restored.arithmetic, restored.other_arithmetic, restored.data);
@@ -49,6 +57,8 @@ void Training::Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoi
                      membership_.generation(), options_.shard_count, step,
                      checkpoint ? checkpoint->directory : "none",
                      absl::StrJoin(membership_.addresses(), ","));
+  operators_.ForgetDrainStep();
+  if (operators_.draining()) BeginDrain(now);
 }
 
 absl::Status Training::CheckGeneration(uint64_t generation) const {
@@ -58,15 +68,18 @@ absl::Status Training::CheckGeneration(uint64_t generation) const {
 }
 
 TrainingState Training::state() const {
+  if (operators_.drained()) return TrainingState::kDrained;
   if (!leases_ || membership_.needs_generation()) return TrainingState::kGathering;
   if (!leases_->failure().empty()) return TrainingState::kFailed;
-  return leases_->finished() && !checkpoints_.holds_workers() ? TrainingState::kFinished
-                                                              : TrainingState::kTraining;
+  if (operators_.draining()) return TrainingState::kDraining;
+  if (leases_->finished() && !checkpoints_.holds_workers()) return TrainingState::kFinished;
+  return operators_.paused() ? TrainingState::kPaused : TrainingState::kTraining;
 }
 
 void Training::TakeBeat(const ShardBeat& beat, absl::Duration now) {
   if (!leases_ || beat.generation != membership_.generation()) return;
   checkpoints_.AddParts(beat.shard, beat.parts);
+  ContinueDrain(now);
   LogEnd();
   TakeGathered(beat.shard, beat.gathered_steps, now);
   for (const LeaseTable::MissingGradient& missing :
@@ -79,8 +92,21 @@ void Training::TakeGathered(int32_t shard, int64_t steps, absl::Duration now) {
   gathered_[shard] = std::max(gathered_[shard], steps);
   const int64_t confirmed = *std::min_element(gathered_.begin(), gathered_.end());
   const std::optional<ProgressPoint> mean = leases_->Confirm(confirmed);
-  if (mean) record_.AddStep(*mean, leases_->step(), now);
+  if (mean) {
+    record_.AddStep(*mean, leases_->step(), now);
+    EndStep();
+  }
   LogEnd();
+}
+
+// A step has ended. The first one decides what workers must have in common.
+void Training::EndStep() {
+  if (compatibility_.Deliver(leases_->contributors()) || membership_.needs_generation()) return;
+  membership_.RequireGeneration();
+  options_.log->warn(
+      "workers of several arithmetics or data sets took part in step {}: it is done again, by"
+      " those with arithmetic=\"{}\" data={}",
+      leases_->step() - 1, compatibility_.arithmetic(), compatibility_.data().substr(0, 12));
 }
 
 absl::Status Training::CheckWorker(const WorkerIdentity& worker, absl::Duration now) {
@@ -93,7 +119,10 @@ std::optional<Lease> Training::NextLease(const std::string& worker, absl::Durati
   Lease lease;
   switch (state()) {
     case TrainingState::kGathering:
+    case TrainingState::kPaused:
       return std::nullopt;
+    case TrainingState::kDrained:
+      return LastLease(worker);
     case TrainingState::kFinished:
       lease.kind = Lease::Kind::kFinished;
       return lease;
@@ -102,22 +131,30 @@ std::optional<Lease> Training::NextLease(const std::string& worker, absl::Durati
       lease.message = leases_->failure();
       return lease;
     case TrainingState::kTraining:
+    case TrainingState::kDraining:
       if (!membership_.entered()) return std::nullopt;
       break;
   }
   // The worker's next call of Acquire() returns the reason.
+  const WorkerIdentity identity = roster_.IdentityOf(worker);
   if (!roster_.CheckNotSuspended(worker, now).ok()) return std::nullopt;
-  std::optional<Lease> next = leases_->Next(worker, now);
-  if (next) record_.history().StartTime(now);
+  if (!compatibility_.Check(identity).ok()) return std::nullopt;
+  std::optional<Lease> next = leases_->Next(worker, now, operators_.work_below());
+  if (!next) return std::nullopt;
+  record_.history().StartTime(now);
+  compatibility_.Give(identity);
   return next;
 }
 
 absl::Status Training::Complete(const LeaseResult& result, absl::Duration now) {
   RETURN_IF_ERROR(CheckGeneration(result.generation));
+  RETURN_IF_ERROR(CheckName("worker", result.worker));
   RETURN_IF_ERROR(leases_->CheckHolder(result.lease_id, result.worker));
   if (roster_.CheckRoom(result.worker, now).ok()) roster_.See(result.worker, now);
   ASSIGN_OR_RETURN(const LeaseTable::Completion completion, leases_->Complete(result, now));
   record_.AddResult(completion, result, leases_->step(), now);
+  if (completion.training) EndStep();
+  if (result.leaving && drained()) operators_.TellWorker(result.worker);
   LogEnd();
   return absl::OkStatus();
 }
@@ -135,6 +172,7 @@ void Training::Tick(absl::Duration now) {
   if (!leases_) return;
   for (const Lease& lease : leases_->Expire(now)) record_.AddExpired(lease);
   if (leases_->finished() && checkpoints_.LetWorkersGo(now)) LogEnd();
+  ContinueDrain(now);
 }
 
 absl::StatusOr<int64_t> Training::RequestCheckpoint() {
@@ -181,6 +219,7 @@ std::optional<Training::ReadyCheckpoint> Training::FindReadyCheckpoint(
 
 void Training::EndCheckpoint(int64_t step, const absl::Status& result, absl::Duration now) {
   checkpoints_.End(step, result, now);
+  ContinueDrain(now);
   LogEnd();
 }
 
@@ -208,6 +247,14 @@ std::string Training::DelayReason(absl::Duration now) const {
   return roster_.Count(now) == 0 ? "no worker has called in the last minute" : "";
 }
 
+TrainingMetrics Training::GetMetrics(absl::Duration now) const {
+  TrainingMetrics metrics;
+  metrics.progress = GetProgress(std::numeric_limits<int64_t>::max(), "", now);
+  metrics.missing_shards = static_cast<int>(membership_.missing().size());
+  record_.FillMetrics(leases_ ? &*leases_ : nullptr, metrics);
+  return metrics;
+}
+
 Progress Training::GetProgress(int64_t from_step, const std::string& opening_error,
                                absl::Duration now) const {
   Progress progress;
@@ -218,6 +265,8 @@ Progress Training::GetProgress(int64_t from_step, const std::string& opening_err
     progress.message = leases_->failure();
   } else if (progress.state == TrainingState::kTraining) {
     progress.message = DelayReason(now);
+  } else if (progress.state != TrainingState::kFinished) {
+    progress.message = OperatorMessage(now);
   }
   progress.job_name = job_.name;
   progress.job_hash = job_hash_;

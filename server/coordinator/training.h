@@ -24,7 +24,9 @@
 #include "server/coordinator/checkpoint_completion.h"
 #include "server/coordinator/lease_table.h"
 #include "server/coordinator/membership.h"
+#include "server/coordinator/operator_requests.h"
 #include "server/coordinator/statistics_ring.h"
+#include "server/coordinator/training_metrics.h"
 #include "server/coordinator/training_record.h"
 #include "server/coordinator/worker_compatibility.h"
 #include "server/coordinator/worker_roster.h"
@@ -40,6 +42,7 @@ class Training {
     absl::Duration lease_deadline = absl::ZeroDuration();  // see LeaseTable::Options
     int64_t history_steps = 1;                             // points retained of each curve
     int max_workers = WorkerRoster::kMaxWorkers;
+    int max_lease_deadlines = LeaseTable::kMaxDeadlines;  // see LeaseTable::Options
     Logger log;
   };
 
@@ -53,7 +56,7 @@ class Training {
 
   // Opens the generation that membership() needs: number `at_least` or a greater one, with the
   // initial weights or what the checkpoint holds.
-  void Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoint);
+  void Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoint, absl::Duration now);
 
   // kFailedPrecondition unless `generation` is open. With kOk, a generation is.
   absl::Status CheckGeneration(uint64_t generation) const;
@@ -77,9 +80,16 @@ class Training {
   absl::Status CheckWorker(const WorkerIdentity& worker, absl::Duration now);
 
   // Records a call of the worker.
-  void SeeWorker(const std::string& worker, absl::Duration now) { roster_.See(worker, now); }
+  void SeeWorker(const WorkerIdentity& worker, absl::Duration now) { roster_.See(worker, now); }
 
-  // A lease, the end of the training, or nothing if there is no work now.
+  // Whether shards have a gradient of the worker (worker_roster.h).
+  bool IsProven(const std::string& worker) const { return roster_.IsProven(worker); }
+
+  // Whether it was decided since the last call what workers must have in common, so that
+  // CheckWorker() may refuse some that it did not refuse before.
+  bool TakeDecision() { return compatibility_.TakeDecision(); }
+
+  // A lease, the end of the training, or nothing if there is no work now for this worker.
   std::optional<Lease> NextLease(const std::string& worker, absl::Duration now);
 
   // Whether NextLease() depends on the worker.
@@ -96,6 +106,20 @@ class Training {
 
   // See Coordinator::TakeCheckpoint.
   absl::StatusOr<int64_t> RequestCheckpoint();
+
+  // See Coordinator::Pause, Resume and Drain.
+  absl::Status Pause();
+  absl::Status Resume();
+  absl::StatusOr<int64_t> Drain(absl::Duration now);
+
+  // Whether an operator has paused it. To be restored, once the first generation has opened.
+  bool paused() const { return operators_.paused(); }
+  void SetPaused(bool paused) { operators_.SetPaused(paused); }
+
+  // Whether a drain is complete; then, whether a shard that beats may end. It does so once it was
+  // told.
+  bool drained() const { return operators_.drained(); }
+  bool TellMayEnd(int32_t shard, absl::Duration now);
 
   // The checkpoint that is ready, as CheckpointStore::Complete takes it; the history is without the
   // statistics.
@@ -115,10 +139,19 @@ class Training {
   Progress GetProgress(int64_t from_step, const std::string& opening_error,
                        absl::Duration now) const;
 
+  // Cheap, whatever the length of the history.
+  TrainingMetrics GetMetrics(absl::Duration now) const;
+
  private:
   std::string GatheringReason() const;
   std::string DelayReason(absl::Duration now) const;
+  std::string OperatorMessage(absl::Duration now) const;
+  bool WorkersLeft(absl::Duration now) const;
+  Lease LastLease(const std::string& worker);
+  void BeginDrain(absl::Duration now);
+  void ContinueDrain(absl::Duration now);
   void LogEnd();
+  void EndStep();
 
   const Job& job_;
   const std::string job_hash_;
@@ -130,6 +163,7 @@ class Training {
   std::vector<int64_t> gathered_;     // steps, by shard; of the current generation
   TrainingRecord record_;
   CheckpointCompletion checkpoints_;
+  OperatorRequests operators_;
 };
 
 }  // namespace percentdelta

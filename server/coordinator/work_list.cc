@@ -117,7 +117,11 @@ std::optional<ProgressPoint> WorkList::EndStep() {
   if (slots_.empty() || step_ >= confirmed_) return std::nullopt;
   if (!absl::c_all_of(slots_, [](const WorkItem& slot) { return slot.done; })) return std::nullopt;
   ResultSums sums;
-  for (const WorkItem& slot : slots_) sums.Add(slot.result);
+  contributors_.clear();
+  for (const WorkItem& slot : slots_) {
+    sums.Add(slot.result);
+    contributors_.push_back(slot.worker);
+  }
   std::optional<ProgressPoint> mean = sums.Means(step_);
   ++step_;
   StartStep();

@@ -39,8 +39,10 @@ struct WorkItem {
 
   bool done = false;
   int holders = 0;                           // leases that have not expired
+  int overheld = 0;                          // leases that were renewed for too long
   std::map<std::string, Failures> failures;  // by worker
   LeaseResult result;                        // if done
+  WorkerIdentity worker;                     // whose result it is
   absl::Duration done_at;
 };
 
@@ -80,6 +82,9 @@ class WorkList {
   // All shards have the gradients of every step below `step`. Then as EndStep().
   std::optional<ProgressPoint> Confirm(int64_t step);
 
+  // The workers whose results made the last step that ended, by slot.
+  const std::vector<WorkerIdentity>& contributors() const { return contributors_; }
+
   // Of an item that failed and is not done: what failed, where and why. Empty: there is none.
   std::string DescribeFailure() const;
 
@@ -104,6 +109,7 @@ class WorkList {
   int64_t step_;
   int64_t confirmed_;  // all shards have the gradients of the steps below
   std::vector<WorkItem> slots_;
+  std::vector<WorkerIdentity> contributors_;
   std::deque<Evaluation> evaluations_;  // ascending steps
 };
 

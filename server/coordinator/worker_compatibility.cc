@@ -2,6 +2,7 @@
 
 #include "server/coordinator/worker_compatibility.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/algorithm/container.h"
@@ -10,12 +11,37 @@
 #include "common/base/text.h"
 
 namespace percentdelta {
+namespace {
+
+constexpr size_t kMaxGiven = 64;
+
+// What most of the workers say that say anything; the first of those that are equally frequent.
+std::string MostCommon(const std::vector<WorkerIdentity>& workers,
+                       std::string WorkerIdentity::*member) {
+  std::string result;
+  std::ptrdiff_t most = 0;
+  for (const WorkerIdentity& worker : workers) {
+    const std::string& said = worker.*member;
+    if (said.empty()) continue;
+    const std::ptrdiff_t count = absl::c_count_if(
+        workers, [&](const WorkerIdentity& other) { return other.*member == said; });
+    if (count <= most) continue;
+    most = count;
+    result = said;
+  }
+  return result;
+}
+
+}  // namespace
 
 void WorkerCompatibility::Restore(const std::string& arithmetic,
                                   const std::vector<std::string>& other_arithmetic,
                                   const std::string& data) {
+  given_.clear();
+  too_many_given_ = false;
   if (!data.empty()) data_ = data;
   if (arithmetic.empty()) return;
+  decided_ = true;
   const std::string known = std::exchange(arithmetic_, arithmetic);
   if (!any_arithmetic_) return;
   const std::vector<std::string> others = std::exchange(other_arithmetic_, {});
@@ -46,21 +72,64 @@ absl::Status WorkerCompatibility::CheckArithmetic(const WorkerIdentity& worker) 
       " in the job"));
 }
 
-absl::Status WorkerCompatibility::Check(const WorkerIdentity& worker) {
+absl::Status WorkerCompatibility::CheckData(const WorkerIdentity& worker) const {
+  if (data_.empty() || worker.data.empty() || worker.data == data_) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "worker ", worker.name, ": expected the first worker's data ", data_.substr(0, 12),
+      ", got data ", worker.data.substr(0, 12),
+      " of the same size: the weights would depend on which worker computed; give every worker"
+      " the same data set with --data"));
+}
+
+absl::Status WorkerCompatibility::Check(const WorkerIdentity& worker) const {
   RETURN_IF_ERROR(CheckName("worker", worker.name));
   RETURN_IF_ERROR(CheckPrintableAscii("arithmetic", worker.arithmetic, kMaxArithmeticBytes));
   RETURN_IF_ERROR(CheckName("data", worker.data));
   RETURN_IF_ERROR(CheckArithmetic(worker));
-  if (data_.empty()) data_ = worker.data;
-  if (!worker.data.empty() && worker.data != data_) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "worker ", worker.name, ": expected the first worker's data ", data_.substr(0, 12),
-        ", got data ", worker.data.substr(0, 12),
-        " of the same size: the weights would depend on which worker computed; give every worker"
-        " the same data set with --data"));
+  return CheckData(worker);
+}
+
+void WorkerCompatibility::Give(const WorkerIdentity& worker) {
+  if (any_arithmetic_) Remember(worker.arithmetic);
+  if (decided_ || too_many_given_) return;
+  const bool known = absl::c_any_of(given_, [&](const WorkerIdentity& kind) {
+    return kind.arithmetic == worker.arithmetic && kind.data == worker.data;
+  });
+  if (known) return;
+  too_many_given_ = given_.size() >= kMaxGiven;
+  if (!too_many_given_) given_.push_back({"", worker.arithmetic, worker.data});
+}
+
+bool WorkerCompatibility::GivenAlike() const {
+  return !too_many_given_ && absl::c_all_of(given_, [&](const WorkerIdentity& kind) {
+    return CheckArithmetic(kind).ok() && CheckData(kind).ok();
+  });
+}
+
+bool WorkerCompatibility::Deliver(const std::vector<WorkerIdentity>& workers) {
+  if (!any_arithmetic_ && arithmetic_.empty()) {
+    arithmetic_ = MostCommon(workers, &WorkerIdentity::arithmetic);
+    new_decision_ |= !arithmetic_.empty();
   }
-  Remember(worker.arithmetic);
-  return absl::OkStatus();
+  if (data_.empty()) {
+    data_ = MostCommon(workers, &WorkerIdentity::data);
+    new_decision_ |= !data_.empty();
+  }
+  if (std::exchange(decided_, true)) return true;
+  const bool alike = GivenAlike();
+  given_.clear();
+  return alike;
+}
+
+const std::string& WorkerCompatibility::arithmetic() const {
+  return !arithmetic_.empty() || given_.empty() ? arithmetic_ : given_.front().arithmetic;
+}
+
+const std::string& WorkerCompatibility::data() const {
+  if (!data_.empty()) return data_;
+  const auto named =
+      absl::c_find_if(given_, [](const WorkerIdentity& kind) { return !kind.data.empty(); });
+  return named == given_.end() ? data_ : named->data;
 }
 
 }  // namespace percentdelta

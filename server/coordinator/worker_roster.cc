@@ -18,6 +18,29 @@ void WorkerRoster::See(const std::string& worker, absl::Duration now) {
   Forget(now);
 }
 
+void WorkerRoster::See(const WorkerIdentity& worker, absl::Duration now) {
+  See(worker.name, now);
+  Record& record = workers_[worker.name];
+  record.arithmetic = worker.arithmetic;
+  record.data = worker.data;
+}
+
+WorkerIdentity WorkerRoster::IdentityOf(const std::string& worker) const {
+  const auto found = workers_.find(worker);
+  if (found == workers_.end()) return {worker, ""};
+  return {worker, found->second.arithmetic, found->second.data};
+}
+
+void WorkerRoster::SetProven(const std::string& worker, bool proven) {
+  const auto found = workers_.find(worker);
+  if (found != workers_.end()) found->second.proven = proven;
+}
+
+bool WorkerRoster::IsProven(const std::string& worker) const {
+  const auto found = workers_.find(worker);
+  return found != workers_.end() && found->second.proven;
+}
+
 // Passes over all workers, and therefore only once per interval.
 void WorkerRoster::Forget(absl::Duration now) {
   if (now - forgot_ < kForgetInterval) return;
@@ -43,6 +66,7 @@ void WorkerRoster::Suspend(const std::string& worker, const std::string& reason,
   record.seen = now;
   record.suspended_until = now + kSuspension;
   record.reason = reason;
+  record.proven = false;
 }
 
 absl::Status WorkerRoster::CheckNotSuspended(const std::string& worker, absl::Duration now) const {

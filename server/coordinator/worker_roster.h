@@ -5,6 +5,10 @@
 // A worker that fails at work is not blamed yet: the work may be impossible. It is blamed when
 // another worker completes the same work, or when it reports a gradient that the shards do not
 // have. Then it is suspended for a minute, so that it neither ends the training nor slows it down.
+//
+// A worker is proven once the shards have a gradient of it, until it keeps others waiting: it lets
+// a lease expire, renews one for too long, or is overtaken at work that it is slow with. Leases of
+// workers that are not proven do not keep proven ones from the same work (lease_table.h).
 
 #ifndef PERCENTDELTA_SERVER_COORDINATOR_WORKER_ROSTER_H_
 #define PERCENTDELTA_SERVER_COORDINATOR_WORKER_ROSTER_H_
@@ -16,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "common/cluster/lease.h"
 
 namespace percentdelta {
 
@@ -38,6 +43,16 @@ class WorkerRoster {
   // Records a call of the worker, for which there must be room.
   void See(const std::string& worker, absl::Duration now);
 
+  // The same, of a worker that says how it computes and from what.
+  void See(const WorkerIdentity& worker, absl::Duration now);
+
+  // What the worker said last; its name alone if that is not known.
+  WorkerIdentity IdentityOf(const std::string& worker) const;
+
+  // No effect on a worker that is not remembered, which is not proven.
+  void SetProven(const std::string& worker, bool proven);
+  bool IsProven(const std::string& worker) const;
+
   // Gives the worker no work for kSuspension. `reason` is for people.
   void Suspend(const std::string& worker, const std::string& reason, absl::Duration now);
 
@@ -58,6 +73,9 @@ class WorkerRoster {
     absl::Duration seen;
     std::optional<absl::Duration> suspended_until;
     std::string reason;
+    bool proven = false;
+    std::string arithmetic;  // as in WorkerIdentity
+    std::string data;
   };
 
   static bool IsSuspended(const Record& record, absl::Duration now) {

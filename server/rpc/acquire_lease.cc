@@ -7,6 +7,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "common/cluster/lease_proto.h"
+#include "common/transport/chunk_codec.h"
 #include "common/transport/grpc_status.h"
 
 namespace percentdelta {
@@ -14,8 +15,8 @@ namespace {
 
 class AcquireLeaseCall : public grpc::ServerUnaryReactor {
  public:
-  AcquireLeaseCall(Coordinator& coordinator, CallLimiter& limiter, std::string peer,
-                   const LeaseIds& ids, v1::Lease* response)
+  AcquireLeaseCall(Coordinator& coordinator, CallLimiter& limiter, CallPeer peer,
+                   const LeaseIds& ids, grpc::ByteBuffer* response)
       : coordinator_(coordinator),
         limiter_(limiter),
         peer_(std::move(peer)),
@@ -63,7 +64,9 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
   void Answer(absl::StatusOr<Lease> lease) {
     if (lease.ok()) {
       lease->id = ids_.Hide(lease->id);
-      ToProto(*lease, *response_);
+      v1::Lease response;
+      ToProto(*lease, response);
+      *response_ = EncodeMessage(response);
     } else if (!absl::IsCancelled(lease.status())) {
       limiter_.Refused(peer_);
     }
@@ -83,10 +86,10 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
 
   Coordinator& coordinator_;
   CallLimiter& limiter_;
-  const std::string peer_;
+  const CallPeer peer_;
   CallLimiter::Place place_;  // until the call is deleted
   const LeaseIds& ids_;
-  v1::Lease* const response_;
+  grpc::ByteBuffer* const response_;
 
   absl::Mutex mutex_;
   uint64_t wait_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -97,10 +100,10 @@ class AcquireLeaseCall : public grpc::ServerUnaryReactor {
 }  // namespace
 
 grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator, CallLimiter& limiter,
-                                            const std::string& peer,
+                                            const CallPeer& peer,
                                             const v1::AcquireLeaseRequest& request,
                                             const std::string& worker, const LeaseIds& ids,
-                                            v1::Lease* response) {
+                                            grpc::ByteBuffer* response) {
   auto* call = new AcquireLeaseCall(coordinator, limiter, peer, ids, response);
   call->Start(request, worker);
   return call;

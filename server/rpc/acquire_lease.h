@@ -5,6 +5,7 @@
 #ifndef PERCENTDELTA_SERVER_RPC_ACQUIRE_LEASE_H_
 #define PERCENTDELTA_SERVER_RPC_ACQUIRE_LEASE_H_
 
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <string>
@@ -17,14 +18,14 @@
 namespace percentdelta {
 
 // Answers when there is work, without blocking a thread until then. A call that is cancelled gets
-// no lease. `worker` stands for the request's name of the worker, `peer` for its connection. The
-// lease's id is hidden by `ids`. The reactor owns itself until the call is done; the coordinator,
-// the limiter and the ids must outlive it.
+// no lease. `worker` stands for the request's name of the worker. The lease's id is hidden by
+// `ids`. The reactor owns itself until the call is done; the coordinator, the limiter and the ids
+// must outlive it.
 grpc::ServerUnaryReactor* StartAcquireLease(Coordinator& coordinator, CallLimiter& limiter,
-                                            const std::string& peer,
+                                            const CallPeer& peer,
                                             const v1::AcquireLeaseRequest& request,
                                             const std::string& worker, const LeaseIds& ids,
-                                            v1::Lease* response);
+                                            grpc::ByteBuffer* response);
 
 }  // namespace percentdelta
 

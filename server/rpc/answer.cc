@@ -6,6 +6,7 @@
 
 #include <utility>
 
+#include "common/transport/chunk_codec.h"
 #include "common/transport/grpc_status.h"
 
 namespace percentdelta {
@@ -23,25 +24,36 @@ class QueryCall : public grpc::ServerUnaryReactor {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* Answer(CallLimiter& limiter, grpc::CallbackServerContext* context,
-                                 const absl::Status& status) {
-  if (!status.ok()) limiter.Refused(context->peer());
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+grpc::ServerUnaryReactor* Answer(CallLimiter& limiter, const UnaryCall& call,
+                                 const absl::Status& status,
+                                 const google::protobuf::MessageLite& response) {
+  if (status.ok()) {
+    *call.response = EncodeMessage(response);
+  } else {
+    limiter.Refused(call.peer, RefusalWeight(*call.bytes));
+  }
+  grpc::ServerUnaryReactor* reactor = call.context->DefaultReactor();
   reactor->Finish(ToGrpc(status));
   return reactor;
 }
 
-grpc::ServerUnaryReactor* AnswerQuery(CallLimiter& limiter, grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* AnswerQuery(CallLimiter& limiter, const UnaryCall& call,
+                                      google::protobuf::Message& request,
+                                      const google::protobuf::MessageLite& response,
                                       absl::FunctionRef<absl::Status()> fill) {
-  absl::StatusOr<CallLimiter::Place> place = limiter.Admit(CallKind::kQuery, context->peer());
+  absl::StatusOr<CallLimiter::Place> place = limiter.Admit(CallKind::kQuery, call.peer);
   if (!place.ok()) {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    grpc::ServerUnaryReactor* reactor = call.context->DefaultReactor();
     reactor->Finish(ToGrpc(place.status()));
     return reactor;
   }
-  auto* call = new QueryCall(*std::move(place));
-  call->Finish(ToGrpc(fill()));
-  return call;
+  absl::Status status = DecodeRequest(limiter.limits(), Sender::kAny, *call.bytes, request);
+  if (!status.ok()) return Answer(limiter, call, status, response);  // gives the place back
+  auto* query = new QueryCall(*std::move(place));
+  status = fill();
+  if (status.ok()) *call.response = EncodeMessage(response);
+  query->Finish(ToGrpc(status));
+  return query;
 }
 
 }  // namespace percentdelta

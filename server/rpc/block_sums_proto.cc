@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/base/text.h"
 
 namespace percentdelta {
 namespace {
@@ -14,8 +15,8 @@ absl::StatusOr<SliceSums<Sum>> HeadFromProto(const ModelSpec& model,
                                              const v1::ReduceNormsRequest& proto) {
   SliceSums<Sum> sums{model.Find(proto.tensor()), proto.step(), proto.first_block(), {}};
   if (sums.tensor >= 0) return sums;
-  return absl::NotFoundError(absl::StrCat("tensor \"", proto.tensor().substr(0, 100),
-                                          "\": expected one of the job, got none"));
+  return absl::NotFoundError(
+      absl::StrCat("tensor ", QuoteForLog(proto.tensor()), ": expected one of the job, got none"));
 }
 
 template <typename Sum>

@@ -20,6 +20,26 @@ constexpr absl::Duration kSearchInterval = absl::Milliseconds(100);
 
 constexpr size_t kMaxPeers = 16384;  // that are remembered although they have no calls
 
+// See Limits::refusals.
+constexpr int kCallerRefusals = 10;
+
+// Takes one of the queries of a peer, which get more with time.
+template <typename Peer>
+bool TakeQuery(Peer& peer, double per_second, absl::Duration now) {
+  const double refill = per_second * absl::ToDoubleSeconds(now - peer.refilled);
+  peer.queries = std::min(2 * per_second, peer.queries + refill);
+  peer.refilled = now;
+  if (peer.queries < 1) return false;
+  peer.queries -= 1;
+  return true;
+}
+
+absl::Status TooFast(absl::string_view whose, int per_second, absl::string_view limit) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("queries of this ", whose, ": expected at most ", per_second,
+                   " a second, got more; ask less often, or raise --limits=", limit, "="));
+}
+
 absl::Status Full(CallKind kind, absl::string_view suffix, int limit, absl::string_view whose) {
   return absl::ResourceExhaustedError(
       absl::StrCat(NameOf(kind), " in flight", whose, ": expected at most ", limit,
@@ -27,6 +47,10 @@ absl::Status Full(CallKind kind, absl::string_view suffix, int limit, absl::stri
 }
 
 }  // namespace
+
+std::string AddressOf(absl::string_view connection) {
+  return std::string(connection.substr(0, connection.rfind(':')));
+}
 
 CallLimiter::Place& CallLimiter::Place::operator=(Place&& other) noexcept {
   if (this == &other) return *this;
@@ -75,7 +99,7 @@ void CallLimiter::Place::Release() {
   actions.Run();
 }
 
-absl::StatusOr<CallLimiter::Place> CallLimiter::Admit(CallKind kind, const std::string& peer,
+absl::StatusOr<CallLimiter::Place> CallLimiter::Admit(CallKind kind, const CallPeer& peer,
                                                       Callbacks callbacks) {
   Actions actions;
   Place place;
@@ -88,10 +112,11 @@ absl::StatusOr<CallLimiter::Place> CallLimiter::Admit(CallKind kind, const std::
       place.limiter_ = this;
       place.id_ = next_id_++;
       ++counts_[static_cast<int>(kind)];
-      ++FindPeer(peer, now).counts[static_cast<int>(kind)];
+      ++FindConnection(peer, now).counts[static_cast<int>(kind)];
+      ++FindCaller(peer, now).counts[static_cast<int>(kind)];
       calls_[place.id_] = {kind, peer, true, false, 0, now, now, std::move(callbacks)};
     } else {
-      CountRefusal(peer, now, actions);
+      CountRefusal(peer, 1, now, actions);
     }
   }
   actions.Run();
@@ -99,25 +124,28 @@ absl::StatusOr<CallLimiter::Place> CallLimiter::Admit(CallKind kind, const std::
   return place;
 }
 
-absl::Status CallLimiter::CheckRoom(CallKind kind, const std::string& peer, absl::Duration now,
-                                    Actions& actions) {
-  const CallLimit& limit = limits().of(kind);
-  Peer& caller = FindPeer(peer, now);
-  if (kind == CallKind::kQuery) {
-    const double per_second = limits().queries_per_second;
-    const double refill = per_second * absl::ToDoubleSeconds(now - caller.refilled);
-    caller.queries = std::min(2 * per_second, caller.queries + refill);
-    caller.refilled = now;
-    if (caller.queries < 1) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("queries of this connection: expected at most ", per_second,
-                       " a second, got more; ask less often, or raise "
-                       "--limits=queries_per_second="));
-    }
-    caller.queries -= 1;
+absl::Status CallLimiter::CheckRate(const CallPeer& peer, absl::Duration now) {
+  if (!TakeQuery(FindConnection(peer, now), limits().queries_per_second, now)) {
+    return TooFast("connection", limits().queries_per_second, "queries_per_second");
   }
-  if (caller.counts[static_cast<int>(kind)] >= limit.per_connection) {
+  if (!TakeQuery(FindCaller(peer, now), limits().queries_per_second_per_caller, now)) {
+    return TooFast("caller", limits().queries_per_second_per_caller,
+                   "queries_per_second_per_caller");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CallLimiter::CheckRoom(CallKind kind, const CallPeer& peer, absl::Duration now,
+                                    Actions& actions) {
+  if (kind == CallKind::kQuery) {
+    RETURN_IF_ERROR(CheckRate(peer, now));
+  }
+  const CallLimit& limit = limits().of(kind);
+  if (FindConnection(peer, now).counts[static_cast<int>(kind)] >= limit.per_connection) {
     return Full(kind, "_per_connection", limit.per_connection, " on this connection");
+  }
+  if (FindCaller(peer, now).counts[static_cast<int>(kind)] >= limit.per_caller) {
+    return Full(kind, "_per_caller", limit.per_caller, " of this caller");
   }
   if (counts_[static_cast<int>(kind)] < limit.total || EvictOne(kind, now, actions)) {
     return absl::OkStatus();
@@ -125,14 +153,23 @@ absl::Status CallLimiter::CheckRoom(CallKind kind, const std::string& peer, absl
   return Full(kind, "", limit.total, "");
 }
 
-CallLimiter::Peer& CallLimiter::FindPeer(const std::string& peer, absl::Duration now) {
-  const auto [found, is_new] = peers_.try_emplace(peer);
+CallLimiter::Peer& CallLimiter::FindPeer(Peers& peers, const std::string& name,
+                                         int queries_per_second, absl::Duration now) {
+  const auto [found, is_new] = peers.try_emplace(name);
   if (is_new) {
     found->second.window_began = now;
-    found->second.queries = 2.0 * limits().queries_per_second;
+    found->second.queries = 2.0 * queries_per_second;
     found->second.refilled = now;
   }
   return found->second;
+}
+
+CallLimiter::Peer& CallLimiter::FindConnection(const CallPeer& peer, absl::Duration now) {
+  return FindPeer(connections_, peer.connection, limits().queries_per_second, now);
+}
+
+CallLimiter::Peer& CallLimiter::FindCaller(const CallPeer& peer, absl::Duration now) {
+  return FindPeer(callers_, peer.caller, limits().queries_per_second_per_caller, now);
 }
 
 bool CallLimiter::EvictOne(CallKind kind, absl::Duration now, Actions& actions) {
@@ -158,36 +195,44 @@ bool CallLimiter::EvictOne(CallKind kind, absl::Duration now, Actions& actions) 
   return true;
 }
 
-void CallLimiter::Refused(const std::string& peer) {
+void CallLimiter::Refused(const CallPeer& peer, int weight) {
   Actions actions;
   {
     absl::MutexLock lock(&mutex_);
-    CountRefusal(peer, options_.clock->Now(), actions);
+    CountRefusal(peer, weight, options_.clock->Now(), actions);
   }
   actions.Run();
 }
 
-void CallLimiter::CountRefusal(const std::string& peer, absl::Duration now, Actions& actions) {
-  Peer& caller = FindPeer(peer, now);
-  if (now - caller.window_began >= kRefusalWindow) {
-    caller.window_began = now;
-    caller.refusals = 0;
-    caller.closed = false;
+void CallLimiter::CountRefusal(const CallPeer& peer, int weight, absl::Duration now,
+                               Actions& actions) {
+  Peer& connection = FindConnection(peer, now);
+  Peer& caller = FindCaller(peer, now);
+  for (Peer* each : {&connection, &caller}) {
+    if (now - each->window_began >= kRefusalWindow) {
+      each->window_began = now;
+      each->refusals = 0;
+      each->closed = false;
+    }
+    each->refusals += weight;
   }
-  if (++caller.refusals < limits().refusals || caller.closed) return;
-  caller.closed = true;
+  const bool known = caller.refusals >= kCallerRefusals * limits().refusals;
+  const int limit = known ? std::max(1, limits().refusals / kCallerRefusals) : limits().refusals;
+  if (connection.refusals < limit || connection.closed) return;
+  connection.closed = true;
   Disconnect(peer,
-             absl::StrCat("its calls were refused ", caller.refusals, " times within ",
+             absl::StrCat("its calls were refused ", connection.refusals, " times within ",
                           absl::FormatDuration(kRefusalWindow)),
              actions);
 }
 
-void CallLimiter::Disconnect(const std::string& peer, const std::string& reason, Actions& actions) {
+void CallLimiter::Disconnect(const CallPeer& peer, const std::string& reason, Actions& actions) {
   if (options_.disconnect == nullptr) return;
   actions.calls.push_back([this, peer, reason] {
-    options_.log->warn("connection closed peer={} reason=\"{}\"", EscapeForLog(peer, kMaxNameBytes),
-                       reason);
-    options_.disconnect(peer);
+    options_.log->warn("connection closed peer={} caller=\"{}\" reason=\"{}\"",
+                       EscapeForLog(peer.connection, kMaxNameBytes),
+                       EscapeForLog(peer.caller, kMaxNameBytes), reason);
+    options_.disconnect(peer.connection);
   });
 }
 
@@ -208,8 +253,13 @@ void CallLimiter::Erase(uint64_t id, Actions& actions) {
   if (found == calls_.end()) return;
   const Call& call = found->second;
   --counts_[static_cast<int>(call.kind)];
-  const auto peer = peers_.find(call.peer);
-  if (peer != peers_.end()) --peer->second.counts[static_cast<int>(call.kind)];
+  const auto kind = static_cast<int>(call.kind);
+  if (const auto peer = connections_.find(call.peer.connection); peer != connections_.end()) {
+    --peer->second.counts[kind];
+  }
+  if (const auto peer = callers_.find(call.peer.caller); peer != callers_.end()) {
+    --peer->second.counts[kind];
+  }
   bytes_ -= call.bytes;
   if (call.waits) --waiting_;
   calls_.erase(found);
@@ -258,17 +308,22 @@ void CallLimiter::Tick() {
       const CallKind kind = calls_.at(id).kind;
       End(id, absl::DeadlineExceededError(absl::StrCat(NameOf(kind), ": ", reason)), actions);
     }
-    if (now - swept_ >= kRefusalWindow || peers_.size() > kMaxPeers) {
+    if (now - swept_ >= kRefusalWindow || connections_.size() > kMaxPeers) {
       swept_ = now;
-      std::erase_if(peers_, [&](const auto& entry) {
-        const Peer& peer = entry.second;
-        return now - peer.window_began >= kRefusalWindow &&
-               std::all_of(peer.counts.begin(), peer.counts.end(),
-                           [](int count) { return count == 0; });
-      });
+      Forget(connections_, now);
+      Forget(callers_, now);
     }
   }
   actions.Run();
+}
+
+void CallLimiter::Forget(Peers& peers, absl::Duration now) {
+  std::erase_if(peers, [&](const auto& entry) {
+    const Peer& peer = entry.second;
+    return now - peer.window_began >= kRefusalWindow &&
+           std::all_of(peer.counts.begin(), peer.counts.end(),
+                       [](int count) { return count == 0; });
+  });
 }
 
 int CallLimiter::count(CallKind kind) const {

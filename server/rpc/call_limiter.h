@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Counts the calls in flight, by kind and by connection, and decides which may begin, which must
-// end because nothing moves on them, and whose connection is closed. The one mechanism for all
-// limits of calls; free of gRPC.
+// Counts the calls in flight, by kind, by connection and by caller, and decides which may begin,
+// which must end because nothing moves on them, and whose connection is closed. The one mechanism
+// for all limits of calls; free of gRPC.
 //
 // A call that waits for the server (for work, for the next step) may do so for as long as its kind
 // allows. A call that is being sent or received ("busy") must move: Tick() ends those that stand
@@ -11,7 +11,8 @@
 // oldest one goes on, so that some always do.
 //
 // A connection whose calls are refused again and again is closed, because a refusal costs the
-// server about as much as its client.
+// server about as much as its client. A caller that connects again after that is known by its
+// certificate, its token or its address: its connections are closed sooner.
 
 #ifndef PERCENTDELTA_SERVER_RPC_CALL_LIMITER_H_
 #define PERCENTDELTA_SERVER_RPC_CALL_LIMITER_H_
@@ -27,6 +28,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
@@ -34,6 +36,15 @@
 #include "server/rpc/limits.h"
 
 namespace percentdelta {
+
+// Whose call it is.
+struct CallPeer {
+  std::string connection;  // as in "ipv4:10.0.0.1:41234"
+  std::string caller;      // its certificate's or token's name, else AddressOf(connection)
+};
+
+// The address of a connection, without the port: "ipv4:10.0.0.1".
+std::string AddressOf(absl::string_view connection);
 
 // Thread-safe. Calls back under no lock. Must outlive its calls.
 class CallLimiter {
@@ -85,15 +96,18 @@ class CallLimiter {
 
   explicit CallLimiter(Options options) : options_(std::move(options)) {}
 
-  // A place for a call of the connection `peer`; it is busy.
+  const Limits& limits() const { return options_.limits; }
+
+  // A place for a call; it is busy.
   //   kResourceExhausted  a limit is reached; the message names it. Counts as a refusal.
-  absl::StatusOr<Place> Admit(CallKind kind, const std::string& peer, Callbacks callbacks);
-  absl::StatusOr<Place> Admit(CallKind kind, const std::string& peer) {
+  absl::StatusOr<Place> Admit(CallKind kind, const CallPeer& peer, Callbacks callbacks);
+  absl::StatusOr<Place> Admit(CallKind kind, const CallPeer& peer) {
     return Admit(kind, peer, Callbacks());
   }
 
-  // A call of the connection was refused for whatever reason, or was given up by its client.
-  void Refused(const std::string& peer);
+  // A call was refused for whatever reason, or was given up by its client. It cost the server as
+  // much as `weight` ordinary ones.
+  void Refused(const CallPeer& peer, int weight = 1);
 
   // Ends what stands still. To be called several times a second.
   void Tick();
@@ -104,7 +118,7 @@ class CallLimiter {
  private:
   struct Call {
     CallKind kind;
-    std::string peer;
+    CallPeer peer;
     bool busy = true;
     bool waits = false;  // for bytes
     int64_t bytes = 0;
@@ -113,6 +127,7 @@ class CallLimiter {
     Callbacks callbacks;
   };
 
+  // A connection, or a caller.
   struct Peer {
     std::array<int, kCallKinds> counts = {};
     int refusals = 0;
@@ -130,27 +145,36 @@ class CallLimiter {
     }
   };
 
-  Peer& FindPeer(const std::string& peer, absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status CheckRoom(CallKind kind, const std::string& peer, absl::Duration now,
-                         Actions& actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  using Peers = std::map<std::string, Peer>;
+
+  static Peer& FindPeer(Peers& peers, const std::string& name, int queries_per_second,
+                        absl::Duration now);
+  Peer& FindConnection(const CallPeer& peer, absl::Duration now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Peer& FindCaller(const CallPeer& peer, absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckRate(const CallPeer& peer, absl::Duration now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckRoom(CallKind kind, const CallPeer& peer, absl::Duration now, Actions& actions)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool EvictOne(CallKind kind, absl::Duration now, Actions& actions)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void CountRefusal(const std::string& peer, absl::Duration now, Actions& actions)
+  void CountRefusal(const CallPeer& peer, int weight, absl::Duration now, Actions& actions)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void End(uint64_t id, const absl::Status& status, Actions& actions)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Erase(uint64_t id, Actions& actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MayHoldMore(uint64_t id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Resume(Actions& actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Disconnect(const std::string& peer, const std::string& reason, Actions& actions)
+  void Disconnect(const CallPeer& peer, const std::string& reason, Actions& actions)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  const Limits& limits() const { return options_.limits; }
+  static void Forget(Peers& peers, absl::Duration now);
 
   const Options options_;
 
   mutable absl::Mutex mutex_;
   std::map<uint64_t, Call> calls_ ABSL_GUARDED_BY(mutex_);  // in the order in which they began
-  std::map<std::string, Peer> peers_ ABSL_GUARDED_BY(mutex_);
+  Peers connections_ ABSL_GUARDED_BY(mutex_);
+  Peers callers_ ABSL_GUARDED_BY(mutex_);
   std::array<int, kCallKinds> counts_ ABSL_GUARDED_BY(mutex_) = {};
   int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;

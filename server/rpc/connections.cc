@@ -5,12 +5,15 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdlib>
 #include <functional>
+#include <set>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -72,13 +75,43 @@ void VisitConnections(int port, const std::function<bool(int descriptor)>& visit
 
 }  // namespace
 
-int CountConnections(int port) {
-  int count = 0;
-  VisitConnections(port, [&](int /*descriptor*/) {
-    ++count;
+std::string PeerOfConnection(int descriptor) {
+  const sockaddr_storage address = AddressOf(descriptor, getpeername);
+  return PortOf(address) == 0 ? "" : PeerOf(address);
+}
+
+std::string AddressOfConnection(int descriptor) {
+  const std::string peer = PeerOfConnection(descriptor);
+  return peer.substr(0, peer.rfind(':'));
+}
+
+ConnectionCounts CountConnections(int port) {
+  ConnectionCounts counts;
+  std::set<std::string> peers;  // several descriptors may be of one connection
+  VisitConnections(port, [&](int descriptor) {
+    const std::string peer = PeerOfConnection(descriptor);
+    if (!peers.insert(peer).second) return true;
+    ++counts.total;
+    ++counts.by_address[peer.substr(0, peer.rfind(':'))];
     return true;
   });
-  return count;
+  return counts;
+}
+
+std::vector<ConnectionTraffic> ListTraffic(int port) {
+  std::vector<ConnectionTraffic> result;
+  VisitConnections(port, [&](int descriptor) {
+    tcp_info info = {};
+    socklen_t size = sizeof(info);
+    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return true;
+    if (size < offsetof(tcp_info, tcpi_bytes_sent) + sizeof(info.tcpi_bytes_sent)) return false;
+    const sockaddr_storage address = AddressOf(descriptor, getpeername);
+    if (PortOf(address) == 0) return true;
+    result.push_back({PeerOf(address), static_cast<int64_t>(info.tcpi_bytes_received),
+                      static_cast<int64_t>(info.tcpi_bytes_sent)});
+    return true;
+  });
+  return result;
 }
 
 bool ShutDownConnection(int port, const std::string& peer) {

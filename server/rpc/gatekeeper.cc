@@ -120,14 +120,25 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
   const std::shared_ptr<grpc::ServerCredentials> credentials =
       has_tls ? MakeTls(protection.tls, !tokens.empty())
               : grpc::experimental::LocalServerCredentials(LOCAL_TCP);
-  credentials->SetAuthMetadataProcessor(std::make_shared<Gatekeeper>(
-      AccessPolicy(std::move(domain), std::move(tokens)), std::move(refusals)));
+  credentials->SetAuthMetadataProcessor(
+      MakeGatekeeper(AccessPolicy(std::move(domain), std::move(tokens)), std::move(refusals)));
   return credentials;
+}
+
+std::shared_ptr<grpc::AuthMetadataProcessor> MakeGatekeeper(AccessPolicy policy,
+                                                            std::shared_ptr<RefusalLog> refusals) {
+  return std::make_shared<Gatekeeper>(std::move(policy), std::move(refusals));
 }
 
 std::string CallerOf(const grpc::ServerContextBase& context) {
   const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
   return CallerName(FactsOf(auth.get(), context.client_metadata()));
+}
+
+CallPeer PeerOf(const grpc::ServerContextBase& context) {
+  CallPeer peer = {context.peer(), CallerOf(context)};
+  if (peer.caller.empty()) peer.caller = AddressOf(peer.connection);
+  return peer;
 }
 
 }  // namespace percentdelta

@@ -6,6 +6,7 @@
 #ifndef PERCENTDELTA_SERVER_RPC_GATEKEEPER_H_
 #define PERCENTDELTA_SERVER_RPC_GATEKEEPER_H_
 
+#include <grpcpp/security/auth_metadata_processor.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_context.h>
 
@@ -14,6 +15,8 @@
 
 #include "absl/status/statusor.h"
 #include "common/base/certificate.h"
+#include "server/rpc/access_policy.h"
+#include "server/rpc/call_limiter.h"
 #include "server/rpc/refusal_log.h"
 
 namespace percentdelta {
@@ -34,8 +37,15 @@ struct ServerProtection {
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     const ServerProtection& protection, int shard, std::shared_ptr<RefusalLog> refusals);
 
+// The check of every call: gRPC asks it, on the thread that received the call.
+std::shared_ptr<grpc::AuthMetadataProcessor> MakeGatekeeper(AccessPolicy policy,
+                                                            std::shared_ptr<RefusalLog> refusals);
+
 // The caller's name (CallerName) of a call that was let in.
 std::string CallerOf(const grpc::ServerContextBase& context);
+
+// Whose call it is, for its limits.
+CallPeer PeerOf(const grpc::ServerContextBase& context);
 
 }  // namespace percentdelta
 

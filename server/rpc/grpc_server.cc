@@ -32,9 +32,9 @@ void SetArguments(grpc::ServerBuilder& builder, const Limits& limits) {
   quota.Resize(static_cast<size_t>(limits.transport_bytes));
   quota.SetMaxThreads(kReflectionThreads);
   builder.SetResourceQuota(quota);
-  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.SetMaxReceiveMessageSize(limits.message_bytes);
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
-  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, limits.metadata_bytes);
   // gRPC sets no limit by default, and waits for 120 s for the first message of a connection.
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, limits.streams);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
@@ -54,10 +54,12 @@ void SetArguments(grpc::ServerBuilder& builder, const Limits& limits) {
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log,
-    const Limits& limits, const std::shared_ptr<grpc::ServerCredentials>& credentials) {
+    const Limits& limits, const std::shared_ptr<grpc::ServerCredentials>& credentials,
+    HandshakeWatch* handshakes) {
   Listener::Options options;
   options.address = address;
   options.max_connections = limits.connections;
+  options.max_connections_per_address = limits.connections_per_address;
   options.log = log;
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Open(std::move(options)));
   std::unique_ptr<GrpcServer> result(new GrpcServer(std::move(listener)));
@@ -72,9 +74,11 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   result->server_ = builder.BuildAndStart();
   if (result->server_ == nullptr) {
     return absl::InternalError(
-        "gRPC could not start a server; check the limits of memory and threads");
+        "gRPC could not start a server; check the "
+        "limits of memory and threads");
   }
-  result->listener_->Accept([acceptor = result->acceptor_.get()](int fd) {
+  result->listener_->Accept([acceptor = result->acceptor_.get(), handshakes](int fd) {
+    if (handshakes != nullptr) handshakes->Accepted(fd);
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
     connection.fd = fd;
     acceptor->HandleNewConnection(&connection);

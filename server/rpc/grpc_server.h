@@ -19,6 +19,7 @@
 #include "absl/time/time.h"
 #include "common/base/address.h"
 #include "common/base/log.h"
+#include "server/rpc/handshake_watch.h"
 #include "server/rpc/limits.h"
 #include "server/rpc/listener.h"
 
@@ -33,7 +34,8 @@ class GrpcServer {
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
       const HostPort& address, const std::vector<grpc::Service*>& services, const Logger& log,
       const Limits& limits = {},
-      const std::shared_ptr<grpc::ServerCredentials>& credentials = nullptr);
+      const std::shared_ptr<grpc::ServerCredentials>& credentials = nullptr,
+      HandshakeWatch* handshakes = nullptr);
 
   ~GrpcServer();
 

@@ -19,6 +19,7 @@ namespace {
 
 constexpr int64_t kMaxCount = 1'000'000;
 constexpr int64_t kMaxBytes = int64_t{1} << 50;
+constexpr int64_t kMaxSize = int64_t{1} << 30;
 
 // One limit by its name.
 struct Field {
@@ -80,15 +81,34 @@ std::vector<Field> Fields() {
     count(name, "of all clients at a time", [i](Limits& l) -> int& { return l.calls[i].total; });
     count(absl::StrCat(name, "_per_connection"), "of one connection at a time",
           [i](Limits& l) -> int& { return l.calls[i].per_connection; });
+    count(absl::StrCat(name, "_per_caller"), "of one certificate, token or address at a time",
+          [i](Limits& l) -> int& { return l.calls[i].per_caller; });
   }
   count("connections", "open at a time", [](Limits& l) -> int& { return l.connections; });
+  count("connections_per_address", "open at a time from one address",
+        [](Limits& l) -> int& { return l.connections_per_address; });
   count("streams", "calls of any kind on one connection at a time",
         [](Limits& l) -> int& { return l.streams; });
   count("workers", "names of workers within a minute", [](Limits& l) -> int& { return l.workers; });
   count("queries_per_second", "of one connection",
         [](Limits& l) -> int& { return l.queries_per_second; });
+  count("queries_per_second_per_caller", "of one certificate, token or address",
+        [](Limits& l) -> int& { return l.queries_per_second_per_caller; });
+  const auto size = [&](std::string name, std::string meaning,
+                        const std::function<int&(Limits&)>& get) {
+    fields.push_back(NumberField<int>(std::move(name), std::move(meaning), kMaxSize, get));
+  };
+  size("message_bytes", "of a message of a push, and of another server's request",
+       [](Limits& l) -> int& { return l.message_bytes; });
+  size("request_bytes", "of any other request", [](Limits& l) -> int& { return l.request_bytes; });
+  size("metadata_bytes", "of a call's headers", [](Limits& l) -> int& { return l.metadata_bytes; });
+  size("name_bytes", "of a name in a request", [](Limits& l) -> int& { return l.name_bytes; });
+  count("lease_deadlines", "that a worker may hold a lease by renewals, without a result",
+        [](Limits& l) -> int& { return l.lease_deadlines; });
   bytes("transport_bytes", "of connections, calls and messages that are being received",
         [](Limits& l) -> int64_t& { return l.transport_bytes; });
+  bytes("unanswered_bytes", "that one connection may send without an answer",
+        [](Limits& l) -> int64_t& { return l.unanswered_bytes; });
   bytes("push_bytes", "of gradients that are being received; pushes beyond wait",
         [](Limits& l) -> int64_t& { return l.push_bytes; });
   fields.push_back(DurationField("stall", "after which a call on which nothing moves is ended",

@@ -30,6 +30,7 @@ constexpr int kRetryMs = 100;  // during a shortage of descriptors
 constexpr int kAttempts = 16;  // to find a port that is free on all addresses of a name
 constexpr int kUserTimeoutMs = 20'000;
 constexpr absl::Duration kCountInterval = absl::Milliseconds(100);  // of open connections
+constexpr size_t kMaxAddresses = 4096;  // of connections that may be closed by now
 
 // Returns a listening socket; an empty one, with errno set, if that failed.
 UniqueDescriptor ListenAt(const sockaddr* address, socklen_t size, bool both_families) {
@@ -196,10 +197,8 @@ bool Listener::AcceptOne(const UniqueDescriptor& socket) {
     RefuseForDescriptors(EMFILE);
     return true;
   }
-  if (!HasRoom()) {
+  if (!HasRoom(fd)) {
     close(fd);
-    Refuse("too many connections", options_.max_connections, "the limit is reached",
-           "raise the limit with --limits=connections=");
     return true;
   }
   // The options that gRPC sets on sockets that it accepts itself: send small messages at once, and
@@ -217,13 +216,33 @@ int Listener::DescriptorThreshold() const {
 }
 
 // gRPC does not report closed connections: counts the open ones anew when there may be too many.
-bool Listener::HasRoom() {
-  if (options_.max_connections == 0 || ++open_ <= options_.max_connections) return true;
-  if (const absl::Duration now = Now(); now - counted_ >= kCountInterval) {
+bool Listener::HasRoom(int fd) {
+  const std::string address = AddressOfConnection(fd);
+  const auto is_full = [](int count, int limit) { return limit != 0 && count > limit; };
+  const auto all_full = [&] { return is_full(open_.total, options_.max_connections); };
+  const auto address_full = [&] {
+    return is_full(open_.by_address[address], options_.max_connections_per_address);
+  };
+  ++open_.total;
+  ++open_.by_address[address];
+  const absl::Duration now = Now();
+  const bool many_addresses = open_.by_address.size() > kMaxAddresses;
+  if ((all_full() || address_full() || many_addresses) && now - counted_ >= kCountInterval) {
     counted_ = now;
     open_ = CountConnections(port_);
   }
-  return open_ <= options_.max_connections;
+  if (all_full()) {
+    Refuse("too many connections", options_.max_connections, "the limit is reached",
+           "raise the limit with --limits=connections=");
+    return false;
+  }
+  if (address_full()) {
+    Refuse(absl::StrCat("too many connections from ", address),
+           options_.max_connections_per_address, "the limit is reached",
+           "raise the limit with --limits=connections_per_address=");
+    return false;
+  }
+  return true;
 }
 
 void Listener::RefuseForDescriptors(int error) {

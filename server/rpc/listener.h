@@ -23,6 +23,7 @@
 #include "common/base/address.h"
 #include "common/base/descriptors.h"
 #include "common/base/log.h"
+#include "server/rpc/connections.h"
 
 namespace percentdelta {
 
@@ -40,6 +41,9 @@ class Listener {
 
     // Number of connections that may be open; one beyond is closed at once. 0 means no limit.
     int max_connections = 0;
+
+    // The same, of connections from one address.
+    int max_connections_per_address = 0;
 
     // A shortage, of descriptors or of connections, has ended when no connection was refused for
     // this long. Its beginning and its end are logged, one line each.
@@ -71,7 +75,7 @@ class Listener {
   absl::Status Bind();
   void Run();
   bool AcceptOne(const UniqueDescriptor& socket);
-  bool HasRoom();
+  bool HasRoom(int fd);
   void Refuse(absl::string_view what, int64_t limit, absl::string_view error,
               absl::string_view advice);
   void RefuseForDescriptors(int error);
@@ -89,7 +93,7 @@ class Listener {
   bool shortage_ = false;  // of descriptors or connections
   int refused_ = 0;        // connections, since the shortage began
   absl::Duration last_refused_;
-  int open_ = 0;  // upper bound of the open connections, counted exactly at `counted_`
+  ConnectionCounts open_;  // upper bounds, counted exactly at `counted_`
   absl::Duration counted_;
 
   std::thread thread_;  // last member: uses the others

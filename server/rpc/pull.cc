@@ -14,6 +14,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/transport/chunk_codec.h"
 #include "common/transport/grpc_status.h"
+#include "server/rpc/request.h"
 
 namespace percentdelta {
 namespace {
@@ -22,10 +23,10 @@ namespace {
 // finishes the call, after it has released the lock.
 class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullSink {
  public:
-  PullCall(CallLimiter& limiter, std::string peer) : limiter_(limiter), peer_(std::move(peer)) {}
+  PullCall(CallLimiter& limiter, CallPeer peer) : limiter_(limiter), peer_(std::move(peer)) {}
 
-  static PullCall* Start(const Shard& shard, CallLimiter& limiter, const std::string& peer,
-                         const grpc::ByteBuffer& bytes) {
+  static PullCall* Start(const Shard& shard, CallLimiter& limiter, const CallPeer& peer,
+                         const grpc::ByteBuffer& bytes, bool may_share) {
     auto call = std::make_shared<PullCall>(limiter, peer);
     call->self_ = call;
     absl::StatusOr<CallLimiter::Place> place = limiter.Admit(CallKind::kPull, peer);
@@ -36,15 +37,16 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     call->place_ = *std::move(place);
     call->place_.Moved(/*busy=*/false);
     v1::PullRequest request;
-    if (!DecodeMessage(bytes, request)) {
-      call->End(absl::InvalidArgumentError(absl::StrCat(
-          "pull: expected a PullRequest, got ", bytes.Length(), " bytes that are not one")));
+    const absl::Status decoded = DecodeRequest(limiter.limits(), Sender::kAny, bytes, request);
+    if (!decoded.ok()) {
+      limiter.Refused(peer, RefusalWeight(bytes));
+      call->End(decoded);
       return call.get();
     }
     absl::StatusOr<std::shared_ptr<ShardState>> state = shard.At(request.generation());
     if (state.ok()) {
       call->state_ = *state;
-      if (request.has_memory()) call->Map(request.memory());
+      if (may_share && request.has_memory()) call->Map(request.memory());
       call->SetRemaining((*state)->slices().size());
       absl::Status status = (*state)->Pull(request.step(), call);
       // A shard without slices delivers nothing: end the call here.
@@ -170,6 +172,9 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     const int64_t begin = range.begin + chunk.begin;
     const absl::Span<const float> values =
         absl::MakeConstSpan(*chunk.snapshot.values).subspan(chunk.begin, chunk.count);
+    ShardCounters::Bytes& pulled = state_->counters().pulled;
+    Add(memory_ != nullptr ? pulled.shared_memory : pulled.grpc,
+        chunk.count * static_cast<int64_t>(sizeof(float)));
     if (memory_ != nullptr) {
       absl::c_copy(values, memory_->values().begin() + model.SizeBefore(range.tensor) + begin);
       message_ = EncodeSharedChunk(name, begin, chunk.count);
@@ -179,7 +184,7 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
   }
 
   CallLimiter& limiter_;
-  const std::string peer_;
+  const CallPeer peer_;
   CallLimiter::Place place_;
   std::shared_ptr<PullCall> self_;  // until OnDone
   std::shared_ptr<ShardState> state_;
@@ -198,9 +203,10 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
 }  // namespace
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartPull(const Shard& shard, CallLimiter& limiter,
-                                                      const std::string& peer,
-                                                      const grpc::ByteBuffer& request) {
-  return PullCall::Start(shard, limiter, peer, request);
+                                                      const CallPeer& peer,
+                                                      const grpc::ByteBuffer& request,
+                                                      bool may_share) {
+  return PullCall::Start(shard, limiter, peer, request, may_share);
 }
 
 }  // namespace percentdelta

@@ -17,13 +17,13 @@ namespace percentdelta {
 
 // Streams every slice of the shard at the request's step, each as soon as it reaches that step; of
 // several, those that the forward pass needs first. Values are sent in place, without a copy, or
-// written to the caller's shared memory if the request offers some that can be mapped. `request`
-// and what is streamed are serialized messages of the .proto. The limiter and the shard must
-// outlive the call, which comes on the connection `peer`. The reactor owns itself until the call is
-// done.
+// written to the caller's shared memory if it `may_share` some and the request offers some that can
+// be mapped. `request` and what is streamed are serialized messages of the .proto. The limiter and
+// the shard must outlive the call. The reactor owns itself until the call is done.
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartPull(const Shard& shard, CallLimiter& limiter,
-                                                      const std::string& peer,
-                                                      const grpc::ByteBuffer& request);
+                                                      const CallPeer& peer,
+                                                      const grpc::ByteBuffer& request,
+                                                      bool may_share = true);
 
 }  // namespace percentdelta
 

@@ -22,10 +22,10 @@ namespace {
 // reaction, or the limiter's.
 class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
  public:
-  PushCall(const Shard& shard, CallLimiter& limiter, std::string peer, grpc::ByteBuffer* response)
+  PushCall(const Shard& shard, CallLimiter& limiter, CallPeer peer, grpc::ByteBuffer* response)
       : shard_(shard), limiter_(limiter), peer_(std::move(peer)), response_(response) {}
 
-  static PushCall* Start(const Shard& shard, CallLimiter& limiter, const std::string& peer,
+  static PushCall* Start(const Shard& shard, CallLimiter& limiter, const CallPeer& peer,
                          grpc::ByteBuffer* response) {
     auto call = std::make_shared<PushCall>(shard, limiter, peer, response);
     call->self_ = call;
@@ -76,13 +76,39 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
       absl::MutexLock lock(&mutex_);
       if (std::exchange(finished_, true)) return;
     }
+    CountEnd(status);
     Finish(ToGrpc(status));
+  }
+
+  // Called by the thread that has set `finished_`; with kOk, by the one that owns the assembly.
+  void CountEnd(const absl::Status& status) const {
+    ShardCounters& counters = *shard_.counters();
+    if (!status.ok()) {
+      Add(counters.refused[static_cast<size_t>(status.code()) % ShardCounters::kCodes], 1);
+    } else {
+      Add(assembly_->staged_slices() > 0 ? counters.accepted : counters.duplicate, 1);
+    }
+  }
+
+  void CountBytes() const {
+    ShardCounters::Bytes& pushed = shard_.counters()->pushed;
+    if (chunk_.shared_values > 0) {
+      Add(pushed.shared_memory, chunk_.shared_values * static_cast<int64_t>(sizeof(float)));
+    } else {
+      Add(pushed.grpc, static_cast<int64_t>(message_.Length()));
+    }
   }
 
   absl::Status Take() {
     if (!DecodeChunk(message_, chunk_)) {
       return absl::InvalidArgumentError(absl::StrCat("push: expected a PushRequest, got ",
                                                      message_.Length(), " bytes that are not one"));
+    }
+    const auto name_bytes = static_cast<size_t>(limiter_.limits().name_bytes);
+    if (chunk_.tensor.size() > name_bytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("PushRequest.tensor: expected at most ", name_bytes, " bytes, got ",
+                       chunk_.tensor.size(), "; shorten the name, or raise --limits=name_bytes="));
     }
     if (!assembly_) {
       RETURN_IF_ERROR(Begin());
@@ -91,6 +117,7 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     if (chunk_.shared_values != 0) {
       RETURN_IF_ERROR(FindShared());
     }
+    CountBytes();
     return assembly_->Add(chunk_.tensor, chunk_.begin, chunk_.pieces);
   }
 
@@ -153,7 +180,7 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
 
   const Shard& shard_;
   CallLimiter& limiter_;
-  const std::string peer_;
+  const CallPeer peer_;
   grpc::ByteBuffer* const response_;
   grpc::ByteBuffer message_;              // of the read in flight
   Chunk chunk_;                           // of the message; reused to save allocations
@@ -170,7 +197,7 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
 }  // namespace
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* StartPush(const Shard& shard, CallLimiter& limiter,
-                                                     const std::string& peer,
+                                                     const CallPeer& peer,
                                                      grpc::ByteBuffer* response) {
   return PushCall::Start(shard, limiter, peer, response);
 }

@@ -20,7 +20,7 @@ namespace percentdelta {
 // which comes on the connection `peer`. `response` and what is read are serialized messages of the
 // .proto. The reactor owns itself until the call is done.
 grpc::ServerReadReactor<grpc::ByteBuffer>* StartPush(const Shard& shard, CallLimiter& limiter,
-                                                     const std::string& peer,
+                                                     const CallPeer& peer,
                                                      grpc::ByteBuffer* response);
 
 }  // namespace percentdelta

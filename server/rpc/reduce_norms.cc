@@ -7,17 +7,18 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "common/transport/chunk_codec.h"
 #include "common/transport/grpc_status.h"
 #include "server/rpc/block_sums_proto.h"
+#include "server/rpc/request.h"
 
 namespace percentdelta {
 namespace {
 
 class ReduceNormsCall : public grpc::ServerUnaryReactor {
  public:
-  static ReduceNormsCall* Start(const Shard& shard, CallLimiter& limiter, const std::string& peer,
-                                const v1::ReduceNormsRequest& request,
-                                v1::ReduceNormsResponse* response) {
+  static ReduceNormsCall* Start(const Shard& shard, CallLimiter& limiter, const CallPeer& peer,
+                                const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response) {
     auto call = std::make_shared<ReduceNormsCall>();
     call->self_ = call;
     call->response_ = response;
@@ -28,6 +29,13 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
     }
     call->place_ = *std::move(place);
     call->place_.Moved(/*busy=*/false);
+    v1::ReduceNormsRequest request;
+    const absl::Status decoded = DecodeRequest(limiter.limits(), Sender::kServer, bytes, request);
+    if (!decoded.ok()) {
+      limiter.Refused(peer, RefusalWeight(bytes));
+      call->End(decoded);
+      return call.get();
+    }
     absl::StatusOr<std::shared_ptr<ShardState>> state = shard.At(request.generation());
     if (!state.ok()) {
       call->End(state.status());
@@ -90,13 +98,17 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
       absl::MutexLock lock(&mutex_);
       if (std::exchange(answered_, true)) return;
     }
-    if (status.ok()) fill(*response_);
+    if (status.ok()) {
+      v1::ReduceNormsResponse response;
+      fill(response);
+      *response_ = EncodeMessage(response);
+    }
     Finish(ToGrpc(status));
   }
 
   CallLimiter::Place place_;
   std::shared_ptr<ReduceNormsCall> self_;  // until OnDone
-  v1::ReduceNormsResponse* response_ = nullptr;
+  grpc::ByteBuffer* response_ = nullptr;
 
   absl::Mutex mutex_;
   bool answered_ ABSL_GUARDED_BY(mutex_) = false;
@@ -105,9 +117,8 @@ class ReduceNormsCall : public grpc::ServerUnaryReactor {
 }  // namespace
 
 grpc::ServerUnaryReactor* StartReduceNorms(const Shard& shard, CallLimiter& limiter,
-                                           const std::string& peer,
-                                           const v1::ReduceNormsRequest& request,
-                                           v1::ReduceNormsResponse* response) {
+                                           const CallPeer& peer, const grpc::ByteBuffer& request,
+                                           grpc::ByteBuffer* response) {
   return ReduceNormsCall::Start(shard, limiter, peer, request, response);
 }
 

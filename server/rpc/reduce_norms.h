@@ -5,11 +5,9 @@
 #ifndef PERCENTDELTA_SERVER_RPC_REDUCE_NORMS_H_
 #define PERCENTDELTA_SERVER_RPC_REDUCE_NORMS_H_
 
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <string>
-
-#include "percentdelta/v1/parameter_server.pb.h"
 #include "server/rpc/call_limiter.h"
 #include "server/shard/shard.h"
 
@@ -17,11 +15,10 @@ namespace percentdelta {
 
 // Answers when the sums of all slices have arrived, or at once when the call is cancelled. Sums of
 // deltas are answered at once. The reactor owns itself until the call is done; the limiter must
-// outlive it. `peer`: its connection.
+// outlive it. `request` and `response` are serialized messages of the .proto.
 grpc::ServerUnaryReactor* StartReduceNorms(const Shard& shard, CallLimiter& limiter,
-                                           const std::string& peer,
-                                           const v1::ReduceNormsRequest& request,
-                                           v1::ReduceNormsResponse* response);
+                                           const CallPeer& peer, const grpc::ByteBuffer& request,
+                                           grpc::ByteBuffer* response);
 
 }  // namespace percentdelta
 

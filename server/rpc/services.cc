@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/base/role.h"
+#include "common/base/text.h"
 #include "common/cluster/cluster_info_proto.h"
 #include "common/cluster/heartbeat_proto.h"
 #include "common/cluster/lease_proto.h"
@@ -24,19 +25,24 @@
 #include "server/rpc/push.h"
 #include "server/rpc/reduce_norms.h"
 #include "server/rpc/remote_coordinator.h"
+#include "server/rpc/request.h"
 #include "server/rpc/watch_update_statistics.h"
 
 namespace percentdelta {
 namespace {
 
-// Answers, and logs a refusal that depends on the caller.
-grpc::ServerUnaryReactor* Answer(CallLimiter& limiter, grpc::CallbackServerContext* context,
-                                 const absl::Status& status, absl::string_view path,
-                                 RefusalLog& refusals) {
+UnaryCall CallOf(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                 grpc::ByteBuffer* response) {
+  return {context, PeerOf(*context), request, response};
+}
+
+// Logs a refusal that depends on the caller.
+absl::Status Logged(absl::Status status, absl::string_view rpc, const UnaryCall& call,
+                    RefusalLog& refusals) {
   if (absl::IsPermissionDenied(status)) {
-    refusals.Write(path, absl::StrCat(CallerOf(*context), " ", context->peer()), status);
+    refusals.Write(rpc, absl::StrCat(CallerOf(*call.context), " ", call.peer.connection), status);
   }
-  return Answer(limiter, context, status);
+  return status;
 }
 
 // The coordinator's name of a worker: its own, followed by that of its certificate or token, so
@@ -48,132 +54,204 @@ std::string WorkerName(const grpc::CallbackServerContext& context, const std::st
   return absl::StrCat(name, " (", principal.ok() ? principal->name : caller, ")");
 }
 
+// Weights are written to the memory of workers only; an operator, who may pull them, too, gets a
+// stream. Without certificates it is not known who calls.
+bool MayShareMemory(const CallPeer& peer) {
+  const absl::StatusOr<Principal> principal = ParsePrincipal(peer.caller);
+  return !principal.ok() || principal->role == Role::kWorker;
+}
+
 }  // namespace
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ParameterServerService::Pull(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
-  return StartPull(shard_, limiter_, context->peer(), *request);
+  const CallPeer peer = PeerOf(*context);
+  return StartPull(shard_, limiter_, peer, *request, MayShareMemory(peer));
 }
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* ParameterServerService::Push(
     grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
-  return StartPush(shard_, limiter_, context->peer(), response);
+  return StartPush(shard_, limiter_, PeerOf(*context), response);
 }
 
 grpc::ServerUnaryReactor* ParameterServerService::ReduceNorms(grpc::CallbackServerContext* context,
-                                                              const v1::ReduceNormsRequest* request,
-                                                              v1::ReduceNormsResponse* response) {
-  return StartReduceNorms(shard_, limiter_, context->peer(), *request, response);
+                                                              const grpc::ByteBuffer* request,
+                                                              grpc::ByteBuffer* response) {
+  return StartReduceNorms(shard_, limiter_, PeerOf(*context), *request, response);
 }
 
 grpc::ServerUnaryReactor* ParameterServerService::Identify(grpc::CallbackServerContext* context,
-                                                           const v1::IdentifyRequest* /*request*/,
-                                                           v1::IdentifyResponse* response) {
-  response->set_shard(identity_.shard);
-  response->set_job_hash(identity_.job_hash);
-  response->set_incarnation(identity_.incarnation);
-  return Answer(limiter_, context, absl::OkStatus());
+                                                           const grpc::ByteBuffer* bytes,
+                                                           grpc::ByteBuffer* response) {
+  return AnswerAtOnce<v1::IdentifyRequest, v1::IdentifyResponse>(
+      limiter_, CallOf(context, bytes, response), Sender::kAny,
+      [&](const v1::IdentifyRequest&, v1::IdentifyResponse& answer) {
+        answer.set_shard(identity_.shard);
+        answer.set_job_hash(identity_.job_hash);
+        answer.set_incarnation(identity_.incarnation);
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::GetJob(grpc::CallbackServerContext* context,
-                                                     const v1::GetJobRequest* /*request*/,
-                                                     v1::GetJobResponse* response) {
-  return AnswerQuery(limiter_, context, [&] {
+                                                     const grpc::ByteBuffer* bytes,
+                                                     grpc::ByteBuffer* response) {
+  v1::GetJobRequest request;
+  v1::GetJobResponse answer;
+  return AnswerQuery(limiter_, CallOf(context, bytes, response), request, answer, [&] {
     const ClusterView view = coordinator_.view();
     ToProto({coordinator_.job(), coordinator_.job_hash(), view.generation, view.addresses},
-            partition_, *response);
+            partition_, answer);
     return absl::OkStatus();
   });
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::AcquireLease(grpc::CallbackServerContext* context,
-                                                           const v1::AcquireLeaseRequest* request,
-                                                           v1::Lease* response) {
-  return StartAcquireLease(coordinator_, limiter_, context->peer(), *request,
-                           WorkerName(*context, request->worker()), lease_ids_, response);
+                                                           const grpc::ByteBuffer* bytes,
+                                                           grpc::ByteBuffer* response) {
+  const UnaryCall call = CallOf(context, bytes, response);
+  v1::AcquireLeaseRequest request;
+  const absl::Status decoded = DecodeRequest(limiter_.limits(), Sender::kAny, *bytes, request);
+  if (!decoded.ok()) return Answer(limiter_, call, decoded, v1::Lease());
+  return StartAcquireLease(coordinator_, limiter_, call.peer, request,
+                           WorkerName(*context, request.worker()), lease_ids_, response);
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::CompleteLease(grpc::CallbackServerContext* context,
-                                                            const v1::CompleteLeaseRequest* request,
-                                                            v1::Lease* response) {
-  LeaseResult result = FromProto(*request);
-  result.worker = WorkerName(*context, request->worker());
-  result.lease_id = lease_ids_.Reveal(result.lease_id);
-  absl::StatusOr<Lease> next = coordinator_.Complete(result);
-  if (next.ok()) {
-    next->id = lease_ids_.Hide(next->id);
-    ToProto(*next, *response);
-  }
-  return Answer(limiter_, context, next.status(), "CompleteLease", refusals_);
+                                                            const grpc::ByteBuffer* bytes,
+                                                            grpc::ByteBuffer* response) {
+  const UnaryCall call = CallOf(context, bytes, response);
+  return AnswerAtOnce<v1::CompleteLeaseRequest, v1::Lease>(
+      limiter_, call, Sender::kAny, [&](const v1::CompleteLeaseRequest& request, v1::Lease& lease) {
+        LeaseResult result = FromProto(request);
+        result.worker = WorkerName(*context, request.worker());
+        result.lease_id = lease_ids_.Reveal(result.lease_id);
+        absl::StatusOr<Lease> next = coordinator_.Complete(result);
+        if (!next.ok()) return Logged(next.status(), "CompleteLease", call, refusals_);
+        next->id = lease_ids_.Hide(next->id);
+        ToProto(*next, lease);
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::RenewLease(grpc::CallbackServerContext* context,
-                                                         const v1::RenewLeaseRequest* request,
-                                                         v1::RenewLeaseResponse* response) {
-  const absl::StatusOr<absl::Duration> deadline =
-      coordinator_.Renew(request->generation(), lease_ids_.Reveal(request->lease_id()),
-                         WorkerName(*context, request->worker()));
-  if (deadline.ok()) response->set_deadline_ms(absl::ToInt64Milliseconds(*deadline));
-  return Answer(limiter_, context, deadline.status(), "RenewLease", refusals_);
+                                                         const grpc::ByteBuffer* bytes,
+                                                         grpc::ByteBuffer* response) {
+  const UnaryCall call = CallOf(context, bytes, response);
+  return AnswerAtOnce<v1::RenewLeaseRequest, v1::RenewLeaseResponse>(
+      limiter_, call, Sender::kAny,
+      [&](const v1::RenewLeaseRequest& request, v1::RenewLeaseResponse& answer) {
+        const absl::StatusOr<absl::Duration> deadline =
+            coordinator_.Renew(request.generation(), lease_ids_.Reveal(request.lease_id()),
+                               WorkerName(*context, request.worker()));
+        if (!deadline.ok()) return Logged(deadline.status(), "RenewLease", call, refusals_);
+        answer.set_deadline_ms(absl::ToInt64Milliseconds(*deadline));
+        return absl::OkStatus();
+      });
 }
 
-grpc::ServerUnaryReactor* CoordinatorService::TakeCheckpoint(
-    grpc::CallbackServerContext* context, const v1::TakeCheckpointRequest* /*request*/,
-    v1::TakeCheckpointResponse* response) {
-  const absl::StatusOr<int64_t> step = coordinator_.TakeCheckpoint();
-  if (step.ok()) response->set_at_least_step(*step);
-  return Answer(limiter_, context, step.status());
+grpc::ServerUnaryReactor* CoordinatorService::TakeCheckpoint(grpc::CallbackServerContext* context,
+                                                             const grpc::ByteBuffer* bytes,
+                                                             grpc::ByteBuffer* response) {
+  return AnswerAtOnce<v1::TakeCheckpointRequest, v1::TakeCheckpointResponse>(
+      limiter_, CallOf(context, bytes, response), Sender::kAny,
+      [&](const v1::TakeCheckpointRequest&, v1::TakeCheckpointResponse& answer) {
+        const absl::StatusOr<int64_t> step = coordinator_.TakeCheckpoint();
+        if (step.ok()) answer.set_at_least_step(*step);
+        return step.status();
+      });
+}
+
+grpc::ServerUnaryReactor* CoordinatorService::Pause(grpc::CallbackServerContext* context,
+                                                    const grpc::ByteBuffer* bytes,
+                                                    grpc::ByteBuffer* response) {
+  return AnswerAtOnce<v1::PauseRequest, v1::PauseResponse>(
+      limiter_, CallOf(context, bytes, response), Sender::kAny,
+      [&](const v1::PauseRequest&, v1::PauseResponse&) { return coordinator_.Pause(); });
+}
+
+grpc::ServerUnaryReactor* CoordinatorService::Resume(grpc::CallbackServerContext* context,
+                                                     const grpc::ByteBuffer* bytes,
+                                                     grpc::ByteBuffer* response) {
+  return AnswerAtOnce<v1::ResumeRequest, v1::ResumeResponse>(
+      limiter_, CallOf(context, bytes, response), Sender::kAny,
+      [&](const v1::ResumeRequest&, v1::ResumeResponse&) { return coordinator_.Resume(); });
+}
+
+grpc::ServerUnaryReactor* CoordinatorService::Drain(grpc::CallbackServerContext* context,
+                                                    const grpc::ByteBuffer* bytes,
+                                                    grpc::ByteBuffer* response) {
+  return AnswerAtOnce<v1::DrainRequest, v1::DrainResponse>(
+      limiter_, CallOf(context, bytes, response), Sender::kAny,
+      [&](const v1::DrainRequest&, v1::DrainResponse& answer) {
+        const absl::StatusOr<int64_t> step = coordinator_.Drain();
+        if (step.ok()) answer.set_at_least_step(*step);
+        return step.status();
+      });
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::GetProgress(grpc::CallbackServerContext* context,
-                                                          const v1::GetProgressRequest* request,
-                                                          v1::GetProgressResponse* response) {
-  return AnswerQuery(limiter_, context, [&] {
-    ToProto(coordinator_.GetProgress(request->from_step()), *response);
+                                                          const grpc::ByteBuffer* bytes,
+                                                          grpc::ByteBuffer* response) {
+  v1::GetProgressRequest request;
+  v1::GetProgressResponse answer;
+  return AnswerQuery(limiter_, CallOf(context, bytes, response), request, answer, [&] {
+    ToProto(coordinator_.GetProgress(request.from_step()), answer);
     return absl::OkStatus();
   });
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::Heartbeat(grpc::CallbackServerContext* context,
-                                                        const v1::HeartbeatRequest* request,
-                                                        v1::HeartbeatResponse* response) {
-  if (absl::Status status = CheckSpeaksFor(CallerOf(*context), request->shard()); !status.ok()) {
-    return Answer(limiter_, context, status, "Heartbeat", refusals_);
-  }
-  if (request->shard() == 0) {
-    return Answer(limiter_, context,
-                  absl::PermissionDeniedError("shard 0 is in the coordinator's own process: it "
-                                              "cannot be replaced over the network"),
-                  "Heartbeat", refusals_);
-  }
-  const absl::StatusOr<ClusterView> view = coordinator_.Heartbeat(FromProto(*request));
-  if (!view.ok()) {
-    if (!absl::IsUnavailable(view.status())) context->AddTrailingMetadata(kRefusedKey, "1");
-    return Answer(limiter_, context, view.status());
-  }
-  ToProto(*view, *response);
-  return Answer(limiter_, context, absl::OkStatus());
+                                                        const grpc::ByteBuffer* bytes,
+                                                        grpc::ByteBuffer* response) {
+  const UnaryCall call = CallOf(context, bytes, response);
+  return AnswerAtOnce<v1::HeartbeatRequest, v1::HeartbeatResponse>(
+      limiter_, call, Sender::kServer,
+      [&](const v1::HeartbeatRequest& request, v1::HeartbeatResponse& answer) {
+        absl::Status status = CheckSpeaksFor(CallerOf(*context), request.shard());
+        if (status.ok() && request.shard() == 0) {
+          status = absl::PermissionDeniedError(
+              "shard 0 is in the coordinator's own process: it cannot be "
+              "replaced over the "
+              "network");
+        }
+        if (!status.ok()) return Logged(std::move(status), "Heartbeat", call, refusals_);
+        const absl::StatusOr<ClusterView> view = coordinator_.Heartbeat(FromProto(request));
+        if (view.ok()) {
+          ToProto(*view, answer);
+        } else if (!absl::IsUnavailable(view.status())) {
+          context->AddTrailingMetadata(kRefusedKey, "1");
+        }
+        return view.status();
+      });
 }
 
-grpc::ServerUnaryReactor* CoordinatorService::ReportStatistics(
-    grpc::CallbackServerContext* context, const v1::ReportStatisticsRequest* request,
-    v1::ReportStatisticsResponse* /*response*/) {
-  std::vector<TensorStatistics> updates;
-  for (const v1::TensorStatistics& update : request->updates())
-    updates.push_back(FromProto(update));
-  return Answer(limiter_, context, coordinator_.ReportStatistics(request->generation(), updates));
+grpc::ServerUnaryReactor* CoordinatorService::ReportStatistics(grpc::CallbackServerContext* context,
+                                                               const grpc::ByteBuffer* bytes,
+                                                               grpc::ByteBuffer* response) {
+  return AnswerAtOnce<v1::ReportStatisticsRequest, v1::ReportStatisticsResponse>(
+      limiter_, CallOf(context, bytes, response), Sender::kServer,
+      [&](const v1::ReportStatisticsRequest& request, v1::ReportStatisticsResponse&) {
+        std::vector<TensorStatistics> updates;
+        for (const v1::TensorStatistics& update : request.updates()) {
+          updates.push_back(FromProto(update));
+        }
+        return coordinator_.ReportStatistics(request.generation(), updates);
+      });
 }
 
 grpc::ServerUnaryReactor* StatisticsService::GetUpdateStatistics(
-    grpc::CallbackServerContext* context, const v1::GetUpdateStatisticsRequest* request,
-    v1::GetUpdateStatisticsResponse* response) {
-  return AnswerQuery(limiter_, context,
-                     [&] { return percentdelta::GetUpdateStatistics(ring_, *request, *response); });
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes,
+    grpc::ByteBuffer* response) {
+  v1::GetUpdateStatisticsRequest request;
+  v1::GetUpdateStatisticsResponse answer;
+  return AnswerQuery(limiter_, CallOf(context, bytes, response), request, answer,
+                     [&] { return percentdelta::GetUpdateStatistics(ring_, request, answer); });
 }
 
-grpc::ServerWriteReactor<v1::StepStatistics>* StatisticsService::WatchUpdateStatistics(
-    grpc::CallbackServerContext* context, const v1::WatchUpdateStatisticsRequest* request) {
-  return StartWatchUpdateStatistics(ring_, limiter_, context->peer(), *request);
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StatisticsService::WatchUpdateStatistics(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  return StartWatchUpdateStatistics(ring_, limiter_, PeerOf(*context), *request);
 }
 
 }  // namespace percentdelta

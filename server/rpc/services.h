@@ -22,12 +22,26 @@
 
 namespace percentdelta {
 
-// Pull and Push handle serialized messages (common/transport/chunk_codec.h), the other RPCs parsed
-// ones.
+// All RPCs come as serialized messages: a request is measured before it is parsed (request.h), and
+// values move without a copy (common/transport/chunk_codec.h).
 using RawParameterServer =
     v1::ParameterServer::WithRawCallbackMethod_Pull<v1::ParameterServer::WithRawCallbackMethod_Push<
-        v1::ParameterServer::WithCallbackMethod_ReduceNorms<
-            v1::ParameterServer::WithCallbackMethod_Identify<v1::ParameterServer::Service>>>>;
+        v1::ParameterServer::WithRawCallbackMethod_ReduceNorms<
+            v1::ParameterServer::WithRawCallbackMethod_Identify<v1::ParameterServer::Service>>>>;
+using RawCoordinator = v1::Coordinator::WithRawCallbackMethod_GetJob<
+    v1::Coordinator::WithRawCallbackMethod_AcquireLease<
+        v1::Coordinator::WithRawCallbackMethod_CompleteLease<
+            v1::Coordinator::WithRawCallbackMethod_RenewLease<
+                v1::Coordinator::WithRawCallbackMethod_TakeCheckpoint<
+                    v1::Coordinator::WithRawCallbackMethod_Pause<
+                        v1::Coordinator::WithRawCallbackMethod_Resume<
+                            v1::Coordinator::WithRawCallbackMethod_Drain<
+                                v1::Coordinator::WithRawCallbackMethod_GetProgress<
+                                    v1::Coordinator::WithRawCallbackMethod_Heartbeat<
+                                        v1::Coordinator::WithRawCallbackMethod_ReportStatistics<
+                                            v1::Coordinator::Service>>>>>>>>>>>;
+using RawStatistics = v1::Statistics::WithRawCallbackMethod_GetUpdateStatistics<
+    v1::Statistics::WithRawCallbackMethod_WatchUpdateStatistics<v1::Statistics::Service>>;
 
 // Whether a call may be made at all is checked before it comes here (gatekeeper.h). The services
 // check what depends on the request: that a server speaks for its own shard, and a worker of its
@@ -44,11 +58,11 @@ class ParameterServerService : public RawParameterServer {
   grpc::ServerReadReactor<grpc::ByteBuffer>* Push(grpc::CallbackServerContext* context,
                                                   grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* ReduceNorms(grpc::CallbackServerContext* context,
-                                        const v1::ReduceNormsRequest* request,
-                                        v1::ReduceNormsResponse* response) override;
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* Identify(grpc::CallbackServerContext* context,
-                                     const v1::IdentifyRequest* request,
-                                     v1::IdentifyResponse* response) override;
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
 
  private:
   const Shard& shard_;
@@ -57,7 +71,7 @@ class ParameterServerService : public RawParameterServer {
 };
 
 // Thread-safe. `coordinator`, `refusals` and `limiter` must outlive the service.
-class CoordinatorService : public v1::Coordinator::CallbackService {
+class CoordinatorService : public RawCoordinator {
  public:
   CoordinatorService(Coordinator& coordinator, RefusalLog& refusals, CallLimiter& limiter)
       : coordinator_(coordinator),
@@ -66,29 +80,38 @@ class CoordinatorService : public v1::Coordinator::CallbackService {
         partition_(coordinator.job().model, coordinator.shard_count()) {}
 
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
-                                   const v1::GetJobRequest* request,
-                                   v1::GetJobResponse* response) override;
+                                   const grpc::ByteBuffer* request,
+                                   grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* AcquireLease(grpc::CallbackServerContext* context,
-                                         const v1::AcquireLeaseRequest* request,
-                                         v1::Lease* response) override;
+                                         const grpc::ByteBuffer* request,
+                                         grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* CompleteLease(grpc::CallbackServerContext* context,
-                                          const v1::CompleteLeaseRequest* request,
-                                          v1::Lease* response) override;
+                                          const grpc::ByteBuffer* request,
+                                          grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* RenewLease(grpc::CallbackServerContext* context,
-                                       const v1::RenewLeaseRequest* request,
-                                       v1::RenewLeaseResponse* response) override;
+                                       const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* TakeCheckpoint(grpc::CallbackServerContext* context,
-                                           const v1::TakeCheckpointRequest* request,
-                                           v1::TakeCheckpointResponse* response) override;
+                                           const grpc::ByteBuffer* request,
+                                           grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* Pause(grpc::CallbackServerContext* context,
+                                  const grpc::ByteBuffer* request,
+                                  grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* Resume(grpc::CallbackServerContext* context,
+                                   const grpc::ByteBuffer* request,
+                                   grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context,
+                                  const grpc::ByteBuffer* request,
+                                  grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* GetProgress(grpc::CallbackServerContext* context,
-                                        const v1::GetProgressRequest* request,
-                                        v1::GetProgressResponse* response) override;
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* Heartbeat(grpc::CallbackServerContext* context,
-                                      const v1::HeartbeatRequest* request,
-                                      v1::HeartbeatResponse* response) override;
+                                      const grpc::ByteBuffer* request,
+                                      grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* ReportStatistics(grpc::CallbackServerContext* context,
-                                             const v1::ReportStatisticsRequest* request,
-                                             v1::ReportStatisticsResponse* response) override;
+                                             const grpc::ByteBuffer* request,
+                                             grpc::ByteBuffer* response) override;
 
  private:
   Coordinator& coordinator_;
@@ -99,16 +122,15 @@ class CoordinatorService : public v1::Coordinator::CallbackService {
 };
 
 // Thread-safe. `ring` and `limiter` must outlive the service.
-class StatisticsService : public v1::Statistics::CallbackService {
+class StatisticsService : public RawStatistics {
  public:
   StatisticsService(StatisticsRing& ring, CallLimiter& limiter) : ring_(ring), limiter_(limiter) {}
 
   grpc::ServerUnaryReactor* GetUpdateStatistics(grpc::CallbackServerContext* context,
-                                                const v1::GetUpdateStatisticsRequest* request,
-                                                v1::GetUpdateStatisticsResponse* response) override;
-  grpc::ServerWriteReactor<v1::StepStatistics>* WatchUpdateStatistics(
-      grpc::CallbackServerContext* context,
-      const v1::WatchUpdateStatisticsRequest* request) override;
+                                                const grpc::ByteBuffer* request,
+                                                grpc::ByteBuffer* response) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchUpdateStatistics(
+      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) override;
 
  private:
   StatisticsRing& ring_;

@@ -13,20 +13,25 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/cluster/statistics_proto.h"
+#include "common/transport/chunk_codec.h"
 #include "common/transport/grpc_status.h"
+#include "server/rpc/request.h"
 
 namespace percentdelta {
 namespace {
 
 // At most one write is in flight. The thread that sets `busy_` or `finished_` starts the write, or
 // finishes the call, after it has released the lock.
-class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public StatisticsListener {
+class WatchCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public StatisticsListener {
  public:
-  WatchCall(StatisticsRing& ring, CallLimiter& limiter, std::string peer, std::string layer)
+  WatchCall(StatisticsRing& ring, CallLimiter& limiter, CallPeer peer, std::string layer)
       : ring_(ring), limiter_(limiter), peer_(std::move(peer)), layer_(std::move(layer)) {}
 
-  static WatchCall* Start(StatisticsRing& ring, CallLimiter& limiter, const std::string& peer,
-                          const v1::WatchUpdateStatisticsRequest& request) {
+  static WatchCall* Start(StatisticsRing& ring, CallLimiter& limiter, const CallPeer& peer,
+                          const grpc::ByteBuffer& bytes) {
+    v1::WatchUpdateStatisticsRequest request;
+    const absl::Status decoded = DecodeRequest(limiter.limits(), Sender::kAny, bytes, request);
+    if (!decoded.ok()) limiter.Refused(peer, RefusalWeight(bytes));
     auto call = std::make_shared<WatchCall>(ring, limiter, peer, request.layer());
     call->self_ = call;
     absl::StatusOr<CallLimiter::Place> place = limiter.Admit(CallKind::kWatch, peer);
@@ -34,7 +39,7 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
     if (place.ok()) {
       call->place_ = *std::move(place);
       call->place_.Moved(/*busy=*/false);
-      status = ring.CheckLayer(request.layer());
+      status = decoded.ok() ? ring.CheckLayer(request.layer()) : decoded;
     }
     if (status.ok() && request.last() < 0) {
       status = absl::InvalidArgumentError(
@@ -109,20 +114,21 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
     if (newest < first) return false;
     const std::vector<StepStatistics> steps = ring_.Range(first, first, layer_);
     if (steps.empty()) return false;
-    message_.Clear();
-    ToProto(steps.front(), message_);
-    message_.set_skipped_steps(first - next_);
+    v1::StepStatistics message;
+    ToProto(steps.front(), message);
+    message.set_skipped_steps(first - next_);
+    message_ = EncodeMessage(message);
     next_ = first + 1;
     return true;
   }
 
   StatisticsRing& ring_;
   CallLimiter& limiter_;
-  const std::string peer_;
+  const CallPeer peer_;
   CallLimiter::Place place_;
   const std::string layer_;
   std::shared_ptr<WatchCall> self_;  // until OnDone
-  v1::StepStatistics message_;       // of the write in flight
+  grpc::ByteBuffer message_;         // of the write in flight
 
   absl::Mutex mutex_;
   int64_t next_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -133,9 +139,9 @@ class WatchCall : public grpc::ServerWriteReactor<v1::StepStatistics>, public St
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::StepStatistics>* StartWatchUpdateStatistics(
-    StatisticsRing& ring, CallLimiter& limiter, const std::string& peer,
-    const v1::WatchUpdateStatisticsRequest& request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatchUpdateStatistics(
+    StatisticsRing& ring, CallLimiter& limiter, const CallPeer& peer,
+    const grpc::ByteBuffer& request) {
   return WatchCall::Start(ring, limiter, peer, request);
 }
 

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "server/shard/shard_counters.h"
 #include "server/shard/shard_state.h"
 
 namespace percentdelta {
@@ -29,6 +30,12 @@ class Shard {
   // The open generation; 0: none.
   uint64_t generation() const;
 
+  // The current state; null: none is open.
+  std::shared_ptr<ShardState> state() const;
+
+  // Of all generations. Constant pointer, to be given to each state.
+  const std::shared_ptr<ShardCounters>& counters() const { return counters_; }
+
   // Makes `state` the current one and ends everything that waits in the previous one.
   void Open(std::shared_ptr<ShardState> state);
 
@@ -36,6 +43,8 @@ class Shard {
   void Close();
 
  private:
+  const std::shared_ptr<ShardCounters> counters_ = std::make_shared<ShardCounters>();
+
   mutable absl::Mutex mutex_;
   std::shared_ptr<ShardState> state_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;

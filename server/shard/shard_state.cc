@@ -48,6 +48,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/base/text.h"
 #include "server/shard/describe_update.h"
 #include "server/shard/slice_update.h"
 
@@ -82,8 +83,8 @@ ShardState::ShardState(Options options)
 absl::StatusOr<ShardSlice*> ShardState::FindSlice(absl::string_view tensor) const {
   const int index = job().model.Find(tensor);
   if (index < 0) {
-    return absl::NotFoundError(absl::StrCat("tensor \"", tensor.substr(0, 100),
-                                            "\": expected one of job ", job().name, ", got none"));
+    return absl::NotFoundError(absl::StrCat("tensor ", QuoteForLog(tensor),
+                                            ": expected one of job ", job().name, ", got none"));
   }
   for (const auto& slice : slices_) {
     if (slice->range().tensor == index) return slice.get();
@@ -109,7 +110,10 @@ absl::StatusOr<bool> ShardState::Stage(ShardSlice& slice, int64_t step, int32_t 
                                        Buffer gradient, bool for_checkpoint) {
   ASSIGN_OR_RETURN(const ShardSlice::StageResult result,
                    slice.Stage(step, slot, std::move(gradient), for_checkpoint));
-  if (result == ShardSlice::StageResult::kComplete) ReportGathered();
+  if (result == ShardSlice::StageResult::kComplete) {
+    counters().staging.Add(slice.age());
+    ReportGathered();
+  }
   if (slice.StartAdding()) {
     options_.pool->Schedule([self = shared_from_this(), &slice] { self->AddGradients(slice); });
   }
@@ -174,6 +178,7 @@ void ShardState::ComputeNorms(ShardSlice& slice, ShardSlice::Run run) {
   sums.blocks.resize(range.blocks());
   {
     const TraceSpan span(tracer(), "phase 1", update->subject());
+    const ScopedDuration timed(counters().phase_1);
     update->ForEachBlock([&](int64_t block, int64_t begin, int64_t count) {
       sums.blocks[block] = BlockNorms(update->ComputeMean(run, begin, count),
                                       update->weights(begin, count), optimizer_->epsilon());
@@ -247,6 +252,7 @@ void ShardState::Propose(const SliceUpdatePtr& update) {
 
 void ShardState::Apply(SliceUpdate& update) {
   const TraceSpan span(tracer(), "phase 2", update.subject());
+  const ScopedDuration timed(counters().phase_2);
   const Buffer next = std::move(update.gradient);
   const absl::Span<std::vector<float>> state = update.slice->optimizer_state();
   std::vector<Buffer> copies;  // of `state`, for a checkpoint

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/job/job.h"
+#include "common/transport/credentials.h"
 #include "tests/local/process.h"
 
 namespace percentdelta {
@@ -18,16 +19,25 @@ namespace percentdelta {
 // start; the destructor kills them.
 class ServerProcesses {
  public:
-  // `threads`: of each server; 0 means one per core.
-  ServerProcesses(const Job& job, int shards, int threads);
+  // `threads`: of each server; 0 means one per core. `tls`: with mTLS, on certificates of their
+  // own.
+  ServerProcesses(const Job& job, int shards, int threads, bool tls = false);
 
   const std::string& coordinator() const { return coordinator_; }
   const Process& server(int shard) const { return *servers_[shard]; }
+
+  // The flags of a process with the certificate of this name ("worker", "viewer"); none without
+  // TLS.
+  std::vector<std::string> TlsFlags(const std::string& name) const;
+
+  // The credentials of a client with this certificate; null without TLS.
+  std::shared_ptr<const ClientCredentials> Credentials(const std::string& name) const;
 
   // A temporary directory for files that the processes of a benchmark share.
   const std::string& directory() const { return directory_.path(); }
 
  private:
+  const bool tls_;
   const TemporaryDirectory directory_;
   std::vector<std::unique_ptr<Process>> servers_;
   std::string coordinator_;

@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -60,17 +61,20 @@ double Median(std::vector<double> values) {
 // A cluster of processes that trains during Run, and is stopped otherwise.
 class PausableCluster {
  public:
-  PausableCluster(const Job& job, int threads, bool shares_memory = true)
-      : servers_(job, 1, threads) {
+  PausableCluster(const Job& job, int threads, bool shares_memory = true, bool tls = false)
+      : servers_(job, 1, threads, tls) {
     const std::shared_ptr<const Dataset> images = SyntheticDataset(kImages, 1);
     WriteIdxFiles(*images, *images, servers_.directory());
-    worker_ = std::make_unique<Process>(std::vector<std::string>{
+    std::vector<std::string> command = {
         PD_WORKER, "--coordinator=" + servers_.coordinator(), "--data=" + servers_.directory(),
         absl::StrCat("--threads=", threads),
-        absl::StrCat("--shared_memory=", shares_memory ? "true" : "false")});
+        absl::StrCat("--shared_memory=", shares_memory ? "true" : "false")};
+    for (std::string& flag : servers_.TlsFlags("worker")) command.push_back(std::move(flag));
+    worker_ = std::make_unique<Process>(command);
     watcher_ = std::thread([this] {
       Cluster::Options options;
       options.coordinator = servers_.coordinator();
+      options.credentials = servers_.Credentials("viewer");
       Cluster(options)
           .WatchUpdateStatistics("", 0,
                                  [this](const StepStatistics& update, int64_t) {
@@ -168,6 +172,17 @@ void BM_Step(benchmark::State& state, bool shares_memory) {
   AddCounters(state, "peak", PeakMegabytes(cluster.worker()), kMaxMegabytes);
 }
 
+// Steps with mTLS, against as many without. The counters processor, processor_limit and
+// processor_ratio compare their processor time.
+void BM_StepTls(benchmark::State& state, bool shares_memory) {
+  const int threads = static_cast<int>(state.range(0));
+  PausableCluster with(BenchmarkJob(), threads, shares_memory, true);
+  PausableCluster without(BenchmarkJob(), threads, shares_memory);
+  MeasureAgainst(
+      state, [&] { return with.Run(); }, [] {}, [&] { return without.Run(); });
+  AddCounters(state, "processor", with.MedianProcessorTime(), without.MedianProcessorTime());
+}
+
 // Steps with checkpoints, which are written concurrently, against as many without. The counters
 // worst, worst_limit and worst_ratio are those of the step that is delayed most: the median with
 // and without checkpoints, in milliseconds, and their ratio.
@@ -193,7 +208,9 @@ void RegisterStepBenchmarks(int rounds) {
   for (benchmark::internal::Benchmark* registered :
        {benchmark::RegisterBenchmark("BM_Checkpoint", BM_Checkpoint),
         benchmark::RegisterBenchmark("BM_Step/connection", BM_Step, false),
-        benchmark::RegisterBenchmark("BM_Step/shared_memory", BM_Step, true)}) {
+        benchmark::RegisterBenchmark("BM_Step/shared_memory", BM_Step, true),
+        benchmark::RegisterBenchmark("BM_StepTls/connection", BM_StepTls, false),
+        benchmark::RegisterBenchmark("BM_StepTls/shared_memory", BM_StepTls, true)}) {
     registered->Arg(1)->Arg(2)->ArgName("threads")->UseManualTime()->Iterations(rounds)->Unit(
         benchmark::kMillisecond);
   }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Transfers the 13.1 MB of a model to and from real servers, over the connection and through shared
-// memory, against as many bytes over a bare TCP connection on loopback, or against another program.
+// memory, against as many bytes over a bare TCP connection on loopback, or against another program;
+// and with mTLS, against the same without.
 // Servers and benchmark are separate processes.
 
 #include <benchmark/benchmark.h>
@@ -42,13 +43,14 @@ Job EndlessJob() {
 // A worker's transfers, without its arithmetic.
 class Transfer {
  public:
-  Transfer(int shards, bool shares_memory)
+  Transfer(int shards, bool shares_memory, bool tls = false)
       : job_(EndlessJob()),
-        servers_(job_, shards, 0),
+        servers_(job_, shards, 0, tls),
         gradient_(std::make_shared<const Values>(RandomGradient(job_.model, 1))) {
-    const ClusterInfo cluster = AwaitGeneration(servers_.coordinator());
+    const std::shared_ptr<const ClientCredentials> worker = servers_.Credentials("worker");
+    const ClusterInfo cluster = AwaitGeneration(servers_.coordinator(), worker);
     channels_ = std::make_unique<ShardChannels>(job_.model, cluster.generation,
-                                                cluster.shard_addresses, shares_memory);
+                                                cluster.shard_addresses, shares_memory, worker);
     // The coordinator reports the generation before every shard has entered it.
     absl::Status status;
     for (int attempt = 0; attempt < 100; ++attempt) {
@@ -134,6 +136,15 @@ void BM_PushPull(benchmark::State& state, bool shares_memory) {
       });
 }
 
+// With mTLS, against the same without.
+void BM_PushPullTls(benchmark::State& state, bool shares_memory) {
+  const int shards = static_cast<int>(state.range(0));
+  Transfer with(shards, shares_memory, true);
+  Transfer without(shards, shares_memory);
+  MeasureAgainst(
+      state, [&] { return with.PushAndPull(); }, [] {}, [&] { return without.PushAndPull(); });
+}
+
 void BM_PushPullAgainst(benchmark::State& state, const std::string& program, bool shares_memory) {
   Transfer transfer(static_cast<int>(state.range(0)), shares_memory);
   Peer peer({program, "both", std::to_string(transfer.bytes() / sizeof(float))});
@@ -151,6 +162,8 @@ BENCHMARK_CAPTURE(BM_Pull, connection, false)->Apply(Options);
 BENCHMARK_CAPTURE(BM_Pull, shared_memory, true)->Apply(Options);
 BENCHMARK_CAPTURE(BM_PushPull, connection, false)->Apply(Options);
 BENCHMARK_CAPTURE(BM_PushPull, shared_memory, true)->Apply(Options);
+BENCHMARK_CAPTURE(BM_PushPullTls, connection, false)->Apply(Options);
+BENCHMARK_CAPTURE(BM_PushPullTls, shared_memory, true)->Apply(Options);
 
 }  // namespace
 

@@ -5,6 +5,7 @@ import pathlib
 import random
 from collections.abc import Sequence
 
+from tests.faults.certificate_faults import certificate_faults
 from tests.faults.disk_faults import disk_faults
 from tests.faults.fault import Fault, process_faults
 from tests.faults.network_faults import network_faults
@@ -49,7 +50,7 @@ class Deck:
 def all_faults(folder: pathlib.Path) -> tuple[list[Fault], dict[str, str]]:
     """Returns (possible faults, {name of any other: why this machine cannot have it}). May mount a file
     system in `folder` for a moment."""
-    faults = process_faults() + network_faults() + disk_faults(folder)
+    faults = process_faults() + network_faults() + certificate_faults() + disk_faults(folder)
     namespaces = Namespaces.unavailable()
     reasons = {}
     for fault in faults:

@@ -54,9 +54,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--soak", action="store_true",
                         help="one long training with a fault every 5 seconds; checks memory, "
                         "threads and descriptors of all processes")
-    parser.add_argument("--tls", action="store_true",
-                        help="with certificates; without the faults of the wall clock, by which "
-                        "certificates are valid")
+    parser.add_argument("--tls", nargs="?", choices=("none", "half", "all"), default="half",
+                        const="all", help="which trainings have certificates (default: every second "
+                        "one; --tls alone: all). With all there are no faults of the wall clock, by "
+                        "which certificates are valid")
     parser.add_argument("--list", action="store_true", help="print the faults that are possible here")
     parser.add_argument("--build", type=pathlib.Path, metavar="FOLDER",
                         help="take this build's programs (default: builds build/release)")
@@ -82,7 +83,7 @@ def command_line(arguments: argparse.Namespace) -> str:
               if getattr(arguments, name) is not None]
     words += [f"--only={name}" for name in arguments.only]
     words += [f"--but={name}" for name in arguments.but] + ["--soak"] * arguments.soak
-    words += ["--tls"] * arguments.tls
+    words += [f"--tls={arguments.tls}"] if arguments.tls != "half" else []
     return shlex.join(words)
 
 
@@ -149,8 +150,9 @@ def run(arguments: argparse.Namespace, folder: pathlib.Path) -> None:
         list_faults(faults, reasons)
         return
     faults = decks.chosen(faults, arguments.only, arguments.but)
-    if arguments.tls:
-        faults = [fault for fault in faults if not fault.fixed.get("fake_clock")]
+    if arguments.tls != "half":
+        other = arguments.tls == "none"
+        faults = [fault for fault in faults if fault.fixed.get("tls") is not other]
     print(f"seed {arguments.seed}, {len(faults)} kinds of faults", flush=True)
     for name, reason in reasons.items():
         print(f"not possible here: {name}: {reason}", flush=True)

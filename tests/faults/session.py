@@ -31,11 +31,11 @@ class Undisturbed:
 
 
 class Session:
-    """Injects faults of a deck. `disks`: the possible values of Layout.disk on this machine. Calls say()
-    with progress, in one line."""
+    """Injects faults of a deck. `disks`: the possible values of Layout.disk on this machine. `tls`:
+    which clusters have certificates, "none", "half" or "all". Calls say() with progress, in one line."""
 
     def __init__(self, binaries: Binaries, folder: pathlib.Path, seed: int, disks: Sequence[str],
-                 say: Callable[[str], None], tls: bool = False) -> None:
+                 say: Callable[[str], None], tls: str = "none") -> None:
         self.injections: list[Injection] = []
         self.in_vain: dict[str, int] = {}  # faults that did not strike, by name
         self.trainings = 0
@@ -47,7 +47,8 @@ class Session:
         self._say = say
         self._foreign: bytes | None = None
         self.current = ""  # what is happening, for the report of a violation
-        self._certificates = make_certificates(folder / "certificates") if tls else None
+        self.tls = tls
+        self._certificates = make_certificates(folder / "certificates") if tls != "none" else None
         write_data(folder / "data")
 
     def cluster(self, layout: Layout, name: str, max_steps: int = MAX_STEPS,
@@ -62,7 +63,8 @@ class Session:
         pace = (layout.network, layout.fake_clock)
         if pace in self.undisturbed.steps_per_second:
             return
-        layout = dataclasses.replace(layout, shards=3, workers=3)
+        # Without TLS, if there is a choice: its weights are those of all.
+        layout = dataclasses.replace(layout, shards=3, workers=3, tls=self.tls == "all")
         self.current = f"an undisturbed training, {layout}"
         with self.cluster(layout, f"undisturbed-{len(self.undisturbed.steps_per_second)}") as cluster:
             training = Training(cluster, self.undisturbed.checksum or None, seeded(self._seed))
@@ -85,7 +87,8 @@ class Session:
     def _train(self, deck: Deck, injections: float, until: float) -> None:
         number = self.trainings = self.trainings + 1
         source = seeded(self._seed, "training", number)
-        fixed = {"disk": source.choice(self._disks), **deck.next.fixed}
+        tls = self.tls == "all" or (self.tls == "half" and number % 2 == 0)
+        fixed = {"disk": source.choice(self._disks), "tls": tls, **deck.next.fixed}
         layout = random_layout(source, **fixed)
         self.measure(layout)
         name = f"training-{number}"
@@ -122,7 +125,7 @@ class Session:
         """Returns the manifest of a checkpoint of another job, made once."""
         if self._foreign is not None:
             return self._foreign
-        layout = Layout(shards=2, workers=1)
+        layout = Layout(shards=2, workers=1, tls=self.tls == "all")
         with self.cluster(layout, "foreign", FOREIGN_STEPS, seed=FOREIGN_SEED) as cluster:
             training = Training(cluster, None, seeded(self._seed))
             training.start()

@@ -146,7 +146,7 @@ def run(session: Session, faults: Sequence[Fault], seed: int, seconds: float,
         say: Callable[[str], None]) -> dict[str, Any]:
     """Soaks for some seconds; returns the findings, ready for JSON."""
     disk = "tmpfs" if any(fault.name == "disk-full" for fault in faults) else "disk"
-    layout = Layout(shards=3, workers=3, disk=disk)
+    layout = Layout(shards=3, workers=3, disk=disk, tls=session.tls != "none")
     # Not everything at once: processes must grow old.
     chosen = [fault for fault in faults if fault.fits(layout) and fault.group in GROUPS
               and not fault.name.startswith("all-")]

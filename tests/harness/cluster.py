@@ -6,6 +6,7 @@ import dataclasses
 import pathlib
 import random
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from tests.harness.commands import run
 from tests.harness.disk import Disk, SmallDisk
 from tests.harness.errors import Violation
 from tests.harness.job import job_text
-from tests.harness.network import SUBNET, Loopback, Namespaces, Network
+from tests.harness.network import SUBNET, Direct, Loopback, Namespaces, Network
 from tests.harness.processes import Process
 from tests.harness.status import Status
 
@@ -32,13 +33,15 @@ class Layout:
     """The layout of a cluster."""
     shards: int = 3
     workers: int = 3
-    network: str = "loopback"  # or "namespaces"
+    network: str = "loopback"  # or "direct", "namespaces"
     disk: str = "disk"  # or "tmpfs"
     fake_clock: bool = False  # a wall clock that the test can make jump
+    tls: bool = False  # over mTLS, with certificates that Cluster gets
 
     def __str__(self) -> str:
         clock = ", a wall clock that jumps" if self.fake_clock else ""
-        return (f"{self.shards} shards, {self.workers} workers, {self.network}, checkpoints on "
+        tls = " over TLS" if self.tls else ""
+        return (f"{self.shards} shards, {self.workers} workers, {self.network}{tls}, checkpoints on "
                 f"{self.disk}{clock}")
 
 
@@ -50,10 +53,13 @@ class Cluster(contextlib.ExitStack):
                  server_flags: Sequence[str] = (),
                  certificates: pathlib.Path | None = None) -> None:
         super().__init__()
-        self._certificates = certificates
         self.layout = layout
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.certificates = self.folder / "certificates"  # its own: a fault may replace them
+        if layout.tls:
+            assert certificates is not None, "a cluster with TLS needs certificates"
+            shutil.copytree(certificates, self.certificates)
         self.max_steps = max_steps
         self._binaries = binaries
         try:
@@ -68,6 +74,8 @@ class Cluster(contextlib.ExitStack):
         self.network: Network
         if layout.network == "loopback":
             self.network = self.enter_context(Loopback(layout.shards))
+        elif layout.network == "direct":
+            self.network = self.enter_context(Direct(layout.shards))
         else:
             self.network = self.enter_context(Namespaces(layout.shards, layout.workers))
         self.disk: Disk | SmallDisk
@@ -108,9 +116,9 @@ class Cluster(contextlib.ExitStack):
 
     def _security_flags(self, name: str) -> list[str]:
         """The flags of a process with the certificate of this name, or of one without any."""
-        if self._certificates is None:
+        if not self.layout.tls:
             return self.network.flags()
-        return certificate_flags(self._certificates, name)
+        return certificate_flags(self.certificates, name)
 
     def _clock_environment(self) -> dict[str, str]:
         self.clock.write_text("+0\n")
@@ -170,7 +178,8 @@ class Cluster(contextlib.ExitStack):
 
 
 def make_certificates(folder: pathlib.Path, shards: int = 3) -> pathlib.Path:
-    """Fills the folder with the certificates of a cluster, for all addresses that a network has."""
+    """Fills the folder with the certificates of a cluster, for all addresses that a network has; again,
+    with new ones of the same CA."""
     hosts = ["127.0.0.1", *(f"{SUBNET}.{number}" for number in (1, 2, 3))]
     run(ROOT / "deploy/tls/make-certs", folder, f"--shards={shards}", f"--hosts={','.join(hosts)}")
     return folder

@@ -79,8 +79,9 @@ Job MadeUpJob(int64_t steps) {
   return job;
 }
 
-ClusterInfo AwaitGeneration(const std::string& coordinator) {
-  const auto stub = MakeCoordinatorStub(coordinator, absl::Seconds(5));
+ClusterInfo AwaitGeneration(const std::string& coordinator,
+                            const std::shared_ptr<const ClientCredentials>& credentials) {
+  const auto stub = MakeCoordinatorStub(coordinator, absl::Seconds(5), credentials);
   const absl::Time give_up = absl::Now() + kPatience;
   while (absl::Now() < give_up) {
     const absl::StatusOr<ClusterInfo> info = stub->GetJob();

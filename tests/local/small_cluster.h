@@ -71,7 +71,8 @@ class ServersOnly {
 
 // Waits until the cluster opens a generation, and returns its description; fails the test after 30
 // s.
-ClusterInfo AwaitGeneration(const std::string& coordinator);
+ClusterInfo AwaitGeneration(const std::string& coordinator,
+                            const std::shared_ptr<const ClientCredentials>& credentials = nullptr);
 
 // Returns values uniform in [-1, 1) for each tensor of the model.
 std::vector<std::vector<float>> RandomGradient(const ModelSpec& model, uint64_t seed);

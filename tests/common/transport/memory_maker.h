@@ -21,12 +21,12 @@ namespace percentdelta {
 
 class MemoryMaker {
  public:
-  // The memory's first value is 42.
-  explicit MemoryMaker(int64_t values) {
+  // The memory's first value is 42. `user`: whose it is, if this process may choose that.
+  explicit MemoryMaker(int64_t values, uid_t user = geteuid()) {
     std::array<int, 2> ends = {-1, -1};
     EXPECT_EQ(pipe(ends.data()), 0);
     process_ = fork();
-    if (process_ == 0) Offer(values, ends[1]);
+    if (process_ == 0) Offer(values, user, ends[1]);
     close(ends[1]);
     Message message = {};
     EXPECT_EQ(read(ends[0], &message, sizeof(message)), static_cast<ssize_t>(sizeof(message)));
@@ -54,7 +54,8 @@ class MemoryMaker {
     std::array<char, 16> key;
   };
 
-  [[noreturn]] static void Offer(int64_t values, int end) {
+  [[noreturn]] static void Offer(int64_t values, uid_t user, int end) {
+    if (geteuid() == 0 && seteuid(user) != 0) _exit(1);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     const auto made = SharedMemory::Make(values);
     if (!made.ok()) _exit(1);

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -105,16 +107,63 @@ TEST(SharedMemoryTest, RejectsWrongNamesAndSizes) {
   other = name;
   other.descriptor = 1 << 20;
   EXPECT_THAT(MapStatus(other), StatusIs(absl::StatusCode::kNotFound));
-  other.descriptor = -1;
-  EXPECT_THAT(MapStatus(other), StatusIs(absl::StatusCode::kNotFound));
-  other = name;
-  other.process = -1;
-  EXPECT_THAT(MapStatus(other), StatusIs(absl::StatusCode::kNotFound));
   for (const int64_t values :
        {int64_t{0}, kValues - 1, kValues + 1, int64_t{1} << 61, int64_t{-1}}) {
     EXPECT_THAT(MapStatus(name, values), StatusIs(absl::StatusCode::kInvalidArgument)) << values;
   }
   EXPECT_OK(MapStatus(name));
+}
+
+TEST(SharedMemoryTest, RejectsNegativeNumbers) {
+  const std::shared_ptr<SharedMemory> made = Make();
+  for (const int32_t process : {0, -1, -getpid(), std::numeric_limits<int32_t>::min()}) {
+    EXPECT_THAT(MapStatus({process, made->name().descriptor, made->name().key}),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("expected a process and a descriptor")));
+  }
+  EXPECT_THAT(MapStatus({getpid(), -1, made->name().key}),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+// Processes that are not the caller's: without their key, which only they know, nothing is mapped.
+TEST(SharedMemoryTest, RejectsForeignProcesses) {
+  const MemoryMaker maker(kValues);
+  SharedMemoryName name = maker.name();
+  name.key = std::string(16, '\0');
+  EXPECT_THAT(MapStatus(name), StatusIs(absl::StatusCode::kInvalidArgument,
+                                        HasSubstr("got another key")));
+  for (const int32_t process : {1, getppid(), std::numeric_limits<int32_t>::max()}) {
+    EXPECT_FALSE(MapStatus({process, name.descriptor, name.key}).ok()) << process;
+  }
+}
+
+// Even root, who could open it.
+TEST(SharedMemoryTest, RejectsMemoryOfAnotherUser) {
+  const MemoryMaker maker(kValues, /*user=*/12345);
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  EXPECT_THAT(MapStatus(maker.name()),
+              StatusIs(absl::StatusCode::kPermissionDenied,
+                       HasSubstr("expected one of user 0 as this process, got one of user 12345")));
+}
+
+TEST(SharedMemoryTest, RejectsMemoryThatMayShrink) {
+  for (const int seals : {0, F_SEAL_GROW, F_SEAL_GROW | F_SEAL_SEAL}) {
+    const int file = memfd_create("percentdelta", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    ASSERT_EQ(ftruncate(file, kBytes), 0);
+    ASSERT_EQ(fcntl(file, F_ADD_SEALS, seals), 0);
+    EXPECT_THAT(MapDescriptor(file), StatusIs(absl::StatusCode::kInvalidArgument,
+                                              HasSubstr("expected a file that cannot shrink")));
+  }
+}
+
+// It shrank before it was sealed: its size is looked at afterwards.
+TEST(SharedMemoryTest, RejectsMemoryThatShrank) {
+  const int file = memfd_create("percentdelta", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  ASSERT_EQ(ftruncate(file, kBytes), 0);
+  ASSERT_EQ(ftruncate(file, kBytes - 4096), 0);
+  ASSERT_EQ(fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+  EXPECT_THAT(MapDescriptor(file), StatusIs(absl::StatusCode::kInvalidArgument,
+                                            HasSubstr("bytes, got 20000")));
 }
 
 // Files with other names are not even opened.
@@ -132,9 +181,6 @@ TEST(SharedMemoryTest, RejectsOtherFiles) {
                 HasSubstr("is not shared memory of ours"));
   }
   close(ends[1]);
-  const int unsealed = memfd_create("percentdelta", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  ASSERT_EQ(ftruncate(unsealed, kBytes), 0);
-  EXPECT_THAT(std::string(MapDescriptor(unsealed).message()), HasSubstr("cannot shrink"));
 }
 
 TEST(SharedMemoryTest, FileSizeLimitIsAnError) {

@@ -15,6 +15,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
 
@@ -61,19 +62,60 @@ TEST_F(CoordinatorWorkersTest, MustComputeAlike) {
   Answers& other = NewAnswers();
   Acquire(first, absl::ZeroDuration(), {"w1", "avx2"});
   Acquire(other, absl::Seconds(1), {"w2", "sse4"});
+  EXPECT_EQ(coordinator_.GetProgress(0).arithmetic, "avx2");
+  EXPECT_THAT(other, IsEmpty());  // the first worker may not compute at all
+  Complete(ResultOf(*first.at(0), "w1"));
   ASSERT_THAT(other, SizeIs(1));
   EXPECT_THAT(other[0], StatusIs(absl::StatusCode::kFailedPrecondition,
                                  AllOf(HasSubstr("w2"), HasSubstr("expected arithmetic avx2"),
                                        HasSubstr("got sse4"))));
   EXPECT_EQ(coordinator_.GetProgress(0).arithmetic, "avx2");
-  EXPECT_EQ(coordinator_.GetProgress(0).workers, 1);
+  EXPECT_THAT(AcquireStatus({"w3", "sse4"}), StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+// One call before the first worker's used to exclude all others.
+TEST_F(CoordinatorWorkersTest, WorkersThatComputeNothingExcludeNobody) {
+  Open();
+  Acquire(NewAnswers(), absl::ZeroDuration(), {"idle", "made-up", "no data"});
+  PassTime(kLeaseDeadline);
+  Answers& honest = NewAnswers();
+  Acquire(honest, absl::ZeroDuration(), {"honest", "avx2", "aaaa"});
+  ASSERT_EQ(honest.at(0)->kind, Kind::kTrain);
+  Complete(ResultOf(*honest[0], "honest"));
+  // What the first one pushed, if it did, might be among the gradients: the step is done again.
+  EXPECT_EQ(coordinator_.GetProgress(0).state, TrainingState::kGathering);
+  Open(6);
+  EXPECT_EQ(coordinator_.GetProgress(0).arithmetic, "avx2");
+  EXPECT_EQ(coordinator_.GetProgress(0).data, "aaaa");
+  EXPECT_EQ(coordinator_.GetProgress(0).step, 0);
+  EXPECT_THAT(AcquireStatus({"idle", "made-up", "no data"}),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+  Answers& again = NewAnswers();
+  Acquire(again, absl::ZeroDuration(), {"honest", "avx2", "aaaa"});
+  EXPECT_EQ(again.at(0)->step, 0);
+  EXPECT_EQ(Complete(ResultOf(*again[0], "honest")).step, 1);
+  EXPECT_EQ(coordinator_.GetProgress(0).state, TrainingState::kTraining);
+}
+
+// Reports alone decide nothing: only gradients that the shards have.
+TEST_F(CoordinatorWorkersTest, MadeUpResultsExcludeNobody) {
+  Open();
+  Answers& liar = NewAnswers();
+  Acquire(liar, absl::ZeroDuration(), {"liar", "made-up"});
+  Report(ResultOf(*liar.at(0), "liar"));
+  clock_.Advance(absl::Seconds(2));
+  Hold(1, 0, {0});
+  EXPECT_EQ(AcquireNow("honest").kind, Kind::kTrain);
 }
 
 // A data set with the same number and size of examples, but other examples.
 TEST_F(CoordinatorWorkersTest, MustComputeFromTheSameData) {
   Open();
   EXPECT_OK(AcquireStatus({"silent", "avx2"}));
-  EXPECT_OK(AcquireStatus({"first", "avx2", "aaaa"}));
+  Answers& first = NewAnswers();
+  PassTime(kLeaseDeadline);
+  Acquire(first, absl::ZeroDuration(), {"first", "avx2", "aaaa"});
+  EXPECT_EQ(Complete(ResultOf(*first.at(0), "first")).step, 1);
   EXPECT_OK(AcquireStatus({"second", "avx2", "aaaa"}));
   EXPECT_OK(AcquireStatus({"silent", "avx2"}));
   const absl::Status refused = AcquireStatus({"other", "avx2", "bbbb"});
@@ -96,6 +138,23 @@ TEST_F(CoordinatorWorkersTest, NamesAreChecked) {
   }
   EXPECT_EQ(coordinator_.GetProgress(0).arithmetic, "");
   EXPECT_EQ(coordinator_.GetProgress(0).workers, 0);
+}
+
+// Names come with reports, too.
+TEST_F(CoordinatorWorkersTest, NamesOfReportsAreChecked) {
+  Open();
+  const Lease lease = AcquireNow("w");
+  const std::string bad(1 << 20, 'x');
+  for (const uint64_t id : {lease.id, uint64_t{0}, uint64_t{77}}) {
+    LeaseResult result = ResultOf(lease, bad);
+    result.lease_id = id;
+    const absl::Status status = coordinator_.Complete(result).status();
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument,
+                                 HasSubstr("worker: expected at most 128 bytes, got 1048576")));
+    EXPECT_THAT(coordinator_.Renew(lease.generation, id, bad),
+                StatusIs(absl::StatusCode::kInvalidArgument));
+  }
+  EXPECT_EQ(coordinator_.GetProgress(0).workers, 1);
 }
 
 TEST_F(CoordinatorWorkersTest, SingleFailingWorkerDoesNotEndTheTraining) {

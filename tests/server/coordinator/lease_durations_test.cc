@@ -13,7 +13,7 @@ TEST(LeaseDurationsTest, KnowsNothingAtFirst) {
   const LeaseDurations durations;
   EXPECT_EQ(durations.Longest(), std::nullopt);
   EXPECT_EQ(durations.Deadline(), absl::Seconds(60));
-  EXPECT_EQ(durations.SlowAfter(), absl::InfiniteDuration());
+  EXPECT_EQ(durations.SlowAfter(), absl::Seconds(20));
 }
 
 TEST(LeaseDurationsTest, FollowsTheLongestOfTheLast32) {

@@ -118,6 +118,10 @@ TEST_F(StatisticsRingTest, BuffersHaveNone) {
   EXPECT_EQ(steps[0].updates[1].tensor, "c/zeros");
   EXPECT_OK(ring.CheckLayer("b"));
   EXPECT_EQ(ring.CheckLayer("a"), absl::NotFoundError("layer: expected one of b, c, got \"a\""));
+  const absl::Status forged = ring.CheckLayer("a\n\x1b" + std::string(1 << 20, 'x'));
+  EXPECT_THAT(forged,
+              StatusIs(absl::StatusCode::kNotFound, testing::HasSubstr("got \"a\\n\\x1bxxx")));
+  EXPECT_LT(forged.message().size(), 200U);
 
   // As a checkpoint restores it.
   ring.Begin(kGeneration + 1, 1, steps);

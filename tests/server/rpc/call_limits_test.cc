@@ -43,7 +43,7 @@ class CallLimitsTest : public testing::Test {
 
   static Limits TestLimits() {
     Limits limits;
-    limits.of(CallKind::kWatch) = {kWatchers, kWatchers};
+    limits.of(CallKind::kWatch) = {kWatchers, kWatchers, kWatchers};
     limits.queries_per_second = 1;
     limits.refusals = kRefusals;
     return limits;
@@ -112,6 +112,54 @@ TEST_F(CallLimitsTest, RefusesAWatcherTooMany) {
   for (int i = 0; i < kWatchers; ++i) {
     EXPECT_THAT(FromGrpc(streams[i]->Finish()), StatusIs(absl::StatusCode::kCancelled));
   }
+}
+
+// Only pushes, and requests of servers, may be long: others are measured before they are parsed.
+TEST_F(CallLimitsTest, RefusesLongRequestsAndNames) {
+  const auto query = [&](const std::string& layer) {
+    const auto stub = v1::Statistics::NewStub(Channel());
+    grpc::ClientContext context;
+    SetDeadline(context, absl::Minutes(1));
+    v1::GetUpdateStatisticsRequest request;
+    request.set_layer(layer);
+    v1::GetUpdateStatisticsResponse response;
+    return FromGrpc(stub->GetUpdateStatistics(&context, request, &response));
+  };
+  EXPECT_THAT(query(std::string(65'536, 'x')),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       HasSubstr("GetUpdateStatisticsRequest: expected at most 65536 bytes, got "
+                                 "65540; raise --limits=request_bytes=")));
+  clock_.Advance(absl::Minutes(1));
+  EXPECT_THAT(query(std::string(513, 'x')),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("GetUpdateStatisticsRequest.layer: expected at most 512 bytes, "
+                                 "got 513; shorten the name, or raise --limits=name_bytes=")));
+}
+
+TEST_F(CallLimitsTest, RefusesAPushWithALongTensorName) {
+  const auto stub = v1::ParameterServer::NewStub(Channel());
+  grpc::ClientContext context;
+  SetDeadline(context, absl::Minutes(1));
+  v1::PushResponse response;
+  const auto stream = stub->Push(&context, &response);
+  v1::PushRequest request;
+  request.mutable_header()->set_generation(1);
+  request.set_tensor(std::string(10'000, 'x'));
+  stream->Write(request);
+  EXPECT_THAT(FromGrpc(stream->Finish()),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("PushRequest.tensor: expected at most 512 bytes, got 10000")));
+}
+
+// Headers count before a call begins; the library refuses them.
+TEST_F(CallLimitsTest, RefusesLongHeaders) {
+  const auto stub = v1::Statistics::NewStub(Channel());
+  grpc::ClientContext context;
+  SetDeadline(context, absl::Minutes(1));
+  context.AddMetadata("x", std::string(Limits().metadata_bytes, 'x'));
+  v1::GetUpdateStatisticsResponse response;
+  EXPECT_THAT(FromGrpc(stub->GetUpdateStatistics(&context, {}, &response)),
+              StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
 TEST_F(CallLimitsTest, DisconnectsTheClientThatIsRefusedAgainAndAgain) {

@@ -21,6 +21,14 @@ TEST(LimitsTest, ChangesTheNamedOnes) {
   EXPECT_EQ(limits.of(CallKind::kQuery).per_connection, 2);
   EXPECT_EQ(limits.stall, absl::Minutes(1));
   EXPECT_EQ(limits.push_bytes, 5000);
+  ASSERT_OK_AND_ASSIGN(const Limits others,
+                       ParseLimits("pushes_per_caller=3,request_bytes=4096,name_bytes=64,"
+                                   "lease_deadlines=2,connections_per_address=9"));
+  EXPECT_EQ(others.of(CallKind::kPush).per_caller, 3);
+  EXPECT_EQ(others.request_bytes, 4096);
+  EXPECT_EQ(others.name_bytes, 64);
+  EXPECT_EQ(others.lease_deadlines, 2);
+  EXPECT_EQ(others.connections_per_address, 9);
   EXPECT_EQ(limits.of(CallKind::kPull).total, Limits().of(CallKind::kPull).total);
   EXPECT_OK(ParseLimits(""));
 }
@@ -30,7 +38,8 @@ TEST(LimitsTest, Refuses) {
     std::string text;
     std::string message;
   } rows[] = {
-      {"pushs=7", "no limit \"pushs\"; there are pushes, pushes_per_connection, pulls"},
+      {"pushs=7",
+       "no limit \"pushs\"; there are pushes, pushes_per_connection, pushes_per_caller, pulls"},
       {"pushes=0", "pushes: expected a number in 1..1000000, got \"0\""},
       {"pushes", "pushes: expected a number in 1..1000000, got \"\""},
       {"pushes=x\n", "got \"x\\n\""},

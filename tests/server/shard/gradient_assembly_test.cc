@@ -2,17 +2,28 @@
 
 #include "server/shard/gradient_assembly.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/string_view.h"
+#include "common/base/float_bytes.h"
+#include "common/transport/shared_memory.h"
 #include "tests/server/shard/gradient_assembly_fixture.h"
 
 namespace percentdelta {
 namespace {
+
+using ::testing::HasSubstr;
 
 TEST_F(GradientAssemblyTest, ChunksOfAnySizeMakeTheGradient) {
   PushRight(0, 0, 333);
@@ -36,6 +47,44 @@ TEST_F(GradientAssemblyTest, BytesNeedNotBeAligned) {
   GradientAssembly assembly(group_.state(1), 0, 0);
   EXPECT_OK(assembly.Add("a/biases", 0, {absl::string_view(shifted).substr(1)}));
   EXPECT_EQ(assembly.staged_slices(), 1);
+}
+
+// The values are in memory that their sender writes to meanwhile. What is checked is what is
+// staged.
+TEST_F(GradientAssemblyTest, ValuesThatChangeWhileTheyAreReadAreCheckedAsTheyWereRead) {
+  ShardState& state = *group_.state(0);
+  const TensorRange range = state.slices().front()->range();
+  const int64_t count = std::min<int64_t>(range.size(), kChunkEntries);
+  ASSERT_OK_AND_ASSIGN(const auto written, SharedMemory::Make(count));
+  // Another mapping, as the sender has.
+  ASSERT_OK_AND_ASSIGN(const auto read, SharedMemory::Map(written->name(), count));
+  std::atomic<bool> stop{false};
+  std::thread sender([&] {
+    const std::vector<float> bad(count, std::numeric_limits<float>::infinity());
+    const std::vector<float> good(count, 0.5F);
+    for (int i = 0; !stop; ++i) absl::c_copy(i % 2 == 0 ? bad : good, written->values().begin());
+  });
+  const std::string& tensor = state.job().model.tensors[range.tensor].name;
+  int refused = 0;
+  int taken = 0;
+  for (int i = 0; i < 2000 && (i < 50 || refused == 0 || taken == 0); ++i) {
+    GradientAssembly assembly(group_.state(0), 0, 0);
+    const absl::Status status = assembly.Add(tensor, range.begin, {AsBytes(read->values())});
+    if (!status.ok()) {
+      EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument,
+                                   HasSubstr("expected finite values, got inf")));
+    }
+    ++(status.ok() ? taken : refused);
+    if (state.slices().front()->Has(0, 0)) break;
+  }
+  stop = true;
+  sender.join();
+  EXPECT_GT(refused + taken, 0);
+  // What was staged, or is staged now, becomes the weights of a step: they must be finite.
+  PushRight(0, 0);
+  PushRight(0, 1);
+  const Gradient weights = group_.Weights(1);
+  for (const float value : weights[range.tensor]) ASSERT_TRUE(std::isfinite(value));
 }
 
 TEST_F(GradientAssemblyTest, DuplicatesAreCountedAndDropped) {
