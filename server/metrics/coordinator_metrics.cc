@@ -16,8 +16,10 @@ double Number(int64_t value) { return static_cast<double>(value); }
 
 void AddState(const TrainingMetrics& metrics, MetricList& list) {
   const Progress& progress = metrics.progress;
-  for (const TrainingState state : {TrainingState::kGathering, TrainingState::kTraining,
-                                    TrainingState::kFinished, TrainingState::kFailed}) {
+  for (const TrainingState state :
+       {TrainingState::kGathering, TrainingState::kTraining, TrainingState::kFinished,
+        TrainingState::kFailed, TrainingState::kPaused, TrainingState::kDraining,
+        TrainingState::kDrained}) {
     list.Gauge("training_state", "1 for the state that the training is in, 0 for the others.",
                progress.state == state ? 1 : 0, {{"state", std::string(ToString(state))}});
   }

@@ -109,7 +109,9 @@ class DrainTest : public testing::TestWithParam<bool> {
 
   // Waits for the end of the training, and compares its weights.
   void ExpectUndisturbed() {
-    for (Process& worker : workers_) EXPECT_EQ(worker.Wait(), 0) << worker.output();
+    for (Process& worker : workers_) {
+      EXPECT_EQ(worker.Wait(absl::Minutes(5)), 0) << worker.output();
+    }
     const Cluster client = Client();
     ASSERT_OK_AND_ASSIGN(const ClusterInfo info, client.GetJob());
     ASSERT_OK_AND_ASSIGN(const Weights weights, client.PullWeights(info, kSteps));
