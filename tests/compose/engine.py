@@ -35,7 +35,7 @@ class Engine(contextlib.ExitStack):
 
     def __init__(self, folder: pathlib.Path, may_install: bool, say: Callable[[str], None]) -> None:
         super().__init__()
-        self.environment: dict[str, str] = {}
+        self.environment: dict[str, str] = {}  # of docker, for an engine of its own
         self.compose: list[str] = []  # the command, without its files
         self._folder = folder
         self._may_install = may_install
@@ -83,7 +83,8 @@ class Engine(contextlib.ExitStack):
         archive = self._folder / "base.tar"
         run("tar", "-C", tree, "--one-file-system", "-cf", archive, ".")
         self.docker("import", archive, BASE)
-        self.callback(self.tries, "rmi", BASE)
+        if not self.environment:
+            self.callback(self.tries, "rmi", BASE)
         archive.unlink()
         shutil.rmtree(tree)
 
@@ -93,7 +94,9 @@ class Engine(contextlib.ExitStack):
 
     def remove_images(self, names: list[str]) -> None:
         """Removes, at the end, the images of these names and the build stages made from now on, which
-        the classic builder leaves as images without a name."""
+        the classic builder leaves as images without a name, from an engine that stays."""
+        if self.environment:
+            return  # an engine of its own, whose folder goes with them
         before = self._build_stages()
 
         def remove() -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains MNIST with docker-compose on a real Docker engine, disturbs it, and compares the weights.
 
-Builds the images, starts deploy/compose/docker-compose.yml with 2 servers and 2 workers for 80 steps of
+Builds the images, starts deploy/compose/docker-compose.yml with 2 servers and 2 workers for 60 steps of
 MNIST with checkpoints, over TLS, asks for statistics, renews the certificates, stops and restarts it,
 replaces server 1, kills server 0 and everything at once, scales, kills and pauses workers, and compares
 the final weights with pd-local's. Then trains another job with a script in Python, and begins one with
