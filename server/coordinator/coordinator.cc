@@ -142,7 +142,7 @@ void Coordinator::OpenFromDisk() {
 
 void Coordinator::OpenGeneration(uint64_t at_least, const std::optional<Checkpoint>& checkpoint,
                                  absl::Duration now, LeaseAnswers& answers) {
-  training_.Open(at_least, checkpoint);
+  training_.Open(at_least, checkpoint, now);
   const Membership& membership = training_.membership();
   statistics_.Begin(membership.generation(), membership.first_step(),
                     checkpoint ? checkpoint->history.statistics : std::vector<StepStatistics>());
@@ -272,9 +272,19 @@ absl::Status Coordinator::ReportStatistics(uint64_t generation,
   return absl::OkStatus();
 }
 
-Progress Coordinator::GetProgress(int64_t from_step) const {
+Progress Coordinator::GetProgress(int64_t from_step, int64_t last_step) const {
   absl::MutexLock lock(&mutex_);
-  return training_.GetProgress(from_step, opening_error_, options_.clock->Now());
+  return training_.GetProgress(from_step, last_step, opening_error_, options_.clock->Now());
+}
+
+ClusterActivity Coordinator::GetActivity() const {
+  absl::MutexLock lock(&mutex_);
+  return training_.GetActivity(options_.clock->Now());
+}
+
+std::vector<ClusterEvent> Coordinator::EventsAfter(int64_t after) const {
+  absl::MutexLock lock(&mutex_);
+  return training_.EventsAfter(after);
 }
 
 bool Coordinator::failed() const {

@@ -25,6 +25,15 @@ std::vector<ProgressPoint> Select(const std::deque<ProgressPoint>& curve, Predic
   return points;
 }
 
+// The points of the steps first..last; by bisection, since they are in ascending order.
+std::vector<ProgressPoint> Between(const std::deque<ProgressPoint>& curve, int64_t first,
+                                   int64_t last) {
+  const auto is_before = [](const ProgressPoint& point, int64_t step) { return point.step < step; };
+  const auto is_after = [](int64_t step, const ProgressPoint& point) { return step < point.step; };
+  const auto begin = std::lower_bound(curve.begin(), curve.end(), first, is_before);
+  return {begin, std::upper_bound(begin, curve.end(), last, is_after)};
+}
+
 }  // namespace
 
 void ProgressHistory::Append(Curve& curve, const ProgressPoint& point) {
@@ -63,10 +72,10 @@ std::vector<ProgressPoint> ProgressHistory::EvaluationsBefore(int64_t step) cons
   return Select(evaluations_.points, [&](const ProgressPoint& point) { return point.step < step; });
 }
 
-void ProgressHistory::Fill(int64_t from_step, absl::Duration now, Progress& progress) const {
-  const auto from = [&](const ProgressPoint& point) { return point.step >= from_step; };
-  progress.training = Select(training_.points, from);
-  progress.evaluations = Select(evaluations_.points, from);
+void ProgressHistory::Fill(int64_t from_step, int64_t last_step, absl::Duration now,
+                           Progress& progress) const {
+  progress.training = Between(training_.points, from_step, last_step);
+  progress.evaluations = Between(evaluations_.points, from_step, last_step);
   // The first lease in the window marks when the others started: its examples are not counted.
   const auto begin = std::find_if(leases_.begin(), leases_.end(), [&](const DoneLease& lease) {
     return lease.at >= now - kWindow;

@@ -16,11 +16,13 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/log.h"
+#include "common/cluster/activity.h"
 #include "common/cluster/heartbeat.h"
 #include "common/cluster/lease.h"
 #include "common/cluster/progress.h"
 #include "common/job/job.h"
 #include "server/checkpoint/checkpoint_store.h"
+#include "server/coordinator/activity_record.h"
 #include "server/coordinator/checkpoint_completion.h"
 #include "server/coordinator/lease_table.h"
 #include "server/coordinator/membership.h"
@@ -53,7 +55,7 @@ class Training {
 
   // Opens the generation that membership() needs: number `at_least` or a greater one, with the
   // initial weights or what the checkpoint holds.
-  void Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoint);
+  void Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoint, absl::Duration now);
 
   // kFailedPrecondition unless `generation` is open. With kOk, a generation is.
   absl::Status CheckGeneration(uint64_t generation) const;
@@ -77,7 +79,7 @@ class Training {
   absl::Status CheckWorker(const WorkerIdentity& worker, absl::Duration now);
 
   // Records a call of the worker.
-  void SeeWorker(const std::string& worker, absl::Duration now) { roster_.See(worker, now); }
+  void SeeWorker(const std::string& worker, absl::Duration now);
 
   // A lease, the end of the training, or nothing if there is no work now.
   std::optional<Lease> NextLease(const std::string& worker, absl::Duration now);
@@ -91,7 +93,7 @@ class Training {
   absl::StatusOr<absl::Duration> Renew(uint64_t generation, uint64_t lease_id,
                                        const std::string& worker, absl::Duration now);
 
-  // Expires leases, and the wait for the last checkpoint.
+  // Expires leases, and the wait for the last checkpoint; records what has happened since.
   void Tick(absl::Duration now);
 
   // See Coordinator::TakeCheckpoint.
@@ -112,13 +114,18 @@ class Training {
   void EndCheckpoint(int64_t step, const absl::Status& result, absl::Duration now);
 
   // `opening_error`: why the generation that is needed could not be opened; may be empty.
-  Progress GetProgress(int64_t from_step, const std::string& opening_error,
+  Progress GetProgress(int64_t from_step, int64_t last_step, const std::string& opening_error,
                        absl::Duration now) const;
+
+  // For people: who does what now, and the events whose id is greater.
+  ClusterActivity GetActivity(absl::Duration now) const;
+  std::vector<ClusterEvent> EventsAfter(int64_t id) const { return activity_.EventsAfter(id); }
 
  private:
   std::string GatheringReason() const;
   std::string DelayReason(absl::Duration now) const;
   void LogEnd();
+  void RecordActivity(absl::Duration now);
 
   const Job& job_;
   const std::string job_hash_;
@@ -130,6 +137,9 @@ class Training {
   std::vector<int64_t> gathered_;     // steps, by shard; of the current generation
   TrainingRecord record_;
   CheckpointCompletion checkpoints_;
+  ActivityRecord activity_;
+  absl::Duration workers_checked_ = -absl::InfiniteDuration();
+  bool end_recorded_ = false;
 };
 
 }  // namespace percentdelta

@@ -91,8 +91,8 @@ void TrainingRecord::LogEnd(TrainingState state, const LeaseTable& leases) {
   end_logged_ = true;
 }
 
-void TrainingRecord::Fill(int64_t from_step, absl::Duration now, const LeaseTable* leases,
-                          Progress& progress) const {
+void TrainingRecord::Fill(int64_t from_step, int64_t last_step, absl::Duration now,
+                          const LeaseTable* leases, Progress& progress) const {
   progress.max_steps = max_steps_;
   progress.expired_leases = expired_;
   progress.failed_leases = failed_;
@@ -102,7 +102,7 @@ void TrainingRecord::Fill(int64_t from_step, absl::Duration now, const LeaseTabl
     progress.step = leases->step();
     progress.speculative_leases += leases->speculative();
   }
-  history_.Fill(from_step, now, progress);
+  history_.Fill(from_step, last_step, now, progress);
 }
 
 }  // namespace percentdelta

@@ -46,8 +46,9 @@ class TrainingRecord {
   // Logs the end of the training, once for each generation, if `state` is that of one.
   void LogEnd(TrainingState state, const LeaseTable& leases);
 
-  // Fills in curves, rates and counts. `leases`: of the current generation, null: none is open.
-  void Fill(int64_t from_step, absl::Duration now, const LeaseTable* leases,
+  // Fills in the curves of these steps, rates and counts. `leases`: of the current generation,
+  // null: none is open.
+  void Fill(int64_t from_step, int64_t last_step, absl::Duration now, const LeaseTable* leases,
             Progress& progress) const;
 
  private:

@@ -91,7 +91,11 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     if (chunk_.shared_values != 0) {
       RETURN_IF_ERROR(FindShared());
     }
-    return assembly_->Add(chunk_.tensor, chunk_.begin, chunk_.pieces);
+    RETURN_IF_ERROR(assembly_->Add(chunk_.tensor, chunk_.begin, chunk_.pieces));
+    int64_t bytes = 0;
+    for (const auto& piece : chunk_.pieces) bytes += static_cast<int64_t>(piece.size());
+    shard_.traffic().Received(bytes, chunk_.shared_values != 0);
+    return absl::OkStatus();
   }
 
   absl::Status Begin() {

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "server/shard/shard_state.h"
+#include "server/shard/traffic.h"
 
 namespace percentdelta {
 
@@ -29,6 +30,9 @@ class Shard {
   // The open generation; 0: none.
   uint64_t generation() const;
 
+  // Of the values that calls exchange, over all generations.
+  Traffic& traffic() const { return traffic_; }
+
   // Makes `state` the current one and ends everything that waits in the previous one.
   void Open(std::shared_ptr<ShardState> state);
 
@@ -36,6 +40,8 @@ class Shard {
   void Close();
 
  private:
+  mutable Traffic traffic_;  // thread-safe
+
   mutable absl::Mutex mutex_;
   std::shared_ptr<ShardState> state_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
