@@ -38,6 +38,9 @@ class Server {
   int port() const;
   const std::string& address() const;  // as advertised
 
+  // Of the live page; empty if there is none.
+  std::string page_url() const;
+
   // Waits until Shutdown (kOk), or until the coordinator has refused this shard for good: another
   // job, another number of shards, a newer process in its place. The message says which.
   absl::Status Wait() const;
