@@ -91,6 +91,20 @@ absl::StatusOr<int64_t> Cluster::TakeCheckpoint() const {
   return step;
 }
 
+absl::Status Cluster::Pause() const {
+  return Explain(impl_->coordinator->Pause(), impl_->options.coordinator);
+}
+
+absl::Status Cluster::Resume() const {
+  return Explain(impl_->coordinator->Resume(), impl_->options.coordinator);
+}
+
+absl::StatusOr<int64_t> Cluster::Drain() const {
+  absl::StatusOr<int64_t> step = impl_->coordinator->Drain();
+  if (!step.ok()) return Explain(step.status(), impl_->options.coordinator);
+  return step;
+}
+
 absl::StatusOr<std::vector<StepStatistics>> Cluster::GetUpdateStatistics(
     const StatisticsQuery& query) const {
   v1::GetUpdateStatisticsRequest request;

@@ -68,6 +68,16 @@ class Cluster {
   // Errors: see CoordinatorStub::TakeCheckpoint.
   absl::StatusOr<int64_t> TakeCheckpoint() const;
 
+  // Stops giving out leases until Resume. What is in progress goes on.
+  absl::Status Pause() const;
+
+  // Ends a pause, or abandons a drain whose checkpoint is not complete.
+  absl::Status Resume() const;
+
+  // Ends the cluster: requests a checkpoint, of the step that is returned or a later one, after
+  // which workers and servers end. GetProgress() reports kDraining, then kDrained.
+  absl::StatusOr<int64_t> Drain() const;
+
   // Returns the steps in ascending order, or kNotFound if the job has no such layer.
   absl::StatusOr<std::vector<StepStatistics>> GetUpdateStatistics(
       const StatisticsQuery& query) const;

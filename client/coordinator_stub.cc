@@ -84,6 +84,28 @@ class GrpcCoordinatorStub : public CoordinatorStub {
     return response.at_least_step();
   }
 
+  absl::Status Pause() override {
+    Call call(*this, deadline_);
+    v1::PauseResponse response;
+    const grpc::Status status = stub_->Pause(call.context(), {}, &response);
+    return status.ok() ? absl::OkStatus() : Failed(status);
+  }
+
+  absl::Status Resume() override {
+    Call call(*this, deadline_);
+    v1::ResumeResponse response;
+    const grpc::Status status = stub_->Resume(call.context(), {}, &response);
+    return status.ok() ? absl::OkStatus() : Failed(status);
+  }
+
+  absl::StatusOr<int64_t> Drain() override {
+    Call call(*this, deadline_);
+    v1::DrainResponse response;
+    const grpc::Status status = stub_->Drain(call.context(), {}, &response);
+    if (!status.ok()) return Failed(status);
+    return response.at_least_step();
+  }
+
   absl::StatusOr<Progress> GetProgress(int64_t from_step) override {
     Call call(*this, deadline_);
     v1::GetProgressRequest request;

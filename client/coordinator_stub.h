@@ -46,6 +46,12 @@ class CoordinatorStub {
   //   kFailedPrecondition  the job configures no checkpoints, or the training has ended
   virtual absl::StatusOr<int64_t> TakeCheckpoint() = 0;
 
+  // Stops giving out leases; ends that, or abandons a drain; or ends the cluster with a checkpoint
+  // of the step that is returned or a later one. coordinator.proto has their errors.
+  virtual absl::Status Pause() = 0;
+  virtual absl::Status Resume() = 0;
+  virtual absl::StatusOr<int64_t> Drain() = 0;
+
   // Returns the progress, with the history from `from_step` on.
   virtual absl::StatusOr<Progress> GetProgress(int64_t from_step) = 0;
 

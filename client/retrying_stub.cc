@@ -39,6 +39,15 @@ class RetryingStub : public CoordinatorStub {
   absl::StatusOr<int64_t> TakeCheckpoint() override {
     return Retry([&] { return stub_->TakeCheckpoint(); });
   }
+  absl::Status Pause() override {
+    return Retry([&] { return stub_->Pause(); });
+  }
+  absl::Status Resume() override {
+    return Retry([&] { return stub_->Resume(); });
+  }
+  absl::StatusOr<int64_t> Drain() override {
+    return Retry([&] { return stub_->Drain(); });
+  }
   absl::StatusOr<Progress> GetProgress(int64_t from_step) override {
     return Retry([&] { return stub_->GetProgress(from_step); });
   }
@@ -53,6 +62,12 @@ class RetryingStub : public CoordinatorStub {
   }
 
  private:
+  static const absl::Status& StatusOf(const absl::Status& answer) { return answer; }
+  template <typename T>
+  static const absl::Status& StatusOf(const absl::StatusOr<T>& answer) {
+    return answer.status();
+  }
+
   template <typename Call>
   auto Retry(const Call& call) -> decltype(call()) {
     const absl::Duration start = clock_.Now();
@@ -64,9 +79,9 @@ class RetryingStub : public CoordinatorStub {
     while (true) {
       auto answer = call();
       if (answer.ok()) has_answered_ = true;
-      if (answer.ok() || !IsRetryable(answer.status())) {
+      if (answer.ok() || !IsRetryable(StatusOf(answer))) {
         if (logged) log_->info("coordinator answers again address={}", address_);
-        if (absl::IsUnimplemented(answer.status())) {
+        if (absl::IsUnimplemented(StatusOf(answer))) {
           return absl::UnimplementedError(absl::StrCat(
               "the server at ", address_,
               " is not the coordinator, which is shard 0; give its address with --coordinator"));
@@ -78,14 +93,14 @@ class RetryingStub : public CoordinatorStub {
       }
       if (!logged) {
         log_->warn("waiting for coordinator address={} error=\"{}\"", address_,
-                   answer.status().message());
+                   StatusOf(answer).message());
         logged = true;
       }
       if (clock_.Now() - start > policy_.give_up_after) {
         return absl::UnavailableError(
             absl::StrCat("the coordinator at ", address_, " has not answered for ",
                          absl::FormatDuration(policy_.give_up_after),
-                         "; the last error: ", answer.status().message()));
+                         "; the last error: ", StatusOf(answer).message()));
       }
       pause_.Take(pause * std::uniform_real_distribution<double>(0.5, 1)(random));
       if (stop_retrying_) return absl::CancelledError("stopped");
@@ -104,7 +119,7 @@ class RetryingStub : public CoordinatorStub {
   const SteadyClock clock_;
   std::atomic<bool> stop_retrying_{false};
   std::atomic<bool> cancelled_{false};
-  Pause pause_;  // between attempts; concurrent calls may cut each other's short
+  percentdelta::Pause pause_;  // between attempts; concurrent calls may cut each other's short
   std::atomic<bool> has_answered_{false};  // whether the coordinator has ever answered
 };
 

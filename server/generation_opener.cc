@@ -36,6 +36,7 @@ absl::Status GenerationOpener::Enter(const ClusterView& view) {
   state.coordinator = options_.coordinator;
   state.checkpoint_writer = writer;
   state.initial = std::move(initial);
+  state.counters = options_.shard->counters();
   state.faults = options_.faults;
   state.tracer = options_.tracer;
   options_.shard->Open(std::make_shared<ShardState>(std::move(state)));

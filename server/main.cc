@@ -24,6 +24,8 @@
 #include "common/base/stop_signals.h"
 #include "common/job/job_codec.h"
 #include "common/program/command_line.h"
+#include "common/program/log_flags.h"
+#include "common/program/metrics_flags.h"
 #include "common/program/program.h"
 #include "common/program/security_flags.h"
 #include "server/live_page.h"
@@ -72,6 +74,8 @@ ABSL_FLAG(std::string, fail_at, "",
           "for tests: POINT[:COUNT[:stop]] kills (or stops) this process when it passes the point "
           "for the "
           "COUNT-th time");
+ABSL_FLAG(std::string, tensorboard, "",
+          "shard 0: directory for what TensorBoard shows of this training; empty: none");
 ABSL_FLAG(std::string, trace, "",
           "file to write a timeline to, in the Chrome trace format (ui.perfetto.dev); empty: none");
 ABSL_FLAG(absl::Duration, drain, absl::Seconds(5),
@@ -83,8 +87,8 @@ namespace {
 
 constexpr char kProgram[] = "pd-server";
 
-// Threads of gRPC, logging, signals, heartbeats, checkpoints and memory trimming.
-constexpr int kOtherThreads = 24;
+// Threads of gRPC, logging, metrics, signals, heartbeats, checkpoints and memory trimming.
+constexpr int kOtherThreads = 28;
 
 // Rejects values that Server::Start would accept but that cannot be intended.
 absl::Status CheckFlags() {
@@ -129,6 +133,8 @@ Server::Options OptionsFor(Job job) {
   options.threads = absl::GetFlag(FLAGS_threads);
   options.lease_deadline = absl::GetFlag(FLAGS_lease_deadline);
   options.history_steps = absl::GetFlag(FLAGS_history);
+  options.tensorboard = absl::GetFlag(FLAGS_tensorboard);
+  options.metrics = MetricsOptionsFromFlags();
   options.restore = absl::GetFlag(FLAGS_restore);
   options.http = absl::GetFlag(FLAGS_http);
   options.http_token_file = absl::GetFlag(FLAGS_http_token_file);
@@ -156,7 +162,8 @@ absl::StatusOr<Server::Options> OptionsFromFlags() {
   return options;
 }
 
-// Serves until a signal arrives or the coordinator refuses this shard; returns the refusal.
+// Serves until a signal arrives, the cluster is drained, or the coordinator refuses this shard;
+// returns the refusal.
 absl::Status Serve(Server& server, StopSignals& signals, const Logger& log) {
   absl::Notification stop;
   std::once_flag once;
@@ -187,7 +194,7 @@ int Run() {
     return Fail(kProgram, status);
   }
   const MemoryTrimmer trimmer;
-  const Logger log = MakeLogger(absl::StrCat("server-", options->shard));
+  const Logger log = MakeLogger(absl::StrCat("server-", options->shard), LogOptionsFromFlags());
   options->log = log;
   if (const std::string path = absl::GetFlag(FLAGS_trace); !path.empty()) {
     absl::StatusOr<std::shared_ptr<Trace>> opened = Trace::Open(path);
@@ -203,11 +210,14 @@ int Run() {
   }
   const absl::Status refused = Serve(*server, signals, log);
   if (trace != nullptr) {
-    if (absl::Status status = trace->Close(); !status.ok()) log->warn("{}", status.message());
+    if (absl::Status status = trace->Close(); !status.ok())
+      log->warn("trace not written error=\"{}\"", status.message());
   }
   log->info("stopped");
   log->flush();
-  return refused.ok() ? 0 : Fail(kProgram, refused);
+  if (refused.ok()) return 0;
+  // A supervisor must not start it again: it would take the place back.
+  return Fail(kProgram, refused, absl::IsAlreadyExists(refused) ? kExitReplaced : kExitFailure);
 }
 
 }  // namespace

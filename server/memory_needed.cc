@@ -76,8 +76,8 @@ absl::Status CheckMemory(const Job& job, HeldEntries entries,
   const int64_t room = (limit->bytes - needed.usual) / needed.waiting_gradient;
   if (room < job.gradients_per_step - 1) {
     log->warn(
-        "memory suffices for {} gradients that come before their turn, of {} slots; more"
-        " workers than that, or one that is much slower than the others, may need more",
+        "memory suffices for few waiting gradients gradients={} slots={} effect=\"more workers than"
+        " that, or one that is much slower than the others, may need more\"",
         room, job.gradients_per_step);
   }
   return absl::OkStatus();

@@ -27,8 +27,11 @@
 #include "server/live_page.h"
 #include "server/local_coordinator.h"
 #include "server/memory_needed.h"
+#include "server/metrics/coordinator_metrics.h"
+#include "server/metrics/shard_metrics.h"
 #include "server/rpc/call_limiter.h"
 #include "server/rpc/connections.h"
+#include "server/rpc/flood_watch.h"
 #include "server/rpc/gatekeeper.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/identity.h"
@@ -38,6 +41,7 @@
 #include "server/rpc/shard_caller.h"
 #include "server/shard/cluster_link.h"
 #include "server/shard/shard.h"
+#include "server/tensorboard/tensorboard_writer.h"
 
 namespace percentdelta {
 namespace {
@@ -75,6 +79,10 @@ class Server::Impl {
         identity_{options_.shard, job_hash_, DrawIncarnation()},
         limiter_({options_.limits, &TheSteadyClock(), options_.log,
                   [this](const std::string& peer) { ShutDownConnection(port_, peer); }}),
+        flood_watch_({options_.limits.unanswered_bytes, options_.limits.transport_bytes,
+                      [this] { return ListTraffic(port_); },
+                      [this](const std::string& peer) { ShutDownConnection(port_, peer); },
+                      options_.log}),
         parameter_service_(shard_, identity_, limiter_),
         initial_(std::move(initial)) {
     if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
@@ -95,6 +103,8 @@ class Server::Impl {
 
   absl::Status Listen();
   absl::Status ServePage();
+  absl::Status StartMetrics();
+  absl::Status StartTensorBoard();
   void Join();
   absl::Status Wait() const { return link_->Wait(); }
   void Shutdown(absl::Duration grace);
@@ -102,6 +112,9 @@ class Server::Impl {
   int port() const { return port_; }
   const std::string& address() const { return address_; }
   std::string page_url() const { return page_ == nullptr ? "" : page_->url(); }
+
+  // Empty: no metrics are served.
+  std::string metrics_address() const { return exporter_ ? exporter_->address() : ""; }
 
  private:
   void MakeCoordinator();
@@ -124,6 +137,7 @@ class Server::Impl {
   ThreadPool pool_;  // the destructor runs what is scheduled, which uses the members above
   const ShardIdentity identity_;
   CallLimiter limiter_;
+  FloodWatch flood_watch_;  // used by the limiter's ticker only
   ParameterServerService parameter_service_;
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
@@ -136,8 +150,10 @@ class Server::Impl {
   std::optional<Ticker> ticker_;
   std::optional<Ticker> checkpoint_ticker_;
   std::optional<ClusterLink> link_;
+  std::unique_ptr<TensorBoardWriter> tensorboard_;  // in shard 0, if it is wanted
   std::atomic<int> port_{0};
   std::string address_;
+  std::unique_ptr<MetricsExporter> exporter_;  // the last member: it reads the others
 };
 
 void Server::Impl::MakeCoordinator() {
@@ -183,19 +199,22 @@ absl::Status Server::Impl::Listen() {
       MakeServerCredentials({options_.tls, options_.token_file}, options_.shard, refusals_));
   ASSIGN_OR_RETURN(server_,
                    GrpcServer::Start(listen, services, options_.log, options_.limits, protection));
-  limiter_ticker_.emplace(kLimiterTick, [this] { limiter_.Tick(); });
+  port_ = server_->port();
+  limiter_ticker_.emplace(kLimiterTick, [this] {
+    limiter_.Tick();
+    flood_watch_.Tick();
+  });
   server_->SetServing(kParameterService, true);
   if (coordinator_) server_->SetServing(kCoordinatorService, true);
-  port_ = server_->port();
   address_ = WithPort(AdvertisedAddress(options_), port_);
   options_.log->info("listening address={} advertise={} shard={} shards={} job={} job_hash={}",
                      WithPort(options_.listen, port_), address_, options_.shard, options_.shards,
                      options_.job.name, job_hash_.substr(0, 12));
   if (options_.insecure) {
     options_.log->warn(
-        "INSECURE: without encryption and authentication everybody who can reach {} can read and "
-        "change this training, and stop it; give --tls_ca, --tls_cert and --tls_key instead of "
-        "--insecure",
+        "INSECURE: no encryption, no authentication address={} effect=\"everybody who can reach it "
+        "can read and change this training, and stop it\" advice=\"give --tls_ca, --tls_cert and "
+        "--tls_key instead of --insecure\"",
         address_);
   }
   return absl::OkStatus();
@@ -206,6 +225,31 @@ absl::Status Server::Impl::ServePage() {
   ASSIGN_OR_RETURN(page_,
                    LivePage::Start({options_.http, options_.http_token_file}, *coordinator_));
   options_.log->info("page url={}", page_->url());
+  return absl::OkStatus();
+}
+
+absl::Status Server::Impl::StartMetrics() {
+  if (options_.metrics.address.empty()) return absl::OkStatus();
+  ShardMetrics::Sources sources;
+  sources.index = options_.shard;
+  sources.shard = &shard_;
+  sources.pool = &pool_;
+  sources.limiter = &limiter_;
+  sources.writer = checkpoint_writer();
+  if (options_.job.checkpoint) sources.checkpoint_directory = options_.job.checkpoint->directory;
+  std::vector<std::shared_ptr<prometheus::Collectable>> metrics;
+  metrics.push_back(std::make_shared<ShardMetrics>(std::move(sources)));
+  if (coordinator_) metrics.push_back(std::make_shared<CoordinatorMetrics>(*coordinator_));
+  ASSIGN_OR_RETURN(exporter_, MetricsExporter::Start(options_.metrics, std::move(metrics)));
+  options_.log->info("metrics address={}", exporter_->address());
+  return absl::OkStatus();
+}
+
+absl::Status Server::Impl::StartTensorBoard() {
+  if (options_.tensorboard.empty() || !coordinator_) return absl::OkStatus();
+  ASSIGN_OR_RETURN(tensorboard_,
+                   TensorBoardWriter::Open(options_.tensorboard, *coordinator_, options_.log));
+  tensorboard_->Start();
   return absl::OkStatus();
 }
 
@@ -259,14 +303,16 @@ void Server::Impl::WarnOfLoopback() const {
   if (!self.ok() || !coordinator.ok()) return;
   if (!IsLoopback(self->host) || IsLoopback(coordinator->host)) return;
   options_.log->warn(
-      "this shard advertises {}, which no other machine can reach; with the coordinator at {} on"
-      " another machine, give --advertise=HOST:PORT",
+      "this shard advertises a loopback address advertise={} coordinator={}"
+      " effect=\"the coordinator, on another machine, cannot reach it\""
+      " advice=\"give --advertise with an address that it can reach\"",
       address_, options_.coordinator);
 }
 
 void Server::Impl::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
   page_.reset();
+  exporter_.reset();
   if (remote_coordinator_) remote_coordinator_->CancelBeats();
   if (link_) link_->Stop();
   if (caller_) caller_->Close();
@@ -277,6 +323,7 @@ void Server::Impl::Shutdown(absl::Duration grace) {
   server_->Shutdown(grace);
   ticker_.reset();
   checkpoint_ticker_.reset();
+  if (tensorboard_) tensorboard_->Finish();
   if (opener_) opener_->Close();
   if (remote_coordinator_) remote_coordinator_->Close();
   server_.reset();
@@ -308,6 +355,8 @@ absl::StatusOr<Server> Server::Start(Options options) {
       std::make_unique<Impl>(std::move(options), std::move(initial), std::move(credentials));
   RETURN_IF_ERROR(impl->Listen());
   RETURN_IF_ERROR(impl->ServePage());
+  RETURN_IF_ERROR(impl->StartMetrics());
+  RETURN_IF_ERROR(impl->StartTensorBoard());
   impl->Join();
   return Server(std::move(impl));
 }
@@ -315,6 +364,7 @@ absl::StatusOr<Server> Server::Start(Options options) {
 int Server::port() const { return impl_->port(); }
 const std::string& Server::address() const { return impl_->address(); }
 std::string Server::page_url() const { return impl_->page_url(); }
+std::string Server::metrics_address() const { return impl_->metrics_address(); }
 absl::Status Server::Wait() const { return impl_->Wait(); }
 void Server::Shutdown(absl::Duration grace) { impl_->Shutdown(grace); }
 

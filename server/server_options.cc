@@ -88,6 +88,7 @@ absl::Status CheckOptions(const ServerOptions& options) {
     }
     RETURN_IF_ERROR(CheckHttp(options.http, options.http_token_file));
   }
+  RETURN_IF_ERROR(CheckMetricsOptions(options.metrics));
   if (options.threads < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("threads: expected at least 0, got ", options.threads));

@@ -18,6 +18,7 @@
 #include "common/base/log.h"
 #include "common/base/trace.h"
 #include "common/job/job.h"
+#include "common/metrics/exporter.h"
 #include "server/rpc/limits.h"
 
 namespace percentdelta {
@@ -79,6 +80,12 @@ struct ServerOptions {
 
   // Shard 0 only: start at step 0; all checkpoints in the job's directory are set aside.
   bool no_restore = false;
+
+  // Shard 0 only: directory for what TensorBoard shows (tensorboard_writer.h). Empty: none.
+  std::string tensorboard = {};
+
+  // Where Prometheus gets this server's metrics.
+  MetricsOptions metrics = {};
 
   // What its clients may take.
   Limits limits;

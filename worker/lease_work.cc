@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -164,6 +165,7 @@ absl::Status LeaseWork::Train(const Lease& lease, LeaseResult& result) {
   const absl::Duration computed = clock_.Now();
   result.compute = computed - begin - result.pull;
   if (!std::isfinite(batch.loss_sum)) {
+    result.loss_sum = batch.loss_sum;
     return AtFault(absl::InvalidArgumentError(
         absl::StrCat("the loss of step ", lease.step,
                      " is not finite: the training diverges; use a smaller learning rate, or "
@@ -175,6 +177,7 @@ absl::Status LeaseWork::Train(const Lease& lease, LeaseResult& result) {
   const TraceSpan waiting(tracer_, "await push", subject);
   absl::Status status = push.Finish();
   if (!status.ok() && !pool_.cancelled() && !IsFinite(*gradient)) {
+    result.loss_sum = std::numeric_limits<double>::quiet_NaN();
     return AtFault(absl::InvalidArgumentError(
         absl::StrCat("the gradient of step ", lease.step,
                      " is not finite: the training diverges; use a smaller learning rate, or clip "

@@ -25,6 +25,8 @@
 #include "common/base/stop_signals.h"
 #include "common/base/text.h"
 #include "common/program/command_line.h"
+#include "common/program/log_flags.h"
+#include "common/program/metrics_flags.h"
 #include "common/program/program.h"
 #include "common/program/security_flags.h"
 #include "common/transport/credentials.h"
@@ -64,8 +66,8 @@ namespace {
 
 constexpr char kProgram[] = "pd-worker";
 
-// Threads of gRPC, the log, the signals, the lease's renewal and the memory trimmer.
-constexpr int kOtherThreads = 20;
+// Threads of gRPC, the log, the signals, the metrics, the lease's renewal and the memory trimmer.
+constexpr int kOtherThreads = 24;
 
 // Deadline for asking the coordinator which job's data are missing.
 constexpr absl::Duration kJobDeadline = absl::Seconds(2);
@@ -83,6 +85,7 @@ absl::Status CheckFlags() {
   range.Update(CheckRange("--give_up_after", absl::GetFlag(FLAGS_give_up_after),
                           absl::ZeroDuration(), absl::InfiniteDuration()));
   range.Update(CheckRange("--drain", absl::GetFlag(FLAGS_drain), absl::ZeroDuration()));
+  range.Update(CheckMetricsOptions(MetricsOptionsFromFlags()));
   range.Update(CheckName("--name", absl::GetFlag(FLAGS_name)));
   RETURN_IF_ERROR(range);
   const absl::StatusOr<FaultPoints> faults =
@@ -106,7 +109,7 @@ absl::StatusOr<DataSets> LoadData(const Job& job, const std::function<bool()>& c
                                   const Logger& log) {
   ReadOptions options;
   options.cancelled = cancelled;
-  options.note = [&log](const std::string& line) { log->info("data {}", line); };
+  options.note = [&log](const std::string& line) { log->info("data note=\"{}\"", line); };
   options.advice = DataAdvice(job.model.architecture);
   return LoadDataSets(absl::GetFlag(FLAGS_data), job, options);
 }
@@ -132,6 +135,16 @@ absl::StatusOr<std::shared_ptr<const ClientCredentials>> CredentialsFromFlags() 
   return ClientCredentials::Make(security);
 }
 
+// Serves the worker's metrics, if the flags say where. Null: they do not.
+absl::StatusOr<std::unique_ptr<MetricsExporter>> Export(const Worker& worker, const Logger& log) {
+  const MetricsOptions options = MetricsOptionsFromFlags();
+  if (options.address.empty()) return nullptr;
+  ASSIGN_OR_RETURN(std::unique_ptr<MetricsExporter> exporter,
+                   MetricsExporter::Start(options, {worker.metrics()}));
+  log->info("metrics address={}", exporter->address());
+  return exporter;
+}
+
 int Run() {
   RetainFreedMemory();
   StopSignals signals;
@@ -152,7 +165,7 @@ int Run() {
   options.threads = absl::GetFlag(FLAGS_threads);
   options.isa = absl::GetFlag(FLAGS_isa);
   options.give_up_after = absl::GetFlag(FLAGS_give_up_after);
-  options.log = MakeLogger(absl::StrCat("worker-", options.name));
+  options.log = MakeLogger(absl::StrCat("worker-", options.name), LogOptionsFromFlags());
   options.faults = *FaultPoints::Parse(absl::GetFlag(FLAGS_fail_at), {"pull", "push"});
   if (const std::string trace = absl::GetFlag(FLAGS_trace); !trace.empty()) {
     absl::StatusOr<std::shared_ptr<Trace>> opened = Trace::Open(trace);
@@ -166,6 +179,11 @@ int Run() {
   };
 
   Worker worker(std::move(options));
+  const absl::StatusOr<std::unique_ptr<MetricsExporter>> exporter = Export(worker, log);
+  if (!exporter.ok()) {
+    log->flush();
+    return Fail(kProgram, exporter.status());
+  }
   signals.Handle(
       [&](int signal) {
         log->info("stopping signal={}", signal);
@@ -175,7 +193,8 @@ int Run() {
   const absl::Status status = worker.Run();
   signals.End();
   if (trace != nullptr) {
-    if (absl::Status closed = trace->Close(); !closed.ok()) log->warn("{}", closed.message());
+    if (absl::Status closed = trace->Close(); !closed.ok())
+      log->warn("trace not written error=\"{}\"", closed.message());
   }
   log->info("stopped");
   log->flush();

@@ -27,6 +27,7 @@ Worker::Worker(Options options)
         return std::move(options);
       }()),
       tracer_(options_.trace, absl::StrCat("worker ", options_.name)),
+      metrics_(std::make_shared<WorkerMetrics>(options_.name)),
       pool_(options_.threads > 0 ? options_.threads
                                  : std::max(1U, std::thread::hardware_concurrency())),
       renewer_(MakeCoordinatorStub(options_.coordinator, kCallDeadline, options_.credentials),
@@ -86,6 +87,7 @@ absl::Status Worker::Join() {
       joined_ = true;
       work_.Connect(cluster);
       cluster_ = std::move(cluster);
+      metrics_->SetGeneration(cluster_.generation);
       options_.log->info("joined generation={} shards={} job={} arithmetic={} threads={}",
                          cluster_.generation, cluster_.shard_addresses.size(), cluster_.job.name,
                          work_.arithmetic(), pool_.threads());
@@ -115,6 +117,10 @@ absl::Status Worker::Run() {
       options_.log->info("training finished");
       return absl::OkStatus();
     }
+    if (lease->kind == Lease::Kind::kDrained) {
+      options_.log->info("the cluster is drained: {}", lease->message);
+      return absl::OkStatus();
+    }
     if (lease->kind == Lease::Kind::kFailed) {
       return absl::AbortedError(absl::StrCat("the training failed: ", lease->message));
     }
@@ -127,6 +133,7 @@ absl::Status Worker::Run() {
     renewer_.Begin(*lease);
     const absl::Status performed = work_.Perform(*lease, result);
     renewer_.End();
+    metrics_->AddLease(*lease, performed, result);
     lease = Report(*lease, performed, work_.at_fault(), std::move(result));
     status = lease.ok() ? failures_.CheckReachable(performed, work_.at_fault()) : lease.status();
   }

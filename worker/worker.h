@@ -21,6 +21,7 @@
 #include "worker/failure_streak.h"
 #include "worker/lease_renewer.h"
 #include "worker/lease_work.h"
+#include "worker/worker_metrics.h"
 #include "worker/worker_options.h"
 
 namespace percentdelta {
@@ -33,13 +34,17 @@ class Worker {
   explicit Worker(Options options);
   ~Worker();
 
-  // Works until the training is finished (kOk) or Stop is called (kOk).
+  // Works until the training is finished (kOk), its cluster is drained (kOk) or Stop is called
+  // (kOk).
   //   kAborted             the training failed; the message says why
   //   kInvalidArgument, kNotFound, kFailedPrecondition  job, data, model and arithmetic do not fit
   //                        together, or the coordinator has dismissed the worker, because it failed
   //                        at work that others could do
   //   kUnavailable         the cluster, or a part of it, was unreachable for too long
   absl::Status Run();
+
+  // What this worker has done, for metrics; may outlive it.
+  const std::shared_ptr<WorkerMetrics>& metrics() const { return metrics_; }
 
   // Makes Run return after the current lease: within a second if there is none, or if data are
   // being loaded.
@@ -62,6 +67,7 @@ class Worker {
 
   const Options options_;
   const Tracer tracer_;
+  const std::shared_ptr<WorkerMetrics> metrics_;
   const SteadyClock clock_;
   std::atomic<bool> stopped_{false};
   std::atomic<bool> joined_{false};               // leases may be asked for

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -140,6 +141,61 @@ absl::Status TakeCheckpoint(const Cluster& cluster, absl::Duration timeout, std:
     }
     pause.Take(kCheckpointPoll);
   }
+}
+
+absl::Status PauseTraining(const Cluster& cluster, std::ostream& out) {
+  RETURN_IF_ERROR(WithAdvice(cluster.Pause()));
+  const absl::StatusOr<Progress> progress =
+      cluster.GetProgress(std::numeric_limits<int32_t>::max());
+  if (!progress.ok()) return WithAdvice(progress.status());
+  out << "paused  step " << progress->step << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status ResumeTraining(const Cluster& cluster, std::ostream& out) {
+  RETURN_IF_ERROR(WithAdvice(cluster.Resume()));
+  out << "resumed\n";
+  return absl::OkStatus();
+}
+
+absl::Status DrainCluster(const Cluster& cluster, absl::Duration timeout, std::ostream& out) {
+  RETURN_IF_ERROR(WithAdvice(cluster.Drain().status()));
+  const SteadyClock clock;
+  Pause pause;
+  const absl::Duration give_up = clock.Now() + timeout;
+  std::optional<int64_t> drained;  // the checkpoint's step
+  while (true) {
+    const absl::StatusOr<Progress> progress =
+        cluster.GetProgress(std::numeric_limits<int32_t>::max());
+    if (!progress.ok()) {
+      if (!drained) return WithAdvice(progress.status());
+      if (absl::IsUnavailable(progress.status())) break;  // the coordinator has ended
+    } else if (progress->state == TrainingState::kDrained) {
+      if (!drained) out << "checkpoint  step " << progress->step << "\n" << std::flush;
+      drained = progress->step;
+    } else if (drained) {
+      break;  // the servers were started again
+    } else if (progress->state != TrainingState::kDraining &&
+               progress->state != TrainingState::kGathering) {
+      return absl::AbortedError(
+          absl::StrCat("the drain was abandoned: ",
+                       progress->checkpoint && !progress->checkpoint->error.empty()
+                           ? absl::StrCat("its checkpoint failed: ", progress->checkpoint->error)
+                           : "another operator resumed the training",
+                       "; the training is ", ToString(progress->state)));
+    }
+    if (clock.Now() > give_up) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          drained ? "the checkpoint is complete, but the coordinator has not ended within "
+                  : "the cluster is not drained within ",
+          absl::FormatDuration(timeout), progress.ok() ? ": " : "",
+          progress.ok() ? progress->message : "",
+          ". It is still draining: pdctl status shows how far it is, pdctl resume abandons it"));
+    }
+    pause.Take(kCheckpointPoll);
+  }
+  out << "drained  step " << *drained << "\n";
+  return absl::OkStatus();
 }
 
 absl::Status ShowStatistics(const Cluster& cluster, const std::string& layer, int last,

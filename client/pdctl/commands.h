@@ -36,6 +36,16 @@ absl::Status ShowProgress(const Cluster& cluster, std::optional<int64_t> last, F
 //   kDeadlineExceeded    the checkpoint is not complete after `timeout`
 absl::Status TakeCheckpoint(const Cluster& cluster, absl::Duration timeout, std::ostream& out);
 
+// Stops giving out leases, and ends that. Writes a line about it.
+absl::Status PauseTraining(const Cluster& cluster, std::ostream& out);
+absl::Status ResumeTraining(const Cluster& cluster, std::ostream& out);
+
+// Ends the cluster with a checkpoint, waits until its coordinator has ended, and writes a line.
+//   kFailedPrecondition  the job configures no checkpoints, or the training has failed
+//   kAborted             the checkpoint failed, or another operator resumed the training
+//   kDeadlineExceeded    the servers have not ended after `timeout`; they are still draining
+absl::Status DrainCluster(const Cluster& cluster, absl::Duration timeout, std::ostream& out);
+
 // Writes the update statistics of the most recent `last` steps: of one layer, or if `layer` is
 // empty of all layers.
 absl::Status ShowStatistics(const Cluster& cluster, const std::string& layer, int last,

@@ -45,6 +45,7 @@ ABSL_FLAG(bool, watch, false, "stats: then every step, until the training ends")
 ABSL_FLAG(std::string, format, "table", "stats, status: table, json or csv");
 ABSL_FLAG(std::vector<std::string>, connect_to, {}, "checksum, export: how to reach shards");
 ABSL_FLAG(absl::Duration, deadline, absl::Seconds(10), "of each call");
+ABSL_FLAG(absl::Duration, timeout, absl::Minutes(10), "drain: how long to wait for the end");
 
 namespace percentdelta {
 namespace {
@@ -67,6 +68,9 @@ Commands:
   export FILE.safetensors    the weights, for PyTorch, NumPy and others
   report DIRECTORY           report.html with curves and statistics so far, and their tables as CSV
   checkpoint                 requests a checkpoint, and waits for it (at most a minute)
+  pause                      gives out no more work; what is in progress finishes
+  resume                     ends a pause, or abandons a drain that is not complete
+  drain                      a checkpoint, then a clean end of all workers and servers
   job                        the job being trained, as text
   health                     SERVING, or exit code 1
   token ROLE                 makes a token, writes it to --token_file, which must not exist, and
@@ -84,6 +88,7 @@ Flags, before or after the command:
   --format=table|json|csv    status, progress, stats (status: table or json)
   --layer=NAME               stats: of one layer, as in --layer=conv1
   --last=N                   stats, progress: the N most recent steps (stats: 1, progress: all)
+  --timeout=10m              drain: how long to wait for the end
   --version                  prints version, revision and libraries
   --watch                    stats: then every step as it completes, until the training ends;
                              with --format=json one object per line
@@ -120,6 +125,9 @@ std::vector<Command> Commands() {
           {"export", "FILE.safetensors", {"connect_to"}},
           {"report", "DIRECTORY", {"connect_to"}},
           {"checkpoint", "", {}},
+          {"pause", "", {}},
+          {"resume", "", {}},
+          {"drain", "", {"timeout"}},
           {"job", "", {}},
           {"health", "", {}},
           {"token", "ROLE", {}}};
@@ -169,7 +177,7 @@ absl::Status CheckUsage(const Command& command, const std::vector<std::string>& 
     return absl::InvalidArgumentError(
         absl::StrCat(command.name, ": unexpected argument \"", words[expected], "\""));
   }
-  for (const char* flag : {"format", "layer", "last", "watch", "connect_to"}) {
+  for (const char* flag : {"format", "layer", "last", "watch", "connect_to", "timeout"}) {
     if (!IsGiven(flag) || absl::c_linear_search(command.flags, flag)) continue;
     return absl::InvalidArgumentError(absl::StrCat(command.name, " does not take --", flag));
   }
@@ -189,6 +197,8 @@ absl::Status CheckUsage(const Command& command, const std::vector<std::string>& 
   }
   RETURN_IF_ERROR(
       CheckRange("--deadline", absl::GetFlag(FLAGS_deadline), absl::ZeroDuration(), kMaxDeadline));
+  RETURN_IF_ERROR(CheckRange("--timeout", absl::GetFlag(FLAGS_timeout), absl::ZeroDuration(),
+                             absl::InfiniteDuration()));
   RETURN_IF_ERROR(ConnectToFromFlag().status());
   ASSIGN_OR_RETURN(const Format format, FormatFromFlag());
   if (command.name == "status" && format == Format::kCsv) {
@@ -213,6 +223,9 @@ absl::Status Run(absl::string_view command, const std::vector<std::string>& word
   if (command == "export") return ExportToFile(cluster, words[1], std::cout);
   if (command == "report") return ReportToDirectory(cluster, words[1], std::cout);
   if (command == "checkpoint") return TakeCheckpoint(cluster, kCheckpointTimeout, std::cout);
+  if (command == "pause") return PauseTraining(cluster, std::cout);
+  if (command == "resume") return ResumeTraining(cluster, std::cout);
+  if (command == "drain") return DrainCluster(cluster, absl::GetFlag(FLAGS_timeout), std::cout);
   if (command == "job") return ShowJob(cluster, std::cout);
 
   ASSIGN_OR_RETURN(const Format format, FormatFromFlag());

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -15,6 +16,8 @@
 
 namespace percentdelta {
 namespace {
+
+std::atomic<int64_t> dropped_by_all{0};
 
 constexpr absl::Duration kLastFlush = absl::Seconds(1);
 constexpr int kPollMs = 50;
@@ -70,7 +73,7 @@ void LineWriter::Write(std::string line) {
   const std::lock_guard<std::mutex> lock(mutex_);
   full_ = full_ || bytes_ + line.size() > max_bytes_;
   if (full_) {
-    ++dropped_;
+    CountDropped();
     return;
   }
   AddNote();
@@ -85,6 +88,13 @@ bool LineWriter::Flush(absl::Duration timeout) {
                                       [this] { return lines_.empty() && !writing_; });
   stuck_ = !done;
   return done;
+}
+
+int64_t LineWriter::total_dropped() { return dropped_by_all; }
+
+void LineWriter::CountDropped() {
+  ++dropped_;
+  ++dropped_by_all;
 }
 
 void LineWriter::AddNote() {
@@ -107,7 +117,7 @@ void LineWriter::Run() {
     const bool written = WriteOut(line);
     lock.lock();
     writing_ = false;
-    if (!written) ++dropped_;
+    if (!written) CountDropped();
     stuck_ = stuck_ && !written;
     if (bytes_ <= max_bytes_ / 2) full_ = false;
     // Report the loss without waiting for the next line; but not repeatedly if nothing gets

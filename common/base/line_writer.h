@@ -34,6 +34,9 @@ class LineWriter {
   // Queues a complete line, including its newline. Never waits for the descriptor.
   void Write(std::string line);
 
+  // Lines that all writers of this process have dropped.
+  static int64_t total_dropped();
+
   // Waits until every line queued so far is written or dropped. Returns false after `timeout`.
   bool Flush(absl::Duration timeout);
 
@@ -42,6 +45,7 @@ class LineWriter {
   bool WriteOut(const std::string& line);  // false: could not be written
   bool AwaitReader() const;                // false: stopping
   void AddNote();                          // with mutex_ held
+  void CountDropped();                     // with mutex_ held
 
   const int descriptor_;
   const size_t max_bytes_;

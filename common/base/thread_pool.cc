@@ -61,6 +61,11 @@ void ThreadPool::Schedule(std::function<void()> task) {
   tasks_.push_back(std::move(task));
 }
 
+size_t ThreadPool::queued() const {
+  absl::MutexLock lock(&mutex_);
+  return tasks_.size();
+}
+
 void ThreadPool::ParallelFor(int64_t tiles, const std::function<void(int64_t)>& tile) {
   if (tiles <= 0) return;
   auto loop = std::make_shared<Loop>(tiles, tile, cancelled_);

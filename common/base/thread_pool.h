@@ -7,6 +7,7 @@
 #define PERCENTDELTA_COMMON_BASE_THREAD_POOL_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -33,6 +34,9 @@ class ThreadPool {
   // Queues `task`, to run on one of the threads. Tasks start in the order of scheduling.
   void Schedule(std::function<void()> task);
 
+  // Tasks that have not started.
+  size_t queued() const;
+
   // Calls tile(0) ... tile(tiles - 1), each once, on the pool's threads and the calling one, and
   // returns when all have returned. Results must not depend on which thread runs which tile. May be
   // called from a task: the caller takes tiles itself, so it never waits for a thread that is not
@@ -55,7 +59,7 @@ class ThreadPool {
 
   std::atomic<bool> cancelled_{false};
 
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 

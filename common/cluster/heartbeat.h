@@ -63,6 +63,8 @@ struct ClusterView {
 
   // Why the sender is not registered yet (generation 0). Empty: no reason is known.
   std::string message = {};
+
+  bool drained = false;  // the cluster has been drained: the sender must end
 };
 
 }  // namespace percentdelta

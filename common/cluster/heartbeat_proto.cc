@@ -90,7 +90,8 @@ absl::StatusOr<ClusterView> FromProto(const v1::HeartbeatResponse& proto, int sh
                      {proto.missing_shards().begin(), proto.missing_shards().end()},
                      proto.checkpoint_directory(),
                      proto.checkpoint_step(),
-                     proto.message()};
+                     proto.message(),
+                     proto.drained()};
 }
 
 void ToProto(const ClusterView& view, v1::HeartbeatResponse& proto) {
@@ -100,6 +101,7 @@ void ToProto(const ClusterView& view, v1::HeartbeatResponse& proto) {
   proto.set_checkpoint_directory(view.checkpoint);
   proto.set_checkpoint_step(view.step);
   proto.set_message(view.message);
+  proto.set_drained(view.drained);
 }
 
 }  // namespace percentdelta

@@ -23,6 +23,7 @@ struct Lease {
     kFailed,    // the training failed for the reason in `message`; leave
     kTrain,     // compute and push the gradient of `batch`
     kEvaluate,  // evaluate `example_count` test examples from `first_example` on
+    kDrained,   // the servers end and the training is not finished (see `message`); leave
   };
   Kind kind = Kind::kWait;
   uint64_t generation = 0;
@@ -60,7 +61,7 @@ struct LeaseResult {
   std::string failure;                 // not empty: the work could not be done, and why
   bool caused_by_environment = false;  // of the failure: not this work item
   bool leaving = false;                // the worker takes no further lease: the answer is kWait
-  double loss_sum = 0;
+  double loss_sum = 0;                 // with `failure`, not finite if that is the reason
   int64_t correct = 0;
   int64_t examples = 0;
   absl::Duration pull;

@@ -19,6 +19,8 @@ v1::Lease::Kind ToProto(Lease::Kind kind) {
       return v1::Lease::TRAIN;
     case Lease::Kind::kEvaluate:
       return v1::Lease::EVALUATE;
+    case Lease::Kind::kDrained:
+      return v1::Lease::DRAINED;
   }
   return v1::Lease::KIND_UNSPECIFIED;
 }
@@ -33,6 +35,8 @@ Lease::Kind FromProto(v1::Lease::Kind kind) {
       return Lease::Kind::kTrain;
     case v1::Lease::EVALUATE:
       return Lease::Kind::kEvaluate;
+    case v1::Lease::DRAINED:
+      return Lease::Kind::kDrained;
     default:
       return Lease::Kind::kWait;
   }

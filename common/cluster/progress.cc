@@ -14,6 +14,12 @@ absl::string_view ToString(TrainingState state) {
       return "finished";
     case TrainingState::kFailed:
       return "failed";
+    case TrainingState::kPaused:
+      return "paused";
+    case TrainingState::kDraining:
+      return "draining";
+    case TrainingState::kDrained:
+      return "drained";
   }
   return "unknown";
 }

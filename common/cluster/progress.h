@@ -21,6 +21,9 @@ enum class TrainingState {
   kTraining,
   kFinished,
   kFailed,
+  kPaused,    // no leases are given out until an operator resumes
+  kDraining,  // an operator ends the cluster: the checkpoint is not complete yet
+  kDrained,   // it is: workers and servers are ending
 };
 absl::string_view ToString(TrainingState state);  // "gathering", "training", ...
 

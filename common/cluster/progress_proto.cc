@@ -15,6 +15,12 @@ v1::GetProgressResponse::State ToProto(TrainingState state) {
       return v1::GetProgressResponse::FINISHED;
     case TrainingState::kFailed:
       return v1::GetProgressResponse::FAILED;
+    case TrainingState::kPaused:
+      return v1::GetProgressResponse::PAUSED;
+    case TrainingState::kDraining:
+      return v1::GetProgressResponse::DRAINING;
+    case TrainingState::kDrained:
+      return v1::GetProgressResponse::DRAINED;
   }
   return v1::GetProgressResponse::STATE_UNSPECIFIED;
 }
@@ -27,6 +33,12 @@ TrainingState FromProto(v1::GetProgressResponse::State state) {
       return TrainingState::kFinished;
     case v1::GetProgressResponse::FAILED:
       return TrainingState::kFailed;
+    case v1::GetProgressResponse::PAUSED:
+      return TrainingState::kPaused;
+    case v1::GetProgressResponse::DRAINING:
+      return TrainingState::kDraining;
+    case v1::GetProgressResponse::DRAINED:
+      return TrainingState::kDrained;
     default:
       return TrainingState::kGathering;
   }

@@ -106,7 +106,11 @@ std::string HelpText(const std::string& usage, bool has_version) {
   };
   add_flags_of("/main.cc");
   // A program without flags there names all of them in its usage.
-  if (!flags.empty()) add_flags_of("/security_flags.cc");
+  if (!flags.empty()) {
+    for (const char* file : {"/log_flags.cc", "/metrics_flags.cc", "/security_flags.cc"}) {
+      add_flags_of(file);
+    }
+  }
   if (!flags.empty()) absl::StrAppend(&text, "\n\nFlags:\n");
   for (const auto& [name, flag] : flags) {
     const std::string value = flag->DefaultValue();

@@ -16,8 +16,9 @@
 namespace percentdelta {
 
 // Exit codes of all binaries.
-inline constexpr int kExitFailure = 1;  // the operation failed
-inline constexpr int kExitUsage = 2;    // the command line is invalid
+inline constexpr int kExitFailure = 1;   // the operation failed
+inline constexpr int kExitUsage = 2;     // the command line is invalid
+inline constexpr int kExitReplaced = 3;  // another process has taken this one's place for good
 
 // Maximum values of flags, far beyond what is useful: a typing error must not start a thousand
 // threads or use up the memory.
@@ -29,7 +30,7 @@ inline constexpr int64_t kMaxHistory = 10'000'000;  // steps
 inline constexpr absl::Duration kMaxTime = absl::Hours(24 * 365);
 
 // Parses absl flags anywhere on the command line, with dashes or underscores in their names. --help
-// or -h prints `usage` and the flags that main.cc and security_flags.cc define (usage texts name
+// or -h prints `usage` and the flags that main.cc and the files *_flags.cc define (usage texts name
 // those of other files),
 // --version prints `version`, and both exit with 0. An unknown flag, a missing value or an invalid
 // one prints one line and exits with kExitUsage. Returns the other words, without the program's

@@ -56,6 +56,7 @@ absl::Status LocalCluster::StartServers() {
     server.history_steps = options_.history_steps;
     server.restore = options_.restore;
     server.no_restore = options_.no_restore;
+    server.tensorboard = options_.tensorboard;
     server.clock = options_.clock;
     server.log = options_.log;
     server.trace = options_.trace;

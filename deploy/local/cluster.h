@@ -50,6 +50,7 @@ class LocalCluster {
     int64_t history_steps = 100000;
     std::string restore;           // see Server::Options
     bool no_restore = false;       // see Server::Options
+    std::string tensorboard = {};  // see Server::Options
     const Clock* clock = nullptr;  // of the servers; null: the steady clock
 
     // Directory with ca.pem and with a .pem and a .key of shard-0, shard-1, ... and of worker, as

@@ -32,6 +32,7 @@
 #include "common/job/job_codec.h"
 #include "common/job/job_validation.h"
 #include "common/program/command_line.h"
+#include "common/program/log_flags.h"
 #include "common/program/program.h"
 #include "common/transport/credentials.h"
 #include "deploy/local/cluster.h"
@@ -52,6 +53,8 @@ ABSL_FLAG(std::string, isa, "",
           "instruction set of the workers; empty: the best of this processor");
 ABSL_FLAG(std::string, report, "",
           "directory for report.html, progress.csv and statistics.csv; empty: none");
+ABSL_FLAG(std::string, tensorboard, "",
+          "directory for what TensorBoard shows of this training; empty: none");
 ABSL_FLAG(std::string, trace, "",
           "file for a timeline in the Chrome trace format (ui.perfetto.dev); empty: none");
 ABSL_FLAG(std::string, restore, "",
@@ -124,10 +127,11 @@ absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
   options.test_set = data->test;
   options.history_steps = options.job.max_steps + 1;
   options.restore = absl::GetFlag(FLAGS_restore);
+  options.tensorboard = absl::GetFlag(FLAGS_tensorboard);
   options.tls_directory = absl::GetFlag(FLAGS_tls_dir);
   options.http = absl::GetFlag(FLAGS_http);
   options.no_restore = absl::GetFlag(FLAGS_no_restore);
-  if (absl::GetFlag(FLAGS_verbose)) options.log = MakeLogger("local");
+  if (absl::GetFlag(FLAGS_verbose)) options.log = MakeLogger("local", LogOptionsFromFlags());
   if (const std::string path = absl::GetFlag(FLAGS_trace); !path.empty()) {
     ASSIGN_OR_RETURN(options.trace, Trace::Open(path));
   }

@@ -56,6 +56,10 @@ class CheckpointPlan {
   void End(int64_t step, const absl::Status& result);
 
   bool in_progress() const { return !pending_.empty(); }
+  bool in_progress(int64_t step) const { return pending_.contains(step); }
+
+  // The step of the newest checkpoint in progress; -1: none is.
+  int64_t newest_in_progress() const { return pending_.empty() ? -1 : pending_.rbegin()->first; }
 
   int64_t newest() const { return newest_; }      // step of the newest complete one; -1: none
   int64_t failures() const { return failures_; }  // since the process started

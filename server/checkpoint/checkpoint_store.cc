@@ -80,8 +80,9 @@ absl::Status CheckpointStore::Prepare() const {
   status = SyncDirectory(directory_, &syncs);
   if (!syncs) {
     log_->warn(
-        "the file system cannot sync directories: a checkpoint may be lost if the machine loses"
-        " power soon after it was written directory={}",
+        "the file system cannot sync directories directory=\"{}\" effect=\"a checkpoint may be "
+        "lost if"
+        " the machine loses power soon after it was written\"",
         directory_);
   }
   LogForeign();
@@ -129,8 +130,14 @@ uint64_t CheckpointStore::ReadGeneration() const {
   return 0;
 }
 
-absl::Status CheckpointStore::WriteGeneration(uint64_t generation, const Job& job) const {
-  return WriteClusterFile(directory_, generation, job, faults_);
+absl::Status CheckpointStore::WriteGeneration(uint64_t generation, const Job& job,
+                                              bool paused) const {
+  return WriteClusterFile(directory_, generation, paused, job, faults_);
+}
+
+bool CheckpointStore::ReadPaused() const {
+  const absl::StatusOr<ClusterRecord> record = ReadClusterFile(directory_);
+  return record.ok() && record->paused;
 }
 
 absl::Status CheckpointStore::CheckOwner(const Job& job) const {

@@ -2,7 +2,8 @@
 
 // The directory of a training's checkpoints, as the coordinator sees it.
 //
-//   cluster.json                            the generation that was opened last, and its job
+//   cluster.json                            the generation that was opened last, its job, and
+//                                           whether the training is paused
 //   step-0000000050/                        a checkpoint: the weights of step 50, and all that
 //     shard-00000-of-00003.safetensors      belongs to them
 //     ...
@@ -51,7 +52,11 @@ class CheckpointStore {
   // The generation that was opened last; 0 if there was none, or if the file cannot be read, which
   // is logged.
   uint64_t ReadGeneration() const;
-  absl::Status WriteGeneration(uint64_t generation, const Job& job) const;
+  absl::Status WriteGeneration(uint64_t generation, const Job& job, bool paused = false) const;
+
+  // Whether the training was paused when the generation was last written; false if that is not
+  // known.
+  bool ReadPaused() const;
 
   // kFailedPrecondition, naming the fields that differ, if another job's generation was opened
   // last. A file that cannot be read is accepted.

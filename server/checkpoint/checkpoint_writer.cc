@@ -74,8 +74,8 @@ void CheckpointWriter::Enter(uint64_t generation, int64_t step) {
     if (const uint64_t seen = store.ReadGeneration(); seen != generation) {
       std::error_code error;
       options_.log->warn(
-          "expected the coordinator's {} of generation {} in the checkpoint directory, got {}: all"
-          " servers must see one directory, or no checkpoint will be complete directory={}",
+          "the checkpoint directory is not the coordinator's expected=\"{} of generation {}\""
+          " got=\"{}\" directory=\"{}\" effect=\"no checkpoint will be complete\"",
           kClusterName, generation, seen == 0 ? "none" : absl::StrCat("generation ", seen),
           fs::absolute(options_.job.checkpoint->directory, error).string());
     }
@@ -94,6 +94,11 @@ void CheckpointWriter::Enter(uint64_t generation, int64_t step) {
 std::vector<CheckpointPart> CheckpointWriter::parts() const {
   absl::MutexLock lock(&mutex_);
   return {parts_.begin(), parts_.end()};
+}
+
+size_t CheckpointWriter::queued() const {
+  absl::MutexLock lock(&mutex_);
+  return queue_.size();
 }
 
 void CheckpointWriter::Forget(size_t count) {
@@ -186,12 +191,18 @@ absl::StatusOr<FileEntry> CheckpointWriter::WriteFile(const Task& task) {
 
 CheckpointPart CheckpointWriter::WritePart(const Task& task) {
   const int64_t step = task.content.step;
-  absl::StatusOr<FileEntry> file = WriteFile(task);
+  absl::StatusOr<FileEntry> file;
+  {
+    const ScopedDuration timed(counters_.duration);
+    file = WriteFile(task);
+  }
   CheckpointPart part;
   part.step = step;
   if (file.ok()) {
     part.file = *std::move(file);
+    counters_.bytes += part.file.bytes;
   } else {
+    ++counters_.failures;
     part.error = absl::StrCat("shard ", options_.shard, ": ", file.status().message());
     options_.log->error("checkpoint part failed step={} error=\"{}\"", step,
                         file.status().message());

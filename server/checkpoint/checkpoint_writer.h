@@ -12,6 +12,8 @@
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_WRITER_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_CHECKPOINT_WRITER_H_
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -22,6 +24,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/base/duration_histogram.h"
 #include "common/base/fault_point.h"
 #include "common/base/log.h"
 #include "common/base/pause.h"
@@ -59,6 +62,17 @@ class CheckpointWriter {
   // directory does not show the coordinator's cluster.json of this generation.
   void Enter(uint64_t generation, int64_t step);
 
+  // What was written since the process started, for metrics.
+  struct Counters {
+    DurationHistogram duration;  // of writing a part, pauses included
+    std::atomic<int64_t> bytes{0};
+    std::atomic<int64_t> failures{0};
+  };
+  const Counters& counters() const { return counters_; }
+
+  // Parts that wait to be written.
+  size_t queued() const;
+
   // The parts that have not been reported to the coordinator. Forget() drops the first `count`.
   std::vector<CheckpointPart> parts() const;
   void Forget(size_t count);
@@ -85,6 +99,7 @@ class CheckpointWriter {
   bool HasTime(const ShardContent& content) const;
 
   const Options options_;
+  Counters counters_;
 
   mutable absl::Mutex mutex_;
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -50,15 +50,20 @@ absl::StatusOr<ClusterRecord> ReadClusterFile(const std::string& directory) {
   }
   ClusterRecord record;
   record.generation = json["generation"].get<uint64_t>();
+  if (json.contains("paused") && json["paused"].is_boolean()) {
+    record.paused = json["paused"].get<bool>();
+  }
   if (json.contains("job") && json["job"].is_string()) record.job = json["job"].get<std::string>();
   return record;
 }
 
-absl::Status WriteClusterFile(const std::string& directory, uint64_t generation, const Job& job,
-                              const FaultPoints& faults) {
+absl::Status WriteClusterFile(const std::string& directory, uint64_t generation, bool paused,
+                              const Job& job, const FaultPoints& faults) {
   faults.Pass("generation");
-  const nlohmann::ordered_json json = {
-      {"generation", generation}, {"job_hash", JobHash(job)}, {"job", JobToText(job)}};
+  const nlohmann::ordered_json json = {{"generation", generation},
+                                       {"paused", paused},
+                                       {"job_hash", JobHash(job)},
+                                       {"job", JobToText(job)}};
   return WriteDurably(PathIn(directory),
                       json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n",
                       {faults, nullptr, /*follow_links=*/false});

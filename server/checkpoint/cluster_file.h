@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// cluster.json in a directory of checkpoints: the generation that was opened last, and its job.
+// cluster.json in a directory of checkpoints: the generation that was opened last, its job, and
+// whether the training is paused.
 
 #ifndef PERCENTDELTA_SERVER_CHECKPOINT_CLUSTER_FILE_H_
 #define PERCENTDELTA_SERVER_CHECKPOINT_CLUSTER_FILE_H_
@@ -17,6 +18,7 @@ namespace percentdelta {
 
 struct ClusterRecord {
   uint64_t generation = 0;
+  bool paused = false;
   std::string job;  // in its text format; empty: the file has none
 };
 
@@ -25,8 +27,8 @@ struct ClusterRecord {
 absl::StatusOr<ClusterRecord> ReadClusterFile(const std::string& directory);
 
 // Replaces the file. Errors: the system's reason, with the path.
-absl::Status WriteClusterFile(const std::string& directory, uint64_t generation, const Job& job,
-                              const FaultPoints& faults);
+absl::Status WriteClusterFile(const std::string& directory, uint64_t generation, bool paused,
+                              const Job& job, const FaultPoints& faults);
 
 // Checks that the file can be replaced. A full disk is not an error here: checkpoints that fail
 // report it.

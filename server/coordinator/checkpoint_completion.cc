@@ -29,7 +29,8 @@ bool CheckpointCompletion::StartIfDue(int64_t step) {
   const int64_t skipped = plan_.skipped();
   const bool starts = plan_.StartIfDue(step);
   if (plan_.skipped() > skipped) {
-    log_->warn("checkpoint skipped step={}: the previous one is still being written", step);
+    log_->warn("checkpoint skipped step={} reason=\"the previous one is still being written\"",
+               step);
   }
   return starts;
 }
@@ -78,7 +79,8 @@ bool CheckpointCompletion::LetWorkersGo(absl::Duration now) {
   if (now - *last_awaited_since_ < timeout) return false;
   last_abandoned_ = true;
   log_->error(
-      "the last checkpoint is not complete after {}: workers may leave; the servers still retry it",
+      "last checkpoint not complete after={} effect=\"workers may leave; the servers still retry "
+      "it\"",
       absl::FormatDuration(timeout));
   return true;
 }

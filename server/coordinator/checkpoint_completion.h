@@ -39,6 +39,8 @@ class CheckpointCompletion {
   // See CheckpointPlan.
   bool StartIfDue(int64_t step);
   void Request() { plan_.Request(); }
+  bool in_progress(int64_t step) const { return plan_.in_progress(step); }
+  int64_t newest_in_progress() const { return plan_.newest_in_progress(); }
   void AddParts(int shard, const std::vector<CheckpointPart>& parts);
 
   // The oldest checkpoint that is ready, if it is not to be retried later. Waits for the statistics

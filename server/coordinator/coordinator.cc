@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/base/status_macros.h"
 #include "common/base/text.h"
 #include "common/job/job_codec.h"
@@ -24,6 +25,10 @@ namespace {
 constexpr absl::Duration kMaxWait = absl::Seconds(30);
 constexpr absl::Duration kRetryInterval = absl::Seconds(1);
 constexpr absl::Duration kRefusalLogInterval = absl::Seconds(1);
+
+absl::Status Drained() {
+  return absl::UnavailableError("the cluster has been drained, and its coordinator is ending");
+}
 
 absl::Status Closing() { return absl::UnavailableError("the coordinator is shutting down"); }
 
@@ -57,6 +62,7 @@ absl::StatusOr<ClusterView> Coordinator::Heartbeat(const ShardBeat& beat) {
     if (closed_) return Closing();
     const absl::Duration now = options_.clock->Now();
     Membership& membership = training_.membership();
+    if (training_.drained() && !membership.IsMember(beat)) return Drained();
     absl::StatusOr<bool> due = membership.Beat(beat, now);
     if (!due.ok()) {
       LogRefusal(due.status(), now);
@@ -68,6 +74,7 @@ absl::StatusOr<ClusterView> Coordinator::Heartbeat(const ShardBeat& beat) {
     if (membership.IsMember(beat)) training_.TakeBeat(beat, now);
     ServeWaiters(now, answers);
     view = membership.ViewFor(beat);
+    if (training_.drained()) view->drained = training_.TellMayEnd(beat.shard, now);
   }
   answers.Send();
   if (newcomer && options_.call_back != nullptr) options_.call_back(*newcomer);
@@ -108,19 +115,22 @@ void Coordinator::OnCalledBack(const Newcomer& newcomer, const absl::Status& sta
 void Coordinator::WorkOnCheckpoints() {
   OpenFromDisk();
   CompleteCheckpoint();
+  RecordPause();
 }
 
 void Coordinator::OpenFromDisk() {
   uint64_t generation = 0;
+  std::optional<bool> paused;  // the first generation restores it
   {
     absl::MutexLock lock(&mutex_);
     const Membership& membership = training_.membership();
     if (closed_ || !membership.needs_generation() || !NeedsDisk()) return;
     if (options_.clock->Now() < reopen_at_) return;
     generation = membership.next_generation();
+    if (membership.generation() != 0) paused = training_.paused();
   }
   const absl::StatusOr<GenerationStart> start =
-      PrepareGeneration(options_.job, options_.store.get(), options_.restore, generation);
+      PrepareGeneration(options_.job, options_.store.get(), options_.restore, generation, paused);
   LeaseAnswers answers;
   {
     absl::MutexLock lock(&mutex_);
@@ -134,6 +144,11 @@ void Coordinator::OpenFromDisk() {
       return;
     }
     opening_error_.clear();
+    recorded_pause_ = start->paused;
+    if (!paused && start->paused) {
+      options_.log->warn("paused, as before this process started; pdctl resume lets it continue");
+      training_.SetPaused(true);
+    }
     OpenGeneration(start->generation, start->checkpoint, now, answers);
     ServeWaiters(now, answers);
   }
@@ -143,6 +158,7 @@ void Coordinator::OpenFromDisk() {
 void Coordinator::OpenGeneration(uint64_t at_least, const std::optional<Checkpoint>& checkpoint,
                                  absl::Duration now, LeaseAnswers& answers) {
   training_.Open(at_least, checkpoint, now);
+  if (checkpoint && !checkpoint_time_) checkpoint_time_ = absl::Now();
   const Membership& membership = training_.membership();
   statistics_.Begin(membership.generation(), membership.first_step(),
                     checkpoint ? checkpoint->history.statistics : std::vector<StepStatistics>());
@@ -172,9 +188,64 @@ void Coordinator::CompleteCheckpoint() {
     absl::MutexLock lock(&mutex_);
     const absl::Duration now = options_.clock->Now();
     training_.EndCheckpoint(step, status, now);
+    if (status.ok()) {
+      ++checkpoints_completed_;
+      checkpoint_time_ = absl::Now();
+    }
     ServeWaiters(now, answers);
   }
   answers.Send();
+}
+
+void Coordinator::RecordPause() {
+  uint64_t generation = 0;
+  bool paused = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    generation = training_.membership().generation();
+    paused = training_.paused();
+    if (closed_ || options_.store == nullptr || generation == 0) return;
+    if (paused == recorded_pause_ || options_.clock->Now() < record_again_at_) return;
+  }
+  // No generation opens meanwhile: this is the thread that would open it.
+  const absl::Status status = options_.store->WriteGeneration(generation, options_.job, paused);
+  absl::MutexLock lock(&mutex_);
+  if (status.ok()) {
+    recorded_pause_ = paused;
+    return;
+  }
+  record_again_at_ = options_.clock->Now() + kRetryInterval;
+  options_.log->warn("cannot record that the training is {} error=\"{}\"",
+                     paused ? "paused" : "not paused", status.message());
+}
+
+absl::Status Coordinator::Pause() {
+  absl::MutexLock lock(&mutex_);
+  return training_.Pause();
+}
+
+absl::Status Coordinator::Resume() {
+  LeaseAnswers answers;
+  {
+    absl::MutexLock lock(&mutex_);
+    RETURN_IF_ERROR(training_.Resume());
+    ServeWaiters(options_.clock->Now(), answers);
+  }
+  answers.Send();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> Coordinator::Drain() {
+  LeaseAnswers answers;
+  absl::StatusOr<int64_t> step;
+  {
+    absl::MutexLock lock(&mutex_);
+    const absl::Duration now = options_.clock->Now();
+    step = training_.Drain(now);
+    ServeWaiters(now, answers);
+  }
+  answers.Send();
+  return step;
 }
 
 absl::StatusOr<int64_t> Coordinator::TakeCheckpoint() {
@@ -285,6 +356,15 @@ ClusterActivity Coordinator::GetActivity() const {
 std::vector<ClusterEvent> Coordinator::EventsAfter(int64_t after) const {
   absl::MutexLock lock(&mutex_);
   return training_.EventsAfter(after);
+}
+
+TrainingMetrics Coordinator::GetMetrics() const {
+  absl::MutexLock lock(&mutex_);
+  TrainingMetrics metrics = training_.GetMetrics(options_.clock->Now());
+  metrics.waiting_calls = waiters_.size();
+  metrics.checkpoints_completed = checkpoints_completed_;
+  metrics.checkpoint_time = checkpoint_time_;
+  return metrics;
 }
 
 bool Coordinator::failed() const {

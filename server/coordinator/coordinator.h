@@ -35,6 +35,7 @@
 #include "server/coordinator/membership.h"
 #include "server/coordinator/statistics_ring.h"
 #include "server/coordinator/training.h"
+#include "server/coordinator/training_metrics.h"
 
 namespace percentdelta {
 
@@ -118,6 +119,22 @@ class Coordinator {
   //   kUnavailable         shards are still gathering
   absl::StatusOr<int64_t> TakeCheckpoint();
 
+  // Gives out no more leases until Resume(); those that were given out go on.
+  //   kFailedPrecondition  the training is finished, failed or is being drained
+  //   kUnavailable         no generation has opened yet
+  absl::Status Pause();
+
+  // Ends a pause, and abandons a drain whose checkpoint is not complete.
+  //   kFailedPrecondition  the drain is complete
+  //   kUnavailable         no generation has opened yet
+  absl::Status Resume();
+
+  // Starts a drain (operator_requests.h): requests its checkpoint, of the step that is returned or
+  // of a later one.
+  //   kFailedPrecondition  the job has no checkpoints, or the training has failed
+  //   kUnavailable         shards are still gathering
+  absl::StatusOr<int64_t> Drain();
+
   // Takes the statistics of some tensors of a step. Errors: of StatisticsRing::Add, and
   // kInvalidArgument for a step that has not started.
   absl::Status ReportStatistics(uint64_t generation, const std::vector<TensorStatistics>& updates);
@@ -132,6 +149,9 @@ class Coordinator {
   std::vector<ClusterEvent> EventsAfter(int64_t after) const;
   absl::Duration Now() const { return options_.clock->Now(); }  // of these events
 
+  // For metrics: the state of the training, and how many calls wait for work.
+  TrainingMetrics GetMetrics() const;
+
   // Whether the training has failed: the state of GetProgress(), for frequent callers.
   bool failed() const;
 
@@ -141,7 +161,8 @@ class Coordinator {
   // called several times a second.
   void Tick();
 
-  // Opens the generation that is due and completes the checkpoint that is ready. To be called
+  // Opens the generation that is due, completes the checkpoint that is ready and records a pause in
+  // the job's directory of checkpoints. To be called
   // several times a second, by one thread, which may block on the disk.
   void WorkOnCheckpoints();
 
@@ -157,6 +178,7 @@ class Coordinator {
   void LogRefusal(const absl::Status& status, absl::Duration now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CompleteCheckpoint();
+  void RecordPause();
   void ServeWaiters(absl::Duration now, LeaseAnswers& answers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -170,8 +192,15 @@ class Coordinator {
   std::string opening_error_ ABSL_GUARDED_BY(mutex_);  // why the due generation did not open
   absl::Duration reopen_at_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
   absl::Duration refusal_logged_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
+  bool recorded_pause_ ABSL_GUARDED_BY(mutex_) = false;  // on disk
+  absl::Duration record_again_at_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
   int64_t refusals_not_logged_ ABSL_GUARDED_BY(mutex_) = 0;  // of heartbeats, since then
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // For metrics: checkpoints completed since the process started, and when the newest one was, or
+  // was restored.
+  int64_t checkpoints_completed_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::optional<absl::Time> checkpoint_time_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace percentdelta

@@ -10,9 +10,11 @@
 namespace percentdelta {
 
 absl::StatusOr<GenerationStart> PrepareGeneration(const Job& job, const CheckpointStore* store,
-                                                  const std::string& restore, uint64_t at_least) {
+                                                  const std::string& restore, uint64_t at_least,
+                                                  std::optional<bool> paused) {
   GenerationStart start;
   start.generation = at_least;
+  start.paused = paused.value_or(store != nullptr && store->ReadPaused());
   if (store != nullptr) {
     ASSIGN_OR_RETURN(start.checkpoint, store->FindNewest(job));
   }
@@ -21,7 +23,7 @@ absl::StatusOr<GenerationStart> PrepareGeneration(const Job& job, const Checkpoi
   }
   if (store != nullptr) {
     start.generation = std::max(start.generation, store->ReadGeneration() + 1);
-    RETURN_IF_ERROR(store->WriteGeneration(start.generation, job));
+    RETURN_IF_ERROR(store->WriteGeneration(start.generation, job, start.paused));
   }
   return start;
 }

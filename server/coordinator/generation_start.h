@@ -18,14 +18,16 @@ namespace percentdelta {
 struct GenerationStart {
   uint64_t generation = 0;               // its number
   std::optional<Checkpoint> checkpoint;  // none: the job's initial weights
+  bool paused = false;
 };
 
 // Looks for the newest complete checkpoint in `store`, or else opens the one in the directory
 // `restore`; then records the generation's number in the store: `at_least`, or a greater one if
-// that was used before. `store` may be null and `restore` empty. Errors: of CheckpointStore's
-// methods and of OpenCheckpoint().
+// that was used before. `paused`: whether the training is; nullopt: as the store recorded. `store`
+// may be null and `restore` empty. Errors: of CheckpointStore's methods and of OpenCheckpoint().
 absl::StatusOr<GenerationStart> PrepareGeneration(const Job& job, const CheckpointStore* store,
-                                                  const std::string& restore, uint64_t at_least);
+                                                  const std::string& restore, uint64_t at_least,
+                                                  std::optional<bool> paused = std::nullopt);
 
 }  // namespace percentdelta
 

@@ -2,6 +2,7 @@
 
 #include "server/coordinator/lease_table.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -50,17 +51,28 @@ bool LeaseTable::OthersMayTry(const WorkItem& item, absl::Duration now) const {
   return roster_.HasOtherThan(failed, now);
 }
 
-std::optional<Lease> LeaseTable::Next(const std::string& worker, absl::Duration now) {
+std::optional<Lease> LeaseTable::Next(const std::string& worker, absl::Duration now,
+                                      int64_t below) {
   if (!failure_.empty()) return std::nullopt;
   const std::optional<WorkList::Open> open = work_.FindOpen(
       [&](const WorkItem& item) { return item.holders == 0 && MayTake(worker, item, now); });
-  return open ? Issue(open->lease, *open->item, worker, now) : IssueAgain(worker, now);
+  if (!open) return IssueAgain(worker, now, below);
+  // Evaluations come first, the oldest first: what is behind this one is of the same step or later.
+  if (open->lease.step >= below) return std::nullopt;
+  return Issue(open->lease, *open->item, worker, now);
 }
 
-std::optional<Lease> LeaseTable::IssueAgain(const std::string& worker, absl::Duration now) {
+int LeaseTable::in_flight() const {
+  return static_cast<int>(std::count_if(issued_.begin(), issued_.end(),
+                                        [](const auto& each) { return !each.second.expired; }));
+}
+
+std::optional<Lease> LeaseTable::IssueAgain(const std::string& worker, absl::Duration now,
+                                            int64_t below) {
   for (const auto& [id, issued] : issued_) {  // the oldest first
     WorkItem* item = work_.Find(issued.lease);
     if (issued.expired || item == nullptr || item->done || item->holders != 1) continue;
+    if (issued.lease.step >= below) continue;
     if (now - issued.at < DurationsOf(issued.lease).SlowAfter()) continue;
     if (!MayTake(worker, *item, now)) continue;
     ++speculative_;

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -65,8 +66,10 @@ class LeaseTable {
   LeaseTable(const Job& job, Options options, WorkerRoster& roster);
 
   // The next piece of work for a worker, or nothing if there is none now. If every item is leased,
-  // the oldest lease that is slow (LeaseDurations::SlowAfter) is given a second time.
-  std::optional<Lease> Next(const std::string& worker, absl::Duration now);
+  // the oldest lease that is slow (LeaseDurations::SlowAfter) is given a second time. Gives out
+  // only work of steps below `below`.
+  std::optional<Lease> Next(const std::string& worker, absl::Duration now,
+                            int64_t below = std::numeric_limits<int64_t>::max());
 
   // Whether Next() depends on the worker, because there is work that some worker failed at.
   bool depends_on_worker() const { return failed_items_ > 0; }
@@ -104,9 +107,15 @@ class LeaseTable {
   std::vector<Lease> Expire(absl::Duration now);
 
   int64_t step() const { return work_.step(); }
+  bool step_begun() const { return asked_step_ > step(); }  // a slot of it was given out
+
+  // Leases that were given out, have not expired, and whose work is not reported.
+  int in_flight() const;
+
   bool finished() const { return work_.finished(); }
   int64_t oldest_unevaluated() const { return work_.oldest_unevaluated(); }
-  int64_t speculative() const { return speculative_; }  // second leases issued
+  int64_t speculative() const { return speculative_; }                   // second leases issued
+  int64_t issued() const { return static_cast<int64_t>(next_id_) - 1; }  // leases, second ones too
 
   // Why the training failed: no worker of at least two could do the same work. Empty: it has not.
   const std::string& failure() const { return failure_; }
@@ -126,7 +135,7 @@ class LeaseTable {
   bool MayTake(const std::string& worker, const WorkItem& item, absl::Duration now) const;
   bool OthersMayTry(const WorkItem& item, absl::Duration now) const;
   Lease Issue(Lease lease, WorkItem& item, const std::string& worker, absl::Duration now);
-  std::optional<Lease> IssueAgain(const std::string& worker, absl::Duration now);
+  std::optional<Lease> IssueAgain(const std::string& worker, absl::Duration now, int64_t below);
   Completion Fail(const Issued& issued, WorkItem& item, const LeaseResult& result,
                   absl::Duration now);
   Completion Finish(const Issued& issued, WorkItem& item, const LeaseResult& result,

@@ -5,6 +5,7 @@
 #ifndef PERCENTDELTA_SERVER_COORDINATOR_LEASE_WAITERS_H_
 #define PERCENTDELTA_SERVER_COORDINATOR_LEASE_WAITERS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -57,6 +58,8 @@ class LeaseWaiters {
   // Answers the calls for which `check` returns an error with that error.
   void Refuse(absl::FunctionRef<absl::Status(const WorkerIdentity& worker)> check,
               LeaseAnswers& answers);
+
+  size_t size() const { return calls_.size(); }
 
  private:
   struct Call {

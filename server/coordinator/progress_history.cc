@@ -18,19 +18,17 @@ size_t MetricBytes(const ProgressPoint& point) {
   return bytes;
 }
 
-template <typename Predicate>
-std::vector<ProgressPoint> Select(const std::deque<ProgressPoint>& curve, Predicate predicate) {
-  std::vector<ProgressPoint> points;
-  std::copy_if(curve.begin(), curve.end(), std::back_inserter(points), predicate);
-  return points;
+// The first point of `step` or a later one.
+auto Find(const std::deque<ProgressPoint>& curve, int64_t step) {
+  const auto before = [](const ProgressPoint& point, int64_t bound) { return point.step < bound; };
+  return std::lower_bound(curve.begin(), curve.end(), step, before);
 }
 
-// The points of the steps first..last; by bisection, since they are in ascending order.
+// The points of the steps first..last.
 std::vector<ProgressPoint> Between(const std::deque<ProgressPoint>& curve, int64_t first,
                                    int64_t last) {
-  const auto is_before = [](const ProgressPoint& point, int64_t step) { return point.step < step; };
   const auto is_after = [](int64_t step, const ProgressPoint& point) { return step < point.step; };
-  const auto begin = std::lower_bound(curve.begin(), curve.end(), first, is_before);
+  const auto begin = Find(curve, first);
   return {begin, std::upper_bound(begin, curve.end(), last, is_after)};
 }
 
@@ -65,11 +63,11 @@ double ProgressHistory::SecondsAt(absl::Duration now) const {
 }
 
 std::vector<ProgressPoint> ProgressHistory::TrainingBefore(int64_t step) const {
-  return Select(training_.points, [&](const ProgressPoint& point) { return point.step < step; });
+  return {training_.points.begin(), Find(training_.points, step)};
 }
 
 std::vector<ProgressPoint> ProgressHistory::EvaluationsBefore(int64_t step) const {
-  return Select(evaluations_.points, [&](const ProgressPoint& point) { return point.step < step; });
+  return {evaluations_.points.begin(), Find(evaluations_.points, step)};
 }
 
 void ProgressHistory::Fill(int64_t from_step, int64_t last_step, absl::Duration now,

@@ -42,6 +42,10 @@ class ProgressHistory {
   // minute.
   void Fill(int64_t from_step, int64_t last_step, absl::Duration now, Progress& progress) const;
 
+  // The newest point of each curve.
+  std::optional<ProgressPoint> last_training() const { return Last(training_); }
+  std::optional<ProgressPoint> last_evaluation() const { return Last(evaluations_); }
+
   // The points of steps before `step`.
   std::vector<ProgressPoint> TrainingBefore(int64_t step) const;
   std::vector<ProgressPoint> EvaluationsBefore(int64_t step) const;
@@ -64,6 +68,10 @@ class ProgressHistory {
   };
 
   void Append(Curve& curve, const ProgressPoint& point);
+  static std::optional<ProgressPoint> Last(const Curve& curve) {
+    if (curve.points.empty()) return std::nullopt;
+    return curve.points.back();
+  }
 
   const size_t capacity_;
   Curve training_;

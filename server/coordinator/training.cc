@@ -3,6 +3,7 @@
 #include "server/coordinator/training.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -26,7 +27,8 @@ Training::Training(const Job& job, const std::string& job_hash, Options options)
       roster_(options_.max_workers),
       compatibility_(job_.any_arithmetic),
       record_(options_.history_steps, job_.max_steps, options_.log),
-      checkpoints_(job_, options_.shard_count, options_.log) {}
+      checkpoints_(job_, options_.shard_count, options_.log),
+      operators_(options_.shard_count, job_.max_steps) {}
 
 void Training::Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoint,
                     absl::Duration now) {
@@ -43,7 +45,11 @@ void Training::Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoi
   leases.first_evaluated =
       !restored.evaluations.empty() && restored.evaluations.back().step == step;
   leases.deadline = options_.lease_deadline;
-  leases.for_checkpoint = [this](int64_t next) { return checkpoints_.StartIfDue(next); };
+  leases.for_checkpoint = [this](int64_t next) {
+    const bool starts = checkpoints_.StartIfDue(next);
+    if (starts) operators_.SetDrainStep(next);
+    return starts;
+  };
   leases_.emplace(job_, std::move(leases), roster_);
   gathered_.assign(options_.shard_count, step);
   end_recorded_ = false;
@@ -55,6 +61,8 @@ void Training::Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoi
                      membership_.generation(), options_.shard_count, step,
                      checkpoint ? checkpoint->directory : "none",
                      absl::StrJoin(membership_.addresses(), ","));
+  operators_.ForgetDrainStep();
+  if (operators_.draining()) BeginDrain(now);
 }
 
 absl::Status Training::CheckGeneration(uint64_t generation) const {
@@ -64,15 +72,18 @@ absl::Status Training::CheckGeneration(uint64_t generation) const {
 }
 
 TrainingState Training::state() const {
+  if (operators_.drained()) return TrainingState::kDrained;
   if (!leases_ || membership_.needs_generation()) return TrainingState::kGathering;
   if (!leases_->failure().empty()) return TrainingState::kFailed;
-  return leases_->finished() && !checkpoints_.holds_workers() ? TrainingState::kFinished
-                                                              : TrainingState::kTraining;
+  if (operators_.draining()) return TrainingState::kDraining;
+  if (leases_->finished() && !checkpoints_.holds_workers()) return TrainingState::kFinished;
+  return operators_.paused() ? TrainingState::kPaused : TrainingState::kTraining;
 }
 
 void Training::TakeBeat(const ShardBeat& beat, absl::Duration now) {
   if (!leases_ || beat.generation != membership_.generation()) return;
   checkpoints_.AddParts(beat.shard, beat.parts);
+  ContinueDrain(now);
   LogEnd();
   TakeGathered(beat.shard, beat.gathered_steps, now);
   for (const LeaseTable::MissingGradient& missing :
@@ -107,7 +118,10 @@ std::optional<Lease> Training::NextLease(const std::string& worker, absl::Durati
   Lease lease;
   switch (state()) {
     case TrainingState::kGathering:
+    case TrainingState::kPaused:
       return std::nullopt;
+    case TrainingState::kDrained:
+      return LastLease(worker);
     case TrainingState::kFinished:
       lease.kind = Lease::Kind::kFinished;
       return lease;
@@ -116,12 +130,13 @@ std::optional<Lease> Training::NextLease(const std::string& worker, absl::Durati
       lease.message = leases_->failure();
       return lease;
     case TrainingState::kTraining:
+    case TrainingState::kDraining:
       if (!membership_.entered()) return std::nullopt;
       break;
   }
   // The worker's next call of Acquire() returns the reason.
   if (!roster_.CheckNotSuspended(worker, now).ok()) return std::nullopt;
-  std::optional<Lease> next = leases_->Next(worker, now);
+  std::optional<Lease> next = leases_->Next(worker, now, operators_.work_below());
   if (next) {
     record_.history().StartTime(now);
     activity_.AddLease(worker, *next, now);
@@ -136,6 +151,7 @@ absl::Status Training::Complete(const LeaseResult& result, absl::Duration now) {
   ASSIGN_OR_RETURN(const LeaseTable::Completion completion, leases_->Complete(result, now));
   record_.AddResult(completion, result, leases_->step(), now);
   activity_.AddResult(result, completion.trained_examples, leases_->step(), now);
+  if (result.leaving && drained()) operators_.TellWorker(result.worker);
   LogEnd();
   return absl::OkStatus();
 }
@@ -182,6 +198,7 @@ void Training::Tick(absl::Duration now) {
     activity_.AddExpired(lease, now);
   }
   if (leases_->finished() && checkpoints_.LetWorkersGo(now)) LogEnd();
+  ContinueDrain(now);
 }
 
 absl::StatusOr<int64_t> Training::RequestCheckpoint() {
@@ -233,6 +250,7 @@ void Training::EndCheckpoint(int64_t step, const absl::Status& result, absl::Dur
       now,
       result.ok() ? absl::StrCat("the checkpoint of step ", step, " is complete")
                   : absl::StrCat("the checkpoint of step ", step, " failed: ", result.message()));
+  ContinueDrain(now);
   LogEnd();
 }
 
@@ -260,6 +278,15 @@ std::string Training::DelayReason(absl::Duration now) const {
   return roster_.Count(now) == 0 ? "no worker has called in the last minute" : "";
 }
 
+TrainingMetrics Training::GetMetrics(absl::Duration now) const {
+  constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
+  TrainingMetrics metrics;
+  metrics.progress = GetProgress(kNone, kNone, "", now);
+  metrics.missing_shards = static_cast<int>(membership_.missing().size());
+  record_.FillMetrics(leases_ ? &*leases_ : nullptr, metrics);
+  return metrics;
+}
+
 Progress Training::GetProgress(int64_t from_step, int64_t last_step,
                                const std::string& opening_error, absl::Duration now) const {
   Progress progress;
@@ -270,6 +297,8 @@ Progress Training::GetProgress(int64_t from_step, int64_t last_step,
     progress.message = leases_->failure();
   } else if (progress.state == TrainingState::kTraining) {
     progress.message = DelayReason(now);
+  } else if (progress.state != TrainingState::kFinished) {
+    progress.message = OperatorMessage(now);
   }
   progress.job_name = job_.name;
   progress.job_hash = job_hash_;

@@ -26,7 +26,9 @@
 #include "server/coordinator/checkpoint_completion.h"
 #include "server/coordinator/lease_table.h"
 #include "server/coordinator/membership.h"
+#include "server/coordinator/operator_requests.h"
 #include "server/coordinator/statistics_ring.h"
+#include "server/coordinator/training_metrics.h"
 #include "server/coordinator/training_record.h"
 #include "server/coordinator/worker_compatibility.h"
 #include "server/coordinator/worker_roster.h"
@@ -99,6 +101,20 @@ class Training {
   // See Coordinator::TakeCheckpoint.
   absl::StatusOr<int64_t> RequestCheckpoint();
 
+  // See Coordinator::Pause, Resume and Drain.
+  absl::Status Pause();
+  absl::Status Resume();
+  absl::StatusOr<int64_t> Drain(absl::Duration now);
+
+  // Whether an operator has paused it. To be restored, once the first generation has opened.
+  bool paused() const { return operators_.paused(); }
+  void SetPaused(bool paused) { operators_.SetPaused(paused); }
+
+  // Whether a drain is complete; then, whether a shard that beats may end. It does so once it was
+  // told.
+  bool drained() const { return operators_.drained(); }
+  bool TellMayEnd(int32_t shard, absl::Duration now);
+
   // The checkpoint that is ready, as CheckpointStore::Complete takes it; the history is without the
   // statistics.
   struct ReadyCheckpoint {
@@ -120,10 +136,17 @@ class Training {
   // For people: who does what now, and the events whose id is greater.
   ClusterActivity GetActivity(absl::Duration now) const;
   std::vector<ClusterEvent> EventsAfter(int64_t id) const { return activity_.EventsAfter(id); }
+  // Cheap, whatever the length of the history.
+  TrainingMetrics GetMetrics(absl::Duration now) const;
 
  private:
   std::string GatheringReason() const;
   std::string DelayReason(absl::Duration now) const;
+  std::string OperatorMessage(absl::Duration now) const;
+  bool WorkersLeft(absl::Duration now) const;
+  Lease LastLease(const std::string& worker);
+  void BeginDrain(absl::Duration now);
+  void ContinueDrain(absl::Duration now);
   void LogEnd();
   void RecordActivity(absl::Duration now);
 
@@ -140,6 +163,7 @@ class Training {
   ActivityRecord activity_;
   absl::Duration workers_checked_ = -absl::InfiniteDuration();
   bool end_recorded_ = false;
+  OperatorRequests operators_;
 };
 
 }  // namespace percentdelta

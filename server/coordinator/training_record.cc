@@ -2,10 +2,12 @@
 
 #include "server/coordinator/training_record.h"
 
+#include <cmath>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 
 namespace percentdelta {
@@ -17,19 +19,22 @@ absl::string_view KindName(Lease::Kind kind) {
   return kind == Lease::Kind::kEvaluate ? "evaluate" : "train";
 }
 
-// " name=value" for each metric.
+// "name=value" for each metric.
 std::string MetricsText(const std::vector<Metric>& metrics) {
-  std::string text;
-  for (const Metric& metric : metrics) {
-    absl::StrAppendFormat(&text, " %s=%.4g", metric.name, metric.value);
-  }
-  return text;
+  const auto add = [](std::string* text, const Metric& metric) {
+    absl::StrAppendFormat(text, "%s=%.4g", metric.name, metric.value);
+  };
+  return absl::StrJoin(metrics, " ", add);
 }
 
 }  // namespace
 
 void TrainingRecord::Begin(const LeaseTable* previous) {
-  if (previous != nullptr) speculative_ += previous->speculative();
+  ++generations_;
+  if (previous != nullptr) {
+    speculative_ += previous->speculative();
+    issued_ += previous->issued();
+  }
   end_logged_ = false;
 }
 
@@ -42,8 +47,8 @@ void TrainingRecord::AddExpired(const Lease& lease) {
 void TrainingRecord::AddMissing(const ShardBeat& beat, const LeaseTable::MissingGradient& missing) {
   ++failed_;
   log_->warn(
-      "gradient missing step={} slot={} shard={} worker={}: the worker reported it without having"
-      " pushed it; the slot is given to another worker",
+      "gradient missing step={} slot={} shard={} worker=\"{}\" reason=\"the worker reported it "
+      "without having pushed it; the slot is given to another worker\"",
       beat.gathered_steps, missing.slot, beat.shard, missing.worker);
 }
 
@@ -52,13 +57,18 @@ void TrainingRecord::AddResult(const LeaseTable::Completion& completion, const L
   if (completion.kind == LeaseTable::Completion::Kind::kDuplicate) ++duplicates_;
   if (completion.kind == LeaseTable::Completion::Kind::kFailed) {
     ++failed_;
+    if (!std::isfinite(result.loss_sum)) ++not_finite_;
     // A failure that the worker did not cause is logged by the process that did.
     if (!result.caused_by_environment) {
-      log_->warn("lease failed lease={} worker={} reason=\"{}\"", result.lease_id, result.worker,
-                 result.failure);
+      log_->warn("lease failed lease={} worker=\"{}\" reason=\"{}\"", result.lease_id,
+                 result.worker, result.failure);
     }
   }
   if (completion.trained_examples > 0) {
+    examples_ += completion.trained_examples;
+    pull_.Add(result.pull);
+    compute_.Add(result.compute);
+    push_.Add(result.push);
     history_.AddLease(completion.trained_examples, {result.pull, result.compute, result.push}, now);
   }
   if (completion.training) AddStep(*completion.training, step, now);
@@ -66,8 +76,8 @@ void TrainingRecord::AddResult(const LeaseTable::Completion& completion, const L
     ProgressPoint point = *completion.evaluation;
     point.seconds = history_.SecondsAt(now);
     history_.AddEvaluation(point);
-    log_->info("evaluated step={} accuracy={:.4f} loss={:.4f}{}", point.step, point.accuracy,
-               point.loss, MetricsText(point.metrics));
+    log_->info("evaluated step={} accuracy={:.4f} loss={:.4f} metrics=\"{}\"", point.step,
+               point.accuracy, point.loss, MetricsText(point.metrics));
   }
 }
 
@@ -89,6 +99,18 @@ void TrainingRecord::LogEnd(TrainingState state, const LeaseTable& leases) {
     return;
   }
   end_logged_ = true;
+}
+
+void TrainingRecord::FillMetrics(const LeaseTable* leases, TrainingMetrics& metrics) const {
+  metrics.generations = generations_;
+  metrics.leases_given = issued_ + (leases != nullptr ? leases->issued() : 0);
+  metrics.examples = examples_;
+  metrics.not_finite = not_finite_;
+  metrics.pull = pull_.counts();
+  metrics.compute = compute_.counts();
+  metrics.push = push_.counts();
+  metrics.training = history_.last_training();
+  metrics.evaluation = history_.last_evaluation();
 }
 
 void TrainingRecord::Fill(int64_t from_step, int64_t last_step, absl::Duration now,

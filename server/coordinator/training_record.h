@@ -11,12 +11,14 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "common/base/duration_histogram.h"
 #include "common/base/log.h"
 #include "common/cluster/heartbeat.h"
 #include "common/cluster/lease.h"
 #include "common/cluster/progress.h"
 #include "server/coordinator/lease_table.h"
 #include "server/coordinator/progress_history.h"
+#include "server/coordinator/training_metrics.h"
 
 namespace percentdelta {
 
@@ -46,6 +48,9 @@ class TrainingRecord {
   // Logs the end of the training, once for each generation, if `state` is that of one.
   void LogEnd(TrainingState state, const LeaseTable& leases);
 
+  // For metrics: sums since the process started, and the newest point of each curve.
+  void FillMetrics(const LeaseTable* leases, TrainingMetrics& metrics) const;
+
   // Fills in the curves of these steps, rates and counts. `leases`: of the current generation,
   // null: none is open.
   void Fill(int64_t from_step, int64_t last_step, absl::Duration now, const LeaseTable* leases,
@@ -61,6 +66,13 @@ class TrainingRecord {
   int64_t failed_ = 0;
   int64_t duplicates_ = 0;
   int64_t speculative_ = 0;  // of earlier generations
+  int64_t issued_ = 0;       // of earlier generations
+  int64_t generations_ = 0;
+  int64_t examples_ = 0;
+  int64_t not_finite_ = 0;
+  DurationHistogram pull_;
+  DurationHistogram compute_;
+  DurationHistogram push_;
 };
 
 }  // namespace percentdelta

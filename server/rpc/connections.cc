@@ -5,10 +5,12 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdlib>
 #include <functional>
 
@@ -79,6 +81,22 @@ int CountConnections(int port) {
     return true;
   });
   return count;
+}
+
+std::vector<ConnectionTraffic> ListTraffic(int port) {
+  std::vector<ConnectionTraffic> result;
+  VisitConnections(port, [&](int descriptor) {
+    tcp_info info = {};
+    socklen_t size = sizeof(info);
+    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return true;
+    if (size < offsetof(tcp_info, tcpi_bytes_sent) + sizeof(info.tcpi_bytes_sent)) return false;
+    const sockaddr_storage address = AddressOf(descriptor, getpeername);
+    if (PortOf(address) == 0) return true;
+    result.push_back({PeerOf(address), static_cast<int64_t>(info.tcpi_bytes_received),
+                      static_cast<int64_t>(info.tcpi_bytes_sent)});
+    return true;
+  });
+  return result;
 }
 
 bool ShutDownConnection(int port, const std::string& peer) {

@@ -6,12 +6,24 @@
 #ifndef PERCENTDELTA_SERVER_RPC_CONNECTIONS_H_
 #define PERCENTDELTA_SERVER_RPC_CONNECTIONS_H_
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 namespace percentdelta {
 
 // Takes time proportional to the number of open descriptors.
 int CountConnections(int port);
+
+// What has gone over one connection since it began, in bytes of TCP.
+struct ConnectionTraffic {
+  std::string peer;  // as gRPC calls it, see ShutDownConnection
+  int64_t received = 0;
+  int64_t sent = 0;
+};
+
+// Of the connections on `port`. Empty where the kernel does not say (Linux before 4.19).
+std::vector<ConnectionTraffic> ListTraffic(int port);
 
 // Shuts down the connection on `port` of the client that gRPC calls `peer`, as in
 // "ipv4:127.0.0.1:41234" or "ipv6:%5B::1%5D:41234". Its owner notices and closes it. Returns

@@ -89,6 +89,8 @@ std::vector<Field> Fields() {
         [](Limits& l) -> int& { return l.queries_per_second; });
   bytes("transport_bytes", "of connections, calls and messages that are being received",
         [](Limits& l) -> int64_t& { return l.transport_bytes; });
+  bytes("unanswered_bytes", "that one connection may send without an answer",
+        [](Limits& l) -> int64_t& { return l.unanswered_bytes; });
   bytes("push_bytes", "of gradients that are being received; pushes beyond wait",
         [](Limits& l) -> int64_t& { return l.push_bytes; });
   fields.push_back(DurationField("stall", "after which a call on which nothing moves is ended",

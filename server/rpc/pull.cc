@@ -22,12 +22,11 @@ namespace {
 // finishes the call, after it has released the lock.
 class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullSink {
  public:
-  PullCall(Traffic& traffic, CallLimiter& limiter, std::string peer)
-      : traffic_(traffic), limiter_(limiter), peer_(std::move(peer)) {}
+  PullCall(CallLimiter& limiter, std::string peer) : limiter_(limiter), peer_(std::move(peer)) {}
 
   static PullCall* Start(const Shard& shard, CallLimiter& limiter, const std::string& peer,
                          const grpc::ByteBuffer& bytes) {
-    auto call = std::make_shared<PullCall>(shard.traffic(), limiter, peer);
+    auto call = std::make_shared<PullCall>(limiter, peer);
     call->self_ = call;
     absl::StatusOr<CallLimiter::Place> place = limiter.Admit(CallKind::kPull, peer);
     if (!place.ok()) {
@@ -171,7 +170,9 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     const int64_t begin = range.begin + chunk.begin;
     const absl::Span<const float> values =
         absl::MakeConstSpan(*chunk.snapshot.values).subspan(chunk.begin, chunk.count);
-    traffic_.Sent(static_cast<int64_t>(chunk.count * sizeof(float)), memory_ != nullptr);
+    ShardCounters::Bytes& pulled = state_->counters().pulled;
+    Add(memory_ != nullptr ? pulled.shared_memory : pulled.grpc,
+        chunk.count * static_cast<int64_t>(sizeof(float)));
     if (memory_ != nullptr) {
       absl::c_copy(values, memory_->values().begin() + model.SizeBefore(range.tensor) + begin);
       message_ = EncodeSharedChunk(name, begin, chunk.count);
@@ -180,7 +181,6 @@ class PullCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public PullS
     }
   }
 
-  Traffic& traffic_;
   CallLimiter& limiter_;
   const std::string peer_;
   CallLimiter::Place place_;

@@ -76,7 +76,27 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
       absl::MutexLock lock(&mutex_);
       if (std::exchange(finished_, true)) return;
     }
+    CountEnd(status);
     Finish(ToGrpc(status));
+  }
+
+  // Called by the thread that has set `finished_`; with kOk, by the one that owns the assembly.
+  void CountEnd(const absl::Status& status) const {
+    ShardCounters& counters = *shard_.counters();
+    if (!status.ok()) {
+      Add(counters.refused[static_cast<size_t>(status.code()) % ShardCounters::kCodes], 1);
+    } else {
+      Add(assembly_->staged_slices() > 0 ? counters.accepted : counters.duplicate, 1);
+    }
+  }
+
+  void CountBytes() const {
+    ShardCounters::Bytes& pushed = shard_.counters()->pushed;
+    if (chunk_.shared_values > 0) {
+      Add(pushed.shared_memory, chunk_.shared_values * static_cast<int64_t>(sizeof(float)));
+    } else {
+      Add(pushed.grpc, static_cast<int64_t>(message_.Length()));
+    }
   }
 
   absl::Status Take() {
@@ -91,11 +111,8 @@ class PushCall : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     if (chunk_.shared_values != 0) {
       RETURN_IF_ERROR(FindShared());
     }
-    RETURN_IF_ERROR(assembly_->Add(chunk_.tensor, chunk_.begin, chunk_.pieces));
-    int64_t bytes = 0;
-    for (const auto& piece : chunk_.pieces) bytes += static_cast<int64_t>(piece.size());
-    shard_.traffic().Received(bytes, chunk_.shared_values != 0);
-    return absl::OkStatus();
+    CountBytes();
+    return assembly_->Add(chunk_.tensor, chunk_.begin, chunk_.pieces);
   }
 
   absl::Status Begin() {

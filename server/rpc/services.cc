@@ -125,6 +125,26 @@ grpc::ServerUnaryReactor* CoordinatorService::TakeCheckpoint(
   return Answer(limiter_, context, step.status());
 }
 
+grpc::ServerUnaryReactor* CoordinatorService::Pause(grpc::CallbackServerContext* context,
+                                                    const v1::PauseRequest* /*request*/,
+                                                    v1::PauseResponse* /*response*/) {
+  return Answer(limiter_, context, coordinator_.Pause());
+}
+
+grpc::ServerUnaryReactor* CoordinatorService::Resume(grpc::CallbackServerContext* context,
+                                                     const v1::ResumeRequest* /*request*/,
+                                                     v1::ResumeResponse* /*response*/) {
+  return Answer(limiter_, context, coordinator_.Resume());
+}
+
+grpc::ServerUnaryReactor* CoordinatorService::Drain(grpc::CallbackServerContext* context,
+                                                    const v1::DrainRequest* /*request*/,
+                                                    v1::DrainResponse* response) {
+  const absl::StatusOr<int64_t> step = coordinator_.Drain();
+  if (step.ok()) response->set_at_least_step(*step);
+  return Answer(limiter_, context, step.status());
+}
+
 grpc::ServerUnaryReactor* CoordinatorService::GetProgress(grpc::CallbackServerContext* context,
                                                           const v1::GetProgressRequest* request,
                                                           v1::GetProgressResponse* response) {

@@ -80,6 +80,15 @@ class CoordinatorService : public v1::Coordinator::CallbackService {
   grpc::ServerUnaryReactor* TakeCheckpoint(grpc::CallbackServerContext* context,
                                            const v1::TakeCheckpointRequest* request,
                                            v1::TakeCheckpointResponse* response) override;
+  grpc::ServerUnaryReactor* Pause(grpc::CallbackServerContext* context,
+                                  const v1::PauseRequest* request,
+                                  v1::PauseResponse* response) override;
+  grpc::ServerUnaryReactor* Resume(grpc::CallbackServerContext* context,
+                                   const v1::ResumeRequest* request,
+                                   v1::ResumeResponse* response) override;
+  grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context,
+                                  const v1::DrainRequest* request,
+                                  v1::DrainResponse* response) override;
   grpc::ServerUnaryReactor* GetProgress(grpc::CallbackServerContext* context,
                                         const v1::GetProgressRequest* request,
                                         v1::GetProgressResponse* response) override;

@@ -43,11 +43,11 @@ void ClusterLink::Wake() { pause_.Cut(); }
 
 absl::Status ClusterLink::Wait() const {
   const auto ended = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return stopping_ || refused_.has_value();
+    return stopping_ || ended_.has_value();
   };
   absl::MutexLock lock(&mutex_);
   mutex_.Await(absl::Condition(&ended));
-  return refused_.value_or(absl::OkStatus());
+  return ended_.value_or(absl::OkStatus());
 }
 
 void ClusterLink::Stop() {
@@ -80,9 +80,10 @@ ShardBeat ClusterLink::MakeBeat(uint64_t generation) const {
     beat.missing_slots = (*state)->MissingSlots(beat.gathered_steps);
   }
   beat.problem = enter_error_.empty() ? options_.member->connection_error() : enter_error_;
-  const Traffic& traffic = options_.shard->traffic();
-  beat.load = {ResidentBytes(), ProcessorSeconds(), traffic.received(), traffic.sent(),
-               traffic.shared_in() + traffic.shared_out()};
+  const ShardCounters& counters = *options_.shard->counters();
+  beat.load = {ResidentBytes(), ProcessorSeconds(), counters.pushed.grpc.load(),
+               counters.pulled.grpc.load(),
+               counters.pushed.shared_memory.load() + counters.pulled.shared_memory.load()};
   if (options_.checkpoint_writer != nullptr) beat.parts = options_.checkpoint_writer->parts();
   return beat;
 }
@@ -95,6 +96,12 @@ bool ClusterLink::BeatOnce(uint64_t& generation) {
     return !IsRefusal(view.status());
   }
   if (!beat.parts.empty()) options_.checkpoint_writer->Forget(beat.parts.size());
+  if (view->drained) {
+    options_.log->info("drained: the training continues from its checkpoint when servers start");
+    absl::MutexLock lock(&mutex_);
+    ended_ = absl::OkStatus();
+    return false;
+  }
   if (view->generation == 0) {
     LogMissing(*view);
     return true;
@@ -103,12 +110,16 @@ bool ClusterLink::BeatOnce(uint64_t& generation) {
     const absl::Status entered = options_.member->Enter(*view);
     enter_error_ = std::string(entered.message());
     if (!entered.ok()) {
-      LogChange(absl::StrCat("cannot enter generation=", view->generation, " error=\"",
-                             enter_error_, "\""));
+      if (IsNew(absl::StrCat("cannot enter ", view->generation, enter_error_))) {
+        options_.log->info("cannot enter generation={} error=\"{}\"", view->generation,
+                           enter_error_);
+      }
       return true;
     }
     generation = view->generation;
-    LogChange(absl::StrCat("in generation generation=", generation));
+    if (IsNew(absl::StrCat("in generation ", generation))) {
+      options_.log->info("in generation generation={}", generation);
+    }
     return BeatOnce(generation);
   }
   return true;
@@ -118,31 +129,40 @@ void ClusterLink::HandleError(const absl::Status& status) {
   if (IsRefusal(status)) {
     options_.log->error("refused by coordinator error=\"{}\"", status.message());
     absl::MutexLock lock(&mutex_);
-    refused_ = status;
+    ended_ = status;
     return;
   }
   // Any other error is transient, such as a connection that is lost while the coordinator restarts,
   // or another service that uses its port for a while.
-  LogChange(absl::StrCat(
-      "waiting for coordinator address=", options_.coordinator_address, " error=\"",
-      absl::CHexEscape(absl::string_view(status.message()).substr(0, kMaxErrorBytes)), "\""));
+  const std::string error =
+      absl::CHexEscape(absl::string_view(status.message()).substr(0, kMaxErrorBytes));
+  if (IsNew(absl::StrCat("waiting for coordinator ", error))) {
+    options_.log->info("waiting for coordinator address={} error=\"{}\"",
+                       options_.coordinator_address, error);
+  }
 }
 
 void ClusterLink::LogMissing(const ClusterView& view) {
   if (!view.message.empty()) {
-    LogChange(
-        absl::StrCat("not in the cluster yet error=\"", absl::CHexEscape(view.message), "\""));
+    if (IsNew(absl::StrCat("not in the cluster yet ", view.message))) {
+      options_.log->info("not in the cluster yet error=\"{}\"", absl::CHexEscape(view.message));
+    }
   } else if (view.missing.empty()) {
-    LogChange("waiting for the coordinator to read a checkpoint");
+    if (IsNew("waiting for checkpoint")) {
+      options_.log->info("waiting for the coordinator to read a checkpoint");
+    }
   } else if (view.missing.size() > 1 || view.missing.front() != options_.self.shard) {
-    LogChange(absl::StrCat("waiting for shards missing=", absl::StrJoin(view.missing, ",")));
+    const std::string missing = absl::StrJoin(view.missing, ",");
+    if (IsNew(absl::StrCat("waiting for shards ", missing))) {
+      options_.log->info("waiting for shards missing=\"{}\"", missing);
+    }
   }  // Otherwise the coordinator is calling this shard back, which takes a moment.
 }
 
-void ClusterLink::LogChange(const std::string& event) {
-  if (event == last_event_) return;
-  last_event_ = event;
-  options_.log->info("{}", event);
+bool ClusterLink::IsNew(std::string event) {
+  if (event == last_event_) return false;
+  last_event_ = std::move(event);
+  return true;
 }
 
 }  // namespace percentdelta

@@ -65,7 +65,8 @@ class ClusterLink {
   // Sends the next heartbeat at once.
   void Wake();
 
-  // Waits until Stop (kOk) or until the coordinator has refused this shard for good.
+  // Waits until Stop (kOk), until the coordinator has drained the cluster (kOk), or until it has
+  // refused this shard for good.
   absl::Status Wait() const;
 
   // Stops the heartbeats and joins the thread.
@@ -76,11 +77,12 @@ class ClusterLink {
   ShardBeat MakeBeat(uint64_t generation) const;
 
   // Sends a heartbeat, and a second one to confirm when the first led into a new generation.
-  // Returns false if the coordinator has refused this shard.
+  // Returns false if the coordinator has refused this shard or drained the cluster.
   bool BeatOnce(uint64_t& generation);
   void HandleError(const absl::Status& status);
   void LogMissing(const ClusterView& view);
-  void LogChange(const std::string& event);
+  // Whether the event is another one than the last.
+  bool IsNew(std::string event);
 
   const Options options_;
   std::string last_event_;   // used by the thread: logs one line per change, not per heartbeat
@@ -89,7 +91,7 @@ class ClusterLink {
 
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::optional<absl::Status> refused_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mutex_);  // by the coordinator
 
   std::thread thread_;  // last member: uses the others
 };

@@ -25,6 +25,11 @@ uint64_t Shard::generation() const {
   return state_ == nullptr ? 0 : state_->generation();
 }
 
+std::shared_ptr<ShardState> Shard::state() const {
+  absl::MutexLock lock(&mutex_);
+  return state_;
+}
+
 void Shard::Open(std::shared_ptr<ShardState> state) {
   const uint64_t generation = state->generation();
   {

@@ -12,8 +12,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "server/shard/shard_counters.h"
 #include "server/shard/shard_state.h"
-#include "server/shard/traffic.h"
 
 namespace percentdelta {
 
@@ -30,8 +30,11 @@ class Shard {
   // The open generation; 0: none.
   uint64_t generation() const;
 
-  // Of the values that calls exchange, over all generations.
-  Traffic& traffic() const { return traffic_; }
+  // The current state; null: none is open.
+  std::shared_ptr<ShardState> state() const;
+
+  // Of all generations. Constant pointer, to be given to each state.
+  const std::shared_ptr<ShardCounters>& counters() const { return counters_; }
 
   // Makes `state` the current one and ends everything that waits in the previous one.
   void Open(std::shared_ptr<ShardState> state);
@@ -40,7 +43,7 @@ class Shard {
   void Close();
 
  private:
-  mutable Traffic traffic_;  // thread-safe
+  const std::shared_ptr<ShardCounters> counters_ = std::make_shared<ShardCounters>();
 
   mutable absl::Mutex mutex_;
   std::shared_ptr<ShardState> state_ ABSL_GUARDED_BY(mutex_);

@@ -110,6 +110,7 @@ void ShardSlice::Publish(Buffer next) {
   Snapshot published;
   {
     absl::MutexLock lock(&mutex_);
+    published_ = std::chrono::steady_clock::now();
     previous_ = std::exchange(current_, {range_, current_.step + 1, std::move(next)});
     if (job_.EvaluatesAt(current_.step)) evaluated_ = current_;
     std::fill(seen_.begin(), seen_.end(), false);
@@ -130,6 +131,11 @@ void ShardSlice::Publish(Buffer next) {
 Snapshot ShardSlice::current() const {
   absl::MutexLock lock(&mutex_);
   return current_;
+}
+
+absl::Duration ShardSlice::age() const {
+  absl::MutexLock lock(&mutex_);
+  return absl::FromChrono(std::chrono::steady_clock::now() - published_);
 }
 
 absl::Status ShardSlice::Await(int64_t step, const std::shared_ptr<PullSink>& sink) {

@@ -6,6 +6,7 @@
 #ifndef PERCENTDELTA_SERVER_SHARD_SHARD_SLICE_H_
 #define PERCENTDELTA_SERVER_SHARD_SHARD_SLICE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "common/job/job.h"
 #include "common/job/partition.h"
@@ -94,6 +96,9 @@ class ShardSlice {
 
   Snapshot current() const;
 
+  // Time since the current weights were published.
+  absl::Duration age() const;
+
   const BufferPool& buffers() const { return buffers_; }
 
   // Delivers the snapshot of exactly `step`, now or when it is published; skips a sink that is gone
@@ -123,6 +128,8 @@ class ShardSlice {
 
   mutable absl::Mutex mutex_;
   Snapshot current_ ABSL_GUARDED_BY(mutex_);
+  std::chrono::steady_clock::time_point published_ ABSL_GUARDED_BY(mutex_) =
+      std::chrono::steady_clock::now();
   Snapshot previous_ ABSL_GUARDED_BY(mutex_);           // values may be null
   Snapshot evaluated_ ABSL_GUARDED_BY(mutex_);          // values may be null
   std::vector<Buffer> staged_ ABSL_GUARDED_BY(mutex_);  // by slot; null: not there, or taken

@@ -109,7 +109,10 @@ absl::StatusOr<bool> ShardState::Stage(ShardSlice& slice, int64_t step, int32_t 
                                        Buffer gradient, bool for_checkpoint) {
   ASSIGN_OR_RETURN(const ShardSlice::StageResult result,
                    slice.Stage(step, slot, std::move(gradient), for_checkpoint));
-  if (result == ShardSlice::StageResult::kComplete) ReportGathered();
+  if (result == ShardSlice::StageResult::kComplete) {
+    counters().staging.Add(slice.age());
+    ReportGathered();
+  }
   if (slice.StartAdding()) {
     options_.pool->Schedule([self = shared_from_this(), &slice] { self->AddGradients(slice); });
   }
@@ -174,6 +177,7 @@ void ShardState::ComputeNorms(ShardSlice& slice, ShardSlice::Run run) {
   sums.blocks.resize(range.blocks());
   {
     const TraceSpan span(tracer(), "phase 1", update->subject());
+    const ScopedDuration timed(counters().phase_1);
     update->ForEachBlock([&](int64_t block, int64_t begin, int64_t count) {
       sums.blocks[block] = BlockNorms(update->ComputeMean(run, begin, count),
                                       update->weights(begin, count), optimizer_->epsilon());
@@ -247,6 +251,7 @@ void ShardState::Propose(const SliceUpdatePtr& update) {
 
 void ShardState::Apply(SliceUpdate& update) {
   const TraceSpan span(tracer(), "phase 2", update.subject());
+  const ScopedDuration timed(counters().phase_2);
   const Buffer next = std::move(update.gradient);
   const absl::Span<std::vector<float>> state = update.slice->optimizer_state();
   std::vector<Buffer> copies;  // of `state`, for a checkpoint

@@ -42,6 +42,7 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
   uint64_t generation() const { return options_.generation; }
   int shard() const { return options_.shard; }
   const Tracer& tracer() const { return options_.tracer; }
+  ShardCounters& counters() const { return *options_.counters; }
   const std::vector<std::unique_ptr<ShardSlice>>& slices() const { return slices_; }
 
   // The memory of callers on this machine, who offer other memory to another generation.

@@ -15,6 +15,7 @@
 #include "server/checkpoint/checkpoint_writer.h"
 #include "server/checkpoint/slice_content.h"
 #include "server/shard/shard_coordinator.h"
+#include "server/shard/shard_counters.h"
 #include "server/shard/shard_peers.h"
 
 namespace percentdelta {
@@ -42,6 +43,9 @@ struct ShardStateOptions {
   // This shard's slices at the generation's first step, in the partition's order. Without slices:
   // step 0 with the job's initial weights.
   ShardContent initial;
+
+  // The shard's, for metrics.
+  std::shared_ptr<ShardCounters> counters = std::make_shared<ShardCounters>();
 
   FaultPoints faults;
   Tracer tracer;

@@ -27,6 +27,7 @@ POLL_SECONDS = 0.2
 # How long the statistics of the last steps may take after the training has ended.
 SETTLE_SECONDS = 3
 CALL_SECONDS = 5
+SECURITY = ("tls_ca", "tls_cert", "tls_key")
 BAR_CELLS = 40
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -145,12 +146,15 @@ def main() -> int:
                         help="the steps to show (default: the paper's, %(default)s)")
     parser.add_argument("--timeout", type=float, default=60, metavar="SECONDS",
                         help="how long to wait for them (default: %(default)s)")
+    for name in SECURITY:
+        parser.add_argument(f"--{name}", metavar="FILE", help="of the connection: see docs/security.md")
     arguments = parser.parse_args()
+    security = {name: getattr(arguments, name) for name in SECURITY}
     cast(io.TextIOWrapper, sys.stdout).reconfigure(encoding="utf-8")
     try:
         percentdelta = load_package()
         try:
-            with percentdelta.Client(arguments.address, deadline=CALL_SECONDS,
+            with percentdelta.Client(arguments.address, deadline=CALL_SECONDS, **security,
                                      retry=percentdelta.RetryPolicy(give_up_after=0)) as client:
                 print_figure(wait_for(client, arguments.steps, arguments.timeout))
         except percentdelta.Error as error:

@@ -49,6 +49,9 @@ class ScriptedStub : public CoordinatorStub {
     return Answer(absl::Duration());
   }
   absl::StatusOr<int64_t> TakeCheckpoint() override { return Answer(int64_t{0}); }
+  absl::Status Pause() override { return Answer(0).status(); }
+  absl::Status Resume() override { return Answer(0).status(); }
+  absl::StatusOr<int64_t> Drain() override { return Answer(int64_t{0}); }
   absl::StatusOr<Progress> GetProgress(int64_t /*from_step*/) override {
     return Answer(Progress());
   }

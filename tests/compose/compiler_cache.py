@@ -84,10 +84,14 @@ class CompilerCache(contextlib.AbstractContextManager["CompilerCache"]):
             "cmake", "--build", FOLDER, "--clean-first", "--target", *TARGETS, log=self._log)
         return Binaries(FOLDER)
 
+    @property
+    def storage(self) -> str:
+        """The Dockerfile's argument CCACHE_REMOTE_STORAGE."""
+        return f"http://{HOST}:{self._server.server_address[1]}|layout=flat|read-only"
+
     def compose_file(self) -> str:
         """Returns the Compose file that makes the images' build use the cache."""
-        url = f"http://{HOST}:{self._server.server_address[1]}|layout=flat|read-only"
-        build = f'{{build: {{network: host, args: {{CCACHE_REMOTE_STORAGE: "{url}"}}}}}}'
+        build = f'{{build: {{network: host, args: {{CCACHE_REMOTE_STORAGE: "{self.storage}"}}}}}}'
         return "services:\n" + "".join(
-            f"  {service}: {build}\n" for service in ("data", "server-0", "server-1", "worker",
-                                                      "pdctl"))
+            f"  {service}: {build}\n" for service in ("data", "certificates", "server-0",
+                                                      "server-1", "worker", "pdctl"))

@@ -34,7 +34,7 @@ class CompilerCacheTest(unittest.TestCase):
     def test_every_service_that_builds_uses_it(self) -> None:
         with tempfile.TemporaryDirectory() as name, CompilerCache(pathlib.Path(name)) as cache:
             text = cache.compose_file()
-            for service in ("data", "server-0", "server-1", "worker", "pdctl"):
+            for service in ("data", "certificates", "server-0", "server-1", "worker", "pdctl"):
                 self.assertIn(f"  {service}: {{build: {{network: host, args: "
                               "{CCACHE_REMOTE_STORAGE: ", text)
 

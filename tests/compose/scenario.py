@@ -3,14 +3,17 @@
 
 import json
 import os
+import pathlib
 import re
 import time
 from collections.abc import Callable, Sequence
 
 from deploy.project import ROOT
+from tests.compose import security
+from tests.compose.cluster import certificate_flags
 from tests.compose.project import LABEL, SERVICES, TESTS, Project
 from tests.harness.commands import run
-from tests.harness.errors import Violation
+from tests.harness.errors import Violation, expect_in
 
 STEPS = 80
 SLOW = 0.1  # processors of a worker after the first steps; before, slow-workers.yml decides
@@ -21,18 +24,22 @@ MOST_LOG_LINES = 400
 KILLED = 137
 WORKERS = 4  # after scale
 LEAST_ACCURACY = 0.8  # of softmax regression after 60 steps
-# Caused by the test: workers were killed and paused, servers were away; and a disk may be slow.
+# Caused by the test: workers were killed and paused, servers were away, calls and connections were
+# refused; and a disk may be slow.
 EXPECTED_WARNINGS = ("lease expired", "lease dropped", "shard not reached", "checkpoint skipped",
-                     "waiting for coordinator", "INSECURE:")
+                     "waiting for coordinator", "refused", "handshake")
 
 
 class Scenario:
     """The steps of the test, in the order in which main.py calls them. Each throws Violation."""
 
-    def __init__(self, project: Project, expected: str, say: Callable[[str], None]) -> None:
+    def __init__(self, project: Project, plain_job: pathlib.Path, expected: str,
+                 say: Callable[[str], None]) -> None:
         self.first_step_seconds = 0.0
         self._project = project
+        self._plain_job = plain_job  # without checkpoints
         self._expected = expected  # SHA-256 of the weights
+        self._operator = pathlib.Path()  # its certificate
         self._say = say
         # Before the last disturbance: generation, newest checkpoint and step, which the training must
         # not fall behind. Afterwards: the step at which the new generation began.
@@ -44,34 +51,49 @@ class Scenario:
         """up, until the first step."""
         began = time.monotonic()
         self._project.up()
+        self._operator = self._project.fetch_certificate("operator")
         self._project.until(lambda status: status.step >= 1, "the first step")
         self.first_step_seconds = time.monotonic() - began
         self._say(f"step 1 is done {self.first_step_seconds:.0f} s after up")
 
-    def check_hardening(self) -> None:
-        """No container runs as root, or can write to its root file system."""
-        project = self._project
+    def check_containers(self) -> None:
+        """No container runs as root, can write to its root file system, or has another's key."""
         for service in SERVICES:
-            for container in project.containers(service):
-                user = project.inspect(container, "{{.Config.User}}")
-                if not user or user.split(":")[0] in ("0", "root"):
-                    raise Violation(f"{service}: expected a user other than root, got '{user}'")
-                uid = project.docker("exec", container, "id", "-u")
-                if uid == "0":
-                    raise Violation(f"{service}: expected a user ID other than 0, got {uid}")
-                if project.docker_tries("exec", container, "touch", "/usr/local/bin/x"):
-                    raise Violation(f"{service}: expected a read-only root file system, and "
-                                    "/usr/local/bin/x could be written")
+            for container in self._project.containers(service):
+                security.check_container(self._project, service, container)
+
+    def check_refusals(self) -> None:
+        """No caller gets in without a certificate; a worker's does not make an operator."""
+        project = self._project
+        security.check_refusals(project)
+        project.fetch_certificate("viewer")
+        project.status()
+        security.check_refused("viewer", lambda: project.outside("checkpoint"))
+        project.fetch_certificate("operator")
+        self._say("plaintext, and an operator's command by a worker and a viewer, were refused")
+
+    def renew_certificates(self) -> None:
+        """All certificates are replaced; running programs take the new ones."""
+        project = self._project
+        before = (self._operator / "cert.pem").read_bytes()
+        project.compose("run", "--rm", "certificates", "--days=365", log="renew.log")
+        self._operator = project.fetch_certificate("operator")
+        if (self._operator / "cert.pem").read_bytes() == before:
+            raise Violation("expected another certificate after they were renewed, got the same")
+        step = project.status().step
+        project.until(lambda status: status.step > step, "a step with new certificates")
+        self._say("certificates were renewed, and the training went on")
 
     def check_statistics(self) -> None:
         """Statistics arrive on the host, with pdctl and the Python client, and in the network."""
         project = self._project
         text = project.outside("stats", "--layer=fc1")
         print(text, end="", flush=True)
-        _expect_in(text, "fc1/weights", "pdctl stats on the host")
+        expect_in(text, "fc1/weights", "pdctl stats on the host")
         text = run("/usr/bin/python3", ROOT / "tests/client/figure1.py",
-                   project.published("server-0"), "--steps=0,1", "--timeout=60")
-        _expect_in(text, "PercentDelta", "the Python client")
+                   project.published("server-0"), "--steps=0,1", "--timeout=60",
+                   *certificate_flags(self._operator))
+        expect_in(text, "PercentDelta", "the Python client")
         text = project.inside("stats", "--format=csv")
         if not re.search(r"(?m)^[0-9]*,conv1/weights,", text):
             raise Violation(f"pdctl stats in the network: expected rows of conv1/weights, got {text!r}")
@@ -247,6 +269,15 @@ class Scenario:
                             f"got {accuracy}")
         self._say(f"trained in Python: accuracy {accuracy:.2f}")
 
+    def train_in_plaintext(self) -> None:
+        """plaintext.yml trains without certificates, and says so."""
+        project = self._project
+        project.up_in_plaintext(self._plain_job)
+        project.until(lambda status: status.step >= 1, "the first step in plaintext")
+        expect_in(project.log_of("server-0"), " INSECURE: ", "server-0's log in plaintext")
+        expect_in(project.inside("health"), "SERVING", "pdctl in the network in plaintext")
+        self._say("plaintext.yml trains without certificates")
+
     def down(self) -> None:
         """down leaves nothing behind."""
         project = self._project
@@ -333,16 +364,12 @@ class Scenario:
         return worker
 
 
-def _expect_in(text: str, expected: str, what: str) -> None:
-    if expected not in text:
-        raise Violation(f"{what}: expected {expected} in its output, got {text!r}")
-
-
 def all_checks(scenario: Scenario) -> Sequence[Callable[[], None]]:
     """The test, check by check."""
-    return (scenario.start, scenario.check_hardening, scenario.check_statistics,
-            scenario.stop_and_up, scenario.move_server,
-            lambda: scenario.kill("server-0"), lambda: scenario.kill("server-1"),
-            lambda: scenario.kill(*SERVICES),
+    return (scenario.start, scenario.check_containers, scenario.check_refusals,
+            scenario.check_statistics, scenario.renew_certificates, scenario.stop_and_up,
+            scenario.move_server,
+            lambda: scenario.kill("server-0"), lambda: scenario.kill(*SERVICES),
             scenario.scale, scenario.kill_worker, scenario.pause_worker,
-            scenario.finish, scenario.check_logs, scenario.train_in_python, scenario.down)
+            scenario.finish, scenario.check_logs, scenario.train_in_python,
+            scenario.train_in_plaintext, scenario.down)

@@ -24,7 +24,8 @@ def main() -> None:
     folder = pathlib.Path(sys.argv[2])
     images = load(folder / "train-images-idx3-ubyte").reshape(-1, 784)
     labels = load(folder / "train-labels-idx1-ubyte")
-    with pd.Worker(sys.argv[1], insecure=True) as worker:  # a network of the composition alone
+    with pd.Worker(sys.argv[1], tls_ca="/tls/ca.pem", tls_cert="/tls/cert.pem",
+                   tls_key="/tls/key.pem") as worker:
         for lease in worker:
             with lease:
                 x, y = images[lease.examples] / np.float32(255), labels[lease.examples]

@@ -71,7 +71,7 @@ class Cluster {
   }
 
   void CallOne() {
-    switch (input_.ConsumeIntegralInRange<int>(0, 10)) {
+    switch (input_.ConsumeIntegralInRange<int>(0, 11)) {
       case 0:
         return Heartbeat();
       case 1:
@@ -92,6 +92,8 @@ class Cluster {
         return ReduceNorms();
       case 9:
         return GetJob();
+      case 10:
+        return PauseOrResume();
       default:
         clock_.Advance(absl::Milliseconds(input_.ConsumeIntegralInRange<int>(0, 100'000)));
         coordinator_.Tick();
@@ -180,6 +182,10 @@ class Cluster {
     coordinator_
         .Renew(Right(coordinator_.view().generation), Right(last_.lease_id()), request.worker())
         .IgnoreError();
+  }
+
+  void PauseOrResume() {
+    (input_.ConsumeBool() ? coordinator_.Pause() : coordinator_.Resume()).IgnoreError();
   }
 
   void ReportStatistics() {

@@ -3,8 +3,14 @@
 
 from deploy.project import Failure
 
-__all__ = ["Failure", "Violation"]
+__all__ = ["Failure", "Violation", "expect_in"]
 
 
 class Violation(Exception):
     """What is tested broke a promise (docs/reliability.md). The message says which, and how."""
+
+
+def expect_in(text: str, expected: str, what: str) -> None:
+    """Throws Violation if the output `text` of `what` does not contain `expected`."""
+    if expected not in text:
+        raise Violation(f"{what}: expected {expected} in its output, got {text!r}")

@@ -13,6 +13,7 @@
 #include <array>
 #include <fstream>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -220,10 +221,16 @@ class Reader {
 
 enum class ReaderIs { kGone, kStopped };
 
-class ReadersTest : public LifecycleTest, public testing::WithParamInterface<ReaderIs> {
+class ReadersTest : public LifecycleTest,
+                    public testing::WithParamInterface<std::tuple<ReaderIs, std::string>> {
  protected:
+  static ReaderIs reader_is() { return std::get<0>(GetParam()); }
+  static std::string format() {
+    return " --log_level=debug --log_format=" + std::get<1>(GetParam());
+  }
+
   static void Disturb(Reader& reader) {
-    GetParam() == ReaderIs::kGone ? reader.Leave() : reader.Stop();
+    reader_is() == ReaderIs::kGone ? reader.Leave() : reader.Stop();
   }
 };
 
@@ -231,22 +238,26 @@ TEST_P(ReadersTest, ATrainingContinuesWithoutReadersOfItsLogs) {
   WriteFile(job_path(), JobToText(SmallMnistJob(6)));
   Reader server_log(directory_.path() + "/server.log");
   Reader worker_log(directory_.path() + "/worker.log");
-  Process server = Shell(absl::StrCat("exec ", PD_SERVER, " --listen=127.0.0.1:0 ", job(), " >",
-                                      server_log.path(), " 2>&1"));
+  Process server = Shell(absl::StrCat("exec ", PD_SERVER, " --listen=127.0.0.1:0 ", job(), format(),
+                                      " >", server_log.path(), " 2>&1"));
   const std::string address = ListenAddressIn(server_log.ReadUntil("in generation"));
   Disturb(server_log);
   Disturb(worker_log);
-  Process worker =
-      Shell(absl::StrCat("exec ", PD_WORKER, " ", data(), " --coordinator=", address, " >",
-                         GetParam() == ReaderIs::kGone ? "/dev/full" : worker_log.path(), " 2>&1"));
+  Process worker = Shell(
+      absl::StrCat("exec ", PD_WORKER, " ", data(), " --coordinator=", address, format(), " >",
+                   reader_is() == ReaderIs::kGone ? "/dev/full" : worker_log.path(), " 2>&1"));
   EXPECT_EQ(worker.Wait(), 0);
   server.Signal(SIGTERM);
   EXPECT_EQ(server.Wait(kSoon), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Readers, ReadersTest, testing::Values(ReaderIs::kGone, ReaderIs::kStopped),
+INSTANTIATE_TEST_SUITE_P(Readers, ReadersTest,
+                         testing::Combine(testing::Values(ReaderIs::kGone, ReaderIs::kStopped),
+                                          testing::Values("text", "json")),
                          [](const auto& info) {
-                           return info.param == ReaderIs::kGone ? "Gone" : "Stopped";
+                           return absl::StrCat(
+                               std::get<0>(info.param) == ReaderIs::kGone ? "Gone" : "Stopped",
+                               std::get<1>(info.param) == "text" ? "Text" : "Json");
                          });
 
 TEST_F(LifecycleTest, AOneProcessTrainingContinuesWithoutAReader) {

@@ -70,7 +70,18 @@ Process::Process(Process&& other) noexcept
       exit_code_(other.exit_code_),
       output_path_(std::exchange(other.output_path_, "")) {}
 
-Process::~Process() {
+Process& Process::operator=(Process&& other) noexcept {
+  if (this == &other) return *this;
+  End();
+  pid_ = std::exchange(other.pid_, -1);
+  exit_code_ = other.exit_code_;
+  output_path_ = std::exchange(other.output_path_, "");
+  return *this;
+}
+
+Process::~Process() { End(); }
+
+void Process::End() {
   if (pid_ > 0) {
     Signal(SIGKILL);
     Wait();
@@ -110,11 +121,13 @@ bool Process::AwaitOutput(const std::string& text, absl::Duration timeout) const
 }
 
 std::string ListenAddressIn(const std::string& log) {
-  const std::string key = "listening address=";
-  const size_t position = log.find(key);
-  if (position == std::string::npos) return "";
-  const size_t begin = position + key.size();
-  return log.substr(begin, log.find(' ', begin) - begin);
+  for (const std::string key : {"listening address=", R"("event":"listening","address":")"}) {
+    const size_t position = log.find(key);
+    if (position == std::string::npos) continue;
+    const size_t begin = position + key.size();
+    return log.substr(begin, log.find_first_of(" \"", begin) - begin);
+  }
+  return "";
 }
 
 std::string ListenAddress(const Process& server) {

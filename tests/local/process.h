@@ -25,7 +25,7 @@ class Process {
   ~Process();
 
   Process(Process&& other) noexcept;
-  Process& operator=(Process&&) = delete;
+  Process& operator=(Process&& other) noexcept;  // kills the process that it had
 
   pid_t pid() const { return pid_; }
   void Signal(int signal) const;
@@ -41,6 +41,8 @@ class Process {
   bool AwaitOutput(const std::string& text, absl::Duration timeout = absl::Seconds(60)) const;
 
  private:
+  void End();
+
   pid_t pid_ = -1;
   int exit_code_ = kTimeout;
   std::string output_path_;

@@ -46,7 +46,7 @@ TlsTest::TlsTest() : log_(std::make_shared<spdlog::logger>("", std::make_shared<
 
 TlsTest::~TlsTest() = default;
 
-std::string TlsTest::log() const { return static_cast<Sink&>(*log_->sinks().front()).text(); }
+std::string TlsTest::log() const { return static_cast<Sink&>(*log_.sink().sinks().front()).text(); }
 
 Server::Options TlsTest::ServerOptions() const {
   Server::Options options;

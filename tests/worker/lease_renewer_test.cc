@@ -60,6 +60,9 @@ class RenewingStub : public CoordinatorStub {
   }
   absl::StatusOr<Lease> CompleteLease(const LeaseResult& /*result*/) override { return Unused(); }
   absl::StatusOr<int64_t> TakeCheckpoint() override { return Unused(); }
+  absl::Status Pause() override { return Unused(); }
+  absl::Status Resume() override { return Unused(); }
+  absl::StatusOr<int64_t> Drain() override { return Unused(); }
   absl::StatusOr<Progress> GetProgress(int64_t /*from_step*/) override { return Unused(); }
 
  private:

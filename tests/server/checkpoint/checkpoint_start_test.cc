@@ -34,7 +34,7 @@ class CheckpointStartTest : public CheckpointStoreTest {
     job_.checkpoint = CheckpointSpec{10, directory_, 2};
     log_ = std::make_shared<spdlog::logger>(
         "", std::make_shared<spdlog::sinks::ostream_sink_mt>(said_));
-    log_->flush_on(spdlog::level::info);
+    log_.sink().flush_on(spdlog::level::info);
     store_ = std::make_unique<CheckpointStore>(directory_, 2, FaultPoints(), log_);
   }
 

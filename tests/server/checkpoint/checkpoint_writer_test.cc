@@ -36,7 +36,7 @@ class CheckpointWriterTest : public CheckpointStoreTest {
     job_.max_steps = 1000;
     log_ = std::make_shared<spdlog::logger>(
         "", std::make_shared<spdlog::sinks::ostream_sink_mt>(said_));
-    log_->flush_on(spdlog::level::info);
+    log_.sink().flush_on(spdlog::level::info);
     NewProcess();
   }
 

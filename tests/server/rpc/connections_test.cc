@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/descriptors.h"
@@ -59,6 +60,19 @@ TEST_F(ConnectionsTest, CountsThoseThatWereAccepted) {
     EXPECT_EQ(CountConnections(port()), 2);
   }
   EXPECT_EQ(CountConnections(port()), 1);
+}
+
+TEST_F(ConnectionsTest, ListsTheirTraffic) {
+  const UniqueDescriptor client = Connect();
+  const UniqueDescriptor accepted = Accept();
+  EXPECT_EQ(send(client.get(), "12345", 5, 0), 5);
+  EXPECT_EQ(send(accepted.get(), "123", 3, 0), 3);
+  const std::vector<ConnectionTraffic> traffic = ListTraffic(port());
+  ASSERT_EQ(traffic.size(), 1);
+  EXPECT_EQ(traffic[0].peer, absl::StrCat("ipv4:127.0.0.1:", PortOf(client)));
+  EXPECT_EQ(traffic[0].received, 5);
+  EXPECT_EQ(traffic[0].sent, 3);
+  EXPECT_TRUE(ListTraffic(1).empty());
 }
 
 TEST_F(ConnectionsTest, ShutsDownTheOneThatIsNamed) {

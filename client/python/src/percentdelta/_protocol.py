@@ -8,7 +8,7 @@ every version of protobuf, and has a pool of its own.
 
 import importlib.resources
 import pathlib
-from typing import Any, Dict
+from typing import Any, Dict, Iterable
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -39,12 +39,31 @@ for _file in _FILES.file:
     _POOL.AddSerializedFile(_file.SerializeToString())
 
 
-def message(name: str) -> Any:
-    """The class of a message, as in message("Job") or message("Lease")."""
-    descriptor = _POOL.FindMessageTypeByName(f"{PACKAGE}.{name}")
+def _make_class(descriptor: Any) -> Any:
     if hasattr(message_factory, "GetMessageClass"):  # protobuf 4.22 and later
         return message_factory.GetMessageClass(descriptor)
     return message_factory.MessageFactory(_POOL).GetPrototype(descriptor)
+
+
+def _make_classes(descriptors: Iterable[Any]) -> Dict[str, Any]:
+    classes = {}
+    for descriptor in descriptors:
+        classes[descriptor.full_name] = _make_class(descriptor)
+        classes.update(_make_classes(descriptor.nested_types))
+    return classes
+
+
+# All of them, and for the life of the process. protobuf 7.36 itself holds a class weakly: one that
+# nothing else refers to is collected, and a thread that asks for it while the collector has cleared
+# half of it gets that half, and crashes.
+_CLASSES = _make_classes(
+    descriptor for file in _FILES.file
+    for descriptor in _POOL.FindFileByName(file.name).message_types_by_name.values())
+
+
+def message(name: str) -> Any:
+    """The class of a message, as in message("Job") or message("Lease")."""
+    return _CLASSES[f"{PACKAGE}.{name}"]
 
 
 class Stub:

@@ -15,8 +15,9 @@ from percentdelta.statistics import StepStatistics, TensorStatistics
 
 _PullRequest = _protocol.message("PullRequest")
 _PushRequest = _protocol.message("PushRequest")
-_STATES = {1: "gathering", 2: "training", 3: "finished", 4: "failed"}
-_KINDS = {1: "wait", 2: "finished", 3: "failed", 4: "train", 5: "evaluate"}
+_STATES = {1: "gathering", 2: "training", 3: "finished", 4: "failed", 5: "paused", 6: "draining",
+           7: "drained"}
+_KINDS = {1: "wait", 2: "finished", 3: "failed", 4: "train", 5: "evaluate", 6: "drained"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Cluster:
 
 @dataclasses.dataclass(frozen=True)
 class LeaseFields:
-    """A lease as it came. `kind`: "wait", "finished", "failed", "train" or "evaluate"; `deadline`:
-    seconds from the moment of giving."""
+    """A lease as it came. `kind`: "wait", "finished", "failed", "drained", "train" or "evaluate";
+    `deadline`: seconds from the moment of giving."""
 
     kind: str
     generation: int
@@ -118,6 +119,11 @@ def renew_request(lease: LeaseFields, worker: str) -> Any:
 def checkpoint_request() -> Any:
     """TakeCheckpointRequest."""
     return _protocol.message("TakeCheckpointRequest")()
+
+
+def operator_request(call: str) -> Any:
+    """PauseRequest, ResumeRequest or DrainRequest, for the `call` "Pause", "Resume" or "Drain"."""
+    return _protocol.message(f"{call}Request")()
 
 
 def progress_request(from_step: int) -> Any:

@@ -124,6 +124,9 @@ class Client:
             status = self.status()
             if status.state == "failed":
                 raise TrainingFailedError(f"the training failed: {status.message}")
+            if status.state == "drained":
+                raise TrainingFailedError(
+                    f"the cluster was drained at step {status.step}: {status.message}")
             if status.state == "finished" or (step is not None and status.step >= step):
                 return status
             if give_up is not None and time.monotonic() > give_up:
@@ -250,6 +253,60 @@ class Client:
                     f"no checkpoint of step {at_least} or later within {timeout:g} s; the training "
                     f"is at step {status.step}, with {status.workers} workers. It is still wanted: "
                     f"status() tells when it is there")
+            self._pause.take(_POLL_SECONDS)
+
+    def pause(self) -> None:
+        """Gives out no more leases until resume(); those that workers have go on. The pause of a job
+        with checkpoints outlasts the servers.
+
+        FailedPreconditionError: the training is finished, failed or is being drained.
+        """
+        self._call(self._coordinator.Pause, _wire.operator_request("Pause"))
+
+    def resume(self) -> None:
+        """Ends a pause, or abandons a drain() whose checkpoint is not complete.
+
+        FailedPreconditionError: the drain is complete.
+        """
+        self._call(self._coordinator.Resume, _wire.operator_request("Resume"))
+
+    def drain(self, timeout: float = 600.0) -> int:
+        """Takes a checkpoint, and ends all workers and servers with exit code 0. Waits until the
+        coordinator has ended; returns the checkpoint's step. Servers that are started again continue
+        from it.
+
+        FailedPreconditionError  the job has no checkpoints, or the training has failed
+        ServerError              the checkpoint could not be written, or another operator resumed the training
+        DeadlineExceededError    not drained after `timeout` seconds, but it goes on
+        """
+        self._call(self._coordinator.Drain, _wire.operator_request("Drain"))
+        give_up = time.monotonic() + timeout
+        drained: Optional[int] = None
+        while True:
+            try:
+                status = _wire.progress_from(self._coordinator.GetProgress(
+                    _wire.progress_request(2**31 - 1), timeout=self._deadline))
+            except grpc.RpcError as error:
+                failure = self._explain(error)
+                if drained is not None and failure.code == "UNAVAILABLE":
+                    return drained
+                if not errors.is_transient(failure) or time.monotonic() > give_up:
+                    raise failure from None
+                self._pause.take(_POLL_SECONDS)
+                continue
+            if status.state == "drained":
+                drained = status.step
+            elif drained is not None:
+                return drained  # the servers were started again
+            elif status.state not in ("draining", "gathering"):
+                checkpoint = status.checkpoint
+                raise ServerError("the drain was abandoned: " + (
+                    f"its checkpoint failed: {checkpoint.error}" if checkpoint and checkpoint.error
+                    else "another operator resumed the training"))
+            if time.monotonic() > give_up:
+                raise DeadlineExceededError(
+                    f"the cluster is not drained within {timeout:g} s: {status.message}. It is still "
+                    "draining: status() shows how far it is, resume() abandons it")
             self._pause.take(_POLL_SECONDS)
 
     def _cluster(self) -> _wire.Cluster:

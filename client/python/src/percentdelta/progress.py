@@ -47,7 +47,9 @@ class Timings:
 class Status:
     """The state of the training now.
 
-    state        "gathering" (not all shards are there), "training", "finished", "failed"
+    state        "gathering" (not all shards are there), "training", "finished", "failed", "paused",
+                 "draining" (Client.drain() waits for its checkpoint) or "drained" (it is complete:
+                 workers and servers are ending)
     message      why it failed, what is waited for, or what holds it up; may be ""
     step         whose gradients are being computed; max_steps when finished
     workers      heard of in the last minute

@@ -61,7 +61,8 @@ class Worker:
                     weights = lease.pull()
                     ...
 
-    The loop ends when the training is finished, or after stop(). Connects with the first lease, or
+    The loop ends when the training is finished, when its cluster is drained (Client.drain), or after
+    stop(). Connects with the first lease, or
     when `job` is read. While servers restart it waits and goes on in the new generation.
 
     name           in logs and in the coordinator's count; different workers have different ones.
@@ -119,6 +120,7 @@ class Worker:
         self._previous_handler: Any = None
         self._signals = 0
         self.finished = False  # the loop has ended because the training has
+        self.drained = False  # the loop has ended because the servers do; the training goes on later
 
     def __enter__(self) -> Worker:
         if self._handle_sigterm and threading.current_thread() is threading.main_thread():
@@ -165,6 +167,10 @@ class Worker:
                 if fields.kind == "finished":
                     self.finished = True
                     _log.info("training finished")
+                    raise StopIteration
+                if fields.kind == "drained":
+                    self.drained = True
+                    _log.info("the cluster is drained: %s", fields.message)
                     raise StopIteration
                 if fields.kind == "failed":
                     raise TrainingFailedError(f"the training failed: {fields.message}")

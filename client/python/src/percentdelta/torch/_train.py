@@ -41,7 +41,8 @@ Metric = Callable[[Any, Any], Mapping[str, Any]]
 class Summary:
     """What train() did. Counts and `loss` are this worker's alone.
 
-    finished   whether the training has ended; False: this worker was stopped before
+    finished   whether the training has ended; False: this worker was stopped before, or its cluster
+               was drained
     step       of the weights that the module has now
     checksum   of these weights, as `pdctl checksum` shows it; "": not finished. If
                progress.any_arithmetic is set, another run has another
@@ -50,6 +51,8 @@ class Summary:
     loss       mean of the last batch; nan: there was none
     seconds    from the first lease to the end
     progress   the whole cluster's at the end: losses, accuracies, metrics; None: not finished
+    drained    whether the cluster was drained (Client.drain): its training goes on from a checkpoint
+               when the servers start again
     """
 
     finished: bool
@@ -60,6 +63,7 @@ class Summary:
     loss: float
     seconds: float
     progress: Optional[Progress]
+    drained: bool = False
 
 
 def train(module: torch.nn.Module, loss: Callable[[Any, Any], Any], dataset: Any, address: str, *,
@@ -245,7 +249,7 @@ class _Training:
         if not self._module.training:
             self._module.train()
         last_step = self._work(worker, bound, fingerprint != data)
-        weights = self._final_weights(client, bound, worker.finished)
+        weights = self._final_weights(client, bound, worker)
         step = last_step if weights is None else weights.step
         bound.close(weights, step)
         checksum = weights.checksum() if worker.finished else ""
@@ -255,7 +259,7 @@ class _Training:
         return Summary(
             finished=worker.finished, step=step, checksum=checksum, gradients=self._gradients,
             examples=self._examples, loss=self._last_loss, seconds=time.monotonic() - began,
-            progress=client.progress() if worker.finished else None)
+            progress=client.progress() if worker.finished else None, drained=worker.drained)
 
     def _work(self, worker: Worker, bound: BoundModule, has_constants: bool) -> int:
         """Does leases until there are no more. Returns the step of the last one."""
@@ -288,11 +292,15 @@ class _Training:
             bound.release()
 
     @staticmethod
-    def _final_weights(client: Client, bound: BoundModule, finished: bool) -> Any:
+    def _final_weights(client: Client, bound: BoundModule, worker: Worker) -> Any:
         """None: the module keeps those that it has."""
-        if finished:
+        if worker.finished:
             return client.weights()
         if bound.is_whole:
+            return None
+        if worker.drained:
+            _log.warning("the module's weights may be of several steps: those of the cluster are in "
+                         "its checkpoint")
             return None
         try:
             return client.weights()

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/rpc/flood_watch.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace percentdelta {
+
+void FloodWatch::Tick() {
+  std::map<std::string, Seen> still;
+  std::vector<std::pair<int64_t, std::string>> unanswered;
+  int64_t total = 0;
+  for (const ConnectionTraffic& each : options_.list()) {
+    const auto known = seen_.find(each.peer);
+    Seen seen = known == seen_.end() ? Seen() : known->second;
+    // Fewer bytes than before: another connection of the same address.
+    const bool is_new = each.received < seen.received || each.sent < seen.sent;
+    if (is_new) seen = Seen();
+    if (each.sent != seen.sent) seen.answered = each.received;
+    seen.received = each.received;
+    seen.sent = each.sent;
+    const int64_t bytes = seen.received - seen.answered;
+    if (!seen.closed && bytes > 0) {
+      total += bytes;
+      unanswered.emplace_back(bytes, each.peer);
+    }
+    still[each.peer] = seen;
+  }
+  seen_ = std::move(still);
+
+  std::sort(unanswered.rbegin(), unanswered.rend());
+  for (const auto& [bytes, peer] : unanswered) {
+    if (bytes <= options_.per_connection && total <= options_.total) return;
+    options_.log->warn(
+        "disconnected peer={} reason=\"it sent {} bytes that needed no answer, which is what "
+        "headers "
+        "without an end do\"",
+        peer, bytes);
+    seen_[peer].closed = true;
+    total -= bytes;
+    options_.disconnect(peer);
+  }
+}
+
+}  // namespace percentdelta

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The classes of messages."""
+
+import gc
+import weakref
+
+import pytest
+
+from percentdelta import _protocol
+
+
+@pytest.mark.parametrize("name", ["Lease", "GetJobResponse", "Tensor"])
+def test_a_class_of_messages_is_never_collected(name):
+    # protobuf 7.36 crashes a thread that asks for a class while another thread collects it.
+    seen = weakref.ref(_protocol.message(name))
+    gc.collect()
+    assert seen() is _protocol.message(name)
+
+
+def test_nor_is_that_of_a_field():
+    seen = weakref.ref(type(_protocol.message("GetJobResponse")().job))
+    gc.collect()
+    assert seen() is type(_protocol.message("GetJobResponse")().job)
