@@ -28,6 +28,7 @@
 #include "common/program/metrics_flags.h"
 #include "common/program/program.h"
 #include "common/program/security_flags.h"
+#include "server/live_page.h"
 #include "server/server.h"
 
 ABSL_FLAG(
@@ -63,6 +64,12 @@ ABSL_FLAG(std::string, restore, "",
 ABSL_FLAG(bool, no_restore, false, "shard 0: start at step 0; existing checkpoints are set aside");
 ABSL_FLAG(std::string, limits, "",
           "what clients may take, as in pushes=64,stall=1m; docs/running.md lists the limits");
+ABSL_FLAG(std::string, http, "",
+          "shard 0: host:port of a page that shows the training while it runs, as in "
+          "127.0.0.1:8080; port 0 takes a free port; empty: none. Other addresses than loopback "
+          "ones need --http_token_file");
+ABSL_FLAG(std::string, http_token_file, "",
+          "file with the tokens of viewers and operators that may see the page, as --token_file");
 ABSL_FLAG(std::string, fail_at, "",
           "for tests: POINT[:COUNT[:stop]] kills (or stops) this process when it passes the point "
           "for the "
@@ -98,7 +105,8 @@ absl::Status CheckFlags() {
 int ThreadsNeeded() {
   const int threads = absl::GetFlag(FLAGS_threads);
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  return (threads > 0 ? threads : cores) + kOtherThreads;
+  const int page = absl::GetFlag(FLAGS_http).empty() ? 0 : LivePage::kThreads;
+  return (threads > 0 ? threads : cores) + kOtherThreads + page;
 }
 
 std::string AdvertisedAddress() {
@@ -128,6 +136,8 @@ Server::Options OptionsFor(Job job) {
   options.tensorboard = absl::GetFlag(FLAGS_tensorboard);
   options.metrics = MetricsOptionsFromFlags();
   options.restore = absl::GetFlag(FLAGS_restore);
+  options.http = absl::GetFlag(FLAGS_http);
+  options.http_token_file = absl::GetFlag(FLAGS_http_token_file);
   options.no_restore = absl::GetFlag(FLAGS_no_restore);
   // Generations that a restarted coordinator opens must be newer than those of before.
   options.first_generation = static_cast<uint64_t>(absl::ToUnixMillis(absl::Now()));

@@ -24,6 +24,7 @@
 #include "server/coordinator/coordinator.h"
 #include "server/generation_opener.h"
 #include "server/initial_content.h"
+#include "server/live_page.h"
 #include "server/local_coordinator.h"
 #include "server/memory_needed.h"
 #include "server/metrics/coordinator_metrics.h"
@@ -102,6 +103,7 @@ class Server::Impl {
   ~Impl() { Shutdown(absl::ZeroDuration()); }
 
   absl::Status Listen();
+  absl::Status ServePage();
   absl::Status StartMetrics();
   absl::Status StartTensorBoard();
   void Join();
@@ -110,6 +112,7 @@ class Server::Impl {
 
   int port() const { return port_; }
   const std::string& address() const { return address_; }
+  std::string page_url() const { return page_ == nullptr ? "" : page_->url(); }
 
   // Empty: no metrics are served.
   std::string metrics_address() const { return exporter_ ? exporter_->address() : ""; }
@@ -144,6 +147,7 @@ class Server::Impl {
   InitialContent initial_;  // until Join() hands it over
   std::optional<GenerationOpener> opener_;
   bool healthy_ = true;  // as the health service reports; used by the ticker's thread only
+  std::unique_ptr<LivePage> page_;  // in shard 0, if it is wanted
   std::optional<Ticker> limiter_ticker_;
   std::optional<Ticker> ticker_;
   std::optional<Ticker> checkpoint_ticker_;
@@ -217,6 +221,14 @@ absl::Status Server::Impl::Listen() {
         "--tls_key instead of --insecure\"",
         address_);
   }
+  return absl::OkStatus();
+}
+
+absl::Status Server::Impl::ServePage() {
+  if (!coordinator_ || options_.http.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(page_,
+                   LivePage::Start({options_.http, options_.http_token_file}, *coordinator_));
+  options_.log->info("page url={}", page_->url());
   return absl::OkStatus();
 }
 
@@ -303,6 +315,7 @@ void Server::Impl::WarnOfLoopback() const {
 
 void Server::Impl::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
+  page_.reset();
   exporter_.reset();
   if (remote_coordinator_) remote_coordinator_->CancelBeats();
   if (link_) link_->Stop();
@@ -345,6 +358,7 @@ absl::StatusOr<Server> Server::Start(Options options) {
   auto impl =
       std::make_unique<Impl>(std::move(options), std::move(initial), std::move(credentials));
   RETURN_IF_ERROR(impl->Listen());
+  RETURN_IF_ERROR(impl->ServePage());
   RETURN_IF_ERROR(impl->StartMetrics());
   RETURN_IF_ERROR(impl->StartTensorBoard());
   impl->Join();
@@ -353,6 +367,7 @@ absl::StatusOr<Server> Server::Start(Options options) {
 
 int Server::port() const { return impl_->port(); }
 const std::string& Server::address() const { return impl_->address(); }
+std::string Server::page_url() const { return impl_->page_url(); }
 std::string Server::metrics_address() const { return impl_->metrics_address(); }
 absl::Status Server::Wait() const { return impl_->Wait(); }
 void Server::Shutdown(absl::Duration grace) { impl_->Shutdown(grace); }

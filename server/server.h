@@ -39,6 +39,9 @@ class Server {
   const std::string& address() const;   // as advertised
   std::string metrics_address() const;  // empty: none are served
 
+  // Of the live page; empty if there is none.
+  std::string page_url() const;
+
   // Waits until Shutdown or the end of a drain (kOk), or until the coordinator has refused this
   // shard for good: another job, another number of shards, a newer process in its place. The
   // message says which.

@@ -7,6 +7,7 @@
 #include "common/base/client_security.h"
 #include "common/base/status_macros.h"
 #include "common/job/job_validation.h"
+#include "server/http/http_options.h"
 
 namespace percentdelta {
 
@@ -80,6 +81,13 @@ absl::Status CheckOptions(const ServerOptions& options) {
   }
   RETURN_IF_ERROR(CheckAdvertised("advertise", AdvertisedAddress(options), 0));
   RETURN_IF_ERROR(CheckSecurity(options));
+  if (!options.http.empty()) {
+    if (options.shard != 0) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "http: expected it with shard 0, which runs the coordinator, got shard ", options.shard));
+    }
+    RETURN_IF_ERROR(CheckHttp(options.http, options.http_token_file));
+  }
   RETURN_IF_ERROR(CheckMetricsOptions(options.metrics));
   if (options.threads < 0) {
     return absl::InvalidArgumentError(

@@ -62,6 +62,11 @@ struct ServerOptions {
   // Interval of the shard's heartbeats; a tenth of it while shards are missing.
   absl::Duration heartbeat_interval = absl::Seconds(1);
 
+  // Shard 0 only: address of the live page (live_page.h), as in "127.0.0.1:8080". Empty: none. An
+  // address that is not loopback needs `http_token_file`.
+  std::string http;
+  std::string http_token_file;
+
   // Shard 0 only: see Coordinator::Options.
   uint64_t first_generation = 1;
   absl::Duration lease_deadline = absl::ZeroDuration();

@@ -125,6 +125,13 @@ void LeaseWork::LogTransport() const {
   }
 }
 
+Transport LeaseWork::transport() const {
+  if (channels_ == nullptr) return Transport::kUnknown;
+  const int takers = channels_->memory().takers();
+  if (takers == 0) return Transport::kConnection;
+  return takers == channels_->shards() ? Transport::kSharedMemory : Transport::kBoth;
+}
+
 void LeaseWork::Gather(const BatchId& batch) {
   if (gathered_ == batch) return;
   const TraceSpan span(tracer_, "gather batch", {});
@@ -178,6 +185,7 @@ absl::Status LeaseWork::Train(const Lease& lease, LeaseResult& result) {
   }
   if (status.ok() && !std::exchange(transport_logged_, true)) LogTransport();
   result.push = clock_.Now() - computed;
+  result.transport = transport();
   SetOutcome(batch, result);
   return status;
 }

@@ -32,8 +32,8 @@
 
 namespace percentdelta {
 
-// Not thread-safe except Cancel. Call Prepare once, Connect in every generation, and then Perform for
-// each of its leases.
+// Not thread-safe except Cancel. Call Prepare once, Connect in every generation, and then Perform
+// for each of its leases.
 class LeaseWork {
  public:
   // All must outlive the work. A cancelled pool ends computations. Notes progress in `renewer`.
@@ -85,6 +85,7 @@ class LeaseWork {
   absl::Status AtFault(absl::Status error);
 
   // Logs how values travel to the shards and back.
+  Transport transport() const;
   void LogTransport() const;
 
   const WorkerOptions& options_;

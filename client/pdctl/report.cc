@@ -8,156 +8,54 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <map>
 #include <system_error>
-#include <utility>
-#include <variant>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/string_view.h"
+#include "absl/strings/str_join.h"
 #include "client/pdctl/progress_format.h"
-#include "client/pdctl/report_template.h"
 #include "client/pdctl/statistics_format.h"
 #include "common/base/errno_status.h"
 #include "common/base/output_path.h"
 #include "common/base/status_macros.h"
-#include "common/job/job_codec.h"
-#include "nlohmann/json.hpp"
+#include "common/page/page_charts.h"
+#include "common/page/page_json.h"
+#include "common/page/page_template.h"
 
 namespace percentdelta {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-// The maximum number of points of a line: more are not visible, and make the page large.
-constexpr size_t kMaxPoints = 600;
-
-// The steps that the paper's Figure 1 shows.
+// The steps that the paper's Figure 1 shows, of which the page has all numbers, as of the last one.
 constexpr int64_t kFigureSteps[] = {0, 15, 30, 45};
 
-// Returns evenly spaced indices below `count`, including the first and the last.
-std::vector<size_t> Sample(size_t count) {
-  std::vector<size_t> indices;
-  const size_t points = std::min(count, kMaxPoints);
-  for (size_t i = 0; i < points; ++i) {
-    indices.push_back(points < 2 ? 0 : i * (count - 1) / (points - 1));
-  }
-  return indices;
+// The point of `step`; null if there is none.
+const ProgressPoint* PointAt(const std::vector<ProgressPoint>& points, int64_t step) {
+  const auto found = std::find_if(points.begin(), points.end(),
+                                  [&](const ProgressPoint& point) { return point.step == step; });
+  return found == points.end() ? nullptr : &*found;
 }
 
-Json Curve(const std::vector<ProgressPoint>& points) {
-  Json curve = Json::array();
-  for (const size_t i : Sample(points.size())) {
-    curve.push_back({points[i].step, points[i].loss, points[i].accuracy});
-  }
-  return curve;
-}
-
-// The points of a metric in a curve.
-Json MetricCurve(const std::vector<ProgressPoint>& points, const std::string& name) {
-  std::vector<std::pair<int64_t, double>> values;
-  for (const ProgressPoint& point : points) {
-    for (const Metric& metric : point.metrics) {
-      if (metric.name == name) values.emplace_back(point.step, metric.value);
-    }
-  }
-  Json curve = Json::array();
-  for (const size_t i : Sample(values.size())) {
-    curve.push_back({values[i].first, values[i].second});
-  }
-  return curve;
-}
-
-// Returns each metric's curves, those of the training first.
-Json Metrics(const Progress& progress) {
-  std::vector<std::string> names = MetricNames(progress.training);
-  for (const std::string& name : MetricNames(progress.evaluations)) {
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  }
-  Json metrics = Json::array();
-  for (const std::string& name : names) {
-    metrics.push_back({{"name", name},
-                       {"training", MetricCurve(progress.training, name)},
-                       {"evaluations", MetricCurve(progress.evaluations, name)}});
-  }
-  return metrics;
-}
-
-Json UpdateJson(const TensorStatistics& update) {
-  return {{"tensor", update.tensor},          {"layer", update.layer},
-          {"entries", update.entries},        {"relative", update.relative_delta},
-          {"sgd", update.sgd_relative_delta}, {"multiplier", update.multiplier},
-          {"gradient", update.gradient_l1},   {"weight", update.weight_l1}};
-}
-
-bool IsMatrix(const Job& job, const std::string& tensor) {
-  const int index = job.model.Find(tensor);
-  return index >= 0 && job.model.tensors[index].shape.size() > 1;
-}
-
-// Returns a line over the steps for each weight tensor; biases would only crowd the chart.
-Json Lines(const ReportData& data) {
-  std::map<std::string, Json> lines;
-  for (const size_t i : Sample(data.statistics.size())) {
-    for (const TensorStatistics& update : data.statistics[i].updates) {
-      if (!IsMatrix(data.job, update.tensor)) continue;
-      lines[update.tensor].push_back(
-          {update.step, update.relative_delta, update.sgd_relative_delta});
-    }
-  }
-  Json array = Json::array();
-  for (const TensorSpec& tensor : data.job.model.tensors) {
-    const auto line = lines.find(tensor.name);
-    if (line == lines.end()) continue;
-    array.push_back({{"name", std::string(tensor.layer())}, {"points", line->second}});
-  }
-  return array;
-}
-
-Json Figure(const ReportData& data) {
-  Json figure = Json::array();
+std::string StepsJson(const ReportData& data) {
+  std::vector<std::string> steps;
   for (const StepStatistics& step : data.statistics) {
-    const auto* wanted = std::find(std::begin(kFigureSteps), std::end(kFigureSteps), step.step);
-    if (wanted == std::end(kFigureSteps)) continue;
-    Json bars = Json::array();
-    for (const TensorStatistics& update : step.updates) {
-      if (IsMatrix(data.job, update.tensor)) bars.push_back(UpdateJson(update));
-    }
-    figure.push_back({{"step", step.step}, {"bars", std::move(bars)}});
+    const bool is_last = &step == &data.statistics.back();
+    if (!is_last && !absl::c_linear_search(kFigureSteps, step.step)) continue;
+    steps.push_back(StepJson(step.step, &step, PointAt(data.progress.training, step.step),
+                             PointAt(data.progress.evaluations, step.step)));
   }
-  return figure;
+  return absl::StrJoin(steps, ",");
 }
 
-Json PageData(const ReportData& data) {
-  Json last = Json::array();
-  if (!data.statistics.empty()) {
-    for (const TensorStatistics& update : data.statistics.back().updates) {
-      last.push_back(UpdateJson(update));
-    }
-  }
-  const Progress& progress = data.progress;
-  return {{"name", data.job.name},
-          {"rule", RuleTitle(data.job.optimizer.rule)},
-          {"state", std::string(ToString(progress.state))},
-          {"message", progress.message},
-          {"step", progress.step},
-          {"seconds", progress.training.empty() ? 0 : progress.training.back().seconds},
-          {"rate", progress.examples_per_second},
-          {"batch", data.job.batch_size},
-          {"slots", data.job.gradients_per_step},
-          {"shards", progress.shard_count},
-          {"sha256", data.weights_sha256},
-          {"any_arithmetic", data.job.any_arithmetic ? kAnyArithmeticNote : ""},
-          {"command", data.command},
-          {"job", JobToText(data.job)},
-          {"training", Curve(progress.training)},
-          {"evaluations", Curve(progress.evaluations)},
-          {"metrics", Metrics(progress)},
-          {"lines", Lines(data)},
-          {"figure", Figure(data)},
-          {"last_step", data.statistics.empty() ? -1 : data.statistics.back().step},
-          {"last", std::move(last)}};
+std::string PageData(const ReportData& data) {
+  PageCharts charts(data.job);
+  for (const ProgressPoint& point : data.progress.training) charts.AddTraining(point);
+  for (const ProgressPoint& point : data.progress.evaluations) charts.AddEvaluation(point);
+  for (const StepStatistics& step : data.statistics) charts.AddUpdates(step);
+  return absl::StrCat(
+      "{\"job\":", JobJson(data.job), ",\"status\":", TrainingStatusJson(data.progress),
+      ",\"activity\":null,\"events\":[],\"steps\":[", StepsJson(data),
+      "],\"report\":{\"sha256\":", QuoteJson(data.weights_sha256),
+      ",\"command\":", QuoteJson(data.command), "},\"charts\":", charts.Json(), "}");
 }
 
 // Writes the file atomically.
@@ -188,12 +86,7 @@ absl::Status WriteAtomically(const std::filesystem::path& output, const std::str
 
 }  // namespace
 
-std::string ReportHtml(const ReportData& data) {
-  // The data of a script element must not contain its end tag.
-  const std::string json = absl::StrReplaceAll(
-      PageData(data).dump(-1, ' ', false, Json::error_handler_t::replace), {{"<", "\\u003c"}});
-  return absl::StrReplaceAll(ReportTemplate(), {{"/*DATA*/null", json}});
-}
+std::string ReportHtml(const ReportData& data) { return PageWithData(PageData(data)); }
 
 absl::Status PrepareReport(const std::string& directory) {
   std::error_code error;

@@ -30,8 +30,8 @@ absl::Status PrepareReport(const std::string& directory);
 // Writes to the directory, which is created if necessary:
 //   progress.csv    the curves: see ProgressCsv (client/pdctl/progress_format.h)
 //   statistics.csv  all statistics of every step and tensor
-//   report.html     one self-contained page: the curves, the quantities of the paper's Figure 1,
-//                   the last step's table, the settings
+//   report.html     the live page (common/page/page_template.h) with these data: one self-contained
+//                   document, which asks no server
 // Each file is written atomically. The error names the path and the system's reason.
 absl::Status WriteReport(const std::string& directory, const ReportData& data);
 

@@ -2,6 +2,7 @@
 
 #include "common/base/memory.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #if defined(__GLIBC__)
@@ -18,14 +19,6 @@ namespace {
 constexpr absl::Duration kPeriod = absl::Seconds(2);
 constexpr int64_t kSlack = 32;  // 1/32 of what is needed
 
-// 0: unknown.
-int64_t ResidentBytes() {
-  int64_t size = 0;
-  int64_t resident = 0;
-  std::ifstream("/proc/self/statm") >> size >> resident;
-  return resident * sysconf(_SC_PAGESIZE);
-}
-
 void ReturnFreedMemory() {
 #if defined(__GLIBC__)
   malloc_trim(0);
@@ -33,6 +26,20 @@ void ReturnFreedMemory() {
 }
 
 }  // namespace
+
+int64_t ResidentBytes() {
+  int64_t size = 0;
+  int64_t resident = 0;
+  std::ifstream("/proc/self/statm") >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+double ProcessorSeconds() {
+  rusage usage{};
+  if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+  return absl::ToDoubleSeconds(absl::DurationFromTimeval(usage.ru_utime) +
+                               absl::DurationFromTimeval(usage.ru_stime));
+}
 
 void RetainFreedMemory() {
 #if defined(__GLIBC__)

@@ -19,6 +19,11 @@ namespace percentdelta {
 // large message. Called at the start of main.
 void RetainFreedMemory();
 
+// What this process uses: memory that is resident, now, and processor time since it started. 0:
+// unknown.
+int64_t ResidentBytes();
+double ProcessorSeconds();
+
 // Decides when freed memory is returned to the kernel after all: what accumulated while a peer was
 // slow or away would otherwise be retained until the process ends. Faulting it in again delays a
 // step by some milliseconds, so it is returned when usage exceeds what steps have been seen to

@@ -6,6 +6,7 @@
 #define PERCENTDELTA_COMMON_CLUSTER_HEARTBEAT_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,15 @@ struct CheckpointPart {
   std::string error;  // not empty: why the part could not be written
 };
 
+// What a shard's process has used since it started.
+struct ShardLoad {
+  int64_t resident_bytes = 0;  // of the whole process, now
+  double cpu_seconds = 0;      // of the whole process
+  int64_t bytes_received = 0;  // values of gradients, over connections
+  int64_t bytes_sent = 0;      // values of weights, over connections
+  int64_t shared_bytes = 0;    // values of both, through shared memory
+};
+
 // A shard's heartbeat.
 struct ShardBeat {
   int32_t shard = 0;
@@ -38,6 +48,7 @@ struct ShardBeat {
   std::string problem = {};
   int64_t gathered_steps = 0;               // it has all gradients of steps below this one
   std::vector<int32_t> missing_slots = {};  // of step `gathered_steps`
+  std::optional<ShardLoad> load = {};       // for people: nullopt if the shard does not report it
 };
 
 // The coordinator's answer: the open generation and its shards. Generation 0: still gathering.

@@ -38,7 +38,13 @@ ShardBeat FromProto(const v1::HeartbeatRequest& proto) {
                     {},
                     EscapeForLog(proto.problem(), kMaxReasonBytes),
                     proto.gathered_steps(),
-                    {proto.missing_slots().begin(), proto.missing_slots().end()}};
+                    {proto.missing_slots().begin(), proto.missing_slots().end()},
+                    {}};
+  if (proto.has_load()) {
+    const v1::ShardLoad& load = proto.load();
+    beat.load = {load.resident_bytes(), load.cpu_seconds(), load.bytes_received(),
+                 load.bytes_sent(), load.shared_bytes()};
+  }
   for (const v1::CheckpointPart& part : proto.parts()) {
     if (beat.parts.size() == kMaxParts) break;
     beat.parts.push_back({part.step(),
@@ -59,6 +65,14 @@ void ToProto(const ShardBeat& beat, v1::HeartbeatRequest& proto) {
   proto.set_problem(beat.problem);
   proto.set_gathered_steps(beat.gathered_steps);
   for (const int32_t slot : beat.missing_slots) proto.add_missing_slots(slot);
+  if (beat.load) {
+    v1::ShardLoad& load = *proto.mutable_load();
+    load.set_resident_bytes(beat.load->resident_bytes);
+    load.set_cpu_seconds(beat.load->cpu_seconds);
+    load.set_bytes_received(beat.load->bytes_received);
+    load.set_bytes_sent(beat.load->bytes_sent);
+    load.set_shared_bytes(beat.load->shared_bytes);
+  }
   for (const CheckpointPart& part : beat.parts) {
     v1::CheckpointPart& each = *proto.add_parts();
     each.set_step(part.step);

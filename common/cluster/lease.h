@@ -45,6 +45,14 @@ struct WorkerIdentity {
   std::string data = {};   // fingerprint of its data; empty: not given
 };
 
+// How values travel between a worker and the shards.
+enum class Transport {
+  kUnknown,
+  kConnection,
+  kSharedMemory,
+  kBoth,  // shared memory with some shards, a connection with the others
+};
+
 // A worker's report on a lease.
 struct LeaseResult {
   uint64_t generation = 0;
@@ -60,6 +68,7 @@ struct LeaseResult {
   absl::Duration compute;
   absl::Duration push;
   std::vector<MetricSum> metrics = {};
+  Transport transport = Transport::kUnknown;  // for people
 };
 
 }  // namespace percentdelta

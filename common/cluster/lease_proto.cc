@@ -42,6 +42,33 @@ Lease::Kind FromProto(v1::Lease::Kind kind) {
   }
 }
 
+v1::Transport ToProto(Transport transport) {
+  switch (transport) {
+    case Transport::kUnknown:
+      return v1::TRANSPORT_UNSPECIFIED;
+    case Transport::kConnection:
+      return v1::TRANSPORT_CONNECTION;
+    case Transport::kSharedMemory:
+      return v1::TRANSPORT_SHARED_MEMORY;
+    case Transport::kBoth:
+      return v1::TRANSPORT_BOTH;
+  }
+  return v1::TRANSPORT_UNSPECIFIED;
+}
+
+Transport FromProto(v1::Transport transport) {
+  switch (transport) {
+    case v1::TRANSPORT_CONNECTION:
+      return Transport::kConnection;
+    case v1::TRANSPORT_SHARED_MEMORY:
+      return Transport::kSharedMemory;
+    case v1::TRANSPORT_BOTH:
+      return Transport::kBoth;
+    default:
+      return Transport::kUnknown;
+  }
+}
+
 }  // namespace
 
 Lease FromProto(const v1::Lease& proto) {
@@ -96,6 +123,7 @@ LeaseResult FromProto(const v1::CompleteLeaseRequest& proto) {
   for (const v1::MetricSum& metric : proto.metrics()) {
     result.metrics.push_back({metric.name(), metric.sum(), metric.count()});
   }
+  result.transport = FromProto(proto.transport());
   return result;
 }
 
@@ -118,6 +146,7 @@ void ToProto(const LeaseResult& result, v1::CompleteLeaseRequest& proto) {
     added.set_sum(metric.sum);
     added.set_count(metric.count);
   }
+  proto.set_transport(ToProto(result.transport));
 }
 
 }  // namespace percentdelta

@@ -49,6 +49,7 @@ absl::Status LocalCluster::StartServers() {
     if (!options_.tls_directory.empty()) {
       server.tls = TlsFilesIn(options_.tls_directory, absl::StrCat("shard-", shard));
     }
+    if (shard == 0) server.http = options_.http;
     server.threads = options_.server_threads;
     server.heartbeat_interval = options_.heartbeat_interval;
     server.lease_deadline = options_.lease_deadline;

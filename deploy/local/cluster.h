@@ -56,6 +56,7 @@ class LocalCluster {
     // Directory with ca.pem and with a .pem and a .key of shard-0, shard-1, ... and of worker, as
     // deploy/tls/make-certs writes them. Empty: plaintext.
     std::string tls_directory = {};
+    std::string http = {};         // the live page's address: see Server::Options
     Logger log;                    // of servers and workers; null: silent
     std::shared_ptr<Trace> trace;  // of servers and workers; null: none
   };
@@ -68,6 +69,9 @@ class LocalCluster {
   // Returns "127.0.0.1:port" of shard 0, for Cluster and pdctl.
   const std::string& coordinator() const { return servers_.front().address(); }
   const std::string& address(int shard) const { return servers_[shard].address(); }
+
+  // Of the live page; empty if there is none.
+  std::string page_url() const { return servers_.front().page_url(); }
 
   // Starts another worker, and returns its index.
   int AddWorker();

@@ -37,6 +37,7 @@
 #include "common/transport/credentials.h"
 #include "deploy/local/cluster.h"
 #include "deploy/local/progress_display.h"
+#include "server/live_page.h"
 #include "worker/data/data_sets.h"
 #include "worker/models/model.h"
 
@@ -63,6 +64,9 @@ ABSL_FLAG(bool, no_restore, false, "start at step 0, and set existing checkpoint
 ABSL_FLAG(std::string, tls_dir, "",
           "directory of deploy/tls/make-certs: servers and workers use TLS with its certificates; "
           "empty: plaintext");
+ABSL_FLAG(std::string, http, "",
+          "loopback host:port of a page that shows the training while it runs, as in "
+          "127.0.0.1:8080; port 0 takes a free port; empty: none");
 ABSL_FLAG(bool, verbose, false, "print the log of servers and workers");
 
 namespace percentdelta {
@@ -105,7 +109,7 @@ int ThreadsNeeded() {
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   const int threads = std::max(1, absl::GetFlag(FLAGS_threads));
   return absl::GetFlag(FLAGS_shards) * (cores + 1) + absl::GetFlag(FLAGS_workers) * (threads + 2) +
-         kOtherThreads;
+         kOtherThreads + (absl::GetFlag(FLAGS_http).empty() ? 0 : LivePage::kThreads);
 }
 
 absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
@@ -125,6 +129,7 @@ absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
   options.restore = absl::GetFlag(FLAGS_restore);
   options.tensorboard = absl::GetFlag(FLAGS_tensorboard);
   options.tls_directory = absl::GetFlag(FLAGS_tls_dir);
+  options.http = absl::GetFlag(FLAGS_http);
   options.no_restore = absl::GetFlag(FLAGS_no_restore);
   if (absl::GetFlag(FLAGS_verbose)) options.log = MakeLogger("local", LogOptionsFromFlags());
   if (const std::string path = absl::GetFlag(FLAGS_trace); !path.empty()) {
@@ -200,6 +205,9 @@ absl::Status Train(LocalCluster::Options options, const std::string& command,
   const Cluster client(client_options);
   std::cout << "coordinator " << client_options.coordinator
             << " (pdctl --server=" << client_options.coordinator << " status)" << std::endl;
+  if (const std::string url = cluster->page_url(); !url.empty()) {
+    std::cout << "page " << url << std::endl;
+  }
   RETURN_IF_ERROR(Watch(*cluster, client, stopped));
   return Conclude(client, command);
 }

@@ -357,9 +357,19 @@ absl::Status Coordinator::ReportStatistics(uint64_t generation,
   return absl::OkStatus();
 }
 
-Progress Coordinator::GetProgress(int64_t from_step) const {
+Progress Coordinator::GetProgress(int64_t from_step, int64_t last_step) const {
   absl::MutexLock lock(&mutex_);
-  return training_.GetProgress(from_step, opening_error_, options_.clock->Now());
+  return training_.GetProgress(from_step, last_step, opening_error_, options_.clock->Now());
+}
+
+ClusterActivity Coordinator::GetActivity() const {
+  absl::MutexLock lock(&mutex_);
+  return training_.GetActivity(options_.clock->Now());
+}
+
+std::vector<ClusterEvent> Coordinator::EventsAfter(int64_t after) const {
+  absl::MutexLock lock(&mutex_);
+  return training_.EventsAfter(after);
 }
 
 TrainingMetrics Coordinator::GetMetrics() const {

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,7 @@
 #include "absl/time/time.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/cluster/activity.h"
 #include "common/cluster/lease.h"
 #include "common/cluster/progress.h"
 #include "common/cluster/statistics.h"
@@ -140,7 +142,15 @@ class Coordinator {
   // kInvalidArgument for a step that has not started.
   absl::Status ReportStatistics(uint64_t generation, const std::vector<TensorStatistics>& updates);
 
-  Progress GetProgress(int64_t from_step) const;
+  // With the points of the steps from `from_step` to `last_step`.
+  Progress GetProgress(int64_t from_step,
+                       int64_t last_step = std::numeric_limits<int64_t>::max()) const;
+
+  // For people: who does what now, and what has happened since the event `after` (0: all that is
+  // retained).
+  ClusterActivity GetActivity() const;
+  std::vector<ClusterEvent> EventsAfter(int64_t after) const;
+  absl::Duration Now() const { return options_.clock->Now(); }  // of these events
 
   // For metrics: the state of the training, and how many calls wait for work.
   TrainingMetrics GetMetrics() const;

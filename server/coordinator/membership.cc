@@ -73,6 +73,8 @@ absl::StatusOr<bool> Membership::Beat(const ShardBeat& beat, absl::Duration now)
     member.last_beat = now;
     member.generation = beat.generation;
     member.problem = beat.problem;
+    member.gathered_steps = beat.gathered_steps;
+    member.load = beat.load;
     return needs_generation();
   }
   const Newcomer newcomer = {beat.shard, beat.address, beat.incarnation};
@@ -113,6 +115,7 @@ bool Membership::Admit(const Newcomer& newcomer) {
   member.generation = 0;
   member.last_beat = member.newcomer_beat;
   member.problem.clear();
+  member.load.reset();
   member.newcomer.reset();
   member.rejection.clear();
   changed_ = true;
@@ -179,6 +182,19 @@ std::vector<int32_t> Membership::missing() const {
     if (members_[i].incarnation == 0) missing.push_back(static_cast<int32_t>(i));
   }
   return missing;
+}
+
+ShardActivity Membership::Activity(int shard, absl::Duration now) const {
+  const Member& member = members_[shard];
+  ShardActivity activity;
+  if (member.incarnation == 0) return activity;
+  activity.address = member.address;
+  activity.silent = now - member.last_beat;
+  activity.entered = generation() != 0 && member.generation == generation();
+  activity.gathered_steps = member.gathered_steps;
+  activity.problem = member.problem;
+  activity.load = member.load;
+  return activity;
 }
 
 std::optional<Membership::Silent> Membership::FindSilent(absl::Duration now,

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/cluster/activity.h"
 #include "common/cluster/heartbeat.h"
 
 namespace percentdelta {
@@ -104,6 +105,10 @@ class Membership {
 
   std::vector<int32_t> missing() const;
 
+  int shard_count() const { return static_cast<int>(members_.size()); }
+  uint64_t incarnation(int shard) const { return members_[shard].incarnation; }  // 0: missing
+  ShardActivity Activity(int shard, absl::Duration now) const;
+
   // The shard whose last heartbeat is the oldest, if it is older than `limit`.
   struct Silent {
     int shard;
@@ -118,7 +123,9 @@ class Membership {
     uint64_t incarnation = 0;  // 0: missing
     uint64_t generation = 0;   // that it has entered
     absl::Duration last_beat;
-    std::string problem;          // that it reports
+    std::string problem;  // that it reports
+    int64_t gathered_steps = 0;
+    std::optional<ShardLoad> load;
     std::set<uint64_t> replaced;  // incarnations
     std::optional<Newcomer> newcomer;
     absl::Duration newcomer_since;

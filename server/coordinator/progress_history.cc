@@ -24,6 +24,14 @@ auto Find(const std::deque<ProgressPoint>& curve, int64_t step) {
   return std::lower_bound(curve.begin(), curve.end(), step, before);
 }
 
+// The points of the steps first..last.
+std::vector<ProgressPoint> Between(const std::deque<ProgressPoint>& curve, int64_t first,
+                                   int64_t last) {
+  const auto is_after = [](int64_t step, const ProgressPoint& point) { return step < point.step; };
+  const auto begin = Find(curve, first);
+  return {begin, std::upper_bound(begin, curve.end(), last, is_after)};
+}
+
 }  // namespace
 
 void ProgressHistory::Append(Curve& curve, const ProgressPoint& point) {
@@ -62,9 +70,10 @@ std::vector<ProgressPoint> ProgressHistory::EvaluationsBefore(int64_t step) cons
   return {evaluations_.points.begin(), Find(evaluations_.points, step)};
 }
 
-void ProgressHistory::Fill(int64_t from_step, absl::Duration now, Progress& progress) const {
-  progress.training.assign(Find(training_.points, from_step), training_.points.end());
-  progress.evaluations.assign(Find(evaluations_.points, from_step), evaluations_.points.end());
+void ProgressHistory::Fill(int64_t from_step, int64_t last_step, absl::Duration now,
+                           Progress& progress) const {
+  progress.training = Between(training_.points, from_step, last_step);
+  progress.evaluations = Between(evaluations_.points, from_step, last_step);
   // The first lease in the window marks when the others started: its examples are not counted.
   const auto begin = std::find_if(leases_.begin(), leases_.end(), [&](const DoneLease& lease) {
     return lease.at >= now - kWindow;

@@ -38,8 +38,9 @@ class ProgressHistory {
   // Begin() was given.
   double SecondsAt(absl::Duration now) const;
 
-  // Fills in the curves from `from_step` on, and the rate and mean times of the last minute.
-  void Fill(int64_t from_step, absl::Duration now, Progress& progress) const;
+  // Fills in the curves from `from_step` to `last_step`, and the rate and mean times of the last
+  // minute.
+  void Fill(int64_t from_step, int64_t last_step, absl::Duration now, Progress& progress) const;
 
   // The newest point of each curve.
   std::optional<ProgressPoint> last_training() const { return Last(training_); }

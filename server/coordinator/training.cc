@@ -32,6 +32,7 @@ Training::Training(const Job& job, const std::string& job_hash, Options options)
 
 void Training::Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoint,
                     absl::Duration now) {
+  activity_.CheckShards(membership_, this->step(), now);
   const History restored = checkpoint ? checkpoint->history : History();
   const int64_t step = checkpoint ? checkpoint->manifest.step : 0;
   membership_.Open(at_least, checkpoint ? checkpoint->directory : "", step);
@@ -52,6 +53,10 @@ void Training::Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoi
   };
   leases_.emplace(job_, std::move(leases), roster_);
   gathered_.assign(options_.shard_count, step);
+  end_recorded_ = false;
+  activity_.Add(ClusterEvent::Kind::kGeneration, step, now,
+                absl::StrCat("generation ", membership_.generation(), " opened at step ", step,
+                             checkpoint ? ", from a checkpoint" : ""));
   compatibility_.Restore(restored.arithmetic, restored.other_arithmetic, restored.data);
   options_.log->info("generation opened generation={} shards={} step={} checkpoint={} addresses={}",
                      membership_.generation(), options_.shard_count, step,
@@ -85,6 +90,9 @@ void Training::TakeBeat(const ShardBeat& beat, absl::Duration now) {
   for (const LeaseTable::MissingGradient& missing :
        leases_->Reopen(beat.gathered_steps, beat.missing_slots, now)) {
     record_.AddMissing(beat, missing);
+    activity_.Add(ClusterEvent::Kind::kFault, beat.gathered_steps, now,
+                  absl::StrCat("shard ", beat.shard, " lacks the gradient of slot ", missing.slot,
+                               " that worker ", missing.worker, " reported"));
   }
 }
 
@@ -115,6 +123,17 @@ absl::Status Training::CheckWorker(const WorkerIdentity& worker, absl::Duration 
   return roster_.CheckNotSuspended(worker.name, now);
 }
 
+void Training::SeeWorker(const WorkerIdentity& worker, absl::Duration now) {
+  roster_.See(worker, now);
+  activity_.SeeWorker(worker.name, step(), now);
+}
+
+void Training::SeeAgain(const std::string& worker, absl::Duration now) {
+  if (!roster_.CheckRoom(worker, now).ok()) return;
+  roster_.See(worker, now);
+  activity_.SeeWorker(worker, step(), now);
+}
+
 std::optional<Lease> Training::NextLease(const std::string& worker, absl::Duration now) {
   Lease lease;
   switch (state()) {
@@ -143,6 +162,7 @@ std::optional<Lease> Training::NextLease(const std::string& worker, absl::Durati
   if (!next) return std::nullopt;
   record_.history().StartTime(now);
   compatibility_.Give(identity);
+  activity_.AddLease(worker, *next, now);
   return next;
 }
 
@@ -150,9 +170,10 @@ absl::Status Training::Complete(const LeaseResult& result, absl::Duration now) {
   RETURN_IF_ERROR(CheckGeneration(result.generation));
   RETURN_IF_ERROR(CheckName("worker", result.worker));
   RETURN_IF_ERROR(leases_->CheckHolder(result.lease_id, result.worker));
-  if (roster_.CheckRoom(result.worker, now).ok()) roster_.See(result.worker, now);
+  SeeAgain(result.worker, now);
   ASSIGN_OR_RETURN(const LeaseTable::Completion completion, leases_->Complete(result, now));
   record_.AddResult(completion, result, leases_->step(), now);
+  activity_.AddResult(result, completion.trained_examples, leases_->step(), now);
   if (completion.training) EndStep();
   if (result.leaving && drained()) operators_.TellWorker(result.worker);
   LogEnd();
@@ -164,13 +185,42 @@ absl::StatusOr<absl::Duration> Training::Renew(uint64_t generation, uint64_t lea
   RETURN_IF_ERROR(CheckGeneration(generation));
   RETURN_IF_ERROR(CheckName("worker", worker));
   RETURN_IF_ERROR(leases_->CheckHolder(lease_id, worker));
-  if (roster_.CheckRoom(worker, now).ok()) roster_.See(worker, now);
+  SeeAgain(worker, now);
   return leases_->Renew(lease_id, now);
 }
 
+void Training::RecordActivity(absl::Duration now) {
+  activity_.CheckShards(membership_, step(), now);
+  if (now - workers_checked_ >= absl::Seconds(1)) {
+    workers_checked_ = now;
+    activity_.CheckWorkers(roster_, step(), now);
+  }
+  const TrainingState now_state = state();
+  const bool failed = now_state == TrainingState::kFailed;
+  if (end_recorded_ || (!failed && now_state != TrainingState::kFinished)) return;
+  end_recorded_ = true;
+  activity_.Add(ClusterEvent::Kind::kEnd, step(), now,
+                failed ? absl::StrCat("the training failed: ", leases_->failure())
+                       : "the training is finished");
+}
+
+ClusterActivity Training::GetActivity(absl::Duration now) const {
+  ClusterActivity activity;
+  activity.shards.reserve(options_.shard_count);
+  for (int i = 0; i < options_.shard_count; ++i) {
+    activity.shards.push_back(membership_.Activity(i, now));
+  }
+  activity.workers = activity_.Workers(roster_, now);
+  return activity;
+}
+
 void Training::Tick(absl::Duration now) {
+  RecordActivity(now);
   if (!leases_) return;
-  for (const Lease& lease : leases_->Expire(now)) record_.AddExpired(lease);
+  for (const Lease& lease : leases_->Expire(now)) {
+    record_.AddExpired(lease);
+    activity_.AddExpired(lease, now);
+  }
   if (leases_->finished() && checkpoints_.LetWorkersGo(now)) LogEnd();
   ContinueDrain(now);
 }
@@ -219,6 +269,11 @@ std::optional<Training::ReadyCheckpoint> Training::FindReadyCheckpoint(
 
 void Training::EndCheckpoint(int64_t step, const absl::Status& result, absl::Duration now) {
   checkpoints_.End(step, result, now);
+  activity_.Add(
+      result.ok() ? ClusterEvent::Kind::kCheckpoint : ClusterEvent::Kind::kCheckpointFailed, step,
+      now,
+      result.ok() ? absl::StrCat("the checkpoint of step ", step, " is complete")
+                  : absl::StrCat("the checkpoint of step ", step, " failed: ", result.message()));
   ContinueDrain(now);
   LogEnd();
 }
@@ -248,15 +303,16 @@ std::string Training::DelayReason(absl::Duration now) const {
 }
 
 TrainingMetrics Training::GetMetrics(absl::Duration now) const {
+  constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
   TrainingMetrics metrics;
-  metrics.progress = GetProgress(std::numeric_limits<int64_t>::max(), "", now);
+  metrics.progress = GetProgress(kNone, kNone, "", now);
   metrics.missing_shards = static_cast<int>(membership_.missing().size());
   record_.FillMetrics(leases_ ? &*leases_ : nullptr, metrics);
   return metrics;
 }
 
-Progress Training::GetProgress(int64_t from_step, const std::string& opening_error,
-                               absl::Duration now) const {
+Progress Training::GetProgress(int64_t from_step, int64_t last_step,
+                               const std::string& opening_error, absl::Duration now) const {
   Progress progress;
   progress.state = state();
   if (progress.state == TrainingState::kGathering) {
@@ -278,7 +334,7 @@ Progress Training::GetProgress(int64_t from_step, const std::string& opening_err
   progress.data = compatibility_.data();
   progress.workers = roster_.Count(now);
   if (job_.checkpoint) progress.checkpoint = checkpoints_.progress();
-  record_.Fill(from_step, now, leases_ ? &*leases_ : nullptr, progress);
+  record_.Fill(from_step, last_step, now, leases_ ? &*leases_ : nullptr, progress);
   return progress;
 }
 

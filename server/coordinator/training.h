@@ -16,11 +16,13 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/log.h"
+#include "common/cluster/activity.h"
 #include "common/cluster/heartbeat.h"
 #include "common/cluster/lease.h"
 #include "common/cluster/progress.h"
 #include "common/job/job.h"
 #include "server/checkpoint/checkpoint_store.h"
+#include "server/coordinator/activity_record.h"
 #include "server/coordinator/checkpoint_completion.h"
 #include "server/coordinator/lease_table.h"
 #include "server/coordinator/membership.h"
@@ -80,7 +82,7 @@ class Training {
   absl::Status CheckWorker(const WorkerIdentity& worker, absl::Duration now);
 
   // Records a call of the worker.
-  void SeeWorker(const WorkerIdentity& worker, absl::Duration now) { roster_.See(worker, now); }
+  void SeeWorker(const WorkerIdentity& worker, absl::Duration now);
 
   // Whether shards have a gradient of the worker (worker_roster.h).
   bool IsProven(const std::string& worker) const { return roster_.IsProven(worker); }
@@ -101,7 +103,7 @@ class Training {
   absl::StatusOr<absl::Duration> Renew(uint64_t generation, uint64_t lease_id,
                                        const std::string& worker, absl::Duration now);
 
-  // Expires leases, and the wait for the last checkpoint.
+  // Expires leases, and the wait for the last checkpoint; records what has happened since.
   void Tick(absl::Duration now);
 
   // See Coordinator::TakeCheckpoint.
@@ -136,9 +138,12 @@ class Training {
   void EndCheckpoint(int64_t step, const absl::Status& result, absl::Duration now);
 
   // `opening_error`: why the generation that is needed could not be opened; may be empty.
-  Progress GetProgress(int64_t from_step, const std::string& opening_error,
+  Progress GetProgress(int64_t from_step, int64_t last_step, const std::string& opening_error,
                        absl::Duration now) const;
 
+  // For people: who does what now, and the events whose id is greater.
+  ClusterActivity GetActivity(absl::Duration now) const;
+  std::vector<ClusterEvent> EventsAfter(int64_t id) const { return activity_.EventsAfter(id); }
   // Cheap, whatever the length of the history.
   TrainingMetrics GetMetrics(absl::Duration now) const;
 
@@ -152,6 +157,8 @@ class Training {
   void ContinueDrain(absl::Duration now);
   void LogEnd();
   void EndStep();
+  void SeeAgain(const std::string& worker, absl::Duration now);
+  void RecordActivity(absl::Duration now);
 
   const Job& job_;
   const std::string job_hash_;
@@ -163,6 +170,9 @@ class Training {
   std::vector<int64_t> gathered_;     // steps, by shard; of the current generation
   TrainingRecord record_;
   CheckpointCompletion checkpoints_;
+  ActivityRecord activity_;
+  absl::Duration workers_checked_ = -absl::InfiniteDuration();
+  bool end_recorded_ = false;
   OperatorRequests operators_;
 };
 

@@ -113,8 +113,8 @@ void TrainingRecord::FillMetrics(const LeaseTable* leases, TrainingMetrics& metr
   metrics.evaluation = history_.last_evaluation();
 }
 
-void TrainingRecord::Fill(int64_t from_step, absl::Duration now, const LeaseTable* leases,
-                          Progress& progress) const {
+void TrainingRecord::Fill(int64_t from_step, int64_t last_step, absl::Duration now,
+                          const LeaseTable* leases, Progress& progress) const {
   progress.max_steps = max_steps_;
   progress.expired_leases = expired_;
   progress.failed_leases = failed_;
@@ -124,7 +124,7 @@ void TrainingRecord::Fill(int64_t from_step, absl::Duration now, const LeaseTabl
     progress.step = leases->step();
     progress.speculative_leases += leases->speculative();
   }
-  history_.Fill(from_step, now, progress);
+  history_.Fill(from_step, last_step, now, progress);
 }
 
 }  // namespace percentdelta

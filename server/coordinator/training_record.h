@@ -51,8 +51,9 @@ class TrainingRecord {
   // For metrics: sums since the process started, and the newest point of each curve.
   void FillMetrics(const LeaseTable* leases, TrainingMetrics& metrics) const;
 
-  // Fills in curves, rates and counts. `leases`: of the current generation, null: none is open.
-  void Fill(int64_t from_step, absl::Duration now, const LeaseTable* leases,
+  // Fills in the curves of these steps, rates and counts. `leases`: of the current generation,
+  // null: none is open.
+  void Fill(int64_t from_step, int64_t last_step, absl::Duration now, const LeaseTable* leases,
             Progress& progress) const;
 
  private:

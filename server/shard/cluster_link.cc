@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "common/base/memory.h"
 
 namespace percentdelta {
 namespace {
@@ -79,6 +80,10 @@ ShardBeat ClusterLink::MakeBeat(uint64_t generation) const {
     beat.missing_slots = (*state)->MissingSlots(beat.gathered_steps);
   }
   beat.problem = enter_error_.empty() ? options_.member->connection_error() : enter_error_;
+  const ShardCounters& counters = *options_.shard->counters();
+  beat.load = {ResidentBytes(), ProcessorSeconds(), counters.pushed.grpc.load(),
+               counters.pulled.grpc.load(),
+               counters.pushed.shared_memory.load() + counters.pulled.shared_memory.load()};
   if (options_.checkpoint_writer != nullptr) beat.parts = options_.checkpoint_writer->parts();
   return beat;
 }

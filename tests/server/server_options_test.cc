@@ -96,5 +96,20 @@ TEST(ServerOptionsTest, AdvertisesTheListeningAddressByDefault) {
   EXPECT_EQ(AdvertisedAddress(options), "host:0");
 }
 
+TEST(ServerOptionsTest, ThePageIsOfShardZeroAndOfThisMachine) {
+  ServerOptions options = OptionsOf(0, 2);
+  options.http = "127.0.0.1:0";
+  EXPECT_OK(CheckOptions(options));
+  options.http = "0.0.0.0:8080";
+  EXPECT_THAT(CheckOptions(options),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("http_token_file")));
+  options.http_token_file = "tokens";
+  EXPECT_OK(CheckOptions(options));
+  ServerOptions other = OptionsOf(1, 2);
+  other.http = "127.0.0.1:0";
+  EXPECT_THAT(CheckOptions(other), StatusIs(absl::StatusCode::kInvalidArgument,
+                                            HasSubstr("http: expected it with shard 0")));
+}
+
 }  // namespace
 }  // namespace percentdelta

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,7 +21,7 @@ constexpr absl::Duration kStart = absl::Hours(1);
 
 Progress Filled(const ProgressHistory& history, absl::Duration now, int64_t from_step = 0) {
   Progress progress;
-  history.Fill(from_step, now, progress);
+  history.Fill(from_step, std::numeric_limits<int64_t>::max(), now, progress);
   return progress;
 }
 

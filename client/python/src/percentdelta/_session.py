@@ -204,6 +204,14 @@ class Session:
             self.source.prefetch(fields.step + 1)
         return push
 
+    @property
+    def transport(self) -> int:
+        """How values travel, as the message Transport numbers it."""
+        if self.shards is None:
+            return 0
+        takers = self.shards.memory.takers
+        return 1 if takers == 0 else 2 if takers == len(self.shards) else 3
+
     def report(self, fields: _wire.LeaseFields, result: _wire.Result,
                dropped: Optional[LeaseDropped]) -> None:
         """Reports a lease's end, pauses after a failure, and keeps the next lease. Raises

@@ -66,6 +66,7 @@ class Result:
     compute: float = 0.0
     push: float = 0.0
     metrics: Tuple[Tuple[str, float, float], ...] = ()  # name, sum, count
+    transport: int = 0  # of the message Transport: how values travel; 0: not known
 
 
 def cluster_from(message: Any) -> Cluster:
@@ -107,6 +108,7 @@ def complete_request(lease: LeaseFields, worker: str, result: Result) -> Any:
     request.timings.push_us = int(result.push * 1e6)
     for name, total, count in result.metrics:
         request.metrics.add(name=name, sum=total, count=count)
+    request.transport = result.transport
     return request
 
 

@@ -234,6 +234,7 @@ class Lease:
         if self.kind == "train":
             self._finish_push()
             result.push = time.monotonic() - computed
+        result.transport = self._session.transport
         self.ended = True
         self._pushed.clear()
         self._session.report(self._fields, result, None)
