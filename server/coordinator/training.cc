@@ -124,6 +124,7 @@ std::optional<Lease> Training::NextLease(const std::string& worker, absl::Durati
     case TrainingState::kDrained:
       return LastLease(worker);
     case TrainingState::kFinished:
+      operators_.TellWorker(worker);
       lease.kind = Lease::Kind::kFinished;
       return lease;
     case TrainingState::kFailed:
@@ -154,7 +155,7 @@ absl::Status Training::Complete(const LeaseResult& result, absl::Duration now) {
   ASSIGN_OR_RETURN(const LeaseTable::Completion completion, leases_->Complete(result, now));
   record_.AddResult(completion, result, leases_->step(), now);
   if (completion.training) EndStep();
-  if (result.leaving && drained()) operators_.TellWorker(result.worker);
+  if (result.leaving) operators_.TellWorker(result.worker);
   LogEnd();
   return absl::OkStatus();
 }

@@ -80,7 +80,10 @@ class Training {
   absl::Status CheckWorker(const WorkerIdentity& worker, absl::Duration now);
 
   // Records a call of the worker.
-  void SeeWorker(const WorkerIdentity& worker, absl::Duration now) { roster_.See(worker, now); }
+  void SeeWorker(const WorkerIdentity& worker, absl::Duration now) {
+    roster_.See(worker, now);
+    operators_.WorkerCame(worker.name);
+  }
 
   // Whether shards have a gradient of the worker (worker_roster.h).
   bool IsProven(const std::string& worker) const { return roster_.IsProven(worker); }
