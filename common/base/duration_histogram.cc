@@ -14,12 +14,12 @@ void DurationHistogram::Add(absl::Duration duration) {
 }
 
 DurationHistogram::Counts DurationHistogram::counts() const {
-  constexpr double kNanosecond = 1e-9;
+  constexpr double kNanoseconds = 1e9;  // of a second
   Counts counts;
   for (size_t i = 0; i < buckets_.size(); ++i) {
     counts.buckets[i] = buckets_[i].load(std::memory_order_relaxed);
   }
-  counts.sum_seconds = kNanosecond * static_cast<double>(sum_ns_.load(std::memory_order_relaxed));
+  counts.sum_seconds = static_cast<double>(sum_ns_.load(std::memory_order_relaxed)) / kNanoseconds;
   return counts;
 }
 

@@ -18,7 +18,7 @@
 
 namespace percentdelta {
 
-inline constexpr char kPeer[] = "ipv4:127.0.0.1:1";
+inline CallPeer FuzzPeer() { return {"ipv4:127.0.0.1:1", "ipv4:127.0.0.1"}; }
 
 inline CallLimiter::Options LimiterOptions() {
   static const SteadyClock* const kClock = new SteadyClock;

@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const SmallShard* const kSmall = new SmallShard;  // a pull changes nothing
   const absl::string_view bytes(reinterpret_cast<const char*>(data + 1), size - 1);
   CallLimiter limiter(LimiterOptions());
-  FakeWriter<grpc::ByteBuffer> call(StartPull(kSmall->shard(), limiter, kPeer, Cut(bytes, 0)));
+  FakeWriter<grpc::ByteBuffer> call(StartPull(kSmall->shard(), limiter, FuzzPeer(), Cut(bytes, 0)));
   for (int reads = data[0]; reads > 0 && call.written() != nullptr; --reads) {
     Chunk chunk;
     FUZZ_CHECK(DecodeChunk(*call.written(), chunk));

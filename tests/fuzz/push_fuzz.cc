@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const SmallShard small;
   CallLimiter limiter(LimiterOptions());
   grpc::ByteBuffer response;
-  FakeReader<grpc::ByteBuffer> call(StartPush(small.shard(), limiter, kPeer, &response));
+  FakeReader<grpc::ByteBuffer> call(StartPush(small.shard(), limiter, FuzzPeer(), &response));
   for (const grpc::ByteBuffer& message : MessagesOf(data, size)) {
     if (!call.Deliver(&message)) break;
   }

@@ -23,6 +23,7 @@
 #include "common/cluster/progress_proto.h"
 #include "common/cluster/statistics_proto.h"
 #include "common/job/partition.h"
+#include "common/transport/chunk_codec.h"
 #include "server/coordinator/coordinator.h"
 #include "server/rpc/acquire_lease.h"
 #include "server/rpc/get_update_statistics.h"
@@ -105,18 +106,18 @@ class Cluster {
   struct Lease {
     Lease(Coordinator& coordinator, CallLimiter& limiter, const LeaseIds& ids,
           const v1::AcquireLeaseRequest& request)
-        : call(StartAcquireLease(coordinator, limiter, kPeer, request, request.worker(), ids,
+        : call(StartAcquireLease(coordinator, limiter, FuzzPeer(), request, request.worker(), ids,
                                  &response)) {}
-    v1::Lease response;  // before the call, which refers to it
+    grpc::ByteBuffer response;  // before the call, which refers to it
     FakeUnary call;
   };
   struct Norms {
     Norms(const Shard& shard, CallLimiter& limiter, const v1::ReduceNormsRequest& request)
-        : call(StartReduceNorms(shard, limiter, kPeer, request, &response)) {}
-    v1::ReduceNormsResponse response;
+        : call(StartReduceNorms(shard, limiter, FuzzPeer(), EncodeMessage(request), &response)) {}
+    grpc::ByteBuffer response;
     FakeUnary call;
   };
-  using Watch = FakeWriter<v1::StepStatistics>;
+  using Watch = FakeWriter<grpc::ByteBuffer>;
 
   static Coordinator::Options OptionsFor(const Clock* clock) {
     Coordinator::Options options;
@@ -154,7 +155,7 @@ class Cluster {
     if (input_.ConsumeBool()) request.set_arithmetic("a");
     waiting_.emplace_back(coordinator_, limiter_, ids_, request);
     if (waiting_.back().call.status() && waiting_.back().call.status()->ok()) {
-      last_ = waiting_.back().response;
+      FUZZ_CHECK(DecodeMessage(waiting_.back().response, last_));
       last_.set_lease_id(ids_.Reveal(last_.lease_id()));
       holder_ = request.worker();
     }
@@ -214,8 +215,8 @@ class Cluster {
 
   void WatchStatistics() {
     const auto request = MakeMessage<v1::WatchUpdateStatisticsRequest>(input_);
-    Watch& watch = watches_.emplace_back(
-        StartWatchUpdateStatistics(coordinator_.statistics(), limiter_, kPeer, request));
+    Watch& watch = watches_.emplace_back(StartWatchUpdateStatistics(
+        coordinator_.statistics(), limiter_, FuzzPeer(), EncodeMessage(request)));
     if (watch.written() != nullptr) watch.Written(input_.ConsumeBool());
   }
 

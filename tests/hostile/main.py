@@ -136,7 +136,7 @@ class Table:
         if self._judge_times and not any(outcome.attempts() for outcome in row.outcomes):
             self.faults.append(f"{name}: nothing was attempted; is the machine too busy?")
         budget = MEMORY_BUDGET + self._undisturbed[0].megabytes
-        if megabytes > budget and not row.attack.unbounded:
+        if megabytes > budget:
             self.faults.append(f"{name}: expected at most {budget} MB, got {megabytes} MB")
 
     def _fail(self, attack: Attack, message: str) -> None:

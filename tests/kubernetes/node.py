@@ -111,7 +111,8 @@ class ApiServer:
             "--service-account-issuer=https://kubernetes.test", "--endpoint-reconciler-type=none",
             f"--service-account-signing-key-file={folder}/accounts.key",
             f"--service-account-key-file={folder}/accounts.pub",
-            "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged")
+            "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged",
+            "--kubelet-preferred-address-types=InternalIP")
         began = time.monotonic()
         self.wait(lambda: self.tries("get", "--raw", "/readyz"), "the API server to be ready")
         self._say(f"the API server is ready after {time.monotonic() - began:.0f} s")

@@ -42,8 +42,9 @@ class Scenario:
             status = dict(line.split(":\t", 1) for line in training.inside(
                 name, "cat", "/proc/1/status").splitlines() if ":\t" in line)
             got = {key: status[key].split()[0] for key in
-                   ("Uid", "CapEff", "NoNewPrivs", "Seccomp")}
-            expected = {"Uid": str(USER), "CapEff": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"}
+                   ("Uid", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")}
+            expected = {"Uid": str(USER), "CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1",
+                        "Seccomp": "2"}
             if got != expected:
                 raise Violation(f"{name}: expected {expected}, got {got}")
             if training.tries("exec", name, "--", "touch", "/usr/local/bin/x"):

@@ -8,12 +8,15 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/coordinator_stub.h"
 #include "common/job/job_codec.h"
@@ -98,7 +101,7 @@ TEST(StrangeWorkersTest, Table) {
       {"fails at everything", "no such animal", "no such animal"},
       {"gives reasons that forge log lines", "x\n2026-01-01T00:00:00.000Z I server-0 all is well",
        "x\\n2026"},
-      {"gives reasons without end", std::string(1 << 20, 'x'), "xxx"},
+      {"gives long reasons", std::string(60'000, 'x'), "xxx"},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.what);
@@ -117,6 +120,75 @@ TEST(StrangeWorkersTest, Table) {
     EXPECT_OK(cluster->AwaitWorkers());
     EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
   }
+}
+
+// Takes every lease that it can get, under new names, and renews all of them until it is destroyed.
+class Squatter {
+ public:
+  Squatter(std::string coordinator, int number)
+      : thread_([this, coordinator = std::move(coordinator), number] {
+          const auto stub = MakeCoordinatorStub(coordinator, absl::Seconds(10));
+          std::vector<std::pair<std::string, Lease>> held;
+          for (int i = 0; !stop_; ++i) {
+            const std::string name = absl::StrCat("squatter-", number, "-", i % 500);
+            const auto lease = stub->AcquireLease({name, SupportedKernels().front()->arithmetic},
+                                                  absl::Milliseconds(10));
+            if (lease.ok() && lease->kind == Lease::Kind::kTrain) held.emplace_back(name, *lease);
+            if (held.size() > 20) held.erase(held.begin());
+            for (const auto& [holder, each] : held) stub->RenewLease(each, holder).IgnoreError();
+          }
+        }) {}
+  ~Squatter() {
+    stop_ = true;
+    thread_.join();
+  }
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+TEST(StrangeWorkersTest, LeasesThatAreOnlyRenewedDoNotStopATraining) {
+  constexpr int64_t kManySteps = 40;
+  Job job = TestJob();
+  job.max_steps = kManySteps;
+  const std::string undisturbed = TrainAndChecksum(SmallOptions(job));
+  LocalCluster::Options options = SmallOptions(job);
+  options.shards = 2;
+  options.workers = 1;
+  options.worker_threads = 1;
+  const std::unique_ptr<LocalCluster> cluster = *LocalCluster::Start(std::move(options));
+  const auto stub = MakeCoordinatorStub(cluster->coordinator(), absl::Seconds(10));
+  while (stub->GetProgress(0)->step == 0) absl::SleepFor(absl::Milliseconds(5));
+  std::vector<std::unique_ptr<Squatter>> squatters;
+  for (int i = 0; i < 4; ++i) {
+    squatters.push_back(std::make_unique<Squatter>(cluster->coordinator(), i));
+  }
+  EXPECT_OK(cluster->AwaitWorkers());
+  EXPECT_GT(stub->GetProgress(0)->speculative_leases, 0);
+  squatters.clear();
+  EXPECT_EQ(ChecksumAt(cluster->coordinator(), kManySteps), undisturbed);
+}
+
+// The first call used to decide how all workers must compute. What the stranger might have pushed
+// is thrown away: the first step is done again.
+TEST(StrangeWorkersTest, MadeUpArithmeticExcludesNoWorker) {
+  const std::unique_ptr<LocalCluster> cluster = StartServers();
+  const auto stub = MakeCoordinatorStub(cluster->coordinator(), absl::Seconds(10));
+  absl::StatusOr<Lease> lease = Lease{};
+  while (lease.ok() && lease->kind == Lease::Kind::kWait) {
+    lease = stub->AcquireLease({"strange", "made-up", "no data"}, absl::Seconds(1));
+  }
+  ASSERT_OK(lease);
+  ASSERT_EQ(lease->kind, Lease::Kind::kTrain);
+  cluster->AddWorker();
+  EXPECT_OK(cluster->AwaitWorkers());
+  EXPECT_EQ(ChecksumAt(cluster->coordinator(), kSteps), Undisturbed());
+  ASSERT_OK_AND_ASSIGN(const Progress progress, stub->GetProgress(0));
+  EXPECT_EQ(progress.arithmetic, SupportedKernels().front()->arithmetic);
+  EXPECT_GT(progress.generation, lease->generation);
+  EXPECT_THAT(stub->AcquireLease({"strange", "made-up"}, absl::ZeroDuration()).status(),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("got made-up")));
 }
 
 // The answers of another service at a shard's address do not count against the worker.

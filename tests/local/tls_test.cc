@@ -3,6 +3,7 @@
 // TLS between real servers and clients: a training over it, and everything that can be wrong, each
 // with a message that says what it is.
 
+#include <grpc/support/log.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <openssl/ssl.h>
@@ -18,6 +19,7 @@
 #include "client/coordinator_stub.h"
 #include "client/pull.h"
 #include "client/shard_channels.h"
+#include "common/base/library_errors.h"
 #include "common/base/role.h"
 #include "common/transport/channel.h"
 #include "common/transport/connection_diagnosis.h"
@@ -129,6 +131,45 @@ TEST_F(TlsConnectionTest, AClientWithABadCertificateIsToldWhy) {
     const auto channel = grpc::CreateChannel(server.address(), grpc::SslCredentials(options));
     EXPECT_EQ(Call(channel, kGetJob).error_code(), grpc::StatusCode::UNAVAILABLE) << name;
   }
+}
+
+// gRPC tells a server nothing of them: see handshake_watch.h.
+TEST_F(TlsConnectionTest, ARefusedHandshakeIsOneLogLine) {
+  gpr_set_log_function([](gpr_log_func_args* arguments) {
+    if (arguments->severity == GPR_LOG_SEVERITY_ERROR) PassOnLibraryError(arguments->message);
+  });
+  const Server server = Start(ServerOptions());
+  const TestCa other;
+  other.Issue(directory_.path(), "foreign", {UriOf("worker", "w"), {}});
+  ca_.Issue(directory_.path(), "old",
+            {UriOf("worker", "w"), {}, absl::Now() - absl::Hours(2), absl::Now() - absl::Hours(1)});
+  const struct {
+    std::string certificate;  // empty: none; "plaintext"
+    std::string reason;
+  } rows[] = {{"", "peer did not return a certificate"},
+              {"foreign", "certificate verify failed"},
+              {"old", "certificate verify failed"},
+              {"plaintext", "wrong version number"}};
+  for (const auto& row : rows) {
+    const size_t before = log().size();
+    std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+    if (row.certificate != "plaintext") {
+      grpc::SslCredentialsOptions options;
+      options.pem_root_certs = ReadFile(path("ca.pem"));
+      if (!row.certificate.empty()) {
+        options.pem_cert_chain = ReadFile(path(row.certificate + ".pem"));
+        options.pem_private_key = ReadFile(path(row.certificate + ".key"));
+      }
+      credentials = grpc::SslCredentials(options);
+    }
+    const auto channel = grpc::CreateChannel(server.address(), credentials);
+    EXPECT_FALSE(Call(channel, kGetJob).ok()) << row.certificate;
+    Await([&] { return absl::StrContains(log().substr(before), row.reason); });
+    EXPECT_THAT(log().substr(before), HasSubstr("refused code=UNAUTHENTICATED rpc=handshake "
+                                                "caller=\"ipv4:127.0.0.1:"));
+  }
+  gpr_set_log_function(nullptr);
+  EXPECT_THAT(log(), Not(HasSubstr("caller=\"unknown\"")));
 }
 
 TEST_F(TlsConnectionTest, AServerOfAnotherNameIsNotTrusted) {

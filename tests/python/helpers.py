@@ -61,6 +61,15 @@ def work(lease):
     lease.complete(loss_sum=0.5 * len(lease.examples))
 
 
+def work_until(worker, step):
+    """Does leases up to the first one of this step, which is returned."""
+    for lease in worker:
+        if lease.step == step:
+            return lease
+        work(lease)
+    raise AssertionError(f"expected a lease of step {step}, got the end of the training")
+
+
 def train(address, workers=1, do=work, **options):
     """Runs workers in threads, which `do` each lease, until the training ends; raises what a worker
     raised."""

@@ -152,7 +152,7 @@ def test_arithmetic(any_arithmetic, start, caplog):
     job = helpers.small_job(any_arithmetic=any_arithmetic)
     cluster = start(job)
     with pd.Worker(cluster.address, arithmetic="a") as first:
-        next(iter(first)).drop("another has it")
+        helpers.work_until(first, step=1).drop("another has it")
         if any_arithmetic:
             helpers.train(cluster.address, arithmetic="b")
         else:

@@ -280,10 +280,15 @@ def test_a_module_of_another_job(dataset, start, tmp_path):
 def test_constants_must_be_the_same_in_all_workers(dataset, start, tmp_path):
     torch.manual_seed(3)
     module = Tied()
-    cluster = start(make_job(module, dataset, tmp_path))
+    job = make_job(module, dataset, tmp_path)
+    cluster = start(job)
+    calls = []
 
-    def interrupt(output, target):
-        raise Interrupt
+    def interrupt(output, target):  # in the second step: the first has decided for all workers
+        calls.append(None)
+        if len(calls) > job.gradients_per_step:
+            raise Interrupt
+        return LOSS(output, target)
 
     with pytest.raises(Interrupt):
         train(module, interrupt, dataset, cluster.address, progress=False)

@@ -189,7 +189,7 @@ def test_evaluations_take_no_gradient(start):
 
 def test_workers_that_do_not_fit_the_first(cluster):
     with pd.Worker(cluster.address, arithmetic="one", data="a", name="first") as first:
-        next(first)
+        helpers.work_until(first, step=1)  # what has delivered a step counts
         with pd.Worker(cluster.address, arithmetic="two", data="a", name="second") as second:
             with pytest.raises(pd.FailedPreconditionError, match="arithmetic.*one.*two"):
                 next(second)

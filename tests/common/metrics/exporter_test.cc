@@ -57,7 +57,8 @@ class Connection {
   ~Connection() { close(socket_); }
 
   void Send(const std::string& text) const {
-    EXPECT_EQ(send(socket_, text.data(), text.size(), MSG_NOSIGNAL), text.size());
+    EXPECT_EQ(send(socket_, text.data(), text.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(text.size()));
   }
 
   std::string ReadAll() const {

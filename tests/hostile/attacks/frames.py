@@ -59,7 +59,7 @@ def rapid_resets(target: Target) -> None:
     flood(target, b"", lambda: (resets(first, block) for first in range(1, 1 << 30, 1000)))
 
 
-@attack(certificate="viewer", unbounded=True)
+@attack(certificate="viewer")
 def endless_headers(target: Target) -> None:
     """Headers that continue in frame after frame and never end."""
     value = 127 + 1 + 126 * 128  # bytes, as the length is written below

@@ -30,7 +30,6 @@ class Attack:
     run: "Callable[[Target], None]"
     first: bool = False  # begins before the first worker
     by_role: bool = False  # only its role keeps it from changing the weights
-    unbounded: bool = False  # in gRPC 1.51, which no limit of ours reaches (docs/security.md)
 
 
 ATTACKS: dict[str, Attack] = {}

@@ -17,6 +17,7 @@ _PullRequest = _protocol.message("PullRequest")
 _PushRequest = _protocol.message("PushRequest")
 _STATES = {1: "gathering", 2: "training", 3: "finished", 4: "failed", 5: "paused", 6: "draining",
            7: "drained"}
+_MAX_FAILURE = 4000  # characters; the server keeps fewer, and refuses requests of 64 KiB
 _KINDS = {1: "wait", 2: "finished", 3: "failed", 4: "train", 5: "evaluate", 6: "drained"}
 
 
@@ -97,7 +98,8 @@ def acquire_request(worker: str, arithmetic: str, data: str, max_wait: float) ->
 def complete_request(lease: LeaseFields, worker: str, result: Result) -> Any:
     """CompleteLeaseRequest."""
     request = _protocol.message("CompleteLeaseRequest")(
-        generation=lease.generation, lease_id=lease.id, worker=worker, failure=result.failure,
+        generation=lease.generation, lease_id=lease.id, worker=worker,
+        failure=result.failure[:_MAX_FAILURE],
         loss_sum=result.loss_sum, correct=result.correct, examples=result.examples,
         caused_by_environment=bool(result.failure) and not result.at_fault, leaving=result.leaving)
     request.timings.pull_us = int(result.pull * 1e6)
