@@ -2,9 +2,15 @@
 
 #include "server/coordinator/operator_requests.h"
 
+#include <cstddef>
 #include <limits>
 
 namespace percentdelta {
+namespace {
+
+constexpr size_t kMaxTold = 10000;
+
+}  // namespace
 
 void OperatorRequests::BeginDrain() {
   if (drain_ == Drain::kNone) drain_ = Drain::kBegun;
@@ -35,6 +41,12 @@ void OperatorRequests::CompleteDrain(absl::Duration now) {
   paused_ = false;
   complete_at_ = now;
   last_told_at_ = now;
+}
+
+void OperatorRequests::TellWorker(const std::string& worker) {
+  if (told_workers_.size() >= kMaxTold)
+    told_workers_.clear();  // at worst, a drain waits for kLinger
+  told_workers_.insert(worker);
 }
 
 void OperatorRequests::TellShard(int32_t shard, absl::Duration now) {

@@ -51,9 +51,11 @@ class OperatorRequests {
   // The drain's checkpoint is complete. Ends a pause.
   void CompleteDrain(absl::Duration now);
 
-  // For a drain that is complete: a worker, or a shard other than 0, learns it.
-  void TellWorker(const std::string& worker) { told_workers_.insert(worker); }
+  // A worker asks for work, or learns that there will be none. A drain does not wait for it then.
+  void WorkerCame(const std::string& worker) { told_workers_.erase(worker); }
+  void TellWorker(const std::string& worker);
   const std::set<std::string>& told_workers() const { return told_workers_; }
+  // For a drain that is complete: a shard other than 0 learns it.
   void TellShard(int32_t shard, absl::Duration now);
 
   // Whether shards, and the coordinator itself, may end. `workers_left`: some worker has not been

@@ -125,6 +125,7 @@ absl::Status Training::CheckWorker(const WorkerIdentity& worker, absl::Duration 
 
 void Training::SeeWorker(const WorkerIdentity& worker, absl::Duration now) {
   roster_.See(worker, now);
+  operators_.WorkerCame(worker.name);
   activity_.SeeWorker(worker.name, step(), now);
 }
 
@@ -143,6 +144,7 @@ std::optional<Lease> Training::NextLease(const std::string& worker, absl::Durati
     case TrainingState::kDrained:
       return LastLease(worker);
     case TrainingState::kFinished:
+      operators_.TellWorker(worker);
       lease.kind = Lease::Kind::kFinished;
       return lease;
     case TrainingState::kFailed:
@@ -175,7 +177,7 @@ absl::Status Training::Complete(const LeaseResult& result, absl::Duration now) {
   record_.AddResult(completion, result, leases_->step(), now);
   activity_.AddResult(result, completion.trained_examples, leases_->step(), now);
   if (completion.training) EndStep();
-  if (result.leaving && drained()) operators_.TellWorker(result.worker);
+  if (result.leaving) operators_.TellWorker(result.worker);
   LogEnd();
   return absl::OkStatus();
 }

@@ -141,10 +141,12 @@ TEST_F(CoordinatorOperatorsTest, FinishedTrainingCannotBePausedButDrained) {
   Start();
   Open();
   EXPECT_EQ(Status().state, TrainingState::kFinished);
+  EXPECT_EQ(Next().kind, Kind::kFinished);  // its worker leaves
   EXPECT_THAT(coordinator_->Pause(), StatusIs(absl::StatusCode::kFailedPrecondition,
                                               HasSubstr("got one that is finished")));
   EXPECT_EQ(*coordinator_->Drain(), 5);
   EXPECT_EQ(Status().state, TrainingState::kDrained);
+  EXPECT_TRUE(MayEnd(1, coordinator_->view().generation));  // no worker is waited for
 }
 
 TEST_F(CoordinatorOperatorsTest, DrainNeedsADirectory) {
