@@ -50,6 +50,9 @@ constexpr absl::string_view kPaths[] = {
     "/percentdelta.v1.ParameterServer/Identify",
     "/percentdelta.v1.Statistics/GetUpdateStatistics",
     "/percentdelta.v1.Statistics/WatchUpdateStatistics",
+    "/percentdelta.v1.Coordinator/Pause",
+    "/percentdelta.v1.Coordinator/Resume",
+    "/percentdelta.v1.Coordinator/Drain",
 };
 constexpr Role kRoles[] = {Role::kServer, Role::kWorker, Role::kOperator, Role::kViewer};
 
@@ -223,9 +226,15 @@ class Services {
       case 12:
         return Unary<v1::GetUpdateStatisticsRequest>(statistics_,
                                                      &StatisticsService::GetUpdateStatistics);
-      default:
+      case 13:
         return Writer<v1::WatchUpdateStatisticsRequest>(statistics_,
                                                         &StatisticsService::WatchUpdateStatistics);
+      case 14:
+        return Unary<v1::PauseRequest>(service_, &Coordinator::Pause);
+      case 15:
+        return Unary<v1::ResumeRequest>(service_, &Coordinator::Resume);
+      default:
+        return Unary<v1::DrainRequest>(service_, &Coordinator::Drain);
     }
   }
 
