@@ -126,7 +126,8 @@ def _check_flags(where: str, container: dict[str, Any]) -> None:
     if program not in ("pd-server", "pd-worker"):
         return
     sources = [*(ROOT / program.split("-")[1]).glob("*.cc"), *(ROOT / "common").rglob("*.cc")]
-    known = set(re.findall(r"ABSL_FLAG\(\s*[^,]+,\s*(\w+),", "".join(map(pathlib.Path.read_text, sources))))
+    text = "".join(map(pathlib.Path.read_text, sources))
+    known = set(re.findall(r"ABSL_FLAG\(\s*[^,]+,\s*(\w+),", text))
     for argument in container["args"]:
         flag = re.match(r"--(\w+)=", argument)
         if flag is None or flag.group(1) not in known:
