@@ -16,7 +16,7 @@ SERVICE_ACCOUNT = "automountServiceAccountToken"
 # Settings and the values that an overlay changes them to.
 CHANGED: dict[str, object] = {
     "PD_SHARDS": 5, "PD_WORKERS": 7, "PD_DATASET": "fashion-mnist", "PD_WORKER_THREADS": 3,
-    "PD_SERVER_MEMORY": "3Gi", "PD_WORKER_MEMORY": "4Gi", "PD_SERVER_CPU": 6, "PD_WORKER_CPU": 8,
+    "PD_SERVER_MEMORY": "3Gi", "PD_WORKER_MEMORY": "4Gi", "PD_SERVER_CPU": 6, "PD_WORKER_CPU": "750m",
     "PD_NODE": "node-9", "PD_DATA": "/srv/data", "PD_CHECKPOINTS": "/srv/checkpoints"}
 # Those that Compose has not: it reserves no processors, and has one node.
 OWN = {"PD_SERVER_CPU", "PD_WORKER_CPU", "PD_NODE"}
@@ -25,7 +25,7 @@ PLACES: tuple[tuple[str, str, str, str], ...] = (
     ("StatefulSet", "server", "spec.replicas", "{PD_SHARDS}"),
     ("StatefulSet", "server", "spec.template.spec.containers.0.args.0", "--shards={PD_SHARDS}"),
     ("StatefulSet", "server", "spec.template.spec.containers.0.resources.requests",
-     "{{'cpu': {PD_SERVER_CPU}, 'memory': '{PD_SERVER_MEMORY}'}}"),
+     "{{'cpu': '{PD_SERVER_CPU}', 'memory': '{PD_SERVER_MEMORY}'}}"),
     ("StatefulSet", "server", "spec.template.spec.containers.0.resources.limits.memory",
      "{PD_SERVER_MEMORY}"),
     ("Job", "worker", "spec.parallelism", "{PD_WORKERS}"),
@@ -34,7 +34,7 @@ PLACES: tuple[tuple[str, str, str, str], ...] = (
     ("Job", "worker", "spec.template.spec.containers.0.args.1", "--threads={PD_WORKER_THREADS}"),
     ("Job", "worker", "spec.template.spec.initContainers.0.args.0", "{PD_DATASET}"),
     ("Job", "worker", "spec.template.spec.containers.0.resources.requests",
-     "{{'cpu': {PD_WORKER_CPU}, 'memory': '{PD_WORKER_MEMORY}'}}"),
+     "{{'cpu': '{PD_WORKER_CPU}', 'memory': '{PD_WORKER_MEMORY}'}}"),
     ("Job", "worker", "spec.template.spec.containers.0.resources.limits.memory",
      "{PD_WORKER_MEMORY}"),
     ("Job", "data", "spec.template.spec.containers.0.args.0", "{PD_DATASET}"),
@@ -126,7 +126,8 @@ def _check_flags(where: str, container: dict[str, Any]) -> None:
     if program not in ("pd-server", "pd-worker"):
         return
     sources = [*(ROOT / program.split("-")[1]).glob("*.cc"), *(ROOT / "common").rglob("*.cc")]
-    known = set(re.findall(r"ABSL_FLAG\(\s*[^,]+,\s*(\w+),", "".join(map(pathlib.Path.read_text, sources))))
+    text = "".join(map(pathlib.Path.read_text, sources))
+    known = set(re.findall(r"ABSL_FLAG\(\s*[^,]+,\s*(\w+),", text))
     for argument in container["args"]:
         flag = re.match(r"--(\w+)=", argument)
         if flag is None or flag.group(1) not in known:
