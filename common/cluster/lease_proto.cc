@@ -42,27 +42,27 @@ Lease::Kind FromProto(v1::Lease::Kind kind) {
   }
 }
 
-v1::Transport ToProto(Transport transport) {
+v1::CompleteLeaseRequest::Transport ToProto(Transport transport) {
   switch (transport) {
     case Transport::kUnknown:
-      return v1::TRANSPORT_UNSPECIFIED;
+      return v1::CompleteLeaseRequest::TRANSPORT_UNSPECIFIED;
     case Transport::kConnection:
-      return v1::TRANSPORT_CONNECTION;
+      return v1::CompleteLeaseRequest::TRANSPORT_CONNECTION;
     case Transport::kSharedMemory:
-      return v1::TRANSPORT_SHARED_MEMORY;
+      return v1::CompleteLeaseRequest::TRANSPORT_SHARED_MEMORY;
     case Transport::kBoth:
-      return v1::TRANSPORT_BOTH;
+      return v1::CompleteLeaseRequest::TRANSPORT_BOTH;
   }
-  return v1::TRANSPORT_UNSPECIFIED;
+  return v1::CompleteLeaseRequest::TRANSPORT_UNSPECIFIED;
 }
 
-Transport FromProto(v1::Transport transport) {
+Transport FromProto(v1::CompleteLeaseRequest::Transport transport) {
   switch (transport) {
-    case v1::TRANSPORT_CONNECTION:
+    case v1::CompleteLeaseRequest::TRANSPORT_CONNECTION:
       return Transport::kConnection;
-    case v1::TRANSPORT_SHARED_MEMORY:
+    case v1::CompleteLeaseRequest::TRANSPORT_SHARED_MEMORY:
       return Transport::kSharedMemory;
-    case v1::TRANSPORT_BOTH:
+    case v1::CompleteLeaseRequest::TRANSPORT_BOTH:
       return Transport::kBoth;
     default:
       return Transport::kUnknown;

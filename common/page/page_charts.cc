@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "nlohmann/json.hpp"
+#include "common/page/page_json.h"
 
 namespace percentdelta {
 namespace {
@@ -74,10 +74,9 @@ void PageCharts::Curve::Add(const ProgressPoint& point) {
 }
 
 std::string PageCharts::Curve::Json(int64_t from) const {
-  nlohmann::json names = {"loss", "accuracy", "seconds"};
-  for (const std::string& name : metrics) names.push_back(name);
-  return TableJson(names.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), rows, from,
-                   kCurveDigits);
+  std::vector<std::string> names = {"\"loss\"", "\"accuracy\"", "\"seconds\""};
+  for (const std::string& name : metrics) names.push_back(QuoteJson(name));
+  return TableJson(absl::StrCat("[", absl::StrJoin(names, ","), "]"), rows, from, kCurveDigits);
 }
 
 void PageCharts::AddUpdates(const StepStatistics& step) {

@@ -40,7 +40,7 @@ json AwaitState(int port, size_t steps) {
     state = Ask(port, "/api/state");
     if (state["charts"]["updates"]["rows"].size() == steps &&
         state["charts"]["training"]["rows"].size() == steps &&
-        state["status"]["state"] == "finished") {
+        state["events"].dump().find("the training is finished") != std::string::npos) {
       break;
     }
   }

@@ -99,7 +99,7 @@ TEST(ReportTest, ThePageHasThePapersFigure) {
   EXPECT_EQ(data["report"]["command"], "pd-local --steps=3");
   EXPECT_TRUE(data["activity"].is_null());
   // Self-contained.
-  for (const char* outside : {"<link", "src=", "@import"})
+  for (const char* outside : {"<link", " src=", "@import"})
     EXPECT_THAT(html, Not(HasSubstr(outside)));
 }
 
