@@ -75,7 +75,8 @@ void CheckpointWriter::Enter(uint64_t generation, int64_t step) {
       std::error_code error;
       options_.log->warn(
           "the checkpoint directory is not the coordinator's expected=\"{} of generation {}\""
-          " got=\"{}\" directory=\"{}\" effect=\"no checkpoint will be complete\"",
+          " got=\"{}\" directory=\"{}\" effect=\"no checkpoint will be complete\""
+          " advice=\"all servers must see one directory\"",
           kClusterName, generation, seen == 0 ? "none" : absl::StrCat("generation ", seen),
           fs::absolute(options_.job.checkpoint->directory, error).string());
     }

@@ -27,7 +27,7 @@ TEST(PdctlUsageTest, InvalidCommandLines) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"nonsense",
        "unknown command \"nonsense\": expected status, progress, stats, checksum, export, report, "
-       "checkpoint, job, health"},
+       "checkpoint, pause, resume, drain, job, health"},
       {"--bogus status", "there is no flag --bogus"},
       {"status --bogus=1", "there is no flag --bogus"},
       {"stats --last=ten", "--last: invalid value \"ten\""},
