@@ -30,8 +30,7 @@ std::string DrawEpoch() {
 }  // namespace
 
 LiveFeed::LiveFeed(const Job& job, const PageSource& source, std::function<absl::Time()> wall)
-    : job_(job),
-      source_(source),
+    : source_(source),
       wall_(std::move(wall)),
       epoch_(DrawEpoch()),
       job_json_(JobJson(job)),

@@ -69,7 +69,6 @@ class LiveFeed {
   std::string TakeEvents() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Publish(std::string text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  const Job& job_;
   const PageSource& source_;
   const std::function<absl::Time()> wall_;
   const std::string epoch_;
