@@ -83,7 +83,7 @@ void PageCharts::AddUpdates(const StepStatistics& step) {
   std::vector<double> values(3 * tensors_.size(), std::numeric_limits<double>::quiet_NaN());
   for (size_t i = 0; i < step.updates.size() && i < places_.size(); ++i) {
     if (places_[i] < 0) continue;
-    double* const cells = &values[3 * places_[i]];
+    double* const cells = &values[3 * static_cast<size_t>(places_[i])];
     cells[0] = step.updates[i].relative_delta;
     cells[1] = step.updates[i].sgd_relative_delta;
     cells[2] = step.updates[i].multiplier;
