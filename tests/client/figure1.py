@@ -147,7 +147,8 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=60, metavar="SECONDS",
                         help="how long to wait for them (default: %(default)s)")
     for name in SECURITY:
-        parser.add_argument(f"--{name}", metavar="FILE", help="of the connection: see docs/security.md")
+        parser.add_argument(f"--{name}", metavar="FILE",
+                            help="of the connection: see docs/security.md")
     arguments = parser.parse_args()
     security = {name: getattr(arguments, name) for name in SECURITY}
     cast(io.TextIOWrapper, sys.stdout).reconfigure(encoding="utf-8")

@@ -144,6 +144,6 @@ def test_a_worker_that_is_drained_ends_with_exit_code_0(checkpointed, percentdel
                               stderr=subprocess.PIPE, text=True) as process:
             while client.status().workers == 0:
                 time.sleep(POLL)
-            assert client.drain(timeout=60) == 0  # no step has begun: the weights are the initial ones
+            assert client.drain(timeout=60) == 0  # no step has begun
             assert "the cluster is drained" in process.communicate(timeout=30)[1]
             assert process.returncode == 0

@@ -18,6 +18,9 @@ def test_a_class_of_messages_is_never_collected(name):
 
 
 def test_nor_is_that_of_a_field():
-    seen = weakref.ref(type(_protocol.message("GetJobResponse")().job))
+    def class_of_field():
+        return type(_protocol.message("GetJobResponse")().job)
+
+    seen = weakref.ref(class_of_field())
     gc.collect()
-    assert seen() is type(_protocol.message("GetJobResponse")().job)
+    assert seen() is class_of_field()

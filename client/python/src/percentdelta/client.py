@@ -256,8 +256,8 @@ class Client:
             self._pause.take(_POLL_SECONDS)
 
     def pause(self) -> None:
-        """Gives out no more leases until resume(); those that workers have go on. The pause of a job
-        with checkpoints outlasts the servers.
+        """Gives out no more leases until resume(); those that workers have go on. The pause of a
+        job with checkpoints outlasts the servers.
 
         FailedPreconditionError: the training is finished, failed or is being drained.
         """
@@ -272,11 +272,12 @@ class Client:
 
     def drain(self, timeout: float = 600.0) -> int:
         """Takes a checkpoint, and ends all workers and servers with exit code 0. Waits until the
-        coordinator has ended; returns the checkpoint's step. Servers that are started again continue
-        from it.
+        coordinator has ended; returns the checkpoint's step. Servers that are started again
+        continue from it.
 
         FailedPreconditionError  the job has no checkpoints, or the training has failed
-        ServerError              the checkpoint could not be written, or another operator resumed the training
+        ServerError              the checkpoint could not be written, or another operator resumed
+                                 the training
         DeadlineExceededError    not drained after `timeout` seconds, but it goes on
         """
         self._call(self._coordinator.Drain, _wire.operator_request("Drain"))
@@ -305,8 +306,8 @@ class Client:
                     else "another operator resumed the training"))
             if time.monotonic() > give_up:
                 raise DeadlineExceededError(
-                    f"the cluster is not drained within {timeout:g} s: {status.message}. It is still "
-                    "draining: status() shows how far it is, resume() abandons it")
+                    f"the cluster is not drained within {timeout:g} s: {status.message}. It is "
+                    "still draining: status() shows how far it is, resume() abandons it")
             self._pause.take(_POLL_SECONDS)
 
     def _cluster(self) -> _wire.Cluster:

@@ -61,9 +61,9 @@ class Worker:
                     weights = lease.pull()
                     ...
 
-    The loop ends when the training is finished, when its cluster is drained (Client.drain), or after
-    stop(). Connects with the first lease, or
-    when `job` is read. While servers restart it waits and goes on in the new generation.
+    The loop ends when the training is finished, when its cluster is drained (Client.drain), or
+    after stop(). Connects with the first lease, or when `job` is read. While servers restart it
+    waits and goes on in the new generation.
 
     name           in logs and in the coordinator's count; different workers have different ones.
                    None: host name, process id and a number
@@ -120,7 +120,7 @@ class Worker:
         self._previous_handler: Any = None
         self._signals = 0
         self.finished = False  # the loop has ended because the training has
-        self.drained = False  # the loop has ended because the servers do; the training goes on later
+        self.drained = False  # the loop has ended because the servers do; the training continues
 
     def __enter__(self) -> Worker:
         if self._handle_sigterm and threading.current_thread() is threading.main_thread():

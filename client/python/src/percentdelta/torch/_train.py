@@ -51,8 +51,8 @@ class Summary:
     loss       mean of the last batch; nan: there was none
     seconds    from the first lease to the end
     progress   the whole cluster's at the end: losses, accuracies, metrics; None: not finished
-    drained    whether the cluster was drained (Client.drain): its training goes on from a checkpoint
-               when the servers start again
+    drained    whether the cluster was drained (Client.drain): its training goes on from a
+               checkpoint when the servers start again
     """
 
     finished: bool
@@ -299,8 +299,8 @@ class _Training:
         if bound.is_whole:
             return None
         if worker.drained:
-            _log.warning("the module's weights may be of several steps: those of the cluster are in "
-                         "its checkpoint")
+            _log.warning("the module's weights may be of several steps: those of the cluster are "
+                         "in its checkpoint")
             return None
         try:
             return client.weights()
