@@ -33,7 +33,7 @@ std::unique_ptr<spdlog::formatter> MakeFormatter(LogFormat format) {
 
 // The part of each line that names the process: `who`, escaped.
 std::string ProcessField(const std::string& who, LogFormat format) {
-  const std::string name = EscapeForLog(who, kMaxNameBytes);
+  std::string name = EscapeForLog(who, kMaxNameBytes);
   if (format == LogFormat::kText) return name;
   const std::string fields = JsonFields("process={}", fmt::make_format_args(name));
   return fields.substr(fields.find("\"process\""));
