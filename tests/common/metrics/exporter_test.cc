@@ -126,6 +126,7 @@ TEST_F(ExporterTest, AsksForThePassword) {
 TEST_F(ExporterTest, SilentClientsAreBounded) {
   auto exporter = Start({});
   std::vector<std::unique_ptr<Connection>> silent;
+  silent.reserve(4);
   for (int i = 0; i < 4; ++i) silent.push_back(std::make_unique<Connection>(exporter->address()));
   silent[0]->Send("GET /met");
   const absl::Time begin = absl::Now();

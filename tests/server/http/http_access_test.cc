@@ -15,7 +15,6 @@ namespace percentdelta {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 HttpAccess Open() { return HttpAccess({"trainer.example"}, TokenTable()); }
 
