@@ -149,8 +149,8 @@ class Services {
   using UnaryMethod = std::function<grpc::ServerUnaryReactor*(
       grpc::CallbackServerContext*, const grpc::ByteBuffer*, grpc::ByteBuffer*)>;
 
-  void CallUnary(grpc::ByteBuffer bytes, const UnaryMethod& method) {
-    const grpc::ByteBuffer& request = messages_.emplace_back(std::move(bytes));
+  void CallUnary(const grpc::ByteBuffer& bytes, const UnaryMethod& method) {
+    const grpc::ByteBuffer& request = messages_.emplace_back(bytes);
     grpc::ByteBuffer& response = messages_.emplace_back();
     grpc::CallbackServerContext& context = contexts_.emplace_back();
     const grpc::testing::DefaultReactorTestPeer peer(&context);
