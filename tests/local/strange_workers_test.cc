@@ -161,6 +161,7 @@ TEST(StrangeWorkersTest, LeasesThatAreOnlyRenewedDoNotStopATraining) {
   const auto stub = MakeCoordinatorStub(cluster->coordinator(), absl::Seconds(10));
   while (stub->GetProgress(0)->step == 0) absl::SleepFor(absl::Milliseconds(5));
   std::vector<std::unique_ptr<Squatter>> squatters;
+  squatters.reserve(4);
   for (int i = 0; i < 4; ++i) {
     squatters.push_back(std::make_unique<Squatter>(cluster->coordinator(), i));
   }
