@@ -241,6 +241,20 @@ absl::Status Coordinator::Resume() {
   return absl::OkStatus();
 }
 
+absl::Status Coordinator::AwaitPauseRecorded(absl::Duration timeout) {
+  const auto recorded = [this] {
+    mutex_.AssertReaderHeld();
+    return closed_ || options_.store == nullptr || recorded_pause_ == training_.paused();
+  };
+  absl::MutexLock lock(&mutex_);
+  if (mutex_.AwaitWithTimeout(absl::Condition(&recorded), timeout)) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("the training is ", training_.paused() ? "paused" : "resumed",
+                   ", but this is not on disk after ", absl::FormatDuration(timeout),
+                   ": a restart of the coordinator would undo it; is the directory "
+                   "of checkpoints full or slow? Repeat the command to wait again"));
+}
+
 absl::StatusOr<int64_t> Coordinator::Drain() {
   LeaseAnswers answers;
   absl::StatusOr<int64_t> step;

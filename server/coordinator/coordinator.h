@@ -132,6 +132,11 @@ class Coordinator {
   //   kUnavailable         no generation has opened yet
   absl::Status Resume();
 
+  // Waits until a crash of the coordinator would not undo what Pause() or Resume() did before. At
+  // once without checkpoints.
+  //   kUnavailable  not within `timeout`
+  absl::Status AwaitPauseRecorded(absl::Duration timeout);
+
   // Starts a drain (operator_requests.h): requests its checkpoint, of the step that is returned or
   // of a later one.
   //   kFailedPrecondition  the job has no checkpoints, or the training has failed

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/base/role.h"
+#include "common/base/status_macros.h"
 #include "common/base/text.h"
 #include "common/cluster/cluster_info_proto.h"
 #include "common/cluster/heartbeat_proto.h"
@@ -30,6 +31,10 @@
 
 namespace percentdelta {
 namespace {
+
+// How long an operator's call may hold its thread, for as long as the coordinator's next work on
+// disk takes. All other calls never wait.
+constexpr absl::Duration kRecordTimeout = absl::Seconds(2);
 
 UnaryCall CallOf(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                  grpc::ByteBuffer* response) {
@@ -167,7 +172,10 @@ grpc::ServerUnaryReactor* CoordinatorService::Pause(grpc::CallbackServerContext*
                                                     grpc::ByteBuffer* response) {
   return AnswerAtOnce<v1::PauseRequest, v1::PauseResponse>(
       limiter_, CallOf(context, bytes, response), Sender::kAny,
-      [&](const v1::PauseRequest&, v1::PauseResponse&) { return coordinator_.Pause(); });
+      [&](const v1::PauseRequest&, v1::PauseResponse&) -> absl::Status {
+        RETURN_IF_ERROR(coordinator_.Pause());
+        return coordinator_.AwaitPauseRecorded(kRecordTimeout);
+      });
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::Resume(grpc::CallbackServerContext* context,
@@ -175,7 +183,10 @@ grpc::ServerUnaryReactor* CoordinatorService::Resume(grpc::CallbackServerContext
                                                      grpc::ByteBuffer* response) {
   return AnswerAtOnce<v1::ResumeRequest, v1::ResumeResponse>(
       limiter_, CallOf(context, bytes, response), Sender::kAny,
-      [&](const v1::ResumeRequest&, v1::ResumeResponse&) { return coordinator_.Resume(); });
+      [&](const v1::ResumeRequest&, v1::ResumeResponse&) -> absl::Status {
+        RETURN_IF_ERROR(coordinator_.Resume());
+        return coordinator_.AwaitPauseRecorded(kRecordTimeout);
+      });
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::Drain(grpc::CallbackServerContext* context,
