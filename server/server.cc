@@ -80,7 +80,7 @@ class Server::Impl {
         identity_{options_.shard, job_hash_, DrawIncarnation()},
         limiter_({options_.limits, &TheSteadyClock(), options_.log,
                   [this](const std::string& peer) { ShutDownConnection(port_, peer); }}),
-        flood_watch_({options_.limits.unanswered_bytes, options_.limits.transport_bytes,
+        flood_watch_({options_.limits.unanswered_bytes, options_.limits.transport_bytes / 2,
                       [this] { return ListTraffic(port_); },
                       [this](const std::string& peer) { ShutDownConnection(port_, peer); },
                       options_.log}),
