@@ -89,7 +89,7 @@ void Training::ContinueDrain(absl::Duration now) {
   }
 }
 
-// What a worker gets once the cluster is drained.
+// The answer to a worker's call once the cluster is drained.
 Lease Training::LastLease(const std::string& worker) {
   operators_.TellWorker(worker);
   Lease lease;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks deploy/kubernetes: renders base and overlays, and has the results validated.
+"""Checks deploy/kubernetes: renders base and overlays, and validates the results.
 
 Where tests/kubernetes/run has built Kubernetes' programs (~/.cache/percentdelta), `kubectl kustomize`
 renders, and a real API server validates with --dry-run=server; its warnings are errors, too. Elsewhere

@@ -18,7 +18,7 @@ WARM_UP_STEPS = 20
 def measure(binaries: Binaries, work: pathlib.Path, data: pathlib.Path, turns: int,
             seconds: float) -> tuple[float, float]:
     """Returns the median over `turns` of the ratio of the median step time with a Prometheus that
-    scrapes each second to that without, each for so many seconds; and the median step time without."""
+    scrapes each second to that without, each for `seconds`; and the median step time without."""
     with Training(binaries, work / "cost", data, STEPS, workers=1) as training:
         training.start()
         training.await_step(WARM_UP_STEPS)

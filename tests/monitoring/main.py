@@ -50,8 +50,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--metrics", action="store_true",
                         help="print a scrape of every kind of process, and end")
     parser.add_argument("--cost", type=int, metavar="TURNS",
-                        help="measure what a scrape each second costs a step, in so many turns of 10 "
-                        "seconds, and end")
+                        help="measure what a scrape each second costs a step, in this number of "
+                        "turns of 10 seconds, and end")
     return parser.parse_args()
 
 

@@ -165,7 +165,7 @@ def message(name: str, **fields: Any) -> Any:
 
 def again(target: Target, attempt: Callable[[], object], pause: float = 0.0,
           threads: int = 1) -> None:
-    """Repeats an attempt, in so many threads, until the time is over, whatever happens."""
+    """Repeats an attempt in this number of threads until the time is over; ignores failures."""
     def run() -> None:
         while target.left() > 0:
             try:
