@@ -109,11 +109,10 @@ absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(
       exporter->exposer_->RegisterCollectable(source);
     }
     exporter->address_ = WithPort(options.address, exporter->exposer_->GetListeningPorts().front());
-  } catch (const std::exception& error) {
-    return absl::UnavailableError(absl::StrCat("metrics: cannot listen on ", options.address, ": ",
-                                               error.what(),
-                                               "; is the port in use, and the host an address of "
-                                               "this machine?"));
+  } catch (const std::exception&) {  // it does not say why
+    return absl::UnavailableError(absl::StrCat(
+        "metrics: cannot listen on ", options.address,
+        ": is the port in use, or the host no address of this machine? Port 0 takes a free one"));
   }
   return exporter;
 }
