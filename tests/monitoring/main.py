@@ -129,7 +129,10 @@ def check_agreement(binaries: Binaries, work: pathlib.Path, data: pathlib.Path) 
     folder = work / "agreement"
     with Training(binaries, folder, data, STEPS, checkpoints=folder / "checkpoints") as training:
         training.start()
+        training.await_step(1)
+        training.pdctl("pause")  # Prometheus scrapes for the first time after some seconds
         with Prometheus(work / "prometheus-1", targets(training)) as prometheus:
+            training.pdctl("resume")
             training.await_step(EVALUATION_STEPS + CHECKPOINT_STEPS)
             check_scrape(training)
             for crash, server in ((STEPS // 2, 0), (3 * STEPS // 4, 1)):
