@@ -49,6 +49,7 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(50);
 constexpr absl::Duration kLimiterTick = absl::Milliseconds(250);
+constexpr absl::Duration kFloodTick = absl::Milliseconds(50);
 constexpr absl::Duration kCheckpointTick = absl::Milliseconds(10);
 constexpr char kCoordinatorService[] = "percentdelta.v1.Coordinator";
 constexpr char kParameterService[] = "percentdelta.v1.ParameterServer";
@@ -80,7 +81,7 @@ class Server::Impl {
         identity_{options_.shard, job_hash_, DrawIncarnation()},
         limiter_({options_.limits, &TheSteadyClock(), options_.log,
                   [this](const std::string& peer) { ShutDownConnection(port_, peer); }}),
-        flood_watch_({options_.limits.unanswered_bytes, options_.limits.transport_bytes / 2,
+        flood_watch_({options_.limits.unanswered_bytes, options_.limits.transport_bytes / 4,
                       [this] { return ListTraffic(port_); },
                       [this](const std::string& peer) { ShutDownConnection(port_, peer); },
                       options_.log}),
@@ -138,7 +139,7 @@ class Server::Impl {
   ThreadPool pool_;  // the destructor runs what is scheduled, which uses the members above
   const ShardIdentity identity_;
   CallLimiter limiter_;
-  FloodWatch flood_watch_;  // used by the limiter's ticker only
+  FloodWatch flood_watch_;  // used by its ticker only
   ParameterServerService parameter_service_;
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
@@ -149,6 +150,7 @@ class Server::Impl {
   bool healthy_ = true;  // as the health service reports; used by the ticker's thread only
   std::unique_ptr<LivePage> page_;  // in shard 0, if it is wanted
   std::optional<Ticker> limiter_ticker_;
+  std::optional<Ticker> flood_ticker_;
   std::optional<Ticker> ticker_;
   std::optional<Ticker> checkpoint_ticker_;
   std::optional<ClusterLink> link_;
@@ -204,10 +206,8 @@ absl::Status Server::Impl::Listen() {
   ASSIGN_OR_RETURN(server_, GrpcServer::Start(listen, services, options_.log, options_.limits,
                                               protection, handshakes_ ? &*handshakes_ : nullptr));
   port_ = server_->port();
-  limiter_ticker_.emplace(kLimiterTick, [this] {
-    limiter_.Tick();
-    flood_watch_.Tick();
-  });
+  limiter_ticker_.emplace(kLimiterTick, [this] { limiter_.Tick(); });
+  flood_ticker_.emplace(kFloodTick, [this] { flood_watch_.Tick(); });
   server_->SetServing(kParameterService, true);
   if (coordinator_) server_->SetServing(kCoordinatorService, true);
   address_ = WithPort(AdvertisedAddress(options_), port_);
