@@ -29,6 +29,8 @@
 #include "server/memory_needed.h"
 #include "server/metrics/coordinator_metrics.h"
 #include "server/metrics/shard_metrics.h"
+#include "server/rpc/access_policy.h"
+#include "server/rpc/begun_calls.h"
 #include "server/rpc/call_limiter.h"
 #include "server/rpc/connections.h"
 #include "server/rpc/flood_watch.h"
@@ -37,6 +39,7 @@
 #include "server/rpc/handshake_watch.h"
 #include "server/rpc/identity.h"
 #include "server/rpc/refusal_log.h"
+#include "server/rpc/refusal_watch.h"
 #include "server/rpc/remote_coordinator.h"
 #include "server/rpc/services.h"
 #include "server/rpc/shard_caller.h"
@@ -68,24 +71,29 @@ uint64_t DrawIncarnation() {
 
 class Server::Impl {
  public:
-  // `credentials`: of the server's own calls.
+  // `credentials`: of the server's own calls. `policy`: of calls to it.
   Impl(Options options, InitialContent initial,
-       std::shared_ptr<const ClientCredentials> credentials)
+       std::shared_ptr<const ClientCredentials> credentials,
+       std::shared_ptr<const AccessPolicy> policy)
       : options_(std::move(options)),
         credentials_(std::move(credentials)),
+        policy_(std::move(policy)),
         refusals_(std::make_shared<RefusalLog>(options_.log, TheSteadyClock())),
+        refusal_watch_(std::make_shared<RefusalWatch>(
+            RefusalWatch::Options{std::max(1, options_.limits.refusals / 10), &TheSteadyClock()})),
         job_hash_(JobHash(options_.job)),
         tracer_(options_.trace, absl::StrCat("shard ", options_.shard)),
         pool_(options_.threads > 0 ? options_.threads
                                    : std::max(1U, std::thread::hardware_concurrency())),
         identity_{options_.shard, job_hash_, DrawIncarnation()},
         limiter_({options_.limits, &TheSteadyClock(), options_.log,
-                  [this](const std::string& peer) { ShutDownConnection(port_, peer); }}),
+                  [this](const std::string& peer) { ShutDownConnection(port_, peer); },
+                  [this](const std::string& peer) { refusal_watch_->Entered(peer); }}),
         flood_watch_({options_.limits.unanswered_bytes, options_.limits.transport_bytes / 4,
                       [this] { return ListTraffic(port_); },
                       [this](const std::string& peer) { ShutDownConnection(port_, peer); },
                       options_.log}),
-        parameter_service_(shard_, identity_, limiter_),
+        parameter_service_(shard_, identity_, limiter_, policy_.get()),
         initial_(std::move(initial)) {
     if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
     const auto beat_soon = [this] { link_->Wake(); };
@@ -127,7 +135,9 @@ class Server::Impl {
 
   Options options_;
   const std::shared_ptr<const ClientCredentials> credentials_;
+  const std::shared_ptr<const AccessPolicy> policy_;
   const std::shared_ptr<RefusalLog> refusals_;
+  const std::shared_ptr<RefusalWatch> refusal_watch_;
   const std::string job_hash_;
   const Tracer tracer_;
   Shard shard_;
@@ -199,14 +209,21 @@ absl::Status Server::Impl::Listen() {
   std::vector<grpc::Service*> services = {&parameter_service_};
   if (coordinator_service_) services.push_back(&*coordinator_service_);
   if (statistics_service_) services.push_back(&*statistics_service_);
-  ASSIGN_OR_RETURN(
-      const std::shared_ptr<grpc::ServerCredentials> protection,
-      MakeServerCredentials({options_.tls, options_.token_file}, options_.shard, refusals_));
+  const std::shared_ptr<grpc::ServerCredentials> protection =
+      MakeServerCredentials(options_.tls, policy_, {refusals_, refusal_watch_});
   if (options_.tls.given()) handshakes_.emplace(refusals_, options_.limits.handshake);
   ASSIGN_OR_RETURN(server_, GrpcServer::Start(listen, services, options_.log, options_.limits,
                                               protection, handshakes_ ? &*handshakes_ : nullptr));
   port_ = server_->port();
-  limiter_ticker_.emplace(kLimiterTick, [this] { limiter_.Tick(); });
+  limiter_ticker_.emplace(kLimiterTick, [this] {
+    limiter_.Tick();
+    // What was refused before it reached a service counts for its connection alone: of those that
+    // come from one address, none is closed for what another has done.
+    refusal_watch_->Tick([this] { return CountBegunCalls(port_); },
+                         [this](const std::string& connection, int refused) {
+                           limiter_.Refused({connection, connection}, refused);
+                         });
+  });
   flood_ticker_.emplace(kFloodTick, [this] { flood_watch_.Tick(); });
   server_->SetServing(kParameterService, true);
   if (coordinator_) server_->SetServing(kCoordinatorService, true);
@@ -343,6 +360,8 @@ absl::StatusOr<Server> Server::Start(Options options) {
   if (options.log == nullptr) options.log = MakeSilentLogger();
   ASSIGN_OR_RETURN(std::shared_ptr<const ClientCredentials> credentials,
                    ClientCredentials::Make(SecurityOfCalls(options)));
+  ASSIGN_OR_RETURN(std::shared_ptr<const AccessPolicy> policy,
+                   MakeAccessPolicy({options.tls, options.token_file}, options.shard));
   const Partition partition(options.job.model, options.shards);
   const HeldEntries entries = EntriesOfShard(options.job.model, partition, options.shard);
   RETURN_IF_ERROR(CheckMemory(options.job, entries, FindMemoryLimit(), options.log));
@@ -355,8 +374,8 @@ absl::StatusOr<Server> Server::Start(Options options) {
   if (!ExpectsCheckpoint(options.job, {options.restore, options.no_restore})) {
     RETURN_IF_ERROR(initial.Read());
   }
-  auto impl =
-      std::make_unique<Impl>(std::move(options), std::move(initial), std::move(credentials));
+  auto impl = std::make_unique<Impl>(std::move(options), std::move(initial), std::move(credentials),
+                                     std::move(policy));
   RETURN_IF_ERROR(impl->Listen());
   RETURN_IF_ERROR(impl->ServePage());
   RETURN_IF_ERROR(impl->StartMetrics());

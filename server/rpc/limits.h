@@ -89,8 +89,9 @@ struct Limits {
   // Time from accepting a connection to its first HTTP/2 message.
   absl::Duration handshake = absl::Seconds(20);
 
-  // Refusals within 10 s after which a client's connection is closed. Once all connections of a
-  // caller have had ten times as many, each of them is closed after a tenth.
+  // Refusals within 10 s after which a client's connection is closed, those by role, certificate or
+  // token included. Once all connections of a caller have had ten times as many, each of them is
+  // closed after a tenth; what is refused by role counts for its connection alone.
   int refusals = 200;
 };
 
