@@ -110,7 +110,7 @@ void StatisticsReporter::SendPending() {
       [this, call](const grpc::Status& status) { End(*call, FromGrpc(status)); });
 }
 
-// Histograms first: whoever has the statistics of a step from this shard has its histograms, too.
+// Histograms first: those of a step are there when its statistics are.
 void StatisticsReporter::Fill(v1::ReportStatisticsRequest& request) {
   request.set_generation(generation_);
   size_t bytes = 0;
