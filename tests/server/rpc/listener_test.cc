@@ -214,6 +214,7 @@ std::pair<bool, std::string> ReachLimit(const std::function<void(Listener::Optio
   (*listener)->Accept([&](int fd) { taker.Take(fd); });
   const int port = (*listener)->port();
   std::vector<UniqueDescriptor> clients;
+  clients.reserve(kLimit);
   for (int i = 0; i < kLimit; ++i) clients.emplace_back(Connect(port, false));
   taker.AwaitCount(kLimit);
   char byte = 0;
