@@ -29,6 +29,8 @@
 #include "server/memory_needed.h"
 #include "server/metrics/coordinator_metrics.h"
 #include "server/metrics/shard_metrics.h"
+#include "server/rpc/access_policy.h"
+#include "server/rpc/begun_calls.h"
 #include "server/rpc/call_limiter.h"
 #include "server/rpc/connections.h"
 #include "server/rpc/flood_watch.h"
@@ -37,6 +39,7 @@
 #include "server/rpc/handshake_watch.h"
 #include "server/rpc/identity.h"
 #include "server/rpc/refusal_log.h"
+#include "server/rpc/refusal_watch.h"
 #include "server/rpc/remote_coordinator.h"
 #include "server/rpc/services.h"
 #include "server/rpc/shard_caller.h"
@@ -49,6 +52,7 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(50);
 constexpr absl::Duration kLimiterTick = absl::Milliseconds(250);
+constexpr absl::Duration kFloodTick = absl::Milliseconds(50);
 constexpr absl::Duration kCheckpointTick = absl::Milliseconds(10);
 constexpr char kCoordinatorService[] = "percentdelta.v1.Coordinator";
 constexpr char kParameterService[] = "percentdelta.v1.ParameterServer";
@@ -67,24 +71,29 @@ uint64_t DrawIncarnation() {
 
 class Server::Impl {
  public:
-  // `credentials`: of the server's own calls.
+  // `credentials`: of the server's own calls. `policy`: of calls to it.
   Impl(Options options, InitialContent initial,
-       std::shared_ptr<const ClientCredentials> credentials)
+       std::shared_ptr<const ClientCredentials> credentials,
+       std::shared_ptr<const AccessPolicy> policy)
       : options_(std::move(options)),
         credentials_(std::move(credentials)),
+        policy_(std::move(policy)),
         refusals_(std::make_shared<RefusalLog>(options_.log, TheSteadyClock())),
+        refusal_watch_(std::make_shared<RefusalWatch>(
+            RefusalWatch::Options{std::max(1, options_.limits.refusals / 10), &TheSteadyClock()})),
         job_hash_(JobHash(options_.job)),
         tracer_(options_.trace, absl::StrCat("shard ", options_.shard)),
         pool_(options_.threads > 0 ? options_.threads
                                    : std::max(1U, std::thread::hardware_concurrency())),
         identity_{options_.shard, job_hash_, DrawIncarnation()},
         limiter_({options_.limits, &TheSteadyClock(), options_.log,
-                  [this](const std::string& peer) { ShutDownConnection(port_, peer); }}),
-        flood_watch_({options_.limits.unanswered_bytes, options_.limits.transport_bytes / 2,
+                  [this](const std::string& peer) { ShutDownConnection(port_, peer); },
+                  [this](const std::string& peer) { refusal_watch_->Entered(peer); }}),
+        flood_watch_({options_.limits.unanswered_bytes, options_.limits.transport_bytes / 4,
                       [this] { return ListTraffic(port_); },
                       [this](const std::string& peer) { ShutDownConnection(port_, peer); },
                       options_.log}),
-        parameter_service_(shard_, identity_, limiter_),
+        parameter_service_(shard_, identity_, limiter_, policy_.get()),
         initial_(std::move(initial)) {
     if (options_.clock == nullptr) options_.clock = &TheSteadyClock();
     const auto beat_soon = [this] { link_->Wake(); };
@@ -126,7 +135,9 @@ class Server::Impl {
 
   Options options_;
   const std::shared_ptr<const ClientCredentials> credentials_;
+  const std::shared_ptr<const AccessPolicy> policy_;
   const std::shared_ptr<RefusalLog> refusals_;
+  const std::shared_ptr<RefusalWatch> refusal_watch_;
   const std::string job_hash_;
   const Tracer tracer_;
   Shard shard_;
@@ -138,7 +149,7 @@ class Server::Impl {
   ThreadPool pool_;  // the destructor runs what is scheduled, which uses the members above
   const ShardIdentity identity_;
   CallLimiter limiter_;
-  FloodWatch flood_watch_;  // used by the limiter's ticker only
+  FloodWatch flood_watch_;  // used by its ticker only
   ParameterServerService parameter_service_;
   std::optional<CoordinatorService> coordinator_service_;
   std::optional<StatisticsService> statistics_service_;
@@ -149,6 +160,7 @@ class Server::Impl {
   bool healthy_ = true;  // as the health service reports; used by the ticker's thread only
   std::unique_ptr<LivePage> page_;  // in shard 0, if it is wanted
   std::optional<Ticker> limiter_ticker_;
+  std::optional<Ticker> flood_ticker_;
   std::optional<Ticker> ticker_;
   std::optional<Ticker> checkpoint_ticker_;
   std::optional<ClusterLink> link_;
@@ -198,17 +210,22 @@ absl::Status Server::Impl::Listen() {
   std::vector<grpc::Service*> services = {&parameter_service_};
   if (coordinator_service_) services.push_back(&*coordinator_service_);
   if (statistics_service_) services.push_back(&*statistics_service_);
-  ASSIGN_OR_RETURN(
-      const std::shared_ptr<grpc::ServerCredentials> protection,
-      MakeServerCredentials({options_.tls, options_.token_file}, options_.shard, refusals_));
+  const std::shared_ptr<grpc::ServerCredentials> protection =
+      MakeServerCredentials(options_.tls, policy_, {refusals_, refusal_watch_});
   if (options_.tls.given()) handshakes_.emplace(refusals_, options_.limits.handshake);
   ASSIGN_OR_RETURN(server_, GrpcServer::Start(listen, services, options_.log, options_.limits,
                                               protection, handshakes_ ? &*handshakes_ : nullptr));
   port_ = server_->port();
   limiter_ticker_.emplace(kLimiterTick, [this] {
     limiter_.Tick();
-    flood_watch_.Tick();
+    // What was refused before it reached a service counts for its connection alone: of those that
+    // come from one address, none is closed for what another has done.
+    refusal_watch_->Tick([this] { return CountBegunCalls(port_); },
+                         [this](const std::string& connection, int refused) {
+                           limiter_.Refused({connection, connection}, refused);
+                         });
   });
+  flood_ticker_.emplace(kFloodTick, [this] { flood_watch_.Tick(); });
   server_->SetServing(kParameterService, true);
   if (coordinator_) server_->SetServing(kCoordinatorService, true);
   address_ = WithPort(AdvertisedAddress(options_), port_);
@@ -345,6 +362,8 @@ absl::StatusOr<Server> Server::Start(Options options) {
   if (options.log == nullptr) options.log = MakeSilentLogger();
   ASSIGN_OR_RETURN(std::shared_ptr<const ClientCredentials> credentials,
                    ClientCredentials::Make(SecurityOfCalls(options)));
+  ASSIGN_OR_RETURN(std::shared_ptr<const AccessPolicy> policy,
+                   MakeAccessPolicy({options.tls, options.token_file}, options.shard));
   const Partition partition(options.job.model, options.shards);
   const HeldEntries entries = EntriesOfShard(options.job.model, partition, options.shard);
   RETURN_IF_ERROR(CheckMemory(options.job, entries, FindMemoryLimit(), options.log));
@@ -357,8 +376,8 @@ absl::StatusOr<Server> Server::Start(Options options) {
   if (!ExpectsCheckpoint(options.job, {options.restore, options.no_restore})) {
     RETURN_IF_ERROR(initial.Read());
   }
-  auto impl =
-      std::make_unique<Impl>(std::move(options), std::move(initial), std::move(credentials));
+  auto impl = std::make_unique<Impl>(std::move(options), std::move(initial), std::move(credentials),
+                                     std::move(policy));
   RETURN_IF_ERROR(impl->Listen());
   RETURN_IF_ERROR(impl->ServePage());
   RETURN_IF_ERROR(impl->StartMetrics());

@@ -60,14 +60,17 @@ class AccessPolicy {
   AccessPolicy(std::string domain, TokenTable tokens)
       : domain_(std::move(domain)), tokens_(std::move(tokens)) {}
 
+  bool has_tokens() const { return !tokens_.empty(); }
+
   // kUnauthenticated if it is unknown who calls, kPermissionDenied if they may not: no certificate,
   // no token, another domain, a token that is not in the table, a role that the RPC is not for. A
   // caller with both is known by its certificate.
   absl::Status Check(const CallerFacts& facts) const;
 
- private:
+  // The same without the RPC.
   absl::StatusOr<Role> RoleOfCaller(const CallerFacts& facts) const;
 
+ private:
   const std::string domain_;
   const TokenTable tokens_;
 };

@@ -61,6 +61,9 @@ class CallLimiter {
 
     // Closes the connection of a client. Null: connections stay open.
     std::function<void(const std::string& peer)> disconnect;
+
+    // Receives the connection of each call that reaches a service (refusal_watch.h). May be null.
+    std::function<void(const std::string& peer)> entered = nullptr;
   };
 
   // A call's place, which it gives back at its end. Movable; an empty one has no effect.
@@ -97,6 +100,11 @@ class CallLimiter {
   explicit CallLimiter(Options options) : options_(std::move(options)) {}
 
   const Limits& limits() const { return options_.limits; }
+
+  // A call has reached its service. To be called once a call, before all else.
+  void Entered(const CallPeer& peer) const {
+    if (options_.entered != nullptr) options_.entered(peer.connection);
+  }
 
   // A place for a call; it is busy.
   //   kResourceExhausted  a limit is reached; the message names it. Counts as a refusal.

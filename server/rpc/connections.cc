@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -101,6 +102,8 @@ ConnectionCounts CountConnections(int port) {
 std::vector<ConnectionTraffic> ListTraffic(int port) {
   std::vector<ConnectionTraffic> result;
   VisitConnections(port, [&](int descriptor) {
+    int unread = 0;
+    if (ioctl(descriptor, FIONREAD, &unread) != 0) return true;
     tcp_info info = {};
     socklen_t size = sizeof(info);
     if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return true;
@@ -108,7 +111,7 @@ std::vector<ConnectionTraffic> ListTraffic(int port) {
     const sockaddr_storage address = AddressOf(descriptor, getpeername);
     if (PortOf(address) == 0) return true;
     result.push_back({PeerOf(address), static_cast<int64_t>(info.tcpi_bytes_received),
-                      static_cast<int64_t>(info.tcpi_bytes_sent)});
+                      static_cast<int64_t>(info.tcpi_bytes_sent), unread});
     return true;
   });
   return result;

@@ -33,6 +33,7 @@ struct ConnectionTraffic {
   std::string peer;  // as gRPC calls it, see ShutDownConnection
   int64_t received = 0;
   int64_t sent = 0;
+  int64_t unread = 0;  // of the received ones: not read by this process yet
 };
 
 // Of the connections on `port`. Empty where the kernel does not say (Linux before 4.19).

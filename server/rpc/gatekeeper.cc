@@ -14,7 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "common/base/role.h"
 #include "common/base/status_macros.h"
@@ -25,6 +27,9 @@ namespace percentdelta {
 namespace {
 
 constexpr unsigned kRefreshSeconds = 1;
+
+// Health and reflection: all other services are ours, and say which connections call them.
+constexpr absl::string_view kLibraryServices = "/grpc.";
 
 std::string TextOf(const grpc::string_ref& text) { return {text.data(), text.size()}; }
 
@@ -53,7 +58,7 @@ CallerFacts FactsOf(const grpc::AuthContext* context, const Metadata& metadata) 
 // gRPC asks it about every call, on the thread that received it.
 class Gatekeeper : public grpc::AuthMetadataProcessor {
  public:
-  Gatekeeper(AccessPolicy policy, std::shared_ptr<RefusalLog> refusals)
+  Gatekeeper(std::shared_ptr<const AccessPolicy> policy, Refusals refusals)
       : policy_(std::move(policy)), refusals_(std::move(refusals)) {}
 
   bool IsBlocking() const override { return false; }
@@ -61,14 +66,21 @@ class Gatekeeper : public grpc::AuthMetadataProcessor {
   grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext* context,
                        OutputMetadata* /*consumed*/, OutputMetadata* /*response*/) override {
     const CallerFacts facts = FactsOf(context, metadata);
-    const absl::Status status = policy_.Check(facts);
-    if (!status.ok()) refusals_->Write(facts.path, CallerName(facts), status);
+    const absl::Status status = policy_->Check(facts);
+    if (!status.ok()) refusals_.log->Write(facts.path, CallerName(facts), status);
+    if (refusals_.watch != nullptr) {
+      if (!status.ok()) {
+        refusals_.watch->Refused();
+      } else if (absl::StartsWith(facts.path, kLibraryServices)) {
+        refusals_.watch->LetInElsewhere();
+      }
+    }
     return ToGrpc(status);
   }
 
  private:
-  const AccessPolicy policy_;
-  const std::shared_ptr<RefusalLog> refusals_;
+  const std::shared_ptr<const AccessPolicy> policy_;
+  const Refusals refusals_;
 };
 
 // The domain of the server's own certificate, which must be the shard's.
@@ -101,8 +113,8 @@ std::shared_ptr<grpc::ServerCredentials> MakeTls(const TlsFiles& files, bool has
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
-    const ServerProtection& protection, int shard, std::shared_ptr<RefusalLog> refusals) {
+absl::StatusOr<std::shared_ptr<const AccessPolicy>> MakeAccessPolicy(
+    const ServerProtection& protection, int shard) {
   const bool has_tls = protection.tls.given();
   TokenTable tokens;
   if (!protection.token_file.empty()) {
@@ -113,21 +125,34 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     RETURN_IF_ERROR(CheckTlsFiles(protection.tls, /*needs_certificate=*/true, absl::Now()));
     ASSIGN_OR_RETURN(domain, OwnDomain(protection.tls, shard));
   } else if (tokens.empty()) {
-    return grpc::InsecureServerCredentials();
+    return nullptr;
   }
+  return std::make_shared<const AccessPolicy>(std::move(domain), std::move(tokens));
+}
+
+std::shared_ptr<grpc::ServerCredentials> MakeServerCredentials(
+    const TlsFiles& tls, const std::shared_ptr<const AccessPolicy>& policy, Refusals refusals) {
+  if (policy == nullptr) return grpc::InsecureServerCredentials();
   // Plaintext credentials that can check calls are local ones: they also refuse connections from
   // other machines.
-  const std::shared_ptr<grpc::ServerCredentials> credentials =
-      has_tls ? MakeTls(protection.tls, !tokens.empty())
-              : grpc::experimental::LocalServerCredentials(LOCAL_TCP);
-  credentials->SetAuthMetadataProcessor(
-      MakeGatekeeper(AccessPolicy(std::move(domain), std::move(tokens)), std::move(refusals)));
+  std::shared_ptr<grpc::ServerCredentials> credentials =
+      tls.given() ? MakeTls(tls, policy->has_tokens())
+                  : grpc::experimental::LocalServerCredentials(LOCAL_TCP);
+  credentials->SetAuthMetadataProcessor(MakeGatekeeper(policy, std::move(refusals)));
   return credentials;
 }
 
-std::shared_ptr<grpc::AuthMetadataProcessor> MakeGatekeeper(AccessPolicy policy,
-                                                            std::shared_ptr<RefusalLog> refusals) {
+std::shared_ptr<grpc::AuthMetadataProcessor> MakeGatekeeper(
+    std::shared_ptr<const AccessPolicy> policy, Refusals refusals) {
   return std::make_shared<Gatekeeper>(std::move(policy), std::move(refusals));
+}
+
+bool MayWork(const AccessPolicy* policy, const grpc::ServerContextBase& context) {
+  if (policy == nullptr) return true;
+  const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
+  const absl::StatusOr<Role> role =
+      policy->RoleOfCaller(FactsOf(auth.get(), context.client_metadata()));
+  return role.ok() && *role == Role::kWorker;
 }
 
 std::string CallerOf(const grpc::ServerContextBase& context) {

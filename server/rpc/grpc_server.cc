@@ -45,6 +45,8 @@ void SetArguments(grpc::ServerBuilder& builder, const Limits& limits) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // What begun_calls.h reads; this is gRPC's default.
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 1);
   // gRPC's default of five minutes would end the connections of our clients, which ping more often.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kServerKeepaliveMinMs);
@@ -74,8 +76,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   result->server_ = builder.BuildAndStart();
   if (result->server_ == nullptr) {
     return absl::InternalError(
-        "gRPC could not start a server; check the "
-        "limits of memory and threads");
+        "gRPC could not start a server; check the limits of memory and threads");
   }
   result->listener_->Accept([acceptor = result->acceptor_.get(), handshakes](int fd) {
     if (handshakes != nullptr) handshakes->Accepted(fd);

@@ -75,9 +75,9 @@ struct Limits {
   int64_t transport_bytes = int64_t{512} << 20;
 
   // Bytes that one connection may send without an answer: headers that never end, which gRPC counts
-  // nowhere (flood_watch.h). All connections together may send half of transport_bytes so. A
-  // connection with a product of bandwidth and delay above this (10 Gbit/s over 100 ms) needs more.
-  int64_t unanswered_bytes = int64_t{128} << 20;
+  // nowhere (flood_watch.h). All connections together may send a quarter of transport_bytes so. A
+  // connection with a product of bandwidth and delay above this (10 Gbit/s over 25 ms) needs more.
+  int64_t unanswered_bytes = int64_t{32} << 20;
 
   // Bytes of gradients that are being received, of slices that are not complete yet. Pushes beyond
   // wait: they are not read on.
@@ -89,8 +89,9 @@ struct Limits {
   // Time from accepting a connection to its first HTTP/2 message.
   absl::Duration handshake = absl::Seconds(20);
 
-  // Refusals within 10 s after which a client's connection is closed. Once all connections of a
-  // caller have had ten times as many, each of them is closed after a tenth.
+  // Refusals within 10 s after which a client's connection is closed, those by role, certificate or
+  // token included. Once all connections of a caller have had ten times as many, each of them is
+  // closed after a tenth; what is refused by role counts for its connection alone.
   int refusals = 200;
 };
 

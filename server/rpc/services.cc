@@ -37,9 +37,16 @@ namespace {
 // disk takes. All other calls never wait.
 constexpr absl::Duration kRecordTimeout = absl::Seconds(2);
 
-UnaryCall CallOf(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                 grpc::ByteBuffer* response) {
-  return {context, PeerOf(*context), request, response};
+// Whose call it is. To be called once a call, at its begin.
+CallPeer Enter(CallLimiter& limiter, const grpc::CallbackServerContext& context) {
+  CallPeer peer = PeerOf(context);
+  limiter.Entered(peer);
+  return peer;
+}
+
+UnaryCall Enter(CallLimiter& limiter, grpc::CallbackServerContext* context,
+                const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return {context, Enter(limiter, *context), request, response};
 }
 
 // Logs a refusal that depends on the caller.
@@ -60,37 +67,32 @@ std::string WorkerName(const grpc::CallbackServerContext& context, const std::st
   return absl::StrCat(name, " (", principal.ok() ? principal->name : caller, ")");
 }
 
-// Weights are written to the memory of workers only; an operator, who may pull them, too, gets a
-// stream. Without certificates it is not known who calls.
-bool MayShareMemory(const CallPeer& peer) {
-  const absl::StatusOr<Principal> principal = ParsePrincipal(peer.caller);
-  return !principal.ok() || principal->role == Role::kWorker;
-}
-
 }  // namespace
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ParameterServerService::Pull(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
-  const CallPeer peer = PeerOf(*context);
-  return StartPull(shard_, limiter_, peer, *request, MayShareMemory(peer));
+  // Weights are written to the memory of workers only: an operator, who may pull them, too, gets a
+  // stream.
+  return StartPull(shard_, limiter_, Enter(limiter_, *context), *request,
+                   MayWork(policy_, *context));
 }
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* ParameterServerService::Push(
     grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
-  return StartPush(shard_, limiter_, PeerOf(*context), response);
+  return StartPush(shard_, limiter_, Enter(limiter_, *context), response);
 }
 
 grpc::ServerUnaryReactor* ParameterServerService::ReduceNorms(grpc::CallbackServerContext* context,
                                                               const grpc::ByteBuffer* request,
                                                               grpc::ByteBuffer* response) {
-  return StartReduceNorms(shard_, limiter_, PeerOf(*context), *request, response);
+  return StartReduceNorms(shard_, limiter_, Enter(limiter_, *context), *request, response);
 }
 
 grpc::ServerUnaryReactor* ParameterServerService::Identify(grpc::CallbackServerContext* context,
                                                            const grpc::ByteBuffer* bytes,
                                                            grpc::ByteBuffer* response) {
   return AnswerAtOnce<v1::IdentifyRequest, v1::IdentifyResponse>(
-      limiter_, CallOf(context, bytes, response), Sender::kAny,
+      limiter_, Enter(limiter_, context, bytes, response), Sender::kAny,
       [&](const v1::IdentifyRequest&, v1::IdentifyResponse& answer) {
         answer.set_shard(identity_.shard);
         answer.set_job_hash(identity_.job_hash);
@@ -104,7 +106,7 @@ grpc::ServerUnaryReactor* CoordinatorService::GetJob(grpc::CallbackServerContext
                                                      grpc::ByteBuffer* response) {
   v1::GetJobRequest request;
   v1::GetJobResponse answer;
-  return AnswerQuery(limiter_, CallOf(context, bytes, response), request, answer, [&] {
+  return AnswerQuery(limiter_, Enter(limiter_, context, bytes, response), request, answer, [&] {
     const ClusterView view = coordinator_.view();
     ToProto({coordinator_.job(), coordinator_.job_hash(), view.generation, view.addresses},
             partition_, answer);
@@ -115,7 +117,7 @@ grpc::ServerUnaryReactor* CoordinatorService::GetJob(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* CoordinatorService::AcquireLease(grpc::CallbackServerContext* context,
                                                            const grpc::ByteBuffer* bytes,
                                                            grpc::ByteBuffer* response) {
-  const UnaryCall call = CallOf(context, bytes, response);
+  const UnaryCall call = Enter(limiter_, context, bytes, response);
   v1::AcquireLeaseRequest request;
   const absl::Status decoded = DecodeRequest(limiter_.limits(), Sender::kAny, *bytes, request);
   if (!decoded.ok()) return Answer(limiter_, call, decoded, v1::Lease());
@@ -126,7 +128,7 @@ grpc::ServerUnaryReactor* CoordinatorService::AcquireLease(grpc::CallbackServerC
 grpc::ServerUnaryReactor* CoordinatorService::CompleteLease(grpc::CallbackServerContext* context,
                                                             const grpc::ByteBuffer* bytes,
                                                             grpc::ByteBuffer* response) {
-  const UnaryCall call = CallOf(context, bytes, response);
+  const UnaryCall call = Enter(limiter_, context, bytes, response);
   return AnswerAtOnce<v1::CompleteLeaseRequest, v1::Lease>(
       limiter_, call, Sender::kAny, [&](const v1::CompleteLeaseRequest& request, v1::Lease& lease) {
         LeaseResult result = FromProto(request);
@@ -143,7 +145,7 @@ grpc::ServerUnaryReactor* CoordinatorService::CompleteLease(grpc::CallbackServer
 grpc::ServerUnaryReactor* CoordinatorService::RenewLease(grpc::CallbackServerContext* context,
                                                          const grpc::ByteBuffer* bytes,
                                                          grpc::ByteBuffer* response) {
-  const UnaryCall call = CallOf(context, bytes, response);
+  const UnaryCall call = Enter(limiter_, context, bytes, response);
   return AnswerAtOnce<v1::RenewLeaseRequest, v1::RenewLeaseResponse>(
       limiter_, call, Sender::kAny,
       [&](const v1::RenewLeaseRequest& request, v1::RenewLeaseResponse& answer) {
@@ -160,7 +162,7 @@ grpc::ServerUnaryReactor* CoordinatorService::TakeCheckpoint(grpc::CallbackServe
                                                              const grpc::ByteBuffer* bytes,
                                                              grpc::ByteBuffer* response) {
   return AnswerAtOnce<v1::TakeCheckpointRequest, v1::TakeCheckpointResponse>(
-      limiter_, CallOf(context, bytes, response), Sender::kAny,
+      limiter_, Enter(limiter_, context, bytes, response), Sender::kAny,
       [&](const v1::TakeCheckpointRequest&, v1::TakeCheckpointResponse& answer) {
         const absl::StatusOr<int64_t> step = coordinator_.TakeCheckpoint();
         if (step.ok()) answer.set_at_least_step(*step);
@@ -172,7 +174,7 @@ grpc::ServerUnaryReactor* CoordinatorService::Pause(grpc::CallbackServerContext*
                                                     const grpc::ByteBuffer* bytes,
                                                     grpc::ByteBuffer* response) {
   return AnswerAtOnce<v1::PauseRequest, v1::PauseResponse>(
-      limiter_, CallOf(context, bytes, response), Sender::kAny,
+      limiter_, Enter(limiter_, context, bytes, response), Sender::kAny,
       [&](const v1::PauseRequest&, v1::PauseResponse&) -> absl::Status {
         RETURN_IF_ERROR(coordinator_.Pause());
         return coordinator_.AwaitPauseRecorded(kRecordTimeout);
@@ -183,7 +185,7 @@ grpc::ServerUnaryReactor* CoordinatorService::Resume(grpc::CallbackServerContext
                                                      const grpc::ByteBuffer* bytes,
                                                      grpc::ByteBuffer* response) {
   return AnswerAtOnce<v1::ResumeRequest, v1::ResumeResponse>(
-      limiter_, CallOf(context, bytes, response), Sender::kAny,
+      limiter_, Enter(limiter_, context, bytes, response), Sender::kAny,
       [&](const v1::ResumeRequest&, v1::ResumeResponse&) -> absl::Status {
         RETURN_IF_ERROR(coordinator_.Resume());
         return coordinator_.AwaitPauseRecorded(kRecordTimeout);
@@ -194,7 +196,7 @@ grpc::ServerUnaryReactor* CoordinatorService::Drain(grpc::CallbackServerContext*
                                                     const grpc::ByteBuffer* bytes,
                                                     grpc::ByteBuffer* response) {
   return AnswerAtOnce<v1::DrainRequest, v1::DrainResponse>(
-      limiter_, CallOf(context, bytes, response), Sender::kAny,
+      limiter_, Enter(limiter_, context, bytes, response), Sender::kAny,
       [&](const v1::DrainRequest&, v1::DrainResponse& answer) {
         const absl::StatusOr<int64_t> step = coordinator_.Drain();
         if (step.ok()) answer.set_at_least_step(*step);
@@ -207,7 +209,7 @@ grpc::ServerUnaryReactor* CoordinatorService::GetProgress(grpc::CallbackServerCo
                                                           grpc::ByteBuffer* response) {
   v1::GetProgressRequest request;
   v1::GetProgressResponse answer;
-  return AnswerQuery(limiter_, CallOf(context, bytes, response), request, answer, [&] {
+  return AnswerQuery(limiter_, Enter(limiter_, context, bytes, response), request, answer, [&] {
     ToProto(coordinator_.GetProgress(request.from_step()), answer);
     return absl::OkStatus();
   });
@@ -216,15 +218,14 @@ grpc::ServerUnaryReactor* CoordinatorService::GetProgress(grpc::CallbackServerCo
 grpc::ServerUnaryReactor* CoordinatorService::Heartbeat(grpc::CallbackServerContext* context,
                                                         const grpc::ByteBuffer* bytes,
                                                         grpc::ByteBuffer* response) {
-  const UnaryCall call = CallOf(context, bytes, response);
+  const UnaryCall call = Enter(limiter_, context, bytes, response);
   return AnswerAtOnce<v1::HeartbeatRequest, v1::HeartbeatResponse>(
       limiter_, call, Sender::kServer,
       [&](const v1::HeartbeatRequest& request, v1::HeartbeatResponse& answer) {
         absl::Status status = CheckSpeaksFor(CallerOf(*context), request.shard());
         if (status.ok() && request.shard() == 0) {
           status = absl::PermissionDeniedError(
-              "shard 0 is in the coordinator's own process: it cannot be "
-              "replaced over the "
+              "shard 0 is in the coordinator's own process: it cannot be replaced over the "
               "network");
         }
         if (!status.ok()) return Logged(std::move(status), "Heartbeat", call, refusals_);
@@ -242,7 +243,7 @@ grpc::ServerUnaryReactor* CoordinatorService::ReportStatistics(grpc::CallbackSer
                                                                const grpc::ByteBuffer* bytes,
                                                                grpc::ByteBuffer* response) {
   return AnswerAtOnce<v1::ReportStatisticsRequest, v1::ReportStatisticsResponse>(
-      limiter_, CallOf(context, bytes, response), Sender::kServer,
+      limiter_, Enter(limiter_, context, bytes, response), Sender::kServer,
       [&](const v1::ReportStatisticsRequest& request, v1::ReportStatisticsResponse&) {
         std::vector<TensorStatistics> updates;
         for (const v1::TensorStatistics& update : request.updates()) {
@@ -261,13 +262,13 @@ grpc::ServerUnaryReactor* StatisticsService::GetUpdateStatistics(
     grpc::ByteBuffer* response) {
   v1::GetUpdateStatisticsRequest request;
   v1::GetUpdateStatisticsResponse answer;
-  return AnswerQuery(limiter_, CallOf(context, bytes, response), request, answer,
+  return AnswerQuery(limiter_, Enter(limiter_, context, bytes, response), request, answer,
                      [&] { return percentdelta::GetUpdateStatistics(ring_, request, answer); });
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StatisticsService::WatchUpdateStatistics(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
-  return StartWatchUpdateStatistics(ring_, limiter_, PeerOf(*context), *request);
+  return StartWatchUpdateStatistics(ring_, limiter_, Enter(limiter_, *context), *request);
 }
 
 }  // namespace percentdelta

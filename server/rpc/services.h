@@ -14,6 +14,7 @@
 #include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "percentdelta/v1/statistics.grpc.pb.h"
 #include "server/coordinator/coordinator.h"
+#include "server/rpc/access_policy.h"
 #include "server/rpc/call_limiter.h"
 #include "server/rpc/identity.h"
 #include "server/rpc/lease_ids.h"
@@ -47,11 +48,13 @@ using RawStatistics = v1::Statistics::WithRawCallbackMethod_GetUpdateStatistics<
 // check what depends on the request: that a server speaks for its own shard, and a worker of its
 // own leases.
 
-// Thread-safe. `shard` and `limiter` must outlive the service.
+// Thread-safe. `shard`, `limiter` and `policy` must outlive the service. Null policy: everybody is
+// served.
 class ParameterServerService : public RawParameterServer {
  public:
-  ParameterServerService(const Shard& shard, ShardIdentity identity, CallLimiter& limiter)
-      : shard_(shard), identity_(std::move(identity)), limiter_(limiter) {}
+  ParameterServerService(const Shard& shard, ShardIdentity identity, CallLimiter& limiter,
+                         const AccessPolicy* policy = nullptr)
+      : shard_(shard), identity_(std::move(identity)), limiter_(limiter), policy_(policy) {}
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Pull(grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request) override;
@@ -68,6 +71,7 @@ class ParameterServerService : public RawParameterServer {
   const Shard& shard_;
   const ShardIdentity identity_;
   CallLimiter& limiter_;
+  const AccessPolicy* const policy_;
 };
 
 // Thread-safe. `coordinator`, `refusals` and `limiter` must outlive the service.

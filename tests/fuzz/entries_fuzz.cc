@@ -68,9 +68,9 @@ std::shared_ptr<grpc::AuthMetadataProcessor> TheGatekeeper() {
     for (const Role role : kRoles) {
       absl::StrAppend(&lines, RoleName(role), " ", HashOfToken(TokenOf(role)), "\n");
     }
-    return new std::shared_ptr<grpc::AuthMetadataProcessor>(
-        MakeGatekeeper(AccessPolicy("", *TokenTable::Parse("tokens", lines)),
-                       std::make_shared<RefusalLog>(MakeSilentLogger(), TheClock())));
+    return new std::shared_ptr<grpc::AuthMetadataProcessor>(MakeGatekeeper(
+        std::make_shared<const AccessPolicy>("", *TokenTable::Parse("tokens", lines)),
+        {std::make_shared<RefusalLog>(MakeSilentLogger(), TheClock()), nullptr}));
   }();
   return *kGatekeeper;
 }

@@ -16,10 +16,12 @@
 #include "absl/strings/str_cat.h"
 #include "client/coordinator_stub.h"
 #include "common/transport/channel.h"
+#include "common/transport/chunk_codec.h"
 #include "common/transport/deadline.h"
+#include "common/transport/shared_memory.h"
 #include "gmock/gmock.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
-#include "percentdelta/v1/parameter_server.pb.h"
+#include "percentdelta/v1/parameter_server.grpc.pb.h"
 #include "percentdelta/v1/statistics.pb.h"
 #include "server/rpc/role_table.h"
 #include "tests/local/expect_refused.h"
@@ -150,6 +152,45 @@ TEST_F(RolesTest, ALeaseBelongsToTheWorkerThatGotIt) {
   EXPECT_OK(owner->RenewLease(lease, "w"));
   result.leaving = true;
   EXPECT_OK(owner->CompleteLease(result));
+}
+
+TEST_F(RolesTest, OnlyAWorkerGetsSharedMemory) {
+  const Server server = Start(ServerOptions());
+  EXPECT_EQ(PullOfferingMemory(server, Credentials("worker")), 1);
+  EXPECT_EQ(PullOfferingMemory(server, Credentials("operator")), 0);
+}
+
+// Neither for reading nor for writing: the calls that offer memory are refused before it is opened.
+TEST_F(RolesTest, MemoryThatOthersOfferIsNotOpened) {
+  const Server server = Start(ServerOptions());
+  ASSERT_OK_AND_ASSIGN(const std::shared_ptr<SharedMemory> memory, SharedMemory::Make(1000));
+  for (const char* name : {"operator", "viewer", "shard-1"}) {
+    const auto stub =
+        v1::ParameterServer::NewStub(MakeChannel(server.address(), Credentials(name)));
+    grpc::ClientContext context;
+    SetDeadline(context, absl::Seconds(10));
+    v1::PushResponse response;
+    const auto stream = stub->Push(&context, &response);
+    v1::PushRequest request;
+    *request.mutable_header()->mutable_memory() = ToProto(memory->name());
+    request.set_shared_values(1);
+    stream->Write(request);
+    EXPECT_REFUSED(stream->Finish(), PERMISSION_DENIED,
+                   HasSubstr("may not call /percentdelta.v1.ParameterServer/Push"));
+  }
+  for (const char* name : {"viewer", "shard-1"}) {
+    const auto stub =
+        v1::ParameterServer::NewStub(MakeChannel(server.address(), Credentials(name)));
+    grpc::ClientContext context;
+    SetDeadline(context, absl::Seconds(10));
+    v1::PullRequest request;
+    *request.mutable_memory() = ToProto(memory->name());
+    const auto stream = stub->Pull(&context, request);
+    v1::PullResponse response;
+    EXPECT_FALSE(stream->Read(&response));
+    EXPECT_REFUSED(stream->Finish(), PERMISSION_DENIED,
+                   HasSubstr("may not call /percentdelta.v1.ParameterServer/Pull"));
+  }
 }
 
 // Refused calls of all roles while a training runs: the weights are those of an

@@ -3,15 +3,20 @@
 #include "tests/local/tls_cluster.h"
 
 #include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <spdlog/sinks/base_sink.h>
 
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "client/pull.h"
+#include "client/shard_channels.h"
 #include "common/transport/deadline.h"
+#include "tests/local/process.h"
 #include "tests/local/small_cluster.h"
 #include "tests/status_matchers.h"
 
@@ -74,6 +79,34 @@ std::shared_ptr<const ClientCredentials> TlsTest::Credentials(const std::string&
 std::unique_ptr<Cluster> TlsTest::ClientOf(const Server& server, const std::string& name) const {
   return std::make_unique<Cluster>(
       Cluster::Options{server.address(), absl::Seconds(10), {}, Credentials(name)});
+}
+
+std::shared_ptr<grpc::Channel> TlsTest::OwnConnection(const Server& server,
+                                                      const std::string& name) const {
+  grpc::SslCredentialsOptions options;
+  options.pem_root_certs = ReadFile(path("ca.pem"));
+  options.pem_cert_chain = ReadFile(path(name + ".pem"));
+  options.pem_private_key = ReadFile(path(name + ".key"));
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel(server.address(), grpc::SslCredentials(options), arguments);
+}
+
+int TlsTest::PullOfferingMemory(const Server& server,
+                                const std::shared_ptr<const ClientCredentials>& credentials) {
+  const Cluster client({server.address(), absl::Seconds(10), {}, credentials});
+  absl::StatusOr<ClusterInfo> info;
+  Await([&] {
+    info = client.GetJob();
+    return info.ok() && info->generation != 0;
+  });
+  const ShardChannels channels(info->job.model, info->generation, info->shard_addresses,
+                               /*shares_memory=*/true, credentials);
+  Await([&] {
+    std::vector<std::vector<float>> values;
+    return WeightPull(channels, 0, absl::Seconds(10), values).AwaitAll().ok();
+  });
+  return channels.memory().takers();
 }
 
 grpc::Status TlsTest::Call(const std::shared_ptr<grpc::Channel>& channel, const std::string& path,

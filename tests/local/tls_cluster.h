@@ -47,6 +47,14 @@ class TlsTest : public testing::Test {
   // A client with this certificate.
   std::unique_ptr<Cluster> ClientOf(const Server& server, const std::string& name) const;
 
+  // A channel with this certificate that shares its connection with no other.
+  std::shared_ptr<grpc::Channel> OwnConnection(const Server& server, const std::string& name) const;
+
+  // Pulls the first weights of a server that is alone, and offers memory for them. Returns how many
+  // shards used it (0 or 1): the values came over the connection otherwise.
+  static int PullOfferingMemory(const Server& server,
+                                const std::shared_ptr<const ClientCredentials>& credentials);
+
   // Calls an RPC by its path with an empty request. An RPC that has not ended after `deadline` is
   // cancelled.
   static grpc::Status Call(const std::shared_ptr<grpc::Channel>& channel, const std::string& path,

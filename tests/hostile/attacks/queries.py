@@ -21,6 +21,14 @@ def cheap_calls(target: Target) -> None:
 
 
 @attack(certificate="viewer")
+def refused_calls(target: Target) -> None:
+    """Calls that a viewer may not make, as fast as 4 connections can."""
+    turn = itertools.cycle([target.stub("Coordinator") for _ in range(4)])
+    again(target, lambda: next(turn).TakeCheckpoint(message("TakeCheckpointRequest"), timeout=5),
+          threads=4)
+
+
+@attack(certificate="viewer")
 def all_statistics(target: Target) -> None:
     """20 times a second all statistics, which are read."""
     stub = target.stub("Statistics")

@@ -114,6 +114,32 @@ TEST_F(CallLimitsTest, RefusesAWatcherTooMany) {
   }
 }
 
+// A call beyond the limit of a connection waits for its turn.
+TEST_F(CallLimitsTest, LimitsTheStreamsOfAConnection) {
+  Limits limits;
+  limits.streams = 1;
+  StatisticsService service(ring_, limiter_);
+  ASSERT_OK_AND_ASSIGN(const auto server,
+                       GrpcServer::Start({"127.0.0.1", 0}, {&service}, MakeSilentLogger(), limits));
+  const auto stub =
+      v1::Statistics::NewStub(MakeChannel(absl::StrCat("127.0.0.1:", server->port())));
+  const auto query = [&](absl::Duration timeout) {
+    grpc::ClientContext context;
+    SetDeadline(context, timeout);
+    v1::GetUpdateStatisticsResponse response;
+    return FromGrpc(stub->GetUpdateStatistics(&context, {}, &response));
+  };
+  EXPECT_OK(query(absl::Minutes(1)));  // the server's settings have come
+  clock_.Advance(absl::Minutes(1));
+  grpc::ClientContext context;
+  const auto stream = stub->WatchUpdateStatistics(&context, {});
+  while (limiter_.count(CallKind::kWatch) == 0) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_THAT(query(absl::Milliseconds(300)), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  context.TryCancel();
+  EXPECT_THAT(FromGrpc(stream->Finish()), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_OK(query(absl::Minutes(1)));
+}
+
 // Only pushes, and requests of servers, may be long: others are measured before they are parsed.
 TEST_F(CallLimitsTest, RefusesLongRequestsAndNames) {
   const auto query = [&](const std::string& layer) {

@@ -72,6 +72,11 @@ TEST_F(ConnectionsTest, ListsTheirTraffic) {
   EXPECT_EQ(traffic[0].peer, absl::StrCat("ipv4:127.0.0.1:", PortOf(client)));
   EXPECT_EQ(traffic[0].received, 5);
   EXPECT_EQ(traffic[0].sent, 3);
+  EXPECT_EQ(traffic[0].unread, 5);
+  char byte = 0;
+  EXPECT_EQ(recv(accepted.get(), &byte, 1, 0), 1);
+  ASSERT_EQ(ListTraffic(port()).size(), 1);
+  EXPECT_EQ(ListTraffic(port())[0].unread, 4);
   EXPECT_TRUE(ListTraffic(1).empty());
 }
 

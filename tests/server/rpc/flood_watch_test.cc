@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 
 namespace percentdelta {
@@ -54,6 +55,34 @@ TEST_F(FloodWatchTest, OfTheTotalClosesTheWorst) {
   EXPECT_THAT(Tick({{"a", 90, 0}, {"b", 95, 0}, {"c", 60, 0}}), IsEmpty());
   EXPECT_THAT(Tick({{"a", 90, 0}, {"b", 100, 0}, {"c", 62, 0}}), ElementsAre("b"));
   EXPECT_THAT(Tick({{"a", 90, 0}, {"c", 62, 0}}), IsEmpty());
+}
+
+// What the server has not read takes none of its memory, however busy it is.
+TEST_F(FloodWatchTest, UnreadBytesDoNotCount) {
+  EXPECT_THAT(Tick({{"a", 5000, 0, 4900}}), IsEmpty());
+  EXPECT_THAT(Tick({{"a", 5000, 0, 4899}}), ElementsAre("a"));
+}
+
+// An answer covers what had been read by then.
+TEST_F(FloodWatchTest, BytesThatAreReadAfterAnAnswerCount) {
+  EXPECT_THAT(Tick({{"a", 5000, 0, 5000}}), IsEmpty());
+  EXPECT_THAT(Tick({{"a", 5000, 1, 4000}}), IsEmpty());
+  EXPECT_THAT(Tick({{"a", 5000, 1, 3900}}), IsEmpty());
+  EXPECT_THAT(Tick({{"a", 5000, 1, 3899}}), ElementsAre("a"));
+}
+
+TEST_F(FloodWatchTest, LooksAtManyConnectionsLessOften) {
+  std::vector<ConnectionTraffic> many;
+  for (size_t i = 0; i <= FloodWatch::kManyConnections; ++i) {
+    many.push_back({absl::StrCat(i), 0, 0});
+  }
+  EXPECT_THAT(Tick(many), IsEmpty());
+  many[7].received = 101;
+  for (int i = 1; i < FloodWatch::kRareTicks; ++i) EXPECT_THAT(Tick(many), IsEmpty());
+  EXPECT_THAT(Tick(many), ElementsAre("7"));
+  // While one stands out, each time.
+  many[8].received = 101;
+  EXPECT_THAT(Tick(many), ElementsAre("8"));
 }
 
 TEST_F(FloodWatchTest, AnotherConnectionOfAnAddressIsNew) {

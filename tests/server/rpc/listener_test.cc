@@ -7,17 +7,26 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <spdlog/sinks/ostream_sink.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "common/base/descriptors.h"
 #include "tests/status_matchers.h"
 
@@ -49,6 +58,17 @@ int Connect(int port, bool ipv6) {
   return -1;
 }
 
+// Connects from another address of this machine, 127.0.0.2.
+UniqueDescriptor ConnectFromElsewhere(int port) {
+  UniqueDescriptor socket(::socket(AF_INET, SOCK_STREAM, 0));
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+  EXPECT_EQ(bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  EXPECT_EQ(ConnectSocket(socket.get(), port, false), 0);
+  return socket;
+}
+
 bool HasIpv6() {
   const int fd = socket(AF_INET6, SOCK_STREAM, 0);
   sockaddr_in6 address = {};
@@ -73,6 +93,10 @@ class Taker {
     absl::MutexLock lock(&mutex_);
     mutex_.Await(absl::Condition(&there));
   }
+  size_t count() const {
+    absl::MutexLock lock(&mutex_);
+    return taken_.size();
+  }
   void CloseAll() {
     absl::MutexLock lock(&mutex_);
     for (const int fd : taken_) close(fd);
@@ -80,7 +104,7 @@ class Taker {
   }
 
  private:
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   std::vector<int> taken_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -173,6 +197,66 @@ TEST(ListenerTest, RecoversFromAShortageOfDescriptors) {
     setrlimit(RLIMIT_NOFILE, &before);
     close(client);
   }
+}
+
+// Opens connections from 127.0.0.1 up to a limit, which `set` sets, and some more. Returns whether
+// one from elsewhere is still let in, and what was logged.
+std::pair<bool, std::string> ReachLimit(const std::function<void(Listener::Options&, int)>& set) {
+  constexpr int kLimit = 3;
+  std::ostringstream out;
+  Taker taker;
+  Listener::Options options = OptionsOf("127.0.0.1");
+  set(options, kLimit);
+  options.log =
+      std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::ostream_sink_mt>(out));
+  absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Open(std::move(options));
+  EXPECT_OK(listener);
+  (*listener)->Accept([&](int fd) { taker.Take(fd); });
+  const int port = (*listener)->port();
+  std::vector<UniqueDescriptor> clients;
+  clients.reserve(kLimit);
+  for (int i = 0; i < kLimit; ++i) clients.emplace_back(Connect(port, false));
+  taker.AwaitCount(kLimit);
+  char byte = 0;
+  for (int i = 0; i < 5; ++i) {
+    const UniqueDescriptor refused(Connect(port, false));
+    EXPECT_LE(recv(refused.get(), &byte, 1, 0), 0);  // closed by the listener
+  }
+  for (const UniqueDescriptor& client : clients) {
+    EXPECT_EQ(recv(client.get(), &byte, 1, MSG_DONTWAIT), -1);  // open
+    EXPECT_EQ(errno, EAGAIN);
+  }
+  const UniqueDescriptor elsewhere = ConnectFromElsewhere(port);
+  pollfd waits = {elsewhere.get(), POLLIN, 0};
+  const auto ended = [&] { return poll(&waits, 1, 0) != 0; };
+  while (!ended() && taker.count() == kLimit) absl::SleepFor(absl::Milliseconds(1));
+  const bool let_in = !ended();
+  (*listener)->Stop();  // so that the log can be read
+  return {let_in, out.str()};
+}
+
+TEST(ListenerTest, LimitsTheConnections) {
+  const auto [let_in, log] = ReachLimit([](Listener::Options& options, int limit) {
+    options.max_connections = limit;
+    options.max_connections_per_address = 100;
+  });
+  EXPECT_FALSE(let_in);
+  EXPECT_THAT(log, HasSubstr("too many connections, refusing connections limit=3 error=\"the limit "
+                             "is reached\" advice=\"raise the limit with --limits=connections=\""));
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
+}
+
+// One address cannot take the places of the others.
+TEST(ListenerTest, LimitsTheConnectionsOfOneAddress) {
+  const auto [let_in, log] = ReachLimit([](Listener::Options& options, int limit) {
+    options.max_connections = 100;
+    options.max_connections_per_address = limit;
+  });
+  EXPECT_TRUE(let_in);
+  EXPECT_THAT(log, HasSubstr("too many connections from ipv4:127.0.0.1, refusing connections "
+                             "limit=3 error=\"the limit is reached\" advice=\"raise the limit with "
+                             "--limits=connections_per_address=\""));
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
 }
 
 // accept() itself fails: queued connections are accepted when descriptors are available again.
