@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training whose servers and workers serve metrics."""
+"""A training whose servers and workers serve metrics, and shard 0 the live page."""
 
 import contextlib
 import json
@@ -52,10 +52,11 @@ class Training(contextlib.ExitStack):
         self._binaries = binaries
         job_file = folder / "job.textproto"
         job_file.write_text(job(job_text(max_steps, checkpoints)))
-        ports = free_ports(2 * shards + workers)
+        ports = free_ports(2 * shards + workers + 1)
         addresses = [f"{HOST}:{port}" for port in ports]
         self.server_metrics = addresses[shards:2 * shards]
-        self.worker_metrics = addresses[2 * shards:]
+        self.worker_metrics = addresses[2 * shards:-1]
+        self.page = addresses[-1]
         self.coordinator = addresses[0]
 
         def process(name: str, program: pathlib.Path, metrics: str, *flags: str) -> Process:
@@ -68,7 +69,8 @@ class Training(contextlib.ExitStack):
         self.servers = [
             process(f"server-{shard}", binaries.server, self.server_metrics[shard],
                     f"--listen={addresses[shard]}", f"--shard={shard}", f"--shards={shards}",
-                    f"--job={job_file}", "--lease_deadline=2s", f"--tensorboard={self.board}")
+                    f"--job={job_file}", "--lease_deadline=2s", f"--tensorboard={self.board}",
+                    *([f"--http={self.page}"] if shard == 0 else []))
             for shard in range(shards)]
         self.workers = [
             process(f"worker-{number}", binaries.worker, self.worker_metrics[number],
@@ -114,11 +116,16 @@ class Training(contextlib.ExitStack):
         return found
 
 
-def scrape(address: str) -> str:
-    """Returns what a process serves on /metrics."""
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+def fetch(address: str, path: str) -> str:
+    """Returns what a process serves at a path."""
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
         text: str = answer.read().decode()
         return text
+
+
+def scrape(address: str) -> str:
+    """Returns what a process serves on /metrics."""
+    return fetch(address, "/metrics")
 
 
 def names_in(text: str) -> set[str]:
