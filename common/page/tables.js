@@ -112,10 +112,9 @@ const workerRows = () => {
 };
 
 const eventRows = () => {
-  const GLYPHS = {generation: "▲", shard: "■", fault: "✕", checkpoint: "◆", "checkpoint-failed": "◇", end: "●", worker: "○"};
   fillTable("events", "Events, the newest first", [["when", "text"], ["step"], ["kind", "text"], ["what", "text long"]],
     model.events.slice(-200).reverse().map((event) => ({bad: event.kind === "fault" || event.kind === "checkpoint-failed",
-      cells: [new Date(event.time).toLocaleTimeString(), count(event.step), `${GLYPHS[event.kind] || ""} ${event.kind}`, event.text]})));
+      cells: [new Date(event.time).toLocaleTimeString(), count(event.step), `${MARKS[event.kind] ? MARKS[event.kind].glyph : "○"} ${event.kind}`, event.text]})));
 };
 
 // The paper's Figure 1: two bars for each tensor, on a log axis. updates: [{tensor, relative_delta,

@@ -147,6 +147,23 @@ def check_numbers(cluster: Cluster, page: Page) -> None:
     page.click("#latest")
 
 
+def check_pause(cluster: Cluster, page: Page) -> None:
+    """Expects that a pause and its end are marked and listed."""
+    for command, state in (("pause", "paused"), ("resume", "training")):
+        expect(cluster.pdctl(command, seconds=10) is not None, f"pdctl {command} failed")
+        page.wait(f"model.status.state === '{state}' && changeChart.graph.marks.{command} === 1 && "
+                  f"document.getElementById('events').textContent.includes('{command}d by an operator')",
+                  f"a mark of a {command}, and its line in the list of events")
+
+
+def check_drain(cluster: Cluster, page: Page) -> None:
+    """Expects that a drain is marked and listed until its end."""
+    expect(cluster.pdctl("drain", seconds=30) is not None, "pdctl drain failed")
+    page.wait("changeChart.graph.marks.drain === 2 && "
+              "document.getElementById('events').textContent.includes('drained: the checkpoint of step')",
+              "marks of a drain and its end, and their lines in the list of events")
+
+
 def check_faults(scene: Scene, cluster: Cluster, page: Page, start_coordinator: Callable[[], None]
                  ) -> None:
     """Kills a worker, a shard and the coordinator, and expects that the page says so."""
@@ -197,6 +214,7 @@ def live(scene: Scene) -> None:
         check_picking(page)
         check_tables(page)
         check_numbers(cluster, page)
+        check_pause(cluster, page)
         check_accessibility(page, "a wide page")
         for width, scheme in ((390, "light"), (1280, "dark")):
             other = scene.browser.open(f"{width} {scheme}", url, width, 800, scheme)
@@ -210,6 +228,8 @@ def live(scene: Scene) -> None:
         errors = scene.browser.errors()
         expect(not errors, f"on the console: {errors[:5]}")
         check_faults(scene, cluster, page, start_coordinator)
+        check_drain(cluster, page)
+        scene.picture(page, "drained")
         left = drop_refused(scene.browser.errors())
         expect(not left, f"on the console: {left}")
         page.close()
