@@ -63,11 +63,12 @@ const drawMarks = (canvas, area, graph) => {
   canvas.font = "11px sans-serif";
   canvas.textAlign = "center";
   let drawn = 0;
+  const newest = newestStep();  // what happens before the next step is at the end of the lines
   graph.marks = {};
   for (let i = model.events.length - 1; i >= 0 && drawn < 200; i--) {
     const event = model.events[i], mark = MARKS[event.kind];
     if (!mark) continue;
-    const x = graph.toDomXCoord(event.step);
+    const x = graph.toDomXCoord(Math.min(event.step, newest));
     if (x < area.x || x > area.x + area.w) continue;
     canvas.strokeStyle = canvas.fillStyle = style(mark.color);
     if (mark.dash) {
