@@ -168,6 +168,7 @@ class Chart {
     }
     sharedZoom.busy = false;
     placeCursors();
+    draw();
   }
 
   // Draws the cursor at the step.

@@ -235,6 +235,25 @@ def live(scene: Scene) -> None:
         page.close()
 
 
+def check_zoom(page: Page) -> None:
+    """Expects finer lines where the mouse zooms in, with the exact numbers, and the old ones after a
+    double click."""
+    page.wait("model.charts.updates.width > 1", "a training so long that its lines are down-sampled")
+    page.drag("#c-change .chart canvas", 0.3, 0.5)
+    inside = ("tableOf('updates').rows.filter((row) => row[0] >= Math.ceil(sharedZoom.range[0]) && "
+              "row[1] <= Math.floor(sharedZoom.range[1]))")
+    page.wait(f"sharedZoom.range && {inside}.length > 20 && {inside}.every((row, i, all) => "
+              "row[0] === row[1] && row[0] === all[0][0] + i)", "a row of its own for each step")
+    page.wait("tableOf('updates').rows.every((row, i, all) => !i || row[0] > all[i - 1][1])",
+              "rows in their order")
+    step, shown = page.evaluate(f"{inside}.map((row) => [row[0], row[2]])[10]")
+    exact = page.evaluate(f"loadStep({step})")["updates"][0]["relative_delta"]
+    expect(abs(shown - exact) <= 1e-3 * exact, f"step {step}: the finer line has {shown}, the step {exact}")
+    page.double_click("#c-change .chart canvas")
+    page.wait(f"!sharedZoom.range && tableOf('updates') === model.charts.updates",
+              "the whole training again")
+
+
 def many(scene: Scene) -> None:
     """A training with 60 tensors, whose worker is a script in Python."""
     port, http = free_ports(2)
@@ -274,6 +293,7 @@ def many(scene: Scene) -> None:
         page.wait("changeChart.series.length === 120", "all tensors")
         size = page.evaluate("fetch('/api/state').then((r) => r.text()).then((t) => t.length)")
         expect(size < MAX_BYTES, f"expected a state of less than {MAX_BYTES} bytes, got {size}")
+        check_zoom(page)
         check_accessibility(page, "60 tensors")
         scene.picture(page, "many", full=True)
         page.close()
