@@ -32,7 +32,7 @@ const MARKS = {
   "fault": {glyph: "✕", color: "--c1", dash: [2, 3], level: 2},
   "checkpoint": {glyph: "◆", color: "--c2", dash: null, level: 3},
   "checkpoint-failed": {glyph: "◇", color: "--c1", dash: [2, 3], level: 3},
-  "pause": {glyph: "‖", color: "--c0", dash: [6, 3], level: 4},
+  "pause": {glyph: "▮▮", color: "--c0", dash: [6, 3], level: 4},
   "resume": {glyph: "▶", color: "--c0", dash: [6, 3], level: 5},
   "drain": {glyph: "▼", color: "--c0", dash: [6, 3], level: 4},
   "end": {glyph: "●", color: "--ink", dash: [], level: 0},
