@@ -47,8 +47,8 @@ def check_page(address: str, token: str, step: int) -> None:
                                         ("/api/state", "page.example", token, 421)):
         status, body = get(address, path, host, shown)
         if status != expected:
-            raise Violation(f"http://{address}{path} as {host} with the token '{shown}': expected status "
-                            f"{expected}, got {status}: {body[:200]}")
+            raise Violation(f"http://{address}{path} as {host} with the token '{shown}': expected "
+                            f"status {expected}, got {status}: {body[:200]}")
     expect_in(get(address, "/")[1], 'name="token"', "the page without a token")
     for host in HOSTS:
         Cluster.wait(lambda: shows(address, host, token, step), f"step {step} at "

@@ -24,9 +24,8 @@ def load() -> types.ModuleType:
 
 def server(ports: Any, volumes: Any) -> dict[str, Any]:
     """Returns a server's service."""
-    return {"image": "percentdelta", "command": ["pd-server", "--shards=1",
-                                               "--http=0.0.0.0:8080",
-                                               "--http_token_file=/tls/page-tokens"], "mem_limit": "1g",
+    command = ["pd-server", "--shards=1", "--http=0.0.0.0:8080", "--http_token_file=/tls/page-tokens"]
+    return {"image": "percentdelta", "command": command, "mem_limit": "1g",
             "pids_limit": 512, "restart": "unless-stopped", "depends_on": ["certificates"],
             "build": {"context": "."}, "security_opt": ["no-new-privileges:true"],
             "read_only": True, "deploy": {"endpoint_mode": "dnsrr"}, "networks": {"default": None},

@@ -106,7 +106,7 @@ def page_charts(sources: Sources) -> tuple[Numbers, int]:
         if not first == last == step:
             raise Violation(f"the live page: expected a point of {name} at step {step}, got one of the "
                             f"steps {first} to {last}")
-        return values
+        return [float(value) for value in values]
 
     numbers: Numbers = {}
     numbers["loss"], numbers["accuracy"] = cells("training", sources.step)[:2]

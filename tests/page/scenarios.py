@@ -152,7 +152,8 @@ def check_pause(cluster: Cluster, page: Page) -> None:
     for command, state in (("pause", "paused"), ("resume", "training")):
         expect(cluster.pdctl(command, seconds=10) is not None, f"pdctl {command} failed")
         page.wait(f"model.status.state === '{state}' && changeChart.graph.marks.{command} === 1 && "
-                  f"document.getElementById('events').textContent.includes('{command}d by an operator')",
+                  "document.getElementById('events').textContent.includes("
+                  f"'{command}d by an operator')",
                   f"a mark of a {command}, and its line in the list of events")
 
 
@@ -248,9 +249,10 @@ def check_zoom(page: Page) -> None:
               "rows in their order")
     step, shown = page.evaluate(f"{inside}.map((row) => [row[0], row[2]])[10]")
     exact = page.evaluate(f"loadStep({step})")["updates"][0]["relative_delta"]
-    expect(abs(shown - exact) <= 1e-3 * exact, f"step {step}: the finer line has {shown}, the step {exact}")
+    expect(abs(shown - exact) <= 1e-3 * exact,
+           f"step {step}: the finer line has {shown}, the step {exact}")
     page.double_click("#c-change .chart canvas")
-    page.wait(f"!sharedZoom.range && tableOf('updates') === model.charts.updates",
+    page.wait("!sharedZoom.range && tableOf('updates') === model.charts.updates",
               "the whole training again")
 
 
