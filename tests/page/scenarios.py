@@ -161,7 +161,7 @@ def check_drain(cluster: Cluster, page: Page) -> None:
     """Expects that a drain is marked and listed until its end."""
     expect(cluster.pdctl("drain", seconds=30) is not None, "pdctl drain failed")
     page.wait("changeChart.graph.marks.drain === 2 && "
-              "document.getElementById('events').textContent.includes('drained: the checkpoint of step')",
+              "document.getElementById('events').textContent.includes('drained: the checkpoint of')",
               "marks of a drain and its end, and their lines in the list of events")
 
 
