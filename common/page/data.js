@@ -54,7 +54,7 @@ const applyMessage = (message) => {
     if (model.status && model.status.generation !== message.status.generation) { model.steps.clear(); detail = null; }
     model.status = message.status;
   }
-  if (message.activity) { message.activity.at = Date.now(); model.before = model.activity; model.activity = message.activity; }
+  if (message.activity) { model.before = model.activity; model.activity = message.activity; }
   if (message.events) model.events = model.events.concat(message.events).slice(-1000);
 };
 
@@ -65,7 +65,7 @@ const applyState = (state) => {
   model.steps.clear();
   detail = null;
   model.status = state.status;
-  model.activity = state.activity && {...state.activity, at: Date.now()};
+  model.activity = state.activity;
   model.before = null;
   model.report = state.report || null;
   for (const step of state.steps || []) model.steps.set(step.step, step);

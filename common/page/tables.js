@@ -79,12 +79,12 @@ const heading = () => {
 };
 
 const shardRows = () => {
-  const {shards, at} = model.activity, before = model.before;
+  const {shards, time} = model.activity, before = model.before;
   fillTable("shards", "Shards",
     [["shard", "text"], ["address", "text"], ["state", "text"], ["at step"], ["cores busy"], ["memory"], ["received"], ["sent"], ["shared memory"]],
     shards.map((shard, i) => {
       const load = shard.load, earlier = before && before.shards[i] && before.shards[i].load;
-      const seconds = earlier ? (at - before.at) / 1000 : 0;
+      const seconds = earlier ? time - before.time : 0;
       const busy = load && earlier && seconds > 0 && load.cpu >= earlier.cpu ? ((load.cpu - earlier.cpu) / seconds).toFixed(1) : "–";
       const state = !shard.address ? "missing" : shard.silent > 5 ? `silent for ${clock(shard.silent)}` : shard.problem || (shard.entered ? "ready" : "joining");
       return {bad: state !== "ready", cells: [i, shard.address || "–", state, count(shard.gathered), busy,

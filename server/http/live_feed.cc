@@ -100,7 +100,7 @@ void LiveFeed::Tick() {
   std::string activity;
   if (now - activity_taken_ >= kActivityInterval) {
     activity_taken_ = now;
-    activity = ActivityJson(source_.GetActivity(), kMaxWorkers);
+    activity = ActivityJson(source_.GetActivity(), kMaxWorkers, now);
   }
   {
     absl::MutexLock lock(&mutex_);
