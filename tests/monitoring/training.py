@@ -18,6 +18,7 @@ from tests.harness.ports import HOST, free_ports
 from tests.harness.processes import Process
 
 POLL_SECONDS = 0.2
+HISTOGRAM_STEPS = 20
 T = TypeVar("T")
 
 
@@ -70,7 +71,8 @@ class Training(contextlib.ExitStack):
             process(f"server-{shard}", binaries.server, self.server_metrics[shard],
                     f"--listen={addresses[shard]}", f"--shard={shard}", f"--shards={shards}",
                     f"--job={job_file}", "--lease_deadline=2s", f"--tensorboard={self.board}",
-                    *([f"--http={self.page}"] if shard == 0 else []))
+                    *([f"--http={self.page}", f"--tensorboard_histograms={HISTOGRAM_STEPS}"]
+                      if shard == 0 else []))
             for shard in range(shards)]
         self.workers = [
             process(f"worker-{number}", binaries.worker, self.worker_metrics[number],
