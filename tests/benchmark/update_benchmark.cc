@@ -13,6 +13,7 @@
 #include "absl/types/span.h"
 #include "common/job/job_codec.h"
 #include "common/job/partition.h"
+#include "server/shard/shard_counters.h"
 #include "server/update/norms.h"
 #include "server/update/optimizer.h"
 #include "tests/benchmark/limits.h"
@@ -74,7 +75,7 @@ void BM_UpdatePhase2(benchmark::State& state) {
   ThreadPool pool(static_cast<int>(state.range(0)));
   TensorContext context =
       MakeTensorContext(job, 0, static_cast<int64_t>(arrays.gradient.size()),
-                    BlockNorms(arrays.gradient, arrays.weights, rule->epsilon()));
+                        BlockNorms(arrays.gradient, arrays.weights, rule->epsilon()));
   context.rate = 1e-6;
   MemoryTraffic memory(5 * arrays.gradient.size() * sizeof(float));
   MeasureAgainst(
@@ -92,12 +93,45 @@ void BM_UpdatePhase2(benchmark::State& state) {
       [] {}, [&] { memory.Run(pool); });
 }
 
+// What is counted for metrics in a step on one shard, with one push and one pull, against the two
+// phases of the update without: a small part of a step.
+void BM_Metrics(benchmark::State& state) {
+  const Job job = *LoadJob("");
+  const std::unique_ptr<const Optimizer> rule = MakeOptimizer(job.optimizer.rule);
+  Arrays arrays(job);
+  const auto entries = static_cast<int64_t>(arrays.gradient.size());
+  const int64_t chunks = 2 * ((entries + kChunkEntries - 1) / kChunkEntries);
+  ShardCounters counters;
+  MeasureAgainst(
+      state,
+      [&] {
+        for (size_t tensor = 0; tensor < job.model.tensors.size(); ++tensor) {
+          const ScopedDuration staging(counters.staging);
+          const ScopedDuration phase_1(counters.phase_1);
+          const ScopedDuration phase_2(counters.phase_2);
+        }
+        for (int64_t chunk = 0; chunk < chunks; ++chunk) Add(counters.pulled.grpc, kChunkEntries);
+        Add(counters.accepted, 1);
+      },
+      [] {},
+      [&] {
+        const NormSums norms = BlockNorms(arrays.gradient, arrays.weights, rule->epsilon());
+        TensorContext context = MakeTensorContext(job, 0, entries, norms);
+        context.rate = 1e-6;
+        UpdateEntries(*rule, job, context, arrays.gradient, arrays.weights,
+                      StateRange(absl::MakeSpan(arrays.state), 0, entries),
+                      absl::MakeSpan(arrays.next));
+        std::swap(arrays.weights, arrays.next);
+      });
+}
+
 void Options(benchmark::internal::Benchmark* benchmark) {
   benchmark->Arg(1)->Arg(2)->ArgName("threads")->UseManualTime()->Unit(benchmark::kMillisecond);
 }
 
 BENCHMARK(BM_UpdatePhase1)->Apply(Options);
 BENCHMARK(BM_UpdatePhase2)->Apply(Options);
+BENCHMARK(BM_Metrics)->Iterations(200)->UseManualTime()->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace percentdelta
