@@ -236,7 +236,7 @@ def live(scene: Scene) -> None:
         page.close()
 
 
-def check_zoom(page: Page) -> None:
+def check_zoom(scene: Scene, page: Page) -> None:
     """Expects finer lines where the mouse zooms in, with the exact numbers, and the old ones after a
     double click."""
     page.wait("model.charts.updates.width > 1", "a training so long that its lines are down-sampled")
@@ -251,6 +251,7 @@ def check_zoom(page: Page) -> None:
     exact = page.evaluate(f"loadStep({step})")["updates"][0]["relative_delta"]
     expect(abs(shown - exact) <= 1e-3 * exact,
            f"step {step}: the finer line has {shown}, the step {exact}")
+    scene.picture(page, "zoomed")
     page.double_click("#c-change .chart canvas")
     page.wait("!sharedZoom.range && tableOf('updates') === model.charts.updates",
               "the whole training again")
@@ -295,7 +296,7 @@ def many(scene: Scene) -> None:
         page.wait("changeChart.series.length === 120", "all tensors")
         size = page.evaluate("fetch('/api/state').then((r) => r.text()).then((t) => t.length)")
         expect(size < MAX_BYTES, f"expected a state of less than {MAX_BYTES} bytes, got {size}")
-        check_zoom(page)
+        check_zoom(scene, page)
         check_accessibility(page, "60 tensors")
         scene.picture(page, "many", full=True)
         page.close()
