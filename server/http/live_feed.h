@@ -31,8 +31,7 @@ class LiveFeed {
   // Of the messages that are retained for pages that are behind.
   static constexpr size_t kMaxMessageBytes = 8 << 20;
 
-  // Steps, times tensors, that Charts() reads. It takes some 50 ms, and is done for one page at a
-  // time.
+  // Steps, times tensors, that Charts() reads: in up to 0.2 s, for one page at a time.
   static constexpr int64_t kMaxValuesRead = 200000;
 
   // Workers that are listed.
