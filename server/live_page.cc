@@ -34,7 +34,9 @@ class CoordinatorSource : public PageSource {
   Progress GetProgress(int64_t from_step) const override {
     return coordinator_.GetProgress(from_step);
   }
-  Progress PointsOf(int64_t step) const override { return coordinator_.GetProgress(step, step); }
+  Progress PointsOf(int64_t first, int64_t last) const override {
+    return coordinator_.GetProgress(first, last);
+  }
   ClusterActivity GetActivity() const override { return coordinator_.GetActivity(); }
   std::vector<ClusterEvent> EventsAfter(int64_t id) const override {
     return coordinator_.EventsAfter(id);

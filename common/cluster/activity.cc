@@ -18,6 +18,12 @@ absl::string_view ToString(ClusterEvent::Kind kind) {
       return "checkpoint";
     case ClusterEvent::Kind::kCheckpointFailed:
       return "checkpoint-failed";
+    case ClusterEvent::Kind::kPause:
+      return "pause";
+    case ClusterEvent::Kind::kResume:
+      return "resume";
+    case ClusterEvent::Kind::kDrain:
+      return "drain";
     case ClusterEvent::Kind::kEnd:
       return "end";
   }

@@ -59,7 +59,10 @@ struct ClusterEvent {
     kFault,       // a lease expired or failed, a worker was suspended, a gradient was missing
     kCheckpoint,  // one is complete
     kCheckpointFailed,
-    kEnd,  // the training finished or failed
+    kPause,  // an operator paused the training
+    kResume,
+    kDrain,  // an operator asked for it, or it is complete or abandoned
+    kEnd,    // the training finished or failed
   };
   int64_t id = 0;  // 1, 2, ...
   Kind kind = Kind::kGeneration;

@@ -32,6 +32,9 @@ const MARKS = {
   "fault": {glyph: "✕", color: "--c1", dash: [2, 3], level: 2},
   "checkpoint": {glyph: "◆", color: "--c2", dash: null, level: 3},
   "checkpoint-failed": {glyph: "◇", color: "--c1", dash: [2, 3], level: 3},
+  "pause": {glyph: "▮▮", color: "--c0", dash: [6, 3], level: 4},
+  "resume": {glyph: "▶", color: "--c0", dash: [6, 3], level: 5},
+  "drain": {glyph: "▼", color: "--c0", dash: [6, 3], level: 4},
   "end": {glyph: "●", color: "--ink", dash: [], level: 0},
 };
 
@@ -60,11 +63,12 @@ const drawMarks = (canvas, area, graph) => {
   canvas.font = "11px sans-serif";
   canvas.textAlign = "center";
   let drawn = 0;
+  const newest = newestStep();  // what happens before the next step is at the end of the lines
   graph.marks = {};
   for (let i = model.events.length - 1; i >= 0 && drawn < 200; i--) {
     const event = model.events[i], mark = MARKS[event.kind];
     if (!mark) continue;
-    const x = graph.toDomXCoord(event.step);
+    const x = graph.toDomXCoord(Math.min(event.step, newest));
     if (x < area.x || x > area.x + area.w) continue;
     canvas.strokeStyle = canvas.fillStyle = style(mark.color);
     if (mark.dash) {
@@ -164,6 +168,7 @@ class Chart {
     }
     sharedZoom.busy = false;
     placeCursors();
+    draw();
   }
 
   // Draws the cursor at the step.

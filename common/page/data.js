@@ -17,14 +17,44 @@ const mergeTable = (name, change) => {
   model.charts[name] = {...change, rows: table.rows.slice(0, keep).concat(change.rows)};
 };
 
+// The part of a long training that is zoomed into, with finer tables: {from, end, to, at, charts}:
+// of the steps from `from` to `end`, as far as `to`.
+let detail = null, refining = false;
+
+// A table; with its finer rows, where there are any.
+const tableOf = (name) => {
+  const table = model.charts[name], fine = detail && detail.charts && detail.charts[name];
+  if (!table || !fine || !fine.rows.length || fine.names.some((each, i) => each !== table.names[i])) return table;
+  const first = fine.rows[0][0], last = fine.rows[fine.rows.length - 1][1];
+  return {...table, rows: [...table.rows.filter((row) => row[0] < first), ...fine.rows, ...table.rows.filter((row) => row[0] > last)]};
+};
+
+// Asks for finer tables of the steps of `range`, if they are not at hand; null: of none. New steps in
+// it are asked for every five seconds. `changed` is called when they have come.
+const refine = async (range, changed) => {
+  const width = Math.max(1, ...Object.values(model.charts).map((table) => table.width));
+  if (!range || frozen || width === 1) { detail = null; return; }
+  const from = Math.max(0, Math.floor(range[0] / width) * width), end = (Math.floor(range[1] / width) + 1) * width - 1;
+  const newest = newestStep(), to = Math.min(end, newest), same = detail && detail.from === from && detail.end === end;
+  if (refining || to < from || same && (to <= detail.to && detail.charts || Date.now() - detail.at < 5000)) return;
+  const asked = detail = {from, end, to, at: Date.now(), charts: same ? detail.charts : null};
+  refining = true;
+  try {
+    const answer = await fetch(`/api/charts?from=${from}&to=${to}`, {signal: AbortSignal.timeout(10000)});
+    if (answer.ok) asked.charts = await answer.json();
+  } catch (error) { /* away: what the tables have */ }
+  refining = false;
+  changed();
+};
+
 const applyMessage = (message) => {
   for (const [name, change] of Object.entries(message.charts || {})) mergeTable(name, change);
   if (message.status) {
     // A new generation computes steps again: to the same bits, but points that are gone are gone.
-    if (model.status && model.status.generation !== message.status.generation) model.steps.clear();
+    if (model.status && model.status.generation !== message.status.generation) { model.steps.clear(); detail = null; }
     model.status = message.status;
   }
-  if (message.activity) { message.activity.at = Date.now(); model.before = model.activity; model.activity = message.activity; }
+  if (message.activity) { model.before = model.activity; model.activity = message.activity; }
   if (message.events) model.events = model.events.concat(message.events).slice(-1000);
 };
 
@@ -33,8 +63,9 @@ const applyState = (state) => {
   model.charts = state.charts;
   model.events = state.events || [];
   model.steps.clear();
+  detail = null;
   model.status = state.status;
-  model.activity = state.activity && {...state.activity, at: Date.now()};
+  model.activity = state.activity;
   model.before = null;
   model.report = state.report || null;
   for (const step of state.steps || []) model.steps.set(step.step, step);

@@ -41,7 +41,7 @@ const makeChips = () => {
 };
 
 const drawCurves = () => {
-  const {training, evaluations} = model.charts;
+  const training = tableOf("training"), evaluations = tableOf("evaluations");
   const accuracy = [
     {name: "training", color: "--c4", thin: true, points: columnPoints(training, 1)},
     {name: "test", color: "--c0", dash: DASH, points: columnPoints(evaluations, 1)},
@@ -79,7 +79,7 @@ const drawCurves = () => {
 };
 
 const drawLayers = () => {
-  const updates = model.charts.updates, shown = shownTensors();
+  const updates = tableOf("updates"), shown = shownTensors();
   changeChart.show([
     ...shown.map((t) => ({name: `${t.name} with plain SGD`, color: colorOf(t), dash: DASH, thin: true, points: columnPoints(updates, 3 * t.line + 1, true)})),
     ...shown.map((t) => ({name: t.name, color: colorOf(t), points: columnPoints(updates, 3 * t.line, true)})),
@@ -99,7 +99,7 @@ const drawLayers = () => {
 
 // The numbers of a step as the tables have them, where the exact ones are not at hand.
 const approximateStep = (step) => {
-  const row = rowAt(model.charts.updates, step);
+  const row = rowAt(tableOf("updates"), step);
   if (!row) return null;
   const middle = (cell) => Array.isArray(cell) ? Math.sqrt(Math.max(0, cell[0]) * Math.max(0, cell[1])) : cell;
   return {step, first: row[0], last: row[1], updates: model.job.tensors.filter((t) => t.line >= 0).map((t) => ({
@@ -117,8 +117,8 @@ const showStep = (step, exact) => {
   const parts = [];
   const point = (name, value) => { if (value) parts.push(`${name} loss ${brief(value.loss)}, accuracy ${percent(value.accuracy)}`); };
   const of = (table) => { const row = rowAt(table, step); return row && row[0] <= step && step <= row[1] && row[0] === row[1] ? {loss: row[2], accuracy: row[3]} : null; };
-  point("training", exact && exact.training || of(model.charts.training));
-  point("test", exact && exact.evaluation || of(model.charts.evaluations));
+  point("training", exact && exact.training || of(tableOf("training")));
+  point("test", exact && exact.evaluation || of(tableOf("evaluations")));
   const near = model.events.filter((event) => event.step === step && event.kind !== "worker").map((event) => event.text);
   $("picked-values").textContent = [...parts, ...near].join(" · ") || "\u00a0";
   $("picked-values").title = $("picked-values").textContent;
@@ -180,6 +180,7 @@ const draw = () => {
 };
 const drawNow = () => {
   if (!chosen) makeChips();
+  refine(sharedZoom.range, draw);
   heading();
   tiles();
   drawCurves();

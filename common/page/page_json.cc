@@ -152,7 +152,7 @@ std::string TrainingStatusJson(const Progress& progress) {
                {"time_left", SecondsOf(TimeLeft(progress))}});
 }
 
-std::string ActivityJson(const ClusterActivity& activity, int max_workers) {
+std::string ActivityJson(const ClusterActivity& activity, int max_workers, absl::Duration now) {
   Json shards = Json::array();
   for (const ShardActivity& shard : activity.shards) shards.push_back(ShardJson(shard));
   Json workers = Json::array();
@@ -163,7 +163,8 @@ std::string ActivityJson(const ClusterActivity& activity, int max_workers) {
     }
   }
   const size_t not_listed = activity.workers.size() - workers.size();
-  return Dump({{"shards", std::move(shards)},
+  return Dump({{"time", SecondsOf(now)},
+               {"shards", std::move(shards)},
                {"workers", std::move(workers)},
                {"workers_not_listed", not_listed}});
 }

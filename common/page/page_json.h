@@ -28,9 +28,9 @@ std::string JobJson(const Job& job);
 // State, step, rates and counts.
 std::string TrainingStatusJson(const Progress& progress);
 
-// {"shards": [...], "workers": [...], "workers_not_listed": n}: at most `max_workers` workers,
-// those that need attention first.
-std::string ActivityJson(const ClusterActivity& activity, int max_workers);
+// {"time", "shards": [...], "workers": [...], "workers_not_listed": n}: at `now`, of any clock; at
+// most `max_workers` workers, those that need attention first.
+std::string ActivityJson(const ClusterActivity& activity, int max_workers, absl::Duration now);
 
 // One event; `wall` is when it happened, by the wall clock.
 std::string EventJson(const ClusterEvent& event, absl::Time wall);

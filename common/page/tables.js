@@ -79,12 +79,12 @@ const heading = () => {
 };
 
 const shardRows = () => {
-  const {shards, at} = model.activity, before = model.before;
+  const {shards, time} = model.activity, before = model.before;
   fillTable("shards", "Shards",
     [["shard", "text"], ["address", "text"], ["state", "text"], ["at step"], ["cores busy"], ["memory"], ["received"], ["sent"], ["shared memory"]],
     shards.map((shard, i) => {
       const load = shard.load, earlier = before && before.shards[i] && before.shards[i].load;
-      const seconds = earlier ? (at - before.at) / 1000 : 0;
+      const seconds = earlier ? time - before.time : 0;
       const busy = load && earlier && seconds > 0 && load.cpu >= earlier.cpu ? ((load.cpu - earlier.cpu) / seconds).toFixed(1) : "–";
       const state = !shard.address ? "missing" : shard.silent > 5 ? `silent for ${clock(shard.silent)}` : shard.problem || (shard.entered ? "ready" : "joining");
       return {bad: state !== "ready", cells: [i, shard.address || "–", state, count(shard.gathered), busy,
@@ -112,10 +112,9 @@ const workerRows = () => {
 };
 
 const eventRows = () => {
-  const GLYPHS = {generation: "▲", shard: "■", fault: "✕", checkpoint: "◆", "checkpoint-failed": "◇", end: "●", worker: "○"};
   fillTable("events", "Events, the newest first", [["when", "text"], ["step"], ["kind", "text"], ["what", "text long"]],
     model.events.slice(-200).reverse().map((event) => ({bad: event.kind === "fault" || event.kind === "checkpoint-failed",
-      cells: [new Date(event.time).toLocaleTimeString(), count(event.step), `${GLYPHS[event.kind] || ""} ${event.kind}`, event.text]})));
+      cells: [new Date(event.time).toLocaleTimeString(), count(event.step), `${MARKS[event.kind] ? MARKS[event.kind].glyph : "○"} ${event.kind}`, event.text]})));
 };
 
 // The paper's Figure 1: two bars for each tensor, on a log axis. updates: [{tensor, relative_delta,

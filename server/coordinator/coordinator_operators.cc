@@ -37,15 +37,16 @@ void Coordinator::RecordPause() {
 
 absl::Status Coordinator::Pause() {
   absl::MutexLock lock(&mutex_);
-  return training_.Pause();
+  return training_.Pause(options_.clock->Now());
 }
 
 absl::Status Coordinator::Resume() {
   LeaseAnswers answers;
   {
     absl::MutexLock lock(&mutex_);
-    RETURN_IF_ERROR(training_.Resume());
-    ServeWaiters(options_.clock->Now(), answers);
+    const absl::Duration now = options_.clock->Now();
+    RETURN_IF_ERROR(training_.Resume(now));
+    ServeWaiters(now, answers);
   }
   answers.Send();
   return absl::OkStatus();

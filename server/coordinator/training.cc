@@ -57,6 +57,9 @@ void Training::Open(uint64_t at_least, const std::optional<Checkpoint>& checkpoi
   activity_.Add(ClusterEvent::Kind::kGeneration, step, now,
                 absl::StrCat("generation ", membership_.generation(), " opened at step ", step,
                              checkpoint ? ", from a checkpoint" : ""));
+  if (operators_.paused()) {
+    activity_.Add(ClusterEvent::Kind::kPause, step, now, "still paused by an operator");
+  }
   compatibility_.Restore(restored.arithmetic, restored.other_arithmetic, restored.data);
   options_.log->info("generation opened generation={} shards={} step={} checkpoint={} addresses={}",
                      membership_.generation(), options_.shard_count, step,

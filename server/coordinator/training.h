@@ -111,8 +111,8 @@ class Training {
   absl::StatusOr<int64_t> RequestCheckpoint();
 
   // See Coordinator::Pause, Resume and Drain.
-  absl::Status Pause();
-  absl::Status Resume();
+  absl::Status Pause(absl::Duration now);
+  absl::Status Resume(absl::Duration now);
   absl::StatusOr<int64_t> Drain(absl::Duration now);
 
   // Whether an operator has paused it. To be restored, once the first generation has opened.

@@ -11,27 +11,35 @@
 
 namespace percentdelta {
 
-absl::Status Training::Pause() {
+absl::Status Training::Pause(absl::Duration now) {
   if (!leases_) return absl::UnavailableError("shards are still gathering");
-  const TrainingState now = state();
-  if (now != TrainingState::kTraining && now != TrainingState::kPaused &&
-      now != TrainingState::kGathering) {
+  const TrainingState current = state();
+  if (current != TrainingState::kTraining && current != TrainingState::kPaused &&
+      current != TrainingState::kGathering) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "pause: expected a training that is running, got one that is ", ToString(now)));
+        "pause: expected a training that is running, got one that is ", ToString(current)));
   }
-  if (!paused()) options_.log->info("paused step={}", leases_->step());
+  if (!paused()) {
+    options_.log->info("paused step={}", leases_->step());
+    activity_.Add(ClusterEvent::Kind::kPause, leases_->step(), now, "paused by an operator");
+  }
   operators_.SetPaused(true);
   return absl::OkStatus();
 }
 
-absl::Status Training::Resume() {
+absl::Status Training::Resume(absl::Duration now) {
   if (!leases_) return absl::UnavailableError("shards are still gathering");
   if (drained()) {
     return absl::FailedPreconditionError(
         "resume: expected servers that stay, got ones that are ending, because the drain is "
         "complete; start them again");
   }
-  if (paused() || operators_.draining()) options_.log->info("resumed step={}", leases_->step());
+  if (paused() || operators_.draining()) {
+    options_.log->info("resumed step={}", leases_->step());
+    activity_.Add(ClusterEvent::Kind::kResume, leases_->step(), now,
+                  absl::StrCat("resumed by an operator",
+                               operators_.draining() ? ": the drain is abandoned" : ""));
+  }
   operators_.AbandonDrain();
   operators_.SetPaused(false);
   return absl::OkStatus();
@@ -55,6 +63,8 @@ absl::StatusOr<int64_t> Training::Drain(absl::Duration now) {
   }
   if (!drained() && !operators_.draining()) {
     options_.log->info("draining step={}", leases_->step());
+    activity_.Add(ClusterEvent::Kind::kDrain, leases_->step(), now,
+                  "an operator drains the cluster: it ends after its next checkpoint");
     operators_.BeginDrain();
     BeginDrain(now);
   }
@@ -81,10 +91,16 @@ void Training::ContinueDrain(absl::Duration now) {
   if (!operators_.draining() || !step || membership_.needs_generation()) return;
   if (*step <= std::max(checkpoints_.progress().step, membership_.first_step())) {
     options_.log->info("drained step={}: workers and servers end with exit code 0", *step);
+    activity_.Add(ClusterEvent::Kind::kDrain, leases_->step(), now,
+                  absl::StrCat("drained: the checkpoint of step ", *step,
+                               " is complete; workers and servers end"));
     operators_.CompleteDrain(now);
   } else if (!checkpoints_.in_progress(*step)) {
     options_.log->error("drain abandoned: its checkpoint failed step={}; the training {}", *step,
                         paused() ? "is paused again" : "goes on");
+    activity_.Add(ClusterEvent::Kind::kDrain, leases_->step(), now,
+                  absl::StrCat("the drain is abandoned, because its checkpoint of step ", *step,
+                               " failed; the training ", paused() ? "is paused again" : "goes on"));
     operators_.AbandonDrain();
   }
 }

@@ -26,7 +26,9 @@ constexpr char kLogInPage[] = R"(<!doctype html>
 <body><main><h1>Live page of a training</h1>
 <form method="post" action="/login"><p><label for="token">Token of the role viewer or operator
 </label></p><p><input id="token" name="token" type="password" autocomplete="off" required>
-<button>Show the training</button></p></form></main></body></html>
+<button>Show the training</button></p></form>
+<p>It is in the file that <code>pdctl token</code> wrote; with Docker Compose,
+<code>docker-compose run --rm certificates --print-token</code> prints it.</p></main></body></html>
 )";
 
 HttpResponse Refusal(int status, std::string message) {

@@ -16,8 +16,9 @@ namespace {
 constexpr absl::Duration kActivityInterval = absl::Seconds(1);
 constexpr size_t kMaxEvents = 1000;
 
-// Steps of statistics that are copied at a time, under the lock of their owner.
+// Steps of statistics, and of points, that are copied at a time, under the lock of their owner.
 constexpr int64_t kStepsAtATime = 16;
+constexpr int64_t kPointsAtATime = 500;
 
 // A step that is not complete while this many later ones are will never be.
 constexpr int64_t kMaxStepsAhead = 16;
@@ -33,6 +34,7 @@ LiveFeed::LiveFeed(const Job& job, const PageSource& source, std::function<absl:
     : source_(source),
       wall_(std::move(wall)),
       epoch_(DrawEpoch()),
+      job_(job),
       job_json_(JobJson(job)),
       charts_(job) {}
 
@@ -98,7 +100,7 @@ void LiveFeed::Tick() {
   std::string activity;
   if (now - activity_taken_ >= kActivityInterval) {
     activity_taken_ = now;
-    activity = ActivityJson(source_.GetActivity(), kMaxWorkers);
+    activity = ActivityJson(source_.GetActivity(), kMaxWorkers, now);
   }
   {
     absl::MutexLock lock(&mutex_);
@@ -147,9 +149,35 @@ std::shared_ptr<const std::string> LiveFeed::Snapshot() const {
   return snapshot_;
 }
 
+std::string LiveFeed::Charts(int64_t first, int64_t last) const {
+  const auto tensors = static_cast<int64_t>(std::max<size_t>(1, job_.model.tensors.size()));
+  if (last - first >= kMaxValuesRead / tensors) return "{}";
+  {
+    absl::MutexLock lock(&mutex_);
+    last = std::min(last, std::max({charts_.next_training(), charts_.next_evaluation(),
+                                    charts_.next_updates()}));
+  }
+  absl::MutexLock one_at_a_time(&reading_);
+  PageCharts charts(job_);
+  for (int64_t from = first; from <= last; from += kPointsAtATime) {
+    const Progress part = source_.PointsOf(from, std::min(last, from + kPointsAtATime - 1));
+    for (const ProgressPoint& point : part.training) charts.AddTraining(point);
+    for (const ProgressPoint& point : part.evaluations) charts.AddEvaluation(point);
+  }
+  for (int64_t from = first; from <= last;) {
+    const std::vector<StepStatistics> steps = source_.Statistics(from, kStepsAtATime);
+    from += kStepsAtATime;
+    for (const StepStatistics& step : steps) {
+      if (step.step <= last) charts.AddUpdates(step);
+      from = std::max(from, step.step + 1);  // the first that are retained may come later
+    }
+  }
+  return charts.Json();
+}
+
 std::string LiveFeed::Step(int64_t step) const {
   const std::vector<StepStatistics> statistics = source_.Statistics(step, 1);
-  const Progress progress = source_.PointsOf(step);
+  const Progress progress = source_.PointsOf(step, step);
   const auto at_step = [&](const auto& found) {
     return !found.empty() && found.front().step == step ? &found.front() : nullptr;
   };

@@ -31,6 +31,9 @@ class LiveFeed {
   // Of the messages that are retained for pages that are behind.
   static constexpr size_t kMaxMessageBytes = 8 << 20;
 
+  // Steps, times tensors, that Charts() reads: in up to 0.2 s, for one page at a time.
+  static constexpr int64_t kMaxValuesRead = 200000;
+
   // Workers that are listed.
   static constexpr int kMaxWorkers = 300;
 
@@ -42,6 +45,10 @@ class LiveFeed {
 
   // Everything so far, as JSON: {"id", "job", "charts", "status", "activity", "events"}.
   std::shared_ptr<const std::string> Snapshot() const;
+
+  // The charts of the steps from `first` to `last` alone, as those of a snapshot, but down-sampled
+  // less: not at all if they are few. "{}" for more steps than kMaxValuesRead allows.
+  std::string Charts(int64_t first, int64_t last) const;
 
   // A step's exact numbers (StepJson, page_json.h).
   std::string Step(int64_t step) const;
@@ -72,12 +79,15 @@ class LiveFeed {
   const PageSource& source_;
   const std::function<absl::Time()> wall_;
   const std::string epoch_;
+  const Job& job_;
   const std::string job_json_;
 
   // Used by Tick() only.
   uint64_t generation_ = 0;
   absl::Duration activity_taken_ = -absl::InfiniteDuration();
   int64_t last_event_ = 0;
+
+  mutable absl::Mutex reading_;  // held by Charts() while it reads; never with mutex_
 
   mutable absl::Mutex mutex_;
   PageCharts charts_ ABSL_GUARDED_BY(mutex_);

@@ -39,6 +39,12 @@ int64_t NumberOf(absl::string_view id, const std::string& epoch) {
   return number;
 }
 
+// The step that the query has under this name; -1 if it has none.
+int64_t StepIn(const HttpRequest& request, const std::string& name) {
+  int64_t step = -1;
+  return absl::SimpleAtoi(QueryValue(request.query, name), &step) && step >= 0 ? step : -1;
+}
+
 }  // namespace
 
 PageHandler::PageHandler(HttpAccess access, const LiveFeed& feed)
@@ -60,16 +66,24 @@ HttpResponse PageHandler::Handle(const HttpRequest& request) const {
   if (request.path == "/api/state") return JsonResponse(*feed_.Snapshot());
   if (request.path == "/api/events") return Events(request);
   if (request.path == "/api/step") return Step(request);
+  if (request.path == "/api/charts") return Charts(request);
   if (request.path == "/favicon.ico") return Plain(204, "");
-  return Plain(404, "expected /, /api/state, /api/events or /api/step\n");
+  return Plain(404, "expected /, /api/state, /api/events, /api/step or /api/charts\n");
 }
 
 HttpResponse PageHandler::Step(const HttpRequest& request) const {
-  int64_t step = 0;
-  if (!absl::SimpleAtoi(QueryValue(request.query, "step"), &step) || step < 0) {
-    return Plain(400, "step: expected a number of at least 0\n");
-  }
+  const int64_t step = StepIn(request, "step");
+  if (step < 0) return Plain(400, "step: expected a number of at least 0\n");
   return JsonResponse(feed_.Step(step));
+}
+
+HttpResponse PageHandler::Charts(const HttpRequest& request) const {
+  const int64_t from = StepIn(request, "from");
+  const int64_t to = StepIn(request, "to");
+  if (from < 0 || to < from) {
+    return Plain(400, "from, to: expected numbers of at least 0, the second not below the first\n");
+  }
+  return JsonResponse(feed_.Charts(from, to));
 }
 
 HttpResponse PageHandler::Events(const HttpRequest& request) const {

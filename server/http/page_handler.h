@@ -7,6 +7,7 @@
 //   the
 //                    page has. Event "reload": ask for the state again
 //   GET /api/step    ?step=N: a step's exact numbers
+//   GET /api/charts  ?from=N&to=N: the charts of these steps, down-sampled less (LiveFeed::Charts)
 //   POST /login      takes a token (http_access.h)
 
 #ifndef PERCENTDELTA_SERVER_HTTP_PAGE_HANDLER_H_
@@ -32,6 +33,7 @@ class PageHandler {
  private:
   HttpResponse Events(const HttpRequest& request) const;
   HttpResponse Step(const HttpRequest& request) const;
+  HttpResponse Charts(const HttpRequest& request) const;
 
   const HttpAccess access_;
   const LiveFeed& feed_;

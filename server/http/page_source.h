@@ -27,8 +27,8 @@ class PageSource {
   // The state of the training, and its points from `from_step` on.
   virtual Progress GetProgress(int64_t from_step) const = 0;
 
-  // The points of one step only.
-  virtual Progress PointsOf(int64_t step) const = 0;
+  // The points of the steps from `first` to `last` only.
+  virtual Progress PointsOf(int64_t first, int64_t last) const = 0;
 
   virtual ClusterActivity GetActivity() const = 0;
   virtual std::vector<ClusterEvent> EventsAfter(int64_t id) const = 0;

@@ -58,11 +58,11 @@ class Cluster(abc.ABC):
         """Returns the exit code of a container that has ended."""
         return int(self.inspect(container, "{{.State.ExitCode}}"))
 
-    def published(self, service: str) -> str:
-        """Returns the address of a server on the host. The engine chose the port."""
-        text = self._engine.docker("port", self.container(service), PORT)
+    def published(self, service: str, port: str = PORT) -> str:
+        """Returns the address of a server's port on the host. The engine chose the port."""
+        text = self._engine.docker("port", self.container(service), port)
         if not text:
-            raise Failure(f"{service} has no published port")
+            raise Failure(f"{service} does not publish its port {port}")
         return text.splitlines()[0].replace("0.0.0.0:", "127.0.0.1:")
 
     def log_of(self, *services: str) -> str:

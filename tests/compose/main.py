@@ -2,10 +2,10 @@
 """Trains MNIST with docker-compose on a real Docker engine, disturbs it, and compares the weights.
 
 Builds the images, starts deploy/compose/docker-compose.yml with 2 servers and 2 workers for 60 steps of
-MNIST with checkpoints, over TLS, asks for statistics, renews the certificates, stops and restarts it,
-replaces server 1, kills server 0 and everything at once, scales, kills and pauses workers, and compares
-the final weights with pd-local's. Then trains another job with a script in Python, and begins one with
-plaintext.yml.
+MNIST with checkpoints, over TLS, asks for statistics and the live page, renews the certificates, stops
+and restarts it, replaces server 1, kills server 0 and everything at once, scales, kills and pauses
+workers, and compares the final weights with pd-local's. Then trains another job with a script in Python,
+and begins one with plaintext.yml.
 
 Uses the Docker engine that answers; if there is none, installs Debian's and runs its own, as root. Makes
 debian:bookworm-slim with debootstrap if it cannot be pulled. Removes at the end what it started and

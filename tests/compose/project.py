@@ -14,6 +14,7 @@ TESTS = ROOT / "tests/compose"
 CERTIFICATES = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
 SERVICES = ("server-0", "server-1", "worker")
 LABEL = "com.docker.compose"
+PAGE_PORT = "8080/tcp"
 
 
 class Project(Cluster):
@@ -32,7 +33,7 @@ class Project(Cluster):
         # The test's script needs NumPy alone: PyTorch is 300 MB.
         self._environment = {**engine.environment, "COMPOSE_PROJECT_NAME": self.name,
                              "PD_IMAGE": self.image, "PD_PORT_0": "0", "PD_PORT_1": "0",
-                             "PD_PYTHON_PACKAGES": ""}
+                             "PD_PORT_PAGE": "0", "PD_PYTHON_PACKAGES": ""}
 
     def use_job(self, job: pathlib.Path) -> None:
         """Sets the job of the next up()."""
@@ -69,6 +70,14 @@ class Project(Cluster):
         self._engine.docker("cp", f"{maker}:/certificates/{role}/.", folder)
         self.security = certificate_flags(folder)
         return folder
+
+    def page(self) -> str:
+        """Returns the address of the live page on the host."""
+        return self.published("server-0", PAGE_PORT)
+
+    def page_token(self) -> str:
+        """Returns the live page's token, got as docs/page.md describes."""
+        return self.compose("run", "--rm", "certificates", "--print-token").strip()
 
     def up_in_plaintext(self, job: pathlib.Path) -> None:
         """Starts all anew with plaintext.yml, and without what tests/compose adds."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from deploy.project import ROOT
 from tests.compose import security
 from tests.compose.cluster import certificate_flags
+from tests.compose.page import check_page
 from tests.compose.project import LABEL, SERVICES, TESTS, Project
 from tests.harness.commands import run
 from tests.harness.errors import Violation, expect_in
@@ -40,6 +41,7 @@ class Scenario:
         self._plain_job = plain_job  # without checkpoints
         self._expected = expected  # SHA-256 of the weights
         self._operator = pathlib.Path()  # its certificate
+        self._page_token = ""
         self._say = say
         # Before the last disturbance: generation, newest checkpoint and step, which the training must
         # not fall behind. Afterwards: the step at which the new generation began.
@@ -60,7 +62,8 @@ class Scenario:
         """No container runs as root, can write to its root file system, or has another's key."""
         for service in SERVICES:
             for container in self._project.containers(service):
-                security.check_container(self._project, service, container)
+                hashes = " page-tokens" if service == "server-0" else ""
+                security.check_container(self._project, service, container, security.FILES + hashes)
 
     def check_refusals(self) -> None:
         """No caller gets in without a certificate; a worker's does not make an operator."""
@@ -71,6 +74,13 @@ class Scenario:
         security.check_refused("viewer", lambda: project.outside("checkpoint"))
         project.fetch_certificate("operator")
         self._say("plaintext, and an operator's command by a worker and a viewer, were refused")
+
+    def check_page(self) -> None:
+        """The live page answers on the host, to the holder of its token alone."""
+        project = self._project
+        self._page_token = project.page_token()
+        check_page(project.page(), self._page_token, project.status().step)
+        self._say(f"the live page is at http://{project.page()}/, for its token alone")
 
     def renew_certificates(self) -> None:
         """All certificates are replaced; running programs take the new ones."""
@@ -114,7 +124,8 @@ class Scenario:
         self._say("stopped: all with exit code 0")
         project.up()
         self._check_went_on("stop and up")
-        self._say(f"went on from step {self._begun}")
+        check_page(project.page(), self._page_token, self._step)
+        self._say(f"went on from step {self._begun}; the live page takes the same token")
 
     def move_server(self) -> None:
         """server-1 comes back with another address; another container has taken the old one."""
@@ -276,7 +287,8 @@ class Scenario:
         project.until(lambda status: status.step >= 1, "the first step in plaintext")
         expect_in(project.log_of("server-0"), " INSECURE: ", "server-0's log in plaintext")
         expect_in(project.inside("health"), "SERVING", "pdctl in the network in plaintext")
-        self._say("plaintext.yml trains without certificates")
+        check_page(project.page(), project.page_token(), project.status().step)
+        self._say("plaintext.yml trains without certificates, and has the live page")
 
     def down(self) -> None:
         """down leaves nothing behind."""
@@ -367,7 +379,8 @@ class Scenario:
 def all_checks(scenario: Scenario) -> Sequence[Callable[[], None]]:
     """The test, check by check."""
     return (scenario.start, scenario.check_containers, scenario.check_refusals,
-            scenario.check_statistics, scenario.renew_certificates, scenario.stop_and_up,
+            scenario.check_statistics, scenario.check_page, scenario.renew_certificates,
+            scenario.stop_and_up,
             scenario.move_server,
             lambda: scenario.kill("server-0"), lambda: scenario.kill(*SERVICES),
             scenario.scale, scenario.kill_worker, scenario.pause_worker,

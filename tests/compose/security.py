@@ -19,22 +19,22 @@ FILES = "ca.pem cert.pem key.pem"
 KEYS = ("600 10001", "400 10001")  # mode and user
 
 
-def check_container(cluster: Cluster, service: str, container: str) -> None:
+def check_container(cluster: Cluster, service: str, container: str, files: str = FILES) -> None:
     """It does not run as root, cannot write to its root file system, and sees the certificate of its own
-    role and nothing else."""
+    role and nothing else: these files."""
     user = cluster.inspect(container, "{{.Config.User}}")
     if not user or user.split(":")[0] in ("0", "root"):
         raise Violation(f"{service}: expected a user other than root, got '{user}'")
-    number, root, files, key, names = cluster.docker("exec", container, "sh", "-c",
+    number, root, found, key, names = cluster.docker("exec", container, "sh", "-c",
                                                      LOOK).split("\n", 4)
     if number == "0":
         raise Violation(f"{service}: expected a user ID other than 0, got {number}")
     if root != "read-only":
         raise Violation(f"{service}: expected a read-only root file system, and /usr/local/bin/x "
                         "could be written")
-    if files != FILES or key not in KEYS:
-        raise Violation(f"{service}: expected {FILES} in /tls and a key for its user alone, got "
-                        f"{files}, and a key with mode and user {key}")
+    if found != files or key not in KEYS:
+        raise Violation(f"{service}: expected {files} in /tls and a key for its user alone, got "
+                        f"{found}, and a key with mode and user {key}")
     role = service.replace("server-", "server/shard-").replace("worker", "worker/worker")
     expect_in(names, f"URI:spiffe://percentdelta.test/percentdelta/{role}", f"{service}'s certificate")
 

@@ -24,7 +24,8 @@ def load() -> types.ModuleType:
 
 def server(ports: Any, volumes: Any) -> dict[str, Any]:
     """Returns a server's service."""
-    return {"image": "percentdelta", "command": ["pd-server", "--shards=1"], "mem_limit": "1g",
+    command = ["pd-server", "--shards=1", "--http=0.0.0.0:8080", "--http_token_file=/tls/page-tokens"]
+    return {"image": "percentdelta", "command": command, "mem_limit": "1g",
             "pids_limit": 512, "restart": "unless-stopped", "depends_on": ["certificates"],
             "build": {"context": "."}, "security_opt": ["no-new-privileges:true"],
             "read_only": True, "deploy": {"endpoint_mode": "dnsrr"}, "networks": {"default": None},
@@ -55,11 +56,12 @@ class MakeStackTest(unittest.TestCase):
     def test_converts_both_forms_alike(self) -> None:
         job = str(self.folder / "job.textproto")
         short = self.make(server(
-            ["127.0.0.1:5001:5000/tcp"],
+            ["127.0.0.1:5001:5000/tcp", "127.0.0.1:8081:8080/tcp"],
             [f"{job}:/job.textproto:ro", f"{self.module.EXAMPLES}:/files:ro",
              "checkpoints:/checkpoints:rw", "tls-server-0:/tls:ro"]))
         long = self.make(server(
-            [{"mode": "ingress", "host_ip": "127.0.0.1", "target": 5000, "published": "5001"}],
+            [{"mode": "ingress", "host_ip": "127.0.0.1", "target": 5000, "published": "5001"},
+             {"mode": "ingress", "host_ip": "127.0.0.1", "target": 8080, "published": "8081"}],
             [{"type": "bind", "source": job, "target": "/job.textproto", "read_only": True},
              {"type": "bind", "source": str(self.module.EXAMPLES), "target": "/files",
               "read_only": True},
@@ -68,7 +70,9 @@ class MakeStackTest(unittest.TestCase):
         self.assertEqual(short, long)
 
         service = short["services"]["server-0"]
+        # Without the live page.
         self.assertEqual(service["ports"], [{"target": 5000, "mode": "host", "published": 5001}])
+        self.assertEqual(service["command"], ["pd-server", "--shards=1"])
         self.assertEqual(service["deploy"], {
             "endpoint_mode": "dnsrr", "resources": {"limits": {"memory": "1g", "pids": 512}}})
         self.assertEqual(service["volumes"], [{

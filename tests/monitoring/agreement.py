@@ -7,15 +7,17 @@ how many significant digits it shows. A further one is a line in TOOLS.
 
 import csv
 import io
+import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tests.harness.errors import Violation
 from tests.monitoring.prometheus import Prometheus
-from tests.monitoring.training import Training
+from tests.monitoring.training import Training, fetch
 
 Numbers = dict[str, float]
+TABLE_DIGITS = 4  # of a table, and of the page's charts
 FLOAT_DIGITS = 6  # of a float
 DOUBLE_DIGITS = 15
 # The fields of a tensor's statistics that tools show: the names in CSV, and in Prometheus.
@@ -43,7 +45,7 @@ def table(sources: Sources) -> tuple[Numbers, int]:
         numbers[f"relative_delta/{tensor}"] = float(relative) / 100
         numbers[f"sgd_relative_delta/{tensor}"] = float(sgd) / 100
         numbers[f"multiplier/{tensor}"] = float(multiplier)
-    return numbers, 4
+    return numbers, TABLE_DIGITS
 
 
 def csv_files(sources: Sources) -> tuple[Numbers, int]:
@@ -94,11 +96,49 @@ def tensorboard(sources: Sources) -> tuple[Numbers, int]:
     return numbers, FLOAT_DIGITS
 
 
+def page_charts(sources: Sources) -> tuple[Numbers, int]:
+    """The last points of the live page's charts, in the state that it loads."""
+    state = json.loads(fetch(sources.training.page, "/api/state"))
+    tables = state["charts"]
+
+    def cells(name: str, step: int) -> list[float]:
+        first, last, *values = tables[name]["rows"][-1]
+        if not first == last == step:
+            raise Violation(f"the live page: expected a point of {name} at step {step}, got one of the "
+                            f"steps {first} to {last}")
+        return [float(value) for value in values]
+
+    numbers: Numbers = {}
+    numbers["loss"], numbers["accuracy"] = cells("training", sources.step)[:2]
+    numbers["test_loss"], numbers["test_accuracy"] = cells("evaluations", sources.step + 1)[:2]
+    updates = cells("updates", sources.step)
+    for tensor in state["job"]["tensors"]:
+        if tensor["line"] >= 0:
+            for i, field in enumerate(("relative_delta", "sgd_relative_delta", "multiplier")):
+                numbers[f"{field}/{tensor['name']}"] = updates[3 * tensor["line"] + i]
+    return numbers, TABLE_DIGITS
+
+
+def page_step(sources: Sources) -> tuple[Numbers, int]:
+    """The live page's numbers of a step that is picked, as in Figure 1 of the paper."""
+    def ask(step: int) -> Any:
+        return json.loads(fetch(sources.training.page, f"/api/step?step={step}"))
+
+    last, after = ask(sources.step), ask(sources.step + 1)
+    numbers = {f"{field}/{update['tensor']}": update[field]
+               for update in last["updates"] for field in FIELDS}
+    for prefix, point in (("", last["training"]), ("test_", after["evaluation"])):
+        numbers.update({f"{prefix}{name}": point[name] for name in ("loss", "accuracy")})
+    return numbers, DOUBLE_DIGITS
+
+
 TOOLS: dict[str, Callable[[Sources], tuple[Numbers, int]]] = {
     "pdctl's CSV": csv_files,
     "pdctl stats --watch": table,
     "Prometheus": prometheus,
     "TensorBoard": tensorboard,
+    "the live page's charts": page_charts,
+    "the live page's step": page_step,
 }
 
 

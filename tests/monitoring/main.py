@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Watches real trainings with the real tools: Prometheus scrapes servers and workers each second, each
 alert rule that ships fires when its cause is brought about, TensorBoard (the newest of PyPI) reads
-what a server wrote through a crash, and all tools show the same numbers for the same step.
+what a server wrote through a crash, and all tools, the live page among them, show the same numbers for
+the same step.
 
 Installs Prometheus and builds what is missing. Runs on loopback, and leaves nothing behind.
 """

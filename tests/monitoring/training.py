@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training whose servers and workers serve metrics."""
+"""A training whose servers and workers serve metrics, and shard 0 the live page."""
 
 import contextlib
 import json
@@ -53,10 +53,11 @@ class Training(contextlib.ExitStack):
         self._binaries = binaries
         job_file = folder / "job.textproto"
         job_file.write_text(job(job_text(max_steps, checkpoints)))
-        ports = free_ports(2 * shards + workers)
+        ports = free_ports(2 * shards + workers + 1)
         addresses = [f"{HOST}:{port}" for port in ports]
         self.server_metrics = addresses[shards:2 * shards]
-        self.worker_metrics = addresses[2 * shards:]
+        self.worker_metrics = addresses[2 * shards:-1]
+        self.page = addresses[-1]
         self.coordinator = addresses[0]
 
         def process(name: str, program: pathlib.Path, metrics: str, *flags: str) -> Process:
@@ -70,7 +71,8 @@ class Training(contextlib.ExitStack):
             process(f"server-{shard}", binaries.server, self.server_metrics[shard],
                     f"--listen={addresses[shard]}", f"--shard={shard}", f"--shards={shards}",
                     f"--job={job_file}", "--lease_deadline=2s", f"--tensorboard={self.board}",
-                    *([f"--tensorboard_histograms={HISTOGRAM_STEPS}"] if shard == 0 else []))
+                    *([f"--http={self.page}", f"--tensorboard_histograms={HISTOGRAM_STEPS}"]
+                      if shard == 0 else []))
             for shard in range(shards)]
         self.workers = [
             process(f"worker-{number}", binaries.worker, self.worker_metrics[number],
@@ -116,11 +118,16 @@ class Training(contextlib.ExitStack):
         return found
 
 
-def scrape(address: str) -> str:
-    """Returns what a process serves on /metrics."""
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+def fetch(address: str, path: str) -> str:
+    """Returns what a process serves at a path."""
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
         text: str = answer.read().decode()
         return text
+
+
+def scrape(address: str) -> str:
+    """Returns what a process serves on /metrics."""
+    return fetch(address, "/metrics")
 
 
 def names_in(text: str) -> set[str]:

@@ -51,6 +51,14 @@ class Page:
         """Moves the mouse over the element, to this share of its width."""
         self._ask("hover", selector=selector, share=share)
 
+    def drag(self, selector: str, start: float, end: float) -> None:
+        """Drags the mouse over the element, between these shares of its width."""
+        self._ask("drag", selector=selector, **{"from": start, "to": end})
+
+    def double_click(self, selector: str) -> None:
+        """Double-clicks an element."""
+        self._ask("doubleClick", selector=selector)
+
     def press(self, key: str, selector: str | None = None) -> None:
         """Presses a key."""
         self._ask("press", key=key, selector=selector)

@@ -48,6 +48,17 @@ const commands = {
     await pages.get(page).mouse.move(box.x + box.width * share - 5, box.y + box.height / 2);
     await pages.get(page).mouse.move(box.x + box.width * share, box.y + box.height / 2);
   },
+  // Moves the mouse over an element with its button down, between two shares of its width.
+  drag: async ({page, selector, from, to}) => {
+    const element = pages.get(page).locator(selector).last(), mouse = pages.get(page).mouse;
+    await element.scrollIntoViewIfNeeded();
+    const box = await element.boundingBox(), y = box.y + box.height / 2;
+    await mouse.move(box.x + box.width * from, y);
+    await mouse.down();
+    await mouse.move(box.x + box.width * to, y, {steps: 5});
+    await mouse.up();
+  },
+  doubleClick: ({page, selector}) => pages.get(page).locator(selector).last().dblclick(),
   press: ({page, key, selector}) => selector ? pages.get(page).locator(selector).press(key) : pages.get(page).keyboard.press(key),
   click: ({page, selector}) => pages.get(page).locator(selector).click(),
   files: ({page, selector, paths}) => pages.get(page).locator(selector).setInputFiles(paths),

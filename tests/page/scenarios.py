@@ -147,6 +147,24 @@ def check_numbers(cluster: Cluster, page: Page) -> None:
     page.click("#latest")
 
 
+def check_pause(cluster: Cluster, page: Page) -> None:
+    """Expects that a pause and its end are marked and listed."""
+    for command, state in (("pause", "paused"), ("resume", "training")):
+        expect(cluster.pdctl(command, seconds=10) is not None, f"pdctl {command} failed")
+        page.wait(f"model.status.state === '{state}' && changeChart.graph.marks.{command} === 1 && "
+                  "document.getElementById('events').textContent.includes("
+                  f"'{command}d by an operator')",
+                  f"a mark of a {command}, and its line in the list of events")
+
+
+def check_drain(cluster: Cluster, page: Page) -> None:
+    """Expects that a drain is marked and listed until its end."""
+    expect(cluster.pdctl("drain", seconds=30) is not None, "pdctl drain failed")
+    page.wait("changeChart.graph.marks.drain === 2 && "
+              "document.getElementById('events').textContent.includes('drained: the checkpoint of')",
+              "marks of a drain and its end, and their lines in the list of events")
+
+
 def check_faults(scene: Scene, cluster: Cluster, page: Page, start_coordinator: Callable[[], None]
                  ) -> None:
     """Kills a worker, a shard and the coordinator, and expects that the page says so."""
@@ -197,6 +215,7 @@ def live(scene: Scene) -> None:
         check_picking(page)
         check_tables(page)
         check_numbers(cluster, page)
+        check_pause(cluster, page)
         check_accessibility(page, "a wide page")
         for width, scheme in ((390, "light"), (1280, "dark")):
             other = scene.browser.open(f"{width} {scheme}", url, width, 800, scheme)
@@ -210,9 +229,32 @@ def live(scene: Scene) -> None:
         errors = scene.browser.errors()
         expect(not errors, f"on the console: {errors[:5]}")
         check_faults(scene, cluster, page, start_coordinator)
+        check_drain(cluster, page)
+        scene.picture(page, "drained")
         left = drop_refused(scene.browser.errors())
         expect(not left, f"on the console: {left}")
         page.close()
+
+
+def check_zoom(scene: Scene, page: Page) -> None:
+    """Expects finer lines where the mouse zooms in, with the exact numbers, and the old ones after a
+    double click."""
+    page.wait("model.charts.updates.width > 1", "a training so long that its lines are down-sampled")
+    page.drag("#c-change .chart canvas", 0.3, 0.5)
+    inside = ("tableOf('updates').rows.filter((row) => row[0] >= Math.ceil(sharedZoom.range[0]) && "
+              "row[1] <= Math.floor(sharedZoom.range[1]))")
+    page.wait(f"sharedZoom.range && {inside}.length > 20 && {inside}.every((row, i, all) => "
+              "row[0] === row[1] && row[0] === all[0][0] + i)", "a row of its own for each step")
+    page.wait("tableOf('updates').rows.every((row, i, all) => !i || row[0] > all[i - 1][1])",
+              "rows in their order")
+    step, shown = page.evaluate(f"{inside}.map((row) => [row[0], row[2]])[10]")
+    exact = page.evaluate(f"loadStep({step})")["updates"][0]["relative_delta"]
+    expect(abs(shown - exact) <= 1e-3 * exact,
+           f"step {step}: the finer line has {shown}, the step {exact}")
+    scene.picture(page, "zoomed")
+    page.double_click("#c-change .chart canvas")
+    page.wait("!sharedZoom.range && tableOf('updates') === model.charts.updates",
+              "the whole training again")
 
 
 def many(scene: Scene) -> None:
@@ -254,6 +296,7 @@ def many(scene: Scene) -> None:
         page.wait("changeChart.series.length === 120", "all tensors")
         size = page.evaluate("fetch('/api/state').then((r) => r.text()).then((t) => t.length)")
         expect(size < MAX_BYTES, f"expected a state of less than {MAX_BYTES} bytes, got {size}")
+        check_zoom(scene, page)
         check_accessibility(page, "60 tensors")
         scene.picture(page, "many", full=True)
         page.close()

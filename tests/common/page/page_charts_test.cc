@@ -174,12 +174,13 @@ TEST(PageJsonTest, WorkersThatNeedAttentionComeFirst) {
   for (int i = 0; i < 300; ++i) activity.workers.emplace_back().name = absl::StrCat(i);
   activity.workers[250].suspended = "it failed";
   activity.workers[251].lease = HeldLease{"251", Lease::Kind::kTrain, 7, 0, absl::Seconds(9), true};
-  const json parsed = json::parse(ActivityJson(activity, 200));
+  const json parsed = json::parse(ActivityJson(activity, 200, absl::Seconds(7)));
   ASSERT_THAT(parsed["workers"], SizeIs(200));
   EXPECT_EQ(parsed["workers"][0]["name"], "250");
   EXPECT_EQ(parsed["workers"][1]["lease"]["step"], 7);
   EXPECT_EQ(parsed["workers_not_listed"], 100);
-  EXPECT_LT(ActivityJson(activity, 200).size(), 40000U);  // a second
+  EXPECT_EQ(parsed["time"], 7);
+  EXPECT_LT(ActivityJson(activity, 200, absl::Seconds(7)).size(), 40000U);  // a second
 }
 
 }  // namespace

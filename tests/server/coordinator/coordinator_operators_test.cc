@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "common/cluster/activity.h"
 #include "server/coordinator/coordinator.h"
 #include "server/coordinator/operator_requests.h"
 #include "tests/server/coordinator/checkpoints_fixture.h"
@@ -18,7 +20,9 @@
 namespace percentdelta {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 using Kind = Lease::Kind;
 
@@ -40,6 +44,18 @@ class CoordinatorOperatorsTest : public CoordinatorCheckpointsTest {
   // Whether the shard's heartbeat is answered with the end.
   bool MayEnd(int32_t shard, uint64_t generation) {
     return Beat(shard, incarnation_, generation).drained;
+  }
+
+  // "step kind: text" of the events about what operators asked for.
+  std::vector<std::string> OperatorEvents() {
+    std::vector<std::string> found;
+    for (const ClusterEvent& event : coordinator_->EventsAfter(0)) {
+      if (event.kind == ClusterEvent::Kind::kPause || event.kind == ClusterEvent::Kind::kResume ||
+          event.kind == ClusterEvent::Kind::kDrain) {
+        found.push_back(absl::StrCat(event.step, " ", ToString(event.kind), ": ", event.text));
+      }
+    }
+    return found;
   }
 
   // Drains while the first lease of step 0 is given out; the checkpoint is of step 2, since that of
@@ -74,6 +90,35 @@ TEST_F(CoordinatorOperatorsTest, PauseGivesOutNoLeases) {
   EXPECT_EQ(Next().step, 1);
 }
 
+TEST_F(CoordinatorOperatorsTest, PausesAndDrainsAreEvents) {
+  const uint64_t generation = Open().generation;
+  EXPECT_OK(coordinator_->Resume());
+  EXPECT_THAT(OperatorEvents(), IsEmpty());
+  const Lease first = Next();
+  EXPECT_OK(coordinator_->Pause());
+  EXPECT_OK(coordinator_->Pause());
+  Train(first);
+  EXPECT_OK(coordinator_->Resume());
+  EXPECT_OK(coordinator_->Resume());
+  EXPECT_OK(coordinator_->Drain());
+  EXPECT_OK(coordinator_->Drain());
+  EXPECT_OK(coordinator_->Resume());
+  const Lease second = Next();
+  EXPECT_OK(coordinator_->Drain());
+  Train(second);
+  WritePart(2, generation);
+  coordinator_->WorkOnCheckpoints();
+  EXPECT_EQ(Status().state, TrainingState::kDrained);
+  const std::string drain =
+      "drain: an operator drains the cluster: it ends after its next checkpoint";
+  EXPECT_THAT(OperatorEvents(),
+              ElementsAre("0 pause: paused by an operator", "1 resume: resumed by an operator",
+                          "1 " + drain, "1 resume: resumed by an operator: the drain is abandoned",
+                          "1 " + drain,
+                          "2 drain: drained: the checkpoint of step 2 is complete; workers and "
+                          "servers end"));
+}
+
 TEST_F(CoordinatorOperatorsTest, PauseDoesNotHoldUpACheckpointInProgress) {
   const uint64_t generation = Open().generation;
   Train(Train(Next()));
@@ -104,6 +149,7 @@ TEST_F(CoordinatorOperatorsTest, PauseOutlastsGenerationsAndTheProcess) {
   Start();  // so is the coordinator's
   Open();
   EXPECT_EQ(Status().state, TrainingState::kPaused);
+  EXPECT_THAT(OperatorEvents(), ElementsAre("0 pause: still paused by an operator"));
   EXPECT_EQ(Next().kind, Kind::kWait);
   EXPECT_OK(coordinator_->Resume());
   coordinator_->WorkOnCheckpoints();
@@ -240,6 +286,11 @@ TEST_F(CoordinatorOperatorsTest, DrainWhoseCheckpointFailsIsAbandoned) {
     Train(Train(lease));
     Beat(0, incarnation_, generation, {{2, {}, "shard 0: no space left on device"}});
     EXPECT_EQ(Status().state, paused ? TrainingState::kPaused : TrainingState::kTraining);
+    EXPECT_THAT(
+        OperatorEvents().back(),
+        HasSubstr(absl::StrCat("the drain is abandoned, because its checkpoint of step 2 failed; "
+                               "the training ",
+                               paused ? "is paused again" : "goes on")));
     EXPECT_THAT(Status().checkpoint->error, HasSubstr("no space left"));
     EXPECT_EQ(Next().kind, paused ? Kind::kWait : Kind::kTrain);
   }

@@ -30,7 +30,13 @@ class FakeSource : public PageSource {
     std::erase_if(result.evaluations, is_before);
     return result;
   }
-  Progress PointsOf(int64_t step) const override { return GetProgress(step); }
+  Progress PointsOf(int64_t first_wanted, int64_t last) const override {
+    Progress result = GetProgress(first_wanted);
+    const auto is_after = [&](const ProgressPoint& point) { return point.step > last; };
+    std::erase_if(result.training, is_after);
+    std::erase_if(result.evaluations, is_after);
+    return result;
+  }
   ClusterActivity GetActivity() const override { return activity; }
   std::vector<ClusterEvent> EventsAfter(int64_t id) const override {
     std::vector<ClusterEvent> result;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <thread>
 
@@ -130,6 +131,26 @@ TEST_F(LiveFeedTest, WaitsForTheNextMessageOrTheEnd) {
   EXPECT_FALSE(feed_.Next(1, absl::Seconds(60)));
   closer.join();
   EXPECT_TRUE(feed_.closed());
+}
+
+TEST_F(LiveFeedTest, APartOfALongTrainingHasEachOfItsSteps) {
+  for (int64_t step = 0; step < 10000; ++step) {
+    source_.AddStep(step, static_cast<double>(step));
+    if (step >= 4990) source_.AddStatistics(job_, step, 1.0 / static_cast<double>(step));
+  }
+  feed_.Tick();
+  EXPECT_EQ(Snapshot()["charts"]["training"]["width"], 16);
+  const json charts = json::parse(feed_.Charts(4900, 5599));
+  for (const char* name : {"training", "updates"}) EXPECT_EQ(charts[name]["width"], 1) << name;
+  ASSERT_THAT(charts["training"]["rows"], SizeIs(700));
+  EXPECT_EQ(charts["training"]["rows"][123], json::parse("[5023,5023,5023,0.5,2511.5]"));
+  ASSERT_THAT(charts["updates"]["rows"], SizeIs(610));  // what is retained
+  EXPECT_EQ(charts["updates"]["rows"][0][0], 4990);
+  EXPECT_EQ(charts["updates"]["rows"][10][2], 2e-4);
+  // Longer ones are down-sampled, too, and there is a limit to what is read.
+  EXPECT_EQ(json::parse(feed_.Charts(0, 4999))["training"]["width"], 8);
+  EXPECT_EQ(feed_.Charts(0, LiveFeed::kMaxValuesRead), "{}");
+  EXPECT_EQ(feed_.Charts(0, std::numeric_limits<int64_t>::max()), "{}");
 }
 
 TEST_F(LiveFeedTest, AStepHasItsExactNumbers) {

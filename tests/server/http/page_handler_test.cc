@@ -60,6 +60,16 @@ TEST_F(PageHandlerTest, AStepIsANumber) {
   }
 }
 
+TEST_F(PageHandlerTest, ChartsAreOfARangeOfSteps) {
+  for (int64_t step = 0; step < 10; ++step) source_.AddStep(step, 2);
+  feed_.Tick();
+  EXPECT_EQ(nlohmann::json::parse(Get("/api/charts", "from=3&to=4").body)["training"]["rows"],
+            nlohmann::json::parse("[[3,3,2,0.5,1.5],[4,4,2,0.5,2]]"));
+  for (const char* bad : {"", "from=1", "to=1", "from=2&to=1", "from=-1&to=1", "from=x&to=1"}) {
+    EXPECT_EQ(Get("/api/charts", bad).status, 400) << bad;
+  }
+}
+
 TEST_F(PageHandlerTest, OtherPathsAreNotFound) {
   for (const char* path : {"/index.html", "/api", "/api/state/", "/..", ""}) {
     EXPECT_EQ(Get(path).status, 404) << path;
