@@ -34,6 +34,7 @@ absl::Status GenerationOpener::Enter(const ClusterView& view) {
   state.pool = options_.pool;
   state.peers = peers;
   state.coordinator = options_.coordinator;
+  state.histogram_steps = view.histogram_steps;
   state.checkpoint_writer = writer;
   state.initial = std::move(initial);
   state.counters = options_.shard->counters();

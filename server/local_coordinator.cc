@@ -17,4 +17,8 @@ void LocalCoordinator::ReportStatistics(uint64_t generation, const TensorStatist
   coordinator_.ReportStatistics(generation, {statistics}).IgnoreError();
 }
 
+void LocalCoordinator::ReportHistograms(uint64_t generation, SliceHistograms histograms) {
+  coordinator_.ReportHistograms(generation, histograms).IgnoreError();  // as above
+}
+
 }  // namespace percentdelta

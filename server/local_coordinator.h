@@ -23,6 +23,7 @@ class LocalCoordinator : public ShardCoordinator {
   absl::StatusOr<ClusterView> Beat(const ShardBeat& beat) override;
   void Gathered(uint64_t generation, int64_t steps) override;
   void ReportStatistics(uint64_t generation, const TensorStatistics& statistics) override;
+  void ReportHistograms(uint64_t generation, SliceHistograms histograms) override;
 
  private:
   Coordinator& coordinator_;

@@ -76,6 +76,10 @@ ABSL_FLAG(std::string, fail_at, "",
           "COUNT-th time");
 ABSL_FLAG(std::string, tensorboard, "",
           "shard 0: directory for what TensorBoard shows of this training; empty: none");
+ABSL_FLAG(
+    int64_t, tensorboard_histograms, 0,
+    "shard 0, with --tensorboard: histograms of weights and gradients every so many steps; 0: "
+    "none");
 ABSL_FLAG(std::string, trace, "",
           "file to write a timeline to, in the Chrome trace format (ui.perfetto.dev); empty: none");
 ABSL_FLAG(absl::Duration, drain, absl::Seconds(5),
@@ -134,6 +138,7 @@ Server::Options OptionsFor(Job job) {
   options.lease_deadline = absl::GetFlag(FLAGS_lease_deadline);
   options.history_steps = absl::GetFlag(FLAGS_history);
   options.tensorboard = absl::GetFlag(FLAGS_tensorboard);
+  options.tensorboard_histograms = absl::GetFlag(FLAGS_tensorboard_histograms);
   options.metrics = MetricsOptionsFromFlags();
   options.restore = absl::GetFlag(FLAGS_restore);
   options.http = absl::GetFlag(FLAGS_http);

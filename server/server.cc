@@ -170,6 +170,7 @@ void Server::Impl::MakeCoordinator() {
   coordinator.restore = options_.restore;
   coordinator.lease_deadline = options_.lease_deadline;
   coordinator.history_steps = options_.history_steps;
+  coordinator.histogram_steps = options_.tensorboard_histograms;
   coordinator.max_workers = options_.limits.workers;
   coordinator.max_lease_deadlines = options_.limits.lease_deadlines;
   caller_.emplace(
@@ -317,6 +318,7 @@ void Server::Impl::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
   page_.reset();
   exporter_.reset();
+  if (tensorboard_) tensorboard_->AwaitHistograms();
   if (remote_coordinator_) remote_coordinator_->CancelBeats();
   if (link_) link_->Stop();
   if (caller_) caller_->Close();

@@ -81,6 +81,13 @@ absl::Status CheckOptions(const ServerOptions& options) {
   }
   RETURN_IF_ERROR(CheckAdvertised("advertise", AdvertisedAddress(options), 0));
   RETURN_IF_ERROR(CheckSecurity(options));
+  if (options.tensorboard_histograms < 0 ||
+      (options.tensorboard_histograms > 0 && options.tensorboard.empty())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tensorboard_histograms: expected a number of steps, with a directory in "
+        "tensorboard, or 0, got ",
+        options.tensorboard_histograms, options.tensorboard.empty() ? " without a directory" : ""));
+  }
   if (!options.http.empty()) {
     if (options.shard != 0) {
       return absl::InvalidArgumentError(absl::StrCat(

@@ -84,6 +84,10 @@ struct ServerOptions {
   // Shard 0 only: directory for what TensorBoard shows (tensorboard_writer.h). Empty: none.
   std::string tensorboard = {};
 
+  // With `tensorboard`: histograms of weights and gradients of the steps that are multiples of it.
+  // 0: none.
+  int64_t tensorboard_histograms = 0;
+
   // Where Prometheus gets this server's metrics.
   MetricsOptions metrics = {};
 

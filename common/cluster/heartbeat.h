@@ -65,6 +65,9 @@ struct ClusterView {
   std::string message = {};
 
   bool drained = false;  // the cluster has been drained: the sender must end
+
+  // Shards report histograms of the steps that are multiples of it. 0: of none.
+  int64_t histogram_steps = 0;
 };
 
 }  // namespace percentdelta

@@ -2,6 +2,8 @@
 
 #include "common/cluster/heartbeat_proto.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "common/base/address.h"
 #include "common/base/status_macros.h"
@@ -91,7 +93,8 @@ absl::StatusOr<ClusterView> FromProto(const v1::HeartbeatResponse& proto, int sh
                      proto.checkpoint_directory(),
                      proto.checkpoint_step(),
                      proto.message(),
-                     proto.drained()};
+                     proto.drained(),
+                     std::max<int64_t>(0, proto.histogram_steps())};
 }
 
 void ToProto(const ClusterView& view, v1::HeartbeatResponse& proto) {
@@ -102,6 +105,7 @@ void ToProto(const ClusterView& view, v1::HeartbeatResponse& proto) {
   proto.set_checkpoint_step(view.step);
   proto.set_message(view.message);
   proto.set_drained(view.drained);
+  proto.set_histogram_steps(view.histogram_steps);
 }
 
 }  // namespace percentdelta

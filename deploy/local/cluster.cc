@@ -57,6 +57,7 @@ absl::Status LocalCluster::StartServers() {
     server.restore = options_.restore;
     server.no_restore = options_.no_restore;
     server.tensorboard = options_.tensorboard;
+    server.tensorboard_histograms = options_.tensorboard_histograms;
     server.clock = options_.clock;
     server.log = options_.log;
     server.trace = options_.trace;

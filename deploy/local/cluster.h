@@ -51,6 +51,7 @@ class LocalCluster {
     std::string restore;           // see Server::Options
     bool no_restore = false;       // see Server::Options
     std::string tensorboard = {};  // see Server::Options
+    int64_t tensorboard_histograms = 0;
     const Clock* clock = nullptr;  // of the servers; null: the steady clock
 
     // Directory with ca.pem and with a .pem and a .key of shard-0, shard-1, ... and of worker, as

@@ -55,6 +55,8 @@ ABSL_FLAG(std::string, report, "",
           "directory for report.html, progress.csv and statistics.csv; empty: none");
 ABSL_FLAG(std::string, tensorboard, "",
           "directory for what TensorBoard shows of this training; empty: none");
+ABSL_FLAG(int64_t, tensorboard_histograms, 0,
+          "with --tensorboard: histograms of weights and gradients every so many steps; 0: none");
 ABSL_FLAG(std::string, trace, "",
           "file for a timeline in the Chrome trace format (ui.perfetto.dev); empty: none");
 ABSL_FLAG(std::string, restore, "",
@@ -128,6 +130,7 @@ absl::StatusOr<LocalCluster::Options> OptionsFromFlags(Job job) {
   options.history_steps = options.job.max_steps + 1;
   options.restore = absl::GetFlag(FLAGS_restore);
   options.tensorboard = absl::GetFlag(FLAGS_tensorboard);
+  options.tensorboard_histograms = absl::GetFlag(FLAGS_tensorboard_histograms);
   options.tls_directory = absl::GetFlag(FLAGS_tls_dir);
   options.http = absl::GetFlag(FLAGS_http);
   options.no_restore = absl::GetFlag(FLAGS_no_restore);

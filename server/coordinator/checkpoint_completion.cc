@@ -9,7 +9,7 @@ namespace percentdelta {
 namespace {
 
 constexpr absl::Duration kRetryInterval = absl::Seconds(1);
-constexpr absl::Duration kStatisticsTimeout = absl::Seconds(10);
+constexpr absl::Duration kReportsTimeout = absl::Seconds(10);
 constexpr absl::Duration kLastTimeout = absl::Seconds(60);
 constexpr absl::Duration kFailedLastTimeout = absl::Seconds(10);
 
@@ -20,7 +20,7 @@ CheckpointCompletion::CheckpointCompletion(const Job& job, int shard_count, Logg
 
 void CheckpointCompletion::Begin(int64_t step, bool restored) {
   plan_.Begin(step, restored);
-  statistics_awaited_since_.reset();
+  reports_awaited_since_.reset();
   last_awaited_since_.reset();
   last_abandoned_ = false;
 }
@@ -46,15 +46,16 @@ void CheckpointCompletion::AddParts(int shard, const std::vector<CheckpointPart>
 }
 
 std::optional<CheckpointPlan::Parts> CheckpointCompletion::FindReady(
-    const LeaseTable& leases, const StatisticsRing& statistics, absl::Duration now) {
+    const LeaseTable& leases, const StatisticsRing& statistics, const HistogramRing& histograms,
+    absl::Duration now) {
   std::optional<CheckpointPlan::Parts> parts = plan_.FindComplete();
   if (!parts || (retry_at_ && now < *retry_at_)) return std::nullopt;
   if (std::min(leases.step(), leases.oldest_unevaluated()) < parts->step) return std::nullopt;
   // A server that restores the last one finds the training finished and does not evaluate it again.
   if (parts->step == max_steps_ && !leases.finished()) return std::nullopt;
-  if (!statistics.IsCompleteBefore(parts->step)) {
-    if (!statistics_awaited_since_) statistics_awaited_since_ = now;
-    if (now - *statistics_awaited_since_ < kStatisticsTimeout) return std::nullopt;
+  if (!statistics.IsCompleteBefore(parts->step) || !histograms.IsWrittenBefore(parts->step)) {
+    if (!reports_awaited_since_) reports_awaited_since_ = now;
+    if (now - *reports_awaited_since_ < kReportsTimeout) return std::nullopt;
   }
   return parts;
 }
@@ -62,7 +63,7 @@ std::optional<CheckpointPlan::Parts> CheckpointCompletion::FindReady(
 void CheckpointCompletion::End(int64_t step, const absl::Status& result, absl::Duration now) {
   const bool repeated = plan_.error() == result.message();
   plan_.End(step, result);
-  statistics_awaited_since_.reset();
+  reports_awaited_since_.reset();
   retry_at_.reset();
   if (result.ok()) {
     log_->info("checkpoint complete step={}", step);

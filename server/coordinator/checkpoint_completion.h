@@ -5,8 +5,9 @@
 // The plan decides before the first lease of a step whether the weights that it leads to become a
 // checkpoint. The shards write their parts and report them in their heartbeats. A checkpoint is
 // ready when all parts are written and all that is to be known of the steps before it (statistics,
-// evaluations) is known. Then the history and the manifest are written (CheckpointStore::Complete,
-// which also checks that the coordinator sees each shard's file); with the manifest it is complete.
+// histograms, evaluations) is known. Then the history and the manifest are written
+// (CheckpointStore::Complete, which also checks that the coordinator sees each shard's file); with
+// the manifest it is complete.
 
 #ifndef PERCENTDELTA_SERVER_COORDINATOR_CHECKPOINT_COMPLETION_H_
 #define PERCENTDELTA_SERVER_COORDINATOR_CHECKPOINT_COMPLETION_H_
@@ -22,6 +23,7 @@
 #include "common/cluster/progress.h"
 #include "common/job/job.h"
 #include "server/checkpoint/checkpoint_plan.h"
+#include "server/coordinator/histogram_ring.h"
 #include "server/coordinator/lease_table.h"
 #include "server/coordinator/statistics_ring.h"
 
@@ -44,9 +46,11 @@ class CheckpointCompletion {
   void AddParts(int shard, const std::vector<CheckpointPart>& parts);
 
   // The oldest checkpoint that is ready, if it is not to be retried later. Waits for the statistics
-  // of the steps before it for 10 s at most: a checkpoint can do without those that come later.
+  // of the steps before it, and until their histograms are written, for 10 s at most: a checkpoint
+  // can do without those that come later.
   std::optional<CheckpointPlan::Parts> FindReady(const LeaseTable& leases,
                                                  const StatisticsRing& statistics,
+                                                 const HistogramRing& histograms,
                                                  absl::Duration now);
 
   // Records the result of CheckpointStore::Complete. The job's last checkpoint is retried after a
@@ -68,7 +72,7 @@ class CheckpointCompletion {
   const int64_t max_steps_;
   const Logger log_;
   CheckpointPlan plan_;
-  std::optional<absl::Duration> statistics_awaited_since_;
+  std::optional<absl::Duration> reports_awaited_since_;
   std::optional<absl::Duration> last_awaited_since_;  // the job's last checkpoint
   bool last_abandoned_ = false;
   std::optional<absl::Duration> retry_at_;

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "common/base/status_macros.h"
 #include "common/base/text.h"
@@ -31,6 +32,13 @@ absl::Status Drained() {
   return absl::UnavailableError("the cluster has been drained, and its coordinator is ending");
 }
 
+// A step is not applied before all of its slots have been leased.
+absl::Status CheckStarted(absl::string_view what, int64_t step, int64_t current) {
+  if (step <= current) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, ": expected a step of at most ", current, ", got ", step));
+}
+
 absl::Status Closing() { return absl::UnavailableError("the coordinator is shutting down"); }
 
 }  // namespace
@@ -39,6 +47,7 @@ Coordinator::Coordinator(Options options)
     : options_(std::move(options)),
       job_hash_(JobHash(options_.job)),
       statistics_(options_.job, options_.history_steps),
+      histograms_(options_.job, options_.shard_count, options_.histogram_steps),
       training_(options_.job, job_hash_,
                 {.shard_count = options_.shard_count,
                  .first_generation = options_.first_generation,
@@ -76,6 +85,7 @@ absl::StatusOr<ClusterView> Coordinator::Heartbeat(const ShardBeat& beat) {
     if (membership.IsMember(beat)) training_.TakeBeat(beat, now);
     ServeWaiters(now, answers);
     view = membership.ViewFor(beat);
+    view->histogram_steps = options_.histogram_steps;
     if (training_.drained()) view->drained = training_.TellMayEnd(beat.shard, now);
   }
   answers.Send();
@@ -164,6 +174,7 @@ void Coordinator::OpenGeneration(uint64_t at_least, const std::optional<Checkpoi
   const Membership& membership = training_.membership();
   statistics_.Begin(membership.generation(), membership.first_step(),
                     checkpoint ? checkpoint->history.statistics : std::vector<StepStatistics>());
+  histograms_.Begin(membership.generation(), membership.first_step());
   // Workers that joined before the restored training was known may not match it.
   RefuseWaiters(now, answers);
 }
@@ -181,7 +192,7 @@ void Coordinator::CompleteCheckpoint() {
   {
     absl::MutexLock lock(&mutex_);
     if (closed_) return;
-    ready = training_.FindReadyCheckpoint(statistics_, options_.clock->Now());
+    ready = training_.FindReadyCheckpoint(statistics_, histograms_, options_.clock->Now());
   }
   if (!ready) return;
   const int64_t step = ready->manifest.step;
@@ -287,23 +298,26 @@ absl::StatusOr<absl::Duration> Coordinator::Renew(uint64_t generation, uint64_t 
   return training_.Renew(generation, lease_id, worker, options_.clock->Now());
 }
 
+absl::StatusOr<int64_t> Coordinator::StepOf(uint64_t generation) const {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(training_.CheckGeneration(generation));
+  return training_.step();
+}
+
 absl::Status Coordinator::ReportStatistics(uint64_t generation,
                                            const std::vector<TensorStatistics>& updates) {
-  int64_t current = 0;
-  {
-    absl::MutexLock lock(&mutex_);
-    RETURN_IF_ERROR(training_.CheckGeneration(generation));
-    current = training_.step();
-  }
+  ASSIGN_OR_RETURN(const int64_t current, StepOf(generation));
   for (const TensorStatistics& update : updates) {
-    // A step is not applied before all of its slots have been leased.
-    if (update.step > current) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("statistics: expected a step of at most ", current, ", got ", update.step));
-    }
+    RETURN_IF_ERROR(CheckStarted("statistics", update.step, current));
     RETURN_IF_ERROR(statistics_.Add(generation, update));
   }
   return absl::OkStatus();
+}
+
+absl::Status Coordinator::ReportHistograms(uint64_t generation, const SliceHistograms& histograms) {
+  ASSIGN_OR_RETURN(const int64_t current, StepOf(generation));
+  RETURN_IF_ERROR(CheckStarted("histograms", histograms.step, current));
+  return histograms_.Add(generation, histograms);
 }
 
 Progress Coordinator::GetProgress(int64_t from_step, int64_t last_step) const {

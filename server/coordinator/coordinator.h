@@ -3,8 +3,8 @@
 // The coordinator: the cluster's training (training.h) under one lock, the calls that wait for
 // work, and what is done on disk. Part of shard 0. Free of gRPC.
 //
-// Order of locks: mutex_, then the lock of statistics_ (a generation opens; is a checkpoint
-// ready?), then none. The locks of the clock and of the log are leaves. Under mutex_ the
+// Order of locks: mutex_, then the lock of statistics_ or of histograms_ (a generation opens; is a
+// checkpoint ready?), then none. The locks of the clock and of the log are leaves. Under mutex_ the
 // coordinator neither calls a callback or a statistics listener nor reads or writes a checkpoint.
 
 #ifndef PERCENTDELTA_SERVER_COORDINATOR_COORDINATOR_H_
@@ -26,11 +26,13 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/cluster/activity.h"
+#include "common/cluster/histogram.h"
 #include "common/cluster/lease.h"
 #include "common/cluster/progress.h"
 #include "common/cluster/statistics.h"
 #include "common/job/job.h"
 #include "server/checkpoint/checkpoint_store.h"
+#include "server/coordinator/histogram_ring.h"
 #include "server/coordinator/lease_waiters.h"
 #include "server/coordinator/membership.h"
 #include "server/coordinator/statistics_ring.h"
@@ -58,6 +60,10 @@ class Coordinator {
 
     // How many steps' statistics and points are retained.
     int64_t history_steps = 10000;
+
+    // Shards report histograms of the steps that are multiples of it; a checkpoint is complete when
+    // those of the steps before it are written (HistogramRing). 0: no histograms.
+    int64_t histogram_steps = 0;
 
     // How many workers may call within a minute (worker_roster.h).
     int max_workers = WorkerRoster::kMaxWorkers;
@@ -147,6 +153,10 @@ class Coordinator {
   // kInvalidArgument for a step that has not started.
   absl::Status ReportStatistics(uint64_t generation, const std::vector<TensorStatistics>& updates);
 
+  // Takes the histograms of a slice in a step. Errors: of HistogramRing::Add, and kInvalidArgument
+  // for a step that has not started.
+  absl::Status ReportHistograms(uint64_t generation, const SliceHistograms& histograms);
+
   // With the points of the steps from `from_step` to `last_step`.
   Progress GetProgress(int64_t from_step,
                        int64_t last_step = std::numeric_limits<int64_t>::max()) const;
@@ -164,6 +174,7 @@ class Coordinator {
   bool failed() const;
 
   StatisticsRing& statistics() { return statistics_; }
+  HistogramRing& histograms() { return histograms_; }
 
   // Expires leases and waiting calls; ends the statistics of a failed training with kAborted. To be
   // called several times a second.
@@ -187,6 +198,7 @@ class Coordinator {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CompleteCheckpoint();
   void RecordPause();
+  absl::StatusOr<int64_t> StepOf(uint64_t generation) const;
   void RefuseWaiters(absl::Duration now, LeaseAnswers& answers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ServeWaiters(absl::Duration now, LeaseAnswers& answers)
@@ -195,6 +207,7 @@ class Coordinator {
   const Options options_;
   const std::string job_hash_;
   StatisticsRing statistics_;  // thread-safe
+  HistogramRing histograms_;   // thread-safe
 
   mutable absl::Mutex mutex_;
   Training training_ ABSL_GUARDED_BY(mutex_);

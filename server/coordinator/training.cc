@@ -246,10 +246,10 @@ absl::StatusOr<int64_t> Training::RequestCheckpoint() {
 }
 
 std::optional<Training::ReadyCheckpoint> Training::FindReadyCheckpoint(
-    const StatisticsRing& statistics, absl::Duration now) {
+    const StatisticsRing& statistics, const HistogramRing& histograms, absl::Duration now) {
   if (!leases_ || membership_.needs_generation()) return std::nullopt;
   const std::optional<CheckpointPlan::Parts> parts =
-      checkpoints_.FindReady(*leases_, statistics, now);
+      checkpoints_.FindReady(*leases_, statistics, histograms, now);
   if (!parts) return std::nullopt;
   ReadyCheckpoint ready;
   ready.manifest.step = parts->step;

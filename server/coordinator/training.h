@@ -24,6 +24,7 @@
 #include "server/checkpoint/checkpoint_store.h"
 #include "server/coordinator/activity_record.h"
 #include "server/coordinator/checkpoint_completion.h"
+#include "server/coordinator/histogram_ring.h"
 #include "server/coordinator/lease_table.h"
 #include "server/coordinator/membership.h"
 #include "server/coordinator/operator_requests.h"
@@ -132,6 +133,7 @@ class Training {
     int64_t initial_step = 0;
   };
   std::optional<ReadyCheckpoint> FindReadyCheckpoint(const StatisticsRing& statistics,
+                                                     const HistogramRing& histograms,
                                                      absl::Duration now);
 
   // The result of completing it.

@@ -64,6 +64,10 @@ void RemoteCoordinator::ReportStatistics(uint64_t generation, const TensorStatis
   reporter_.Report(generation, statistics);
 }
 
+void RemoteCoordinator::ReportHistograms(uint64_t generation, SliceHistograms histograms) {
+  reporter_.Report(generation, std::move(histograms));
+}
+
 void RemoteCoordinator::CancelBeats() {
   absl::MutexLock lock(&mutex_);
   cancelled_ = true;

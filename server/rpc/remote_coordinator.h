@@ -45,6 +45,8 @@ class RemoteCoordinator : public ShardCoordinator {
 
   void ReportStatistics(uint64_t generation, const TensorStatistics& statistics) override;
 
+  void ReportHistograms(uint64_t generation, SliceHistograms histograms) override;
+
   // Ends the beat in flight and later ones with kCancelled.
   void CancelBeats();
 

@@ -13,6 +13,7 @@
 #include "common/base/text.h"
 #include "common/cluster/cluster_info_proto.h"
 #include "common/cluster/heartbeat_proto.h"
+#include "common/cluster/histogram_proto.h"
 #include "common/cluster/lease_proto.h"
 #include "common/cluster/progress_proto.h"
 #include "common/cluster/statistics_proto.h"
@@ -246,6 +247,10 @@ grpc::ServerUnaryReactor* CoordinatorService::ReportStatistics(grpc::CallbackSer
         std::vector<TensorStatistics> updates;
         for (const v1::TensorStatistics& update : request.updates()) {
           updates.push_back(FromProto(update));
+        }
+        for (const v1::SliceHistograms& each : request.histograms()) {
+          ASSIGN_OR_RETURN(const SliceHistograms histograms, FromProto(each));
+          RETURN_IF_ERROR(coordinator_.ReportHistograms(request.generation(), histograms));
         }
         return coordinator_.ReportStatistics(request.generation(), updates);
       });

@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "common/base/transience.h"
+#include "common/cluster/histogram_proto.h"
 #include "common/cluster/statistics_proto.h"
 #include "common/transport/channel.h"
 #include "common/transport/deadline.h"
@@ -22,6 +23,8 @@ constexpr absl::Duration kTimeout = absl::Seconds(30);
 
 constexpr size_t kMaxReportsPerRequest = 256;
 constexpr size_t kMaxPendingReports = 65536;  // while the coordinator is away
+constexpr size_t kMaxPendingHistograms = 512;
+constexpr size_t kHistogramBytes = size_t{1} << 20;  // of a request, about
 
 }  // namespace
 
@@ -55,37 +58,69 @@ void StatisticsReporter::Close() {
 void StatisticsReporter::Report(uint64_t generation, const TensorStatistics& statistics) {
   {
     absl::MutexLock lock(&mutex_);
-    if (closed_ || generation < generation_) return;
-    if (generation > generation_) {
-      generation_ = generation;
-      pending_.clear();
-      if (call_ != nullptr) call_->context.TryCancel();
-    }
-    if (pending_.size() >= kMaxPendingReports) return;
+    if (!Takes(generation) || pending_.size() >= kMaxPendingReports) return;
     pending_.push_back(statistics);
-    if (call_ != nullptr) return;      // its end sends this one
-    call_ = std::make_shared<Call>();  // until SendPending() has filled one in
+    if (!StartCall()) return;
   }
   SendPending();
+}
+
+void StatisticsReporter::Report(uint64_t generation, SliceHistograms histograms) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!Takes(generation) || pending_histograms_.size() >= kMaxPendingHistograms) return;
+    pending_histograms_.push_back(std::move(histograms));
+    if (!StartCall()) return;
+  }
+  SendPending();
+}
+
+bool StatisticsReporter::Takes(uint64_t generation) {
+  if (closed_ || generation < generation_) return false;
+  if (generation > generation_) {
+    generation_ = generation;
+    pending_.clear();
+    pending_histograms_.clear();
+    if (call_ != nullptr) call_->context.TryCancel();
+  }
+  return true;
+}
+
+// False: there is a call, whose end sends what is pending.
+bool StatisticsReporter::StartCall() {
+  if (call_ != nullptr) return false;
+  call_ = std::make_shared<Call>();  // until SendPending() has filled one in
+  return true;
 }
 
 void StatisticsReporter::SendPending() {
   auto call = std::make_shared<Call>();
   {
     absl::MutexLock lock(&mutex_);
-    const size_t count = std::min(kMaxReportsPerRequest, pending_.size());
-    if (closed_ || count == 0) {
+    if (closed_ || (pending_.empty() && pending_histograms_.empty())) {
       call_ = nullptr;
       return;
     }
-    call->request.set_generation(generation_);
-    for (size_t i = 0; i < count; ++i) ToProto(pending_[i], *call->request.add_updates());
+    Fill(call->request);
     call_ = call;
   }
   SetDeadline(call->context, kTimeout);
   stub_->async()->ReportStatistics(
       &call->context, &call->request, &call->response,
       [this, call](const grpc::Status& status) { End(*call, FromGrpc(status)); });
+}
+
+// Histograms first: those of a step are there when its statistics are.
+void StatisticsReporter::Fill(v1::ReportStatisticsRequest& request) {
+  request.set_generation(generation_);
+  size_t bytes = 0;
+  for (const SliceHistograms& histograms : pending_histograms_) {
+    if (bytes > kHistogramBytes) return;
+    ToProto(histograms, *request.add_histograms());
+    bytes += request.histograms().rbegin()->ByteSizeLong();
+  }
+  const size_t count = std::min(kMaxReportsPerRequest, pending_.size());
+  for (size_t i = 0; i < count; ++i) ToProto(pending_[i], *request.add_updates());
 }
 
 void StatisticsReporter::End(const Call& call, const absl::Status& status) {
@@ -108,8 +143,12 @@ void StatisticsReporter::End(const Call& call, const absl::Status& status) {
       }
       return;
     } else {
-      const auto first = pending_.begin();
-      pending_.erase(first, ended ? pending_.end() : first + call.request.updates_size());
+      const auto erase = [ended](auto& pending, int sent) {
+        const auto first = pending.begin();
+        pending.erase(first, ended ? pending.end() : first + sent);
+      };
+      erase(pending_, call.request.updates_size());
+      erase(pending_histograms_, call.request.histograms_size());
     }
   }
   SendPending();

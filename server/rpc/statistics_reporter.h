@@ -18,6 +18,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/log.h"
 #include "common/base/ticker.h"
+#include "common/cluster/histogram.h"
 #include "common/cluster/statistics.h"
 #include "percentdelta/v1/coordinator.grpc.pb.h"
 
@@ -36,6 +37,7 @@ class StatisticsReporter {
   // has ended or when one of a newer generation comes, and those in excess of what is retained for
   // a coordinator that is away.
   void Report(uint64_t generation, const TensorStatistics& statistics);
+  void Report(uint64_t generation, SliceHistograms histograms);
 
   // Ends the request in flight, drops what is pending, and returns when no callback runs. Must not
   // be called from one.
@@ -44,6 +46,9 @@ class StatisticsReporter {
  private:
   struct Call;
 
+  bool Takes(uint64_t generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool StartCall() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Fill(v1::ReportStatisticsRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SendPending();
   void End(const Call& call, const absl::Status& status);
   void Retry();
@@ -54,10 +59,11 @@ class StatisticsReporter {
 
   absl::Mutex mutex_;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;               // of `pending_`
-  std::deque<TensorStatistics> pending_ ABSL_GUARDED_BY(mutex_);  // not acknowledged
-  std::shared_ptr<Call> call_ ABSL_GUARDED_BY(mutex_);            // in flight, or to be repeated
-  bool retry_ ABSL_GUARDED_BY(mutex_) = false;                    // `call_` is to be repeated
+  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;                         // of what is pending
+  std::deque<SliceHistograms> pending_histograms_ ABSL_GUARDED_BY(mutex_);  // as `pending_`
+  std::deque<TensorStatistics> pending_ ABSL_GUARDED_BY(mutex_);            // not acknowledged
+  std::shared_ptr<Call> call_ ABSL_GUARDED_BY(mutex_);  // in flight, or to be repeated
+  bool retry_ ABSL_GUARDED_BY(mutex_) = false;          // `call_` is to be repeated
 
   std::optional<Ticker> ticker_;  // until Close(); the last member: it uses the others
 };

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/cluster/heartbeat.h"
+#include "common/cluster/histogram.h"
 #include "common/cluster/statistics.h"
 
 namespace percentdelta {
@@ -33,6 +34,10 @@ class ShardCoordinator {
   // Reports what a step did to a tensor whose home is this shard, in the order of the calls. Must
   // not block. Best effort: reports of a generation that has ended are dropped.
   virtual void ReportStatistics(uint64_t generation, const TensorStatistics& statistics) = 0;
+
+  // The same of the histograms of a slice of this shard. Those of a step come before this shard's
+  // statistics of it.
+  virtual void ReportHistograms(uint64_t generation, SliceHistograms histograms) = 0;
 };
 
 }  // namespace percentdelta

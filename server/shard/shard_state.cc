@@ -26,7 +26,8 @@
 //     has its sums reduced as in 5. Other rules skip it.
 //  7. Apply() writes the next weights over the gradient, block by block on all threads (phase 2): a
 //     slice needs no further buffer. It copies the optimizer's state if the step it leads to is to
-//     become a checkpoint.
+//     become a checkpoint. Before, in the steps of which the coordinator wants histograms, it
+//     counts the weights and the gradient.
 //  8. Publish() makes that buffer the slice's weights at step + 1; pulls that wait for it get it by
 //     reference, and the slice takes the gradients of the next step. For a checkpoint it is held,
 //     with the copy of the state; when all slices have come so far, they go to the writer.
@@ -250,7 +251,30 @@ void ShardState::Propose(const SliceUpdatePtr& update) {
   });
 }
 
+void ShardState::ReportHistograms(const SliceUpdate& update) {
+  const int64_t every = options_.histogram_steps;
+  if (every == 0 || update.current.step % every != 0 || options_.coordinator == nullptr) return;
+  const TraceSpan span(tracer(), "histograms", update.subject());
+  SliceHistograms histograms{update.current.step,
+                             job().model.tensors[update.range().tensor].name,
+                             update.range().begin,
+                             {},
+                             {}};
+  absl::Mutex mutex;
+  update.ForEachBlock([&](int64_t /*block*/, int64_t begin, int64_t count) {
+    HistogramCounter weights;
+    HistogramCounter gradient;
+    weights.Add(update.weights(begin, count));
+    gradient.Add(absl::MakeConstSpan(*update.gradient).subspan(begin, count));
+    const absl::MutexLock lock(&mutex);
+    weights.AddTo(histograms.weights);
+    gradient.AddTo(histograms.gradient);
+  });
+  options_.coordinator->ReportHistograms(generation(), std::move(histograms));
+}
+
 void ShardState::Apply(SliceUpdate& update) {
+  ReportHistograms(update);
   const TraceSpan span(tracer(), "phase 2", update.subject());
   const ScopedDuration timed(counters().phase_2);
   const Buffer next = std::move(update.gradient);

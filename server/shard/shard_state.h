@@ -99,6 +99,7 @@ class ShardState : public std::enable_shared_from_this<ShardState> {
   void SendToHome(int home, const ProposedSums& sums, DeltaNormsCallback done);
   void Propose(const SliceUpdatePtr& update);
   void Apply(SliceUpdate& update);
+  void ReportHistograms(const SliceUpdate& update);
   bool IsForCheckpoint(const SliceUpdate& update) const;
   void Publish(SliceUpdate& update, Buffer next, std::vector<Buffer> state);
 

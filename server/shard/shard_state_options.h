@@ -36,6 +36,9 @@ struct ShardStateOptions {
   // the state. Null in tests that need none.
   ShardCoordinator* coordinator = nullptr;
 
+  // The coordinator gets histograms of the steps that are multiples of it. 0: of none.
+  int64_t histogram_steps = 0;
+
   // Takes the shard's content at each step that is to become a checkpoint. Outlives the state.
   // Null: the job has no checkpoints.
   CheckpointWriter* checkpoint_writer = nullptr;

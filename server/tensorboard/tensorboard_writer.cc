@@ -13,6 +13,8 @@ namespace percentdelta {
 namespace {
 
 constexpr absl::Duration kInterval = absl::Milliseconds(500);
+constexpr absl::Duration kHistogramsTimeout = absl::Seconds(2);
+constexpr absl::Duration kPoll = absl::Milliseconds(10);
 constexpr char kFileVersion[] = "brain.Event:2";
 
 tensorboard::Event VersionEvent(absl::Time now) {
@@ -54,6 +56,16 @@ void TensorBoardWriter::Start() {
   ticker_.emplace(kInterval, [this] { Write(); });
 }
 
+void TensorBoardWriter::AwaitHistograms() const {
+  const absl::Time until = absl::Now() + kHistogramsTimeout;
+  const auto misses = [this] {
+    return coordinator_.GetProgress(std::numeric_limits<int64_t>::max()).state ==
+               TrainingState::kFinished &&
+           coordinator_.histograms().missing() != std::numeric_limits<int64_t>::max();
+  };
+  while (misses() && absl::Now() < until) absl::SleepFor(kPoll);
+}
+
 void TensorBoardWriter::Finish() {
   if (!ticker_) return;
   ticker_.reset();
@@ -75,10 +87,20 @@ void TensorBoardWriter::Write() {
   snapshot.evaluations = std::move(progress.evaluations);
   snapshot.statistics =
       coordinator_.statistics().Range(from.statistics, std::numeric_limits<int64_t>::max(), "");
+  HistogramRing& histograms = coordinator_.histograms();
+  const int64_t histograms_below = histograms.missing();
+  snapshot.histograms = histograms.Complete();
   // If a generation has opened meanwhile, these may be of two; the next look sees one.
   if (coordinator_.view().generation != view.generation) return;
   events_.Add(snapshot, absl::Now(), [this](const tensorboard::Event& event) { file_.Add(event); });
   if (file_.pending()) Flush(/*durably=*/false);
+  if (file_.pending()) return;
+  histograms.SetWritten(view.generation, std::min(events_.written(), histograms_below));
+  if (const int64_t dropped = histograms.dropped(); dropped > dropped_) {
+    log_->warn("tensorboard histograms dropped steps={} reason=\"too many were not written\"",
+               dropped - dropped_);
+    dropped_ = dropped;
+  }
 }
 
 void TensorBoardWriter::Flush(bool durably) {

@@ -6,6 +6,7 @@
 #ifndef PERCENTDELTA_SERVER_TENSORBOARD_TENSORBOARD_WRITER_H_
 #define PERCENTDELTA_SERVER_TENSORBOARD_TENSORBOARD_WRITER_H_
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,10 @@ class TensorBoardWriter {
   // Starts to look for new steps, every half second.
   void Start();
 
+  // Waits, for 2 seconds at most, until the histograms of a training that is finished have come
+  // from all shards.
+  void AwaitHistograms() const;
+
   // Writes what is left, and waits until it is on disk. May be called more than once.
   void Finish();
 
@@ -53,7 +58,8 @@ class TensorBoardWriter {
   // Of the ticker's thread, and of Finish() after it has ended.
   EventFile file_;
   TrainingEvents events_;
-  std::string error_;  // the last one; empty: writing succeeds
+  std::string error_;    // the last one; empty: writing succeeds
+  int64_t dropped_ = 0;  // steps whose histograms were
 
   std::optional<Ticker> ticker_;  // the last member: its thread uses the others
 };

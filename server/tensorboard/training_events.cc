@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/tensorboard/histogram_events.h"
 #include "server/tensorboard/job_events.h"
 
 namespace percentdelta {
@@ -59,9 +60,14 @@ void TrainingEvents::Steps::EraseFrom(int64_t step) {
   others_.erase(others_.lower_bound(step), others_.end());
 }
 
+void TrainingEvents::EraseFrom(int64_t step) {
+  for (Steps* steps : {&training_, &evaluations_, &statistics_}) steps->EraseFrom(step);
+  histograms_.erase(histograms_.lower_bound(step), histograms_.end());
+}
+
 void TrainingEvents::Restore(const tensorboard::Event& event) {
   if (event.session_log().status() == tensorboard::SessionLog::START) {
-    for (Steps* steps : {&training_, &evaluations_, &statistics_}) steps->EraseFrom(event.step());
+    EraseFrom(event.step());
     if (event.step() == 0) job_written_ = false;
   }
   for (const tensorboard::Summary::Value& value : event.summary().value()) {
@@ -69,6 +75,7 @@ void TrainingEvents::Restore(const tensorboard::Event& event) {
     if (value.tag() == kTestLoss) evaluations_.Add(event.step());
     if (value.tag() == kRate) statistics_.Add(event.step());
     if (value.tag() == kJobTag) job_written_ = true;
+    if (value.has_histo()) histograms_.insert(event.step());
   }
 }
 
@@ -83,7 +90,7 @@ void TrainingEvents::Begin(const TrainingSnapshot& snapshot, absl::Time now, Sin
   from = FirstMissing(snapshot.training, training_, from);
   from = FirstMissing(snapshot.evaluations, evaluations_, from);
   from = FirstMissing(snapshot.statistics, statistics_, from);
-  for (Steps* steps : {&training_, &evaluations_, &statistics_}) steps->EraseFrom(from);
+  EraseFrom(from);
   tensorboard::Event start = EventAt(from, now);
   start.mutable_session_log()->set_status(tensorboard::SessionLog::START);
   sink(start);
@@ -141,6 +148,10 @@ void TrainingEvents::Add(const TrainingSnapshot& snapshot, absl::Time now, Sink 
     }
     sink(event);
     statistics_.Add(step.step);
+  }
+  for (const StepHistograms& step : snapshot.histograms) {
+    if (!histograms_.insert(step.step).second) continue;
+    sink(HistogramEvent(step, now));
   }
 }
 

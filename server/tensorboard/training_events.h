@@ -6,11 +6,14 @@
 // In one generation events are appended. When another opens, at step S, an event START says that
 // what was written of step F and later ones is void: F is S, or the first step whose numbers a
 // crash lost before they were written, if the history that was restored still has them. Then
-// everything from F on is written again.
+// everything from F on is written again, but histograms of steps before S: they are in no history.
+// F is S where they are, because no checkpoint is complete before what precedes it is written
+// (server/coordinator/histogram_ring.h).
 
 #ifndef PERCENTDELTA_SERVER_TENSORBOARD_TRAINING_EVENTS_H_
 #define PERCENTDELTA_SERVER_TENSORBOARD_TRAINING_EVENTS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <set>
@@ -22,6 +25,7 @@
 #include "common/cluster/progress.h"
 #include "common/cluster/statistics.h"
 #include "common/job/job.h"
+#include "server/coordinator/histogram_ring.h"
 #include "tensorboard/event.pb.h"
 
 namespace percentdelta {
@@ -33,6 +37,7 @@ struct TrainingSnapshot {
   std::vector<ProgressPoint> training;  // ascending steps, each from where() on
   std::vector<ProgressPoint> evaluations;
   std::vector<StepStatistics> statistics;
+  std::vector<StepHistograms> histograms;
 };
 
 // Not thread-safe.
@@ -55,6 +60,9 @@ class TrainingEvents {
   };
   Position where(uint64_t generation) const;
 
+  // Everything of the steps below is written, but histograms.
+  int64_t written() const { return std::min(training_.end(), statistics_.end()); }
+
   // Writes what is new in a snapshot that begins at where(its generation).
   void Add(const TrainingSnapshot& snapshot, absl::Time now, Sink sink);
 
@@ -76,6 +84,7 @@ class TrainingEvents {
 
   void Begin(const TrainingSnapshot& snapshot, absl::Time now, Sink sink);
   void WriteJob(absl::Time now, Sink sink);
+  void EraseFrom(int64_t step);
   void WritePoint(absl::string_view set, const ProgressPoint& point, absl::Time now, Sink sink);
 
   const Job& job_;
@@ -83,6 +92,7 @@ class TrainingEvents {
   Steps training_;
   Steps evaluations_;
   Steps statistics_;
+  std::set<int64_t> histograms_;  // steps
   bool job_written_ = false;
   std::optional<ProgressPoint> previous_;  // the training point written last
 };

@@ -19,6 +19,7 @@
 #include "common/base/log.h"
 #include "common/cluster/cluster_info_proto.h"
 #include "common/cluster/heartbeat_proto.h"
+#include "common/cluster/histogram_proto.h"
 #include "common/cluster/lease_proto.h"
 #include "common/cluster/progress_proto.h"
 #include "common/cluster/statistics_proto.h"
@@ -124,6 +125,7 @@ class Cluster {
     options.job = TinyJob();
     options.first_generation = kGeneration;
     options.history_steps = 3;
+    options.histogram_steps = 1;
     options.clock = clock;
     options.log = MakeSilentLogger();
     return options;
@@ -195,7 +197,12 @@ class Cluster {
     for (const v1::TensorStatistics& update : request.updates()) {
       updates.push_back(FromProto(update));
     }
-    coordinator_.ReportStatistics(Right(coordinator_.view().generation), updates).IgnoreError();
+    const uint64_t generation = Right(coordinator_.view().generation);
+    coordinator_.ReportStatistics(generation, updates).IgnoreError();
+    for (const v1::SliceHistograms& each : request.histograms()) {
+      const absl::StatusOr<SliceHistograms> histograms = FromProto(each);
+      if (histograms.ok()) coordinator_.ReportHistograms(generation, *histograms).IgnoreError();
+    }
   }
 
   void GetProgress() {

@@ -8,7 +8,9 @@ Installs Prometheus and builds what is missing. Runs on loopback, and leaves not
 
 import argparse
 import json
+import math
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -18,12 +20,12 @@ from deploy.project import Binaries, RELEASE, ROOT
 from tests.harness.commands import run
 from tests.harness.disk import SmallDisk
 from tests.harness.errors import Violation
-from tests.harness.job import write_data
+from tests.harness.job import job_text, write_data
 from tests.harness.program import make_clock, make_parser, run_program
 from tests.harness.waiting import wait_for
 from tests.monitoring import agreement, cost, names
 from tests.monitoring.prometheus import Prometheus
-from tests.monitoring.training import Training, diverging, names_in, scrape
+from tests.monitoring.training import HISTOGRAM_STEPS, Training, diverging, names_in, scrape
 
 PROGRAM = "tests/monitoring/run"
 HERE = ROOT / "tests/monitoring"
@@ -93,6 +95,25 @@ def read_board(work: pathlib.Path, folder: pathlib.Path) -> dict[str, dict[str, 
     return board
 
 
+def check_histograms(histograms: dict[str, Any], tensors: set[str]) -> None:
+    """Of all trained tensors, whole: rows of TensorBoard's are left end, right end, and count."""
+    tags = {f"{kind}/{tensor}" for kind in ("weights", "gradients") for tensor in tensors}
+    if histograms.keys() != tags:
+        raise Violation(f"TensorBoard: expected histograms of {tags}, got {set(histograms)}")
+    entries = {name: math.prod(map(int, shape.split(","))) for name, shape in
+               re.findall(r'name: "(\S+/\S+)"\s+shape: \[([\d, ]+)\]', job_text(STEPS))}
+    for tag, points in histograms.items():
+        steps = [step for step, _ in points]
+        if steps != list(range(0, STEPS, HISTOGRAM_STEPS)):
+            raise Violation(f"TensorBoard: {tag}: got the steps {steps}")
+        for step, rows in points:
+            count = sum(row[2] for row in rows)
+            if count != entries[tag.partition("/")[2]]:
+                raise Violation(f"TensorBoard: {tag}: step {step} has {count} entries")
+            if any(left > right for left, right, _ in rows):
+                raise Violation(f"TensorBoard: {tag}: step {step}: got {rows}")
+
+
 def check_board(board: dict[str, dict[str, Any]]) -> None:
     """Every step once, whatever crashed meanwhile."""
     scalars = board["scalars"]
@@ -115,6 +136,8 @@ def check_board(board: dict[str, dict[str, Any]]) -> None:
         raise Violation(f"TensorBoard: expected the job's text once, got {texts}")
     if "_hparams_/session_start_info" not in board["hparams"]:
         raise Violation("TensorBoard: expected hyper-parameters, got none")
+    check_histograms(board["histograms"], {tag.removeprefix("multiplier/") for tag in scalars
+                                           if tag.startswith("multiplier/")})
     say(f"TensorBoard reads {len(scalars)} tags, each step once, through a crash of shard 0")
 
 

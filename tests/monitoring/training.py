@@ -17,6 +17,8 @@ from tests.harness.ports import HOST, free_ports
 from tests.harness.processes import Process
 from tests.harness.waiting import wait_for
 
+HISTOGRAM_STEPS = 20
+
 
 def diverging(text: str) -> str:
     """Returns the job with plain SGD at a rate that no training survives."""
@@ -53,7 +55,8 @@ class Training(contextlib.ExitStack):
         self.servers = [
             process(f"server-{shard}", binaries.server, self.server_metrics[shard],
                     f"--listen={addresses[shard]}", f"--shard={shard}", f"--shards={shards}",
-                    f"--job={job_file}", "--lease_deadline=2s", f"--tensorboard={self.board}")
+                    f"--job={job_file}", "--lease_deadline=2s", f"--tensorboard={self.board}",
+                    *([f"--tensorboard_histograms={HISTOGRAM_STEPS}"] if shard == 0 else []))
             for shard in range(shards)]
         self.workers = [
             process(f"worker-{number}", binaries.worker, self.worker_metrics[number],

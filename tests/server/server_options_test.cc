@@ -47,6 +47,14 @@ TEST(ServerOptionsTest, NamesTheOptionThatIsWrong) {
       {"threads: expected at least 0, got -1", [](auto& options) { options.threads = -1; }},
       {"history: expected at least 1 step, got 0",
        [](auto& options) { options.history_steps = 0; }},
+      {"tensorboard_histograms: expected a number of steps, with a directory in tensorboard, or 0, "
+       "got 5 without a directory",
+       [](auto& options) { options.tensorboard_histograms = 5; }},
+      {"tensorboard_histograms: expected a number of steps",
+       [](auto& options) {
+         options.tensorboard = "directory";
+         options.tensorboard_histograms = -1;
+       }},
       {"max_steps", [](auto& options) { options.job.max_steps = 0; }},
       {"listen: 0.0.0.0:0 can be reached from other machines",
        [](auto& options) {

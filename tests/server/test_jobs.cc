@@ -153,16 +153,26 @@ class ShardGroup::Network : public ShardPeers, public ShardCoordinator {
     absl::MutexLock lock(&mutex_);
     reports_.push_back(statistics);
   }
+  void ReportHistograms(uint64_t /*generation*/, SliceHistograms histograms) override {
+    absl::MutexLock lock(&mutex_);
+    histograms_.push_back(std::move(histograms));
+  }
 
   std::vector<TensorStatistics> reports() const {
     absl::MutexLock lock(&mutex_);
     return reports_;
   }
 
+  std::vector<SliceHistograms> histograms() const {
+    absl::MutexLock lock(&mutex_);
+    return histograms_;
+  }
+
  private:
   const std::vector<std::shared_ptr<ShardState>>& states_;  // the group's
   mutable absl::Mutex mutex_;
   std::vector<TensorStatistics> reports_ ABSL_GUARDED_BY(mutex_);
+  std::vector<SliceHistograms> histograms_ ABSL_GUARDED_BY(mutex_);
 };
 
 ShardGroup::ShardGroup(const Job& job, int shards, int threads)
@@ -178,6 +188,7 @@ ShardGroup::ShardGroup(const Job& job, int shards, int threads)
     options.pool = pool_.get();
     options.peers = network_;
     options.coordinator = network_.get();
+    options.histogram_steps = 2;
     states_.push_back(std::make_shared<ShardState>(std::move(options)));
   }
 }
@@ -226,5 +237,7 @@ Gradient ShardGroup::Weights(int64_t step) const {
 }
 
 std::vector<TensorStatistics> ShardGroup::reports() const { return network_->reports(); }
+
+std::vector<SliceHistograms> ShardGroup::histograms() const { return network_->histograms(); }
 
 }  // namespace percentdelta

@@ -123,6 +123,9 @@ class ShardGroup {
   // only after Drain are all of them in.
   std::vector<TensorStatistics> reports() const;
 
+  // The histograms of slices, of every second step, likewise.
+  std::vector<SliceHistograms> histograms() const;
+
  private:
   class Network;  // between the shards, and to a coordinator
 

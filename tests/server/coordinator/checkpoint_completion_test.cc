@@ -49,13 +49,16 @@ class CheckpointCompletionTest : public testing::Test {
 
   void AddPart(int64_t step) { completion_.AddParts(0, {{step, {"file", 1, "x"}, ""}}); }
 
-  bool IsReady() { return completion_.FindReady(table_, statistics_, now_).has_value(); }
+  bool IsReady() {
+    return completion_.FindReady(table_, statistics_, histograms_, now_).has_value();
+  }
 
   absl::Duration now_ = absl::Hours(1);
   const Job job_ = CompletionJob();
   WorkerRoster roster_;
   LeaseTable table_{job_, {.generation = 1}, roster_};
   StatisticsRing statistics_{job_, 10};
+  HistogramRing histograms_{job_, 1, 0};
   CheckpointCompletion completion_{job_, 1, MakeSilentLogger()};
 };
 

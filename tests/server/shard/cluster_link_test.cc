@@ -53,6 +53,7 @@ class FakeCoordinator : public ShardCoordinator {
   }
   void Gathered(uint64_t /*generation*/, int64_t /*steps*/) override {}
   void ReportStatistics(uint64_t /*generation*/, const TensorStatistics& /*statistics*/) override {}
+  void ReportHistograms(uint64_t /*generation*/, SliceHistograms /*histograms*/) override {}
 
   // Waits for `count` heartbeats, and returns all.
   std::vector<ShardBeat> Await(size_t count) {

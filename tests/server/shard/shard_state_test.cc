@@ -51,6 +51,16 @@ std::vector<std::pair<int, ShardSlice*>> Shuffled(const ShardGroup& group, uint6
   return slices;
 }
 
+void ExpectHistogramOf(const std::vector<float>& values, const Histogram& got) {
+  HistogramCounter counter;
+  counter.Add(values);
+  Histogram expected;
+  counter.AddTo(expected);
+  EXPECT_EQ(got.counts, expected.counts);
+  EXPECT_EQ(got.min, expected.min);
+  EXPECT_EQ(got.max, expected.max);
+}
+
 // Each slot has a thread that pulls a step, pushes its gradient and goes on, as workers do.
 void TrainFromThreads(const ShardGroup& group, int32_t slots, int64_t steps) {
   std::vector<std::thread> threads;
@@ -197,6 +207,41 @@ TEST_F(ShardStateTest, ReportsEachTensorOfAStepOnce) {
       near(report.multiplier, reference.last_multiplier());
       near(report.relative_delta, reference.last_relative_delta());
       near(report.sgd_relative_delta, reference.last_sgd_relative_delta());
+    }
+  }
+}
+
+// Of the weights before a step and of the slots' mean, the same on any number of shards.
+TEST_F(ShardStateTest, HistogramsOfSlicesAddUpToTheTensors) {
+  constexpr int64_t kSteps = 4;
+  const Job job = JobOfSlots(2);
+  for (const int shards : {1, 3}) {
+    ShardGroup group(job, shards, 2);
+    std::map<int64_t, Gradient> weights;
+    for (int64_t step = 0; step < kSteps; ++step) {
+      weights[step] = group.Weights(step);
+      for (const int32_t slot : {1, 0}) ASSERT_OK(group.Push(step, slot, TestGradient(step, slot)));
+    }
+    group.Weights(kSteps);
+    group.Drain();
+    std::map<std::pair<int64_t, std::string>, SliceHistograms> whole;
+    for (const SliceHistograms& slice : group.histograms()) {
+      SliceHistograms& tensor = whole[{slice.step, slice.tensor}];
+      tensor.weights.Merge(slice.weights);
+      tensor.gradient.Merge(slice.gradient);
+    }
+    ASSERT_EQ(whole.size(), 2 * job.model.tensors.size());
+    for (const int64_t step : {0, 2}) {
+      Gradient mean = TestGradient(step, 0);
+      const Gradient second = TestGradient(step, 1);
+      for (size_t t = 0; t < mean.size(); ++t) {
+        for (size_t i = 0; i < mean[t].size(); ++i) {
+          mean[t][i] = static_cast<float>((double{mean[t][i]} + second[t][i]) / 2);
+        }
+        const SliceHistograms& got = whole[{step, job.model.tensors[t].name}];
+        ExpectHistogramOf(weights[step][t], got.weights);
+        ExpectHistogramOf(mean[t], got.gradient);
+      }
     }
   }
 }

@@ -74,9 +74,12 @@ class TrainingEventsTest : public testing::Test {
       tensor.relative_delta = number / 2;
       tensor.sgd_relative_delta = number / 4;
       snapshot.statistics.push_back({step, {tensor}});
+      if (step % 3 == 0) snapshot.histograms.push_back({step, {{"a/b", OneEntry(), OneEntry()}}});
     }
     return snapshot;
   }
+
+  static Histogram OneEntry() { return {{{1, 1}}, 1e-12F, 1e-12F}; }
 
   void Add(const TrainingSnapshot& snapshot) {
     std::vector<tensorboard::Event> added;
@@ -97,15 +100,20 @@ class TrainingEventsTest : public testing::Test {
   void ExpectAll(int64_t steps) {
     std::vector<int64_t> all;
     std::vector<int64_t> even;
+    std::vector<int64_t> thirds;
     for (int64_t step = 0; step < steps; ++step) {
       all.push_back(step);
       if (step % 2 == 0) even.push_back(step);
+      if (step % 3 == 0) thirds.push_back(step);
     }
     for (const char* tag : {"loss/training", "accuracy/training", "rate", "multiplier/a/b",
                             "relative_change/a/b", "sgd_relative_change/a/b"}) {
       EXPECT_EQ(board_.StepsOf(tag), all) << tag;
     }
     EXPECT_EQ(board_.StepsOf("loss/test"), even);
+    for (const char* tag : {"weights/a/b", "gradients/a/b"}) {
+      EXPECT_EQ(board_.StepsOf(tag), thirds) << tag;
+    }
     EXPECT_EQ(board_.StepsOf(std::string(kJobTag)), std::vector<int64_t>{0});
   }
 
