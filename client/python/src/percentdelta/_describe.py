@@ -13,7 +13,7 @@ import sys
 import tempfile
 from typing import List
 
-FILES = ("job", "statistics", "coordinator", "parameter_server")
+FILES = ("job", "statistics", "histogram", "coordinator", "parameter_server")
 
 
 def compiler() -> List[str]:
