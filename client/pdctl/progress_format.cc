@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "client/pdctl/statistics_format.h"
 #include "common/base/text.h"
+#include "common/cluster/progress_json.h"
 #include "nlohmann/json.hpp"
 
 namespace percentdelta {
@@ -45,15 +45,7 @@ const Metric* FindMetric(const ProgressPoint* point, const std::string& name) {
 
 Json PointsJson(const std::vector<ProgressPoint>& points) {
   Json array = Json::array();
-  for (const ProgressPoint& point : points) {
-    Json metrics = Json::object();
-    for (const Metric& metric : point.metrics) metrics[metric.name] = metric.value;
-    array.push_back({{"step", point.step},
-                     {"loss", point.loss},
-                     {"accuracy", point.accuracy},
-                     {"seconds", point.seconds},
-                     {"metrics", std::move(metrics)}});
-  }
+  for (const ProgressPoint& point : points) array.push_back(PointJson(point));
   return array;
 }
 

@@ -3,7 +3,6 @@
 #include "client/pdctl/status_format.h"
 
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "common/base/text.h"
+#include "common/cluster/progress_json.h"
 #include "common/job/job.h"
 #include "nlohmann/json.hpp"
 
@@ -21,25 +21,8 @@ using Json = nlohmann::ordered_json;
 
 constexpr size_t kMaxRowBytes = 4000;
 
-Json PointJson(const std::vector<ProgressPoint>& points) {
-  if (points.empty()) return nullptr;
-  const ProgressPoint& last = points.back();
-  Json metrics = Json::object();
-  for (const Metric& metric : last.metrics) metrics[metric.name] = metric.value;
-  return {{"step", last.step},
-          {"loss", last.loss},
-          {"accuracy", last.accuracy},
-          {"seconds", last.seconds},
-          {"metrics", std::move(metrics)}};
-}
-
-Json CheckpointJson(const std::optional<CheckpointProgress>& checkpoint) {
-  if (!checkpoint) return nullptr;
-  return {{"step", checkpoint->step},
-          {"under_way", checkpoint->under_way},
-          {"failures", checkpoint->failures},
-          {"error", checkpoint->error},
-          {"skipped", checkpoint->skipped}};
+Json LastPointJson(const std::vector<ProgressPoint>& points) {
+  return points.empty() ? Json(nullptr) : PointJson(points.back());
 }
 
 std::string CheckpointText(const CheckpointProgress& checkpoint) {
@@ -116,8 +99,8 @@ std::string StatusJson(const Progress& progress) {
                      {"lease_seconds", TimesJson(progress.mean_times)},
                      {"examples_per_second", progress.examples_per_second},
                      {"seconds_left", absl::ToDoubleSeconds(TimeLeft(progress))},
-                     {"last_training", PointJson(progress.training)},
-                     {"last_evaluation", PointJson(progress.evaluations)},
+                     {"last_training", LastPointJson(progress.training)},
+                     {"last_evaluation", LastPointJson(progress.evaluations)},
                      {"expired_leases", progress.expired_leases},
                      {"failed_leases", progress.failed_leases},
                      {"duplicate_results", progress.duplicate_results},

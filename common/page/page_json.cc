@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "common/cluster/progress_json.h"
 #include "common/job/job_codec.h"
 #include "common/job/rule_spec.h"
 #include "common/page/page_charts.h"
@@ -32,15 +33,6 @@ double SecondsOf(absl::Duration duration) {
 Json TimesJson(const std::optional<LeaseTimes>& times) {
   if (!times) return nullptr;
   return {SecondsOf(times->pull), SecondsOf(times->compute), SecondsOf(times->push)};
-}
-
-Json CheckpointJson(const std::optional<CheckpointProgress>& checkpoint) {
-  if (!checkpoint) return nullptr;
-  return {{"step", checkpoint->step},
-          {"under_way", checkpoint->under_way},
-          {"failures", checkpoint->failures},
-          {"error", checkpoint->error},
-          {"skipped", checkpoint->skipped}};
 }
 
 Json ShardJson(const ShardActivity& shard) {
@@ -95,14 +87,8 @@ bool NeedsAttention(const WorkerActivity& worker) {
   return !worker.suspended.empty() || (worker.lease && worker.lease->expired);
 }
 
-Json PointJson(const ProgressPoint* point) {
-  if (point == nullptr) return nullptr;
-  Json metrics = Json::object();
-  for (const Metric& metric : point->metrics) metrics[metric.name] = metric.value;
-  return {{"loss", point->loss},
-          {"accuracy", point->accuracy},
-          {"seconds", point->seconds},
-          {"metrics", std::move(metrics)}};
+Json PointOrNull(const ProgressPoint* point) {
+  return point == nullptr ? Json(nullptr) : PointJson(*point);
 }
 
 }  // namespace
@@ -192,8 +178,8 @@ std::string StepJson(int64_t step, const StepStatistics* statistics, const Progr
     }
   }
   return Dump({{"step", step},
-               {"training", PointJson(training)},
-               {"evaluation", PointJson(evaluation)},
+               {"training", PointOrNull(training)},
+               {"evaluation", PointOrNull(evaluation)},
                {"updates", std::move(updates)}});
 }
 

@@ -5,18 +5,15 @@ import abc
 import os
 import pathlib
 import subprocess
-import time
-from collections.abc import Callable
 
 from deploy.project import Binaries
 from tests.compose.engine import Engine
 from tests.harness.commands import run
 from tests.harness.errors import Failure, Violation
 from tests.harness.status import Status
+from tests.harness.waiting import WatchedTraining
 
 PORT = "5000/tcp"
-PATIENCE_SECONDS = 240  # what takes 20 s on an idle machine may take minutes on a busy one
-POLL_SECONDS = 0.2
 
 
 def certificate_flags(folder: pathlib.Path | str) -> list[str]:
@@ -25,7 +22,7 @@ def certificate_flags(folder: pathlib.Path | str) -> list[str]:
             f"--tls_key={folder}/key.pem"]
 
 
-class Cluster(abc.ABC):
+class Cluster(WatchedTraining):
     """What containers of Compose and of Swarm have in common."""
 
     def __init__(self, engine: Engine, binaries: Binaries) -> None:
@@ -97,30 +94,3 @@ class Cluster(abc.ABC):
             return Status.parse(self.outside("--deadline=3s", "status", "--format=json"))
         except (Failure, Violation):
             return None
-
-    def status(self) -> Status:
-        """Returns the status as soon as the coordinator answers."""
-        return self.until(lambda status: True, "an answer to pdctl status")
-
-    def until(self, condition: Callable[[Status], bool], what: str,
-              limit: float = PATIENCE_SECONDS) -> Status:
-        """Waits for a status that fulfils the condition, and returns it. Throws Violation after `limit`
-        seconds."""
-        end = time.monotonic() + limit
-        while True:
-            status = self.look()
-            if status is not None and condition(status):
-                return status
-            if time.monotonic() > end:
-                raise Violation(f"waited {limit:g} s for {what}; pdctl status: "
-                                f"{status or 'no answer'}")
-            time.sleep(POLL_SECONDS)
-
-    @staticmethod
-    def wait(condition: Callable[[], bool], what: str, limit: float = PATIENCE_SECONDS) -> None:
-        """Waits until the condition holds. Throws Violation after `limit` seconds."""
-        end = time.monotonic() + limit
-        while not condition():
-            if time.monotonic() > end:
-                raise Violation(f"waited {limit:g} s for {what}")
-            time.sleep(POLL_SECONDS)

@@ -28,7 +28,7 @@ def test_compose(prepared: Preparation) -> None:
     """The cluster of docker-compose.yml."""
     project = prepared.project
     project.use_job(prepared.job)
-    scenario = Scenario(project, prepared.plain_job, prepared.expected, prepared.clock.say)
+    scenario = Scenario(project, prepared.plain_job, prepared.expected, prepared.say)
     with contextlib.ExitStack() as stack:
         stack.callback(project.abandon)
         try:

@@ -13,13 +13,8 @@ import argparse
 import pathlib
 import random
 import shlex
-import shutil
-import signal
 import subprocess
-import sys
-import tempfile
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,17 +25,17 @@ from tests.faults.session import Session
 from tests.harness import cluster as clusters
 from tests.harness.disk import SmallDisk
 from tests.harness.errors import Failure, Violation
+from tests.harness.program import make_parser, run_program
 from tests.harness.progress import Progress
 
+PROGRAM = "tests/faults/run"
 DOCS = ROOT / "docs/reliability.md"
 FOREVER = float("inf")
 
 
 def parse_arguments() -> argparse.Namespace:
     """Returns the flags. Exits with 2 if they make no sense."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     prog="tests/faults/run")
+    parser = make_parser(PROGRAM, __doc__)
     parser.add_argument("--seed", type=int, help="of all random numbers (default: a new one)")
     parser.add_argument("--injections", type=int, metavar="N",
                         help="end after N faults (default: 200, or as many as fit into --minutes)")
@@ -78,7 +73,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def command_line(arguments: argparse.Namespace) -> str:
     """Returns the command that repeats this run."""
-    words = ["tests/faults/run", f"--seed={arguments.seed}"]
+    words = [PROGRAM, f"--seed={arguments.seed}"]
     words += [f"--{name}={getattr(arguments, name):g}" for name in ("injections", "minutes")
               if getattr(arguments, name) is not None]
     words += [f"--only={name}" for name in arguments.only]
@@ -167,32 +162,12 @@ def run(arguments: argparse.Namespace, folder: pathlib.Path) -> None:
             result = inject(arguments, session, faults, reasons, progress)
     except (Violation, Failure) as error:
         progress.end()
-        raise type(error)(f"{session.current}\n{error}") from None
+        raise type(error)(f"{session.current}\n{error}\n\nrepeat: {command_line(arguments)}") from None
     if arguments.results:
         report.write_json(arguments.results, result)
 
 
 def main() -> int:
+    """Returns the exit code: 0 if all promises were kept."""
     arguments = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="pd-faults-"))
-    keep = arguments.keep
-    try:
-        run(arguments, folder)
-        return 0
-    except Violation as violation:
-        keep = True
-        print(f"\nFAILED: {violation}\n\nrepeat: {command_line(arguments)}", file=sys.stderr)
-    except Failure as failure:
-        print(f"\ntests/faults/run: {failure}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-    except Exception:  # a mistake of the harness itself
-        keep = True
-        traceback.print_exc()
-    finally:
-        if keep:
-            print(f"kept: {folder}", file=sys.stderr)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-    return 1
+    return run_program(PROGRAM, lambda folder: run(arguments, folder), arguments.keep)

@@ -3,11 +3,21 @@
 
 from deploy.project import Failure
 
-__all__ = ["Failure", "Violation", "expect_in"]
+__all__ = ["Failure", "Skipped", "Violation", "expect", "expect_in"]
+
+
+class Skipped(Exception):
+    """The test is not possible here. The message says why."""
 
 
 class Violation(Exception):
     """What is tested broke a promise (docs/reliability.md). The message says which, and how."""
+
+
+def expect(condition: bool, what: str) -> None:
+    """Throws Violation with `what` unless the condition holds."""
+    if not condition:
+        raise Violation(what)
 
 
 def expect_in(text: str, expected: str, what: str) -> None:

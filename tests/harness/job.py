@@ -16,23 +16,31 @@ PIXELS = 28
 LABELS = 10
 
 
+def mnist_text(**fields: int) -> str:
+    """Returns the built-in job, which has no checkpoints, with other values of these fields."""
+    text = (JOBS / "mnist.textproto").read_text(encoding="utf-8")
+    for field, value in fields.items():
+        text = re.sub(rf"(?m)^{field}:.*", f"{field}: {value}", text)
+    return text
+
+
+def checkpoint_text(directory: pathlib.Path | str, every_steps: int = 2, keep: int = 2) -> str:
+    """Returns the field of a job that asks for checkpoints."""
+    return f'checkpoint {{ every_steps: {every_steps} directory: "{directory}" keep: {keep} }}\n'
+
+
 def job_text(max_steps: int, checkpoints: pathlib.Path | str | None = None, every_steps: int = 10,
              keep: int = 2, seed: int = 1) -> str:
     """Returns the built-in job, made small: two gradients of 20 images a step, an evaluation every 40
     steps; with checkpoints, if a directory for them is given."""
-    text = (JOBS / "mnist.textproto").read_text()
-    for field, number in (("gradients_per_step", SLOTS), ("batch_size", BATCH), ("seed", seed),
-                          ("max_steps", max_steps)):
-        text = re.sub(rf"(?m)^{field}:.*", f"{field}: {number}", text)
+    text = mnist_text(gradients_per_step=SLOTS, batch_size=BATCH, seed=seed, max_steps=max_steps)
     for field, value in (
             ("schedule", "linear_decay { slope: 1e-3 floor: 0.05 }"),
             ("evaluation", f"every_steps: 40 batch_size: {TEST_EXAMPLES // 2}"),
             ("data", f"training_examples: {TRAINING_EXAMPLES} test_examples: {TEST_EXAMPLES}")):
         text = re.sub(rf"(?m)^{field} \{{.*", f"{field} {{ {value} }}", text)
     if checkpoints is not None:
-        text = re.sub(r"(?m)^checkpoint \{[^}]*\}\n", "", text)
-        text += (f'\ncheckpoint {{ every_steps: {every_steps} directory: "{checkpoints}" '
-                 f"keep: {keep} }}\n")
+        text += checkpoint_text(checkpoints, every_steps, keep)
     return text
 
 

@@ -17,19 +17,13 @@ they hold.
 import argparse
 import contextlib
 import pathlib
-import re
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-import traceback
-from collections.abc import Callable
 
-from deploy.project import JOBS, ROOT, Binaries
+from deploy.project import ROOT, Binaries
 from tests.harness.commands import run
 from tests.harness.errors import Failure, Violation
-from tests.harness.processes import Process
+from tests.harness.job import checkpoint_text, mnist_text
+from tests.harness.local import MNIST, LocalTraining
+from tests.harness.program import Say, make_clock, make_parser, run_program
 from tests.kubernetes.image import build_archive
 from tests.kubernetes.machine import Machine
 from tests.kubernetes.node import Node
@@ -37,17 +31,13 @@ from tests.kubernetes.programs import Programs
 from tests.kubernetes.scenario import Scenario, all_checks
 from tests.kubernetes.training import Training
 
-Say = Callable[[str], None]
-
+PROGRAM = "tests/kubernetes/run"
 STEPS = 30
-LOCAL_SECONDS = 900
-KEPT = (".log", ".yaml", ".toml")  # after a failure
 
 
 def parse_arguments() -> argparse.Namespace:
     """Returns the flags."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="tests/kubernetes/run",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(PROGRAM, __doc__)
     parser.add_argument("--build", action="store_true",
                         help="build the programs of Kubernetes that the cache lacks")
     parser.add_argument("--only-build", action="store_true", help="build them, and end")
@@ -72,30 +62,10 @@ def provide_programs(build: bool, say: Say) -> Programs:
 
 def write_jobs(folder: pathlib.Path) -> tuple[pathlib.Path, str]:
     """Writes pd-local's job, which has no checkpoints; returns it, and the text of the cluster's."""
-    text = (JOBS / "mnist.textproto").read_text(encoding="utf-8")
-    text = re.sub(r"(?m)^max_steps: .*", f"max_steps: {STEPS}", text)
+    text = mnist_text(max_steps=STEPS)
     local = folder / "local.textproto"
     local.write_text(text, encoding="utf-8")
-    return local, text + 'checkpoint { every_steps: 2 directory: "/checkpoints" keep: 2 }\n'
-
-
-def start_local(binaries: Binaries, job: pathlib.Path, folder: pathlib.Path) -> Process:
-    """Starts the training whose weights are compared, in the background."""
-    run(ROOT / "deploy/fetch-data")
-    local = Process("pd-local", [binaries.local, f"--job={job}", f"--data={ROOT / 'data/mnist'}"],
-                    folder / "local.log")
-    local.start()
-    return local
-
-
-def weights_of(local: Process) -> str:
-    """Waits for pd-local; returns the SHA-256 of its weights."""
-    code = local.wait(LOCAL_SECONDS, "its start")
-    found = re.search(r"(?m)^weights sha256 ([0-9a-f]+) ", local.log_since())
-    if code != 0 or found is None:
-        raise Failure(f"pd-local: expected exit code 0 and the weights' SHA-256, got {code}\n"
-                      f"{local.tail()}")
-    return found.group(1)
+    return local, text + checkpoint_text("/checkpoints")
 
 
 def test(arguments: argparse.Namespace, folder: pathlib.Path, say: Say) -> None:
@@ -111,16 +81,18 @@ def test(arguments: argparse.Namespace, folder: pathlib.Path, say: Say) -> None:
         building.mkdir()
         binaries = build_archive(archive, building, say)
     with contextlib.ExitStack() as stack:
-        local = start_local(binaries, local_job, folder)
+        run(ROOT / "deploy/fetch-data")
+        local = LocalTraining(binaries, local_job)
         stack.callback(local.close)
+        local.start()
         state = folder / "node"
         state.mkdir()
         node = Node(stack.enter_context(Machine(state)), programs, say)
         node.start()
         node.import_images(archive)
         say("containerd has the images")
-        training = Training(node, ROOT / "data/mnist", job)
-        expected = weights_of(local)
+        training = Training(node, MNIST, job)
+        expected = local.weights()
         say(f"pd-local's weights: {expected}")
         try:
             for check in all_checks(Scenario(training, expected, say)):
@@ -130,48 +102,15 @@ def test(arguments: argparse.Namespace, folder: pathlib.Path, say: Say) -> None:
     say("passed")
 
 
-def remove(folder: pathlib.Path, keep: bool) -> None:
-    """Removes the folder, except logs and settings if `keep`."""
-    if keep:
-        for path in sorted(folder.rglob("*"), reverse=True):
-            if path.is_symlink() or (path.is_file() and path.suffix not in KEPT):
-                path.unlink()
-            elif path.is_dir():
-                with contextlib.suppress(OSError):
-                    path.rmdir()
-        print(f"kept: {folder}", file=sys.stderr)
-    else:
-        subprocess.run(["rm", "-rf", "--one-file-system", folder], check=False)
-
-
 def main() -> int:
     """Returns the exit code: 0 if every check passed."""
     arguments = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    began = time.monotonic()
+    say = make_clock()
 
-    def say(text: str) -> None:
-        print(f"{time.monotonic() - began:5.0f} s  {text}", flush=True)
-
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="pd-kubernetes-"))
-    folder.chmod(0o755)  # the volumes are in it
-    keep = False
-    try:
+    def run_all(folder: pathlib.Path) -> None:
         if arguments.only_build:
             provide_programs(True, say)
         else:
             test(arguments, folder, say)
-        return 0
-    except (Failure, Violation) as error:
-        keep = True
-        print(f"tests/kubernetes/run: FAILED: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
-    except Exception:  # a mistake of the test itself
-        keep = True
-        traceback.print_exc()
-        return 1
-    finally:
-        remove(folder, keep)
+
+    return run_program(PROGRAM, run_all, kept=("**/*.log", "**/*.yaml", "**/*.toml"))

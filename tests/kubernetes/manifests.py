@@ -7,15 +7,10 @@ kustomize renders, built by go, and the published schemas of the API validate, w
 The last line says which.
 """
 
-import argparse
 import copy
 import os
 import pathlib
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,13 +18,15 @@ import yaml
 
 from deploy.project import ROOT
 from tests.harness.commands import run
-from tests.harness.errors import Failure, Violation
+from tests.harness.errors import Failure, Skipped, Violation
+from tests.harness.program import make_clock, make_parser, run_program
 from tests.kubernetes import rules
 from tests.kubernetes.machine import Machine
 from tests.kubernetes.node import ApiServer
 from tests.kubernetes.programs import KUSTOMIZE, VERSION, Go, Programs, kustomize, service_monitor
 from tests.kubernetes.schemas import Schemas
 
+PROGRAM = "tests/kubernetes/check"
 MANIFESTS = ROOT / "deploy/kubernetes"
 OVERLAYS = ("local-storage", "many-workers", "monitoring")
 NEEDED = ("kubectl", "kube-apiserver")
@@ -147,37 +144,28 @@ def check_with_schemas(folder: pathlib.Path) -> str:
 
 def main() -> int:
     """Returns the exit code: 0 if every check passed."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="tests/kubernetes/check",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(PROGRAM, __doc__)
     parser.add_argument("--schemas", action="store_true",
                         help="validate by schemas, also where an API server is built")
     parser.add_argument("--if-possible", action="store_true",
                         help="where go is missing, say so and exit with 0")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="pd-manifests-"))
-    began = time.monotonic()
-    try:
+    say = make_clock()
+
+    def check(folder: pathlib.Path) -> None:
         programs = Programs()
         if programs.has(*NEEDED) and os.geteuid() == 0 and not arguments.schemas:
             what = check_with_server(programs, folder)
         else:
-            what = check_with_schemas(folder)
-        print(f"tests/kubernetes/check: passed after {time.monotonic() - began:.0f} s: {what}")
-        return 0
-    except Failure as failure:
-        if arguments.if_possible and str(failure).startswith("no go "):
-            print(f"tests/kubernetes/check: SKIPPED: {failure}")
-            return 0
-        print(f"tests/kubernetes/check: FAILED: {failure}", file=sys.stderr)
-        return 1
-    except Violation as violation:
-        print(f"tests/kubernetes/check: FAILED: {violation}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        subprocess.run(["rm", "-rf", "--one-file-system", folder], check=False)
+            try:
+                what = check_with_schemas(folder)
+            except Failure as failure:
+                if arguments.if_possible and str(failure).startswith("no go "):
+                    raise Skipped(failure) from None
+                raise
+        say(f"passed: {what}")
+
+    return run_program(PROGRAM, check, kept=("**/*.log", "**/*.yaml"))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from tests.harness.commands import Word
 from tests.harness.errors import Failure
 from tests.harness.processes import Process
+from tests.harness.waiting import wait_for
 from tests.kubernetes.machine import ADDRESS, BRIDGE, SUBNET, Machine
 from tests.kubernetes.programs import Programs
 
@@ -16,7 +17,6 @@ NODE = "node-1"
 SANDBOX_IMAGE = "percentdelta.test/pause:test"
 PLUGINS = "/usr/lib/cni"  # of Debian's containernetworking-plugins
 START_SECONDS = 180  # what takes 5 s on an idle machine
-POLL_SECONDS = 0.3
 
 KUBECONFIG = """
 apiVersion: v1
@@ -136,17 +136,18 @@ class ApiServer:
         process.start()
 
     def wait(self, condition: Callable[[], bool], what: str, limit: float = START_SECONDS) -> None:
-        """Waits until the condition holds. Throws Failure when a process has ended, or too late."""
-        until = time.monotonic() + limit
-        while not condition():
+        """Waits until the condition holds. Throws Failure when a process has ended, Violation when it
+        takes longer than `limit`."""
+
+        def holds() -> bool:
             for process in self.processes.values():
                 if not process.runs and not process.down:
                     raise Failure(f"waiting for {what}: {process.name} ended with exit code "
                                   f"{process.exit_code}\n{process.tail()}")
-            if time.monotonic() > until:
-                tails = "\n".join(process.tail() for process in self.processes.values())
-                raise Failure(f"waited {limit:g} s for {what}\n{tails}")
-            time.sleep(POLL_SECONDS)
+            return condition()
+
+        wait_for(holds, what, limit, lambda: "the processes' logs:\n" + "\n".join(
+            process.tail() for process in self.processes.values()))
 
     def _write(self, name: str, text: str) -> pathlib.Path:
         path = self.folder / name

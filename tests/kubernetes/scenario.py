@@ -69,7 +69,7 @@ class Scenario:
     def delete_worker(self) -> None:
         """Another pod takes a deleted worker's place; the Job does not take it for done or failed."""
         training = self._training
-        before = training.status_now()
+        before = training.status()
         pod = training.pods("worker")[0]["metadata"]
         training.kubectl("delete", "pod", pod["name"], "--wait=false")
         index = pod["labels"]["batch.kubernetes.io/job-completion-index"]
@@ -151,7 +151,7 @@ class Scenario:
         training.wait(lambda: len(training.pods("worker")) == WORKERS, f"{WORKERS} workers")
         if {pod["metadata"]["uid"] for pod in training.pods("server")} != servers:
             raise Violation("PD_WORKERS changed: expected the same server pods")
-        self._say(f"{WORKERS} workers at step {training.status_now().step}")
+        self._say(f"{WORKERS} workers at step {training.status().step}")
 
     def finish(self) -> None:
         """The training ends, the Job is complete, the weights are pd-local's."""

@@ -5,14 +5,13 @@ import json
 import os
 import pathlib
 import re
-import time
-from collections.abc import Callable
 from typing import Any
 
 from deploy.project import ROOT
 from tests.harness.commands import Word, run
 from tests.harness.errors import Failure, Violation
 from tests.harness.status import Status
+from tests.harness.waiting import WatchedTraining
 from tests.kubernetes.image import IMAGE, TAG
 from tests.kubernetes.node import NODE, Node
 
@@ -20,8 +19,6 @@ MANIFESTS = ROOT / "deploy/kubernetes"
 NAMESPACE = "percentdelta"
 LABEL = "app.kubernetes.io/component"
 USER = 10001
-PATIENCE_SECONDS = 240  # what takes 20 s on an idle machine may take minutes on a busy one
-POLL_SECONDS = 0.5
 
 # The test machine is small. Slow workers leave time to disturb them.
 OVERLAY = """
@@ -48,7 +45,7 @@ patches:
 """
 
 
-class Training:
+class Training(WatchedTraining):
     """What `kubectl apply -k` of an overlay of overlays/local-storage makes."""
 
     def __init__(self, node: Node, data: pathlib.Path, job: str) -> None:
@@ -131,31 +128,6 @@ class Training:
             return Status.parse(self.pdctl("--deadline=3s", "status", "--format=json"))
         except Failure:
             return None
-
-    def until(self, condition: Callable[[Status], bool], what: str,
-              limit: float = PATIENCE_SECONDS) -> Status:
-        """Waits for a status that fulfils the condition, and returns it."""
-        end = time.monotonic() + limit
-        while True:
-            status = self.look()
-            if status is not None and condition(status):
-                return status
-            if time.monotonic() > end:
-                raise Violation(f"waited {limit:g} s for {what}; pdctl status: {status or 'no answer'}")
-            time.sleep(POLL_SECONDS)
-
-    def status_now(self) -> Status:
-        """Returns the status as soon as the coordinator answers."""
-        return self.until(lambda _: True, "an answer to pdctl status")
-
-    @staticmethod
-    def wait(condition: Callable[[], bool], what: str, limit: float = PATIENCE_SECONDS) -> None:
-        """Waits until the condition holds. Throws Violation after `limit` seconds."""
-        end = time.monotonic() + limit
-        while not condition():
-            if time.monotonic() > end:
-                raise Violation(f"waited {limit:g} s for {what}")
-            time.sleep(POLL_SECONDS)
 
     def checksum(self) -> str:
         """The SHA-256 of the weights."""

@@ -12,41 +12,35 @@ import json
 import math
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from typing import Any
 
 from deploy.project import Binaries, RELEASE, ROOT
 from tests.harness.commands import run
 from tests.harness.disk import SmallDisk
-from tests.harness.errors import Failure, Violation
+from tests.harness.errors import Violation
 from tests.harness.job import job_text, write_data
+from tests.harness.program import make_clock, make_parser, run_program
+from tests.harness.waiting import wait_for
 from tests.monitoring import agreement, cost, names
 from tests.monitoring.prometheus import Prometheus
-from tests.monitoring.training import HISTOGRAM_STEPS, Training, await_value, diverging, names_in, scrape
+from tests.monitoring.training import HISTOGRAM_STEPS, Training, diverging, names_in, scrape
 
+PROGRAM = "tests/monitoring/run"
 HERE = ROOT / "tests/monitoring"
 DEPLOY = ROOT / "deploy/monitoring"
 STEPS = 200
 EVALUATION_STEPS = 40  # of the harness's job
 CHECKPOINT_STEPS = 10  # of the harness's job
 ENDLESS = 100000
-BEGAN = time.monotonic()
-
-
-def say(text: str) -> None:
-    """Prints what was shown."""
-    print(f"{time.monotonic() - BEGAN:5.0f} s  {text}", flush=True)
+say = make_clock()
 
 
 def parse_arguments() -> argparse.Namespace:
     """Returns the flags."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="tests/monitoring/run",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(PROGRAM, __doc__)
     parser.add_argument("--build", type=pathlib.Path, default=RELEASE,
                         help="folder of the programs (default: build/release, built if need be)")
     parser.add_argument("--keep", action="store_true", help="keep the folder of logs and data")
@@ -164,8 +158,8 @@ def check_agreement(binaries: Binaries, work: pathlib.Path, data: pathlib.Path) 
                 training.servers[server].kill()
                 training.servers[server].start()
             training.await_finished()
-            await_value("Prometheus has scraped the last step",
-                        lambda: prometheus.query("percentdelta_statistics_step") == {"": STEPS - 1})
+            wait_for(lambda: prometheus.query("percentdelta_statistics_step") == {"": STEPS - 1},
+                     "Prometheus to scrape the last step", 30)
             time.sleep(2)  # TensorBoard's file is written twice a second, Prometheus's each second
             board = read_board(work, training.board)
             check_board(board)
@@ -238,18 +232,4 @@ def run_all(arguments: argparse.Namespace, work: pathlib.Path) -> None:
 def main() -> int:
     """Returns the exit code."""
     arguments = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the processes in order
-    work = pathlib.Path(tempfile.mkdtemp(prefix="pd-monitoring-"))
-    passed = False
-    try:
-        run_all(arguments, work)
-        passed = True
-        return 0
-    except (Failure, Violation) as error:
-        print(f"tests/monitoring/run: FAILED: {error}", file=sys.stderr)
-        return 1
-    finally:
-        if arguments.keep or not passed:
-            print(f"logs and data are in {work}")
-        else:
-            shutil.rmtree(work, ignore_errors=True)
+    return run_program(PROGRAM, lambda work: run_all(arguments, work), arguments.keep)

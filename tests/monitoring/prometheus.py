@@ -14,7 +14,7 @@ from deploy.project import ROOT
 from tests.harness.commands import run
 from tests.harness.ports import HOST, free_ports
 from tests.harness.processes import Process
-from tests.monitoring.training import await_value
+from tests.harness.waiting import wait_for
 
 RULES = ROOT / "deploy/monitoring/alerts.yml"
 CONFIGURATION = """
@@ -53,7 +53,7 @@ class Prometheus:
 
     def __enter__(self) -> "Prometheus":
         self._process.start()
-        await_value("all targets of Prometheus are up", lambda: self.up() == self._targets)
+        wait_for(lambda: self.up() == self._targets, "all targets of Prometheus to be up", 30)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,8 +84,8 @@ class Prometheus:
 
     def await_alert(self, name: str, limit: float = 30) -> None:
         """Waits until the alert fires."""
-        await_value(f"the alert {name} (firing: {sorted(self.firing())})",
-                    lambda: name in self.firing(), limit)
+        wait_for(lambda: name in self.firing(), f"the alert {name}", limit,
+                 report=lambda: f"firing: {sorted(self.firing())}")
 
     def _get(self, path: str) -> dict[str, Any]:
         try:

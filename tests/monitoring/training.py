@@ -5,10 +5,9 @@ import contextlib
 import json
 import pathlib
 import re
-import time
 import urllib.request
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from deploy.project import Binaries
 from tests.harness.commands import run
@@ -16,22 +15,9 @@ from tests.harness.errors import Violation
 from tests.harness.job import job_text
 from tests.harness.ports import HOST, free_ports
 from tests.harness.processes import Process
+from tests.harness.waiting import wait_for
 
-POLL_SECONDS = 0.2
 HISTOGRAM_STEPS = 20
-T = TypeVar("T")
-
-
-def await_value(what: str, get: Callable[[], T | None], limit: float = 30) -> T:
-    """Returns the first value that is not None or false. Throws Violation after `limit` seconds."""
-    until = time.monotonic() + limit
-    while True:
-        value = get()
-        if value:
-            return value
-        if time.monotonic() > until:
-            raise Violation(f"expected within {limit} s: {what}; it did not come")
-        time.sleep(POLL_SECONDS)
 
 
 def diverging(text: str) -> str:
@@ -98,12 +84,13 @@ class Training(contextlib.ExitStack):
 
     def await_step(self, step: int, limit: float = 60) -> None:
         """Waits until the training has reached the step."""
-        await_value(f"step {step} (now: {self.status()})",
-                    lambda: bool(self.status().get("step", -1) >= step), limit)
+        wait_for(lambda: bool(self.status().get("step", -1) >= step), f"step {step}", limit,
+                 report=self.status)
 
     def await_finished(self, limit: float = 60) -> None:
         """Waits until the training is finished."""
-        await_value("the end of the training", lambda: self.status().get("state") == "finished", limit)
+        wait_for(lambda: self.status().get("state") == "finished", "the end of the training", limit,
+                 report=self.status)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Returns the log of a process. Throws Violation for a line that is not a JSON object."""

@@ -11,32 +11,24 @@ lintian and systemd-analyze check packages and units.
 Takes root, and two to three minutes. Removes what it made; keeps the logs after a failure.
 """
 
-import argparse
-import contextlib
 import os
 import pathlib
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-import traceback
-from collections.abc import Callable
 
-from deploy.project import JOBS, RELEASE, ROOT, Binaries
+from deploy.project import RELEASE, ROOT, Binaries
 from tests.harness.commands import run
-from tests.harness.errors import Failure, Violation
-from tests.harness.processes import Process
+from tests.harness.errors import Failure, Skipped, Violation, expect
+from tests.harness.job import checkpoint_text, mnist_text
+from tests.harness.local import MNIST, LocalTraining
+from tests.harness.program import Say, make_clock, make_parser, run_program
 from tests.harness.status import Status
+from tests.harness.waiting import WatchedTraining
 from tests.packages.clean_debian import CleanDebian
 
 STEPS = 30
 MOST_EXPOSURE = 25  # of 100, by systemd-analyze security
-POLL_SECONDS = 0.1
 TRAINING_SECONDS = 120
-LOCAL_SECONDS = 300
 TLS = "/etc/percentdelta/tls"
 CHECKPOINTS = "/var/lib/percentdelta/checkpoints"
 UNITS = ("percentdelta-server@.service", "percentdelta-worker@.service")
@@ -48,16 +40,10 @@ with pd.Client("127.0.0.1:5000", tls_ca="{TLS}/ca.pem", tls_cert="{TLS}/operator
 """
 
 
-def expect(condition: bool, what: str) -> None:
-    """Throws Violation with `what` unless the condition holds."""
-    if not condition:
-        raise Violation(what)
-
-
-class Test:
+class Test(WatchedTraining):
     """The test, step by step."""
 
-    def __init__(self, folder: pathlib.Path, debian: CleanDebian, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: pathlib.Path, debian: CleanDebian, say: Say) -> None:
         self._folder = folder
         self._debian = debian
         self._say = say
@@ -108,8 +94,7 @@ class Test:
         root = self._debian.root
         etc = root / "etc/percentdelta"
         (etc / "job.textproto").write_text(
-            job + f'checkpoint {{ every_steps: 5 directory: "{CHECKPOINTS}" keep: 2 }}\n',
-            encoding="utf-8")
+            job + checkpoint_text(CHECKPOINTS, every_steps=5), encoding="utf-8")
         for name, settings in (("server", {"PD_SHARDS": "2", "PD_TLS": TLS}),
                                ("worker", {"PD_TLS": TLS, "PD_WORKER_THREADS": "1"})):
             path = etc / f"{name}.env"
@@ -121,7 +106,7 @@ class Test:
         self._debian.chroot("/usr/lib/percentdelta/make-certs", TLS, "--shards=3")
         self._debian.chroot("chown", "-R", "root:percentdelta", TLS)
         self._debian.chroot("chmod", "-R", "g=rX", TLS)
-        shutil.copytree(ROOT / "data/mnist", root / "var/lib/percentdelta/data/mnist")
+        shutil.copytree(MNIST, root / "var/lib/percentdelta/data/mnist")
 
     def train(self) -> None:
         """Trains, with a server killed and a shard added meanwhile."""
@@ -130,16 +115,16 @@ class Test:
         self._say("systemd runs in the clean Debian")
         debian.run("systemctl", "enable", "--now", "--quiet", "percentdelta-server@0",
                    "percentdelta-server@1", "percentdelta-worker@1")
-        self._await(lambda status: status.step >= 3)
+        self.until(lambda status: status.step >= 3, "step 3", TRAINING_SECONDS)
         debian.run("systemctl", "kill", "--signal=KILL", "percentdelta-server@1")
-        self._await(lambda status: status.step >= 8)
+        self.until(lambda status: status.step >= 8, "step 8", TRAINING_SECONDS)
         expect(self._property("percentdelta-server@1", "NRestarts") == "1",
                "percentdelta-server@1 was killed: expected one restart, got "
                + self._property("percentdelta-server@1", "NRestarts"))
         self._say("a server was killed, and systemd has started it again")
         said = debian.run("percentdelta-shards", "3")
         expect(re.search(r"(?m)^shards +3, ", said) is not None, f"percentdelta-shards 3: got\n{said}")
-        status = self._status()
+        status = self.status()
         expect(not status.finished and status.step >= 8,
                f"after percentdelta-shards 3: expected step 8 or later, got {status}")
         self._say("percentdelta-shards has added a shard")
@@ -147,7 +132,7 @@ class Test:
     def finish(self, expected: str) -> None:
         """Compares the weights, and drains."""
         debian = self._debian
-        self._await(lambda status: status.finished)
+        self.until(lambda status: status.finished, "the end of the training", TRAINING_SECONDS)
         got = self._pdctl("checksum").split()[0]
         expect(got == expected, f"the weights: expected pd-local's {expected}, got {got}")
         seen = debian.run("python3", "-c", CLIENT).split()
@@ -172,68 +157,39 @@ class Test:
         return self._debian.run("pdctl", f"--tls_ca={TLS}/ca.pem", f"--tls_cert={TLS}/operator.pem",
                                 f"--tls_key={TLS}/operator.key", *words)
 
-    def _status(self) -> Status:
-        return Status.parse(self._pdctl("status", "--format=json"))
-
-    def _await(self, wanted: Callable[[Status], bool]) -> None:
-        until = time.monotonic() + TRAINING_SECONDS
-        problem = ""
-        while time.monotonic() < until:
-            try:
-                status = self._status()
-                if wanted(status):
-                    return
-                problem = str(status)
-            except Failure as failure:
-                problem = str(failure)
-            time.sleep(POLL_SECONDS)
-        raise Violation(f"the training has not come far enough within {TRAINING_SECONDS} s: {problem}")
+    def look(self) -> Status | None:
+        """Returns the status; None if the coordinator does not answer."""
+        try:
+            return Status.parse(self._pdctl("status", "--format=json"))
+        except Failure:
+            return None
 
     def _property(self, unit: str, name: str) -> str:
         return self._debian.run("systemctl", "show", "--value", f"--property={name}", unit).strip()
 
     def _settled(self, unit: str, name: str) -> str:
-        until = time.monotonic() + 10
-        while (self._property(unit, "ActiveState") not in ("inactive", "failed")
-               and time.monotonic() < until):
-            time.sleep(POLL_SECONDS)
+        self.wait(lambda: self._property(unit, "ActiveState") in ("inactive", "failed"),
+                  f"{unit} to end", 10)
         return self._property(unit, name)
 
 
-def start_local(folder: pathlib.Path, job: str) -> Process:
-    """Starts the training whose weights are compared, in the background."""
-    path = folder / "job.textproto"
-    path.write_text(job, encoding="utf-8")
-    local = Process("pd-local", [Binaries(RELEASE).local, f"--job={path}",
-                                 f"--data={ROOT / 'data/mnist'}"], folder / "local.log")
-    local.start()
-    return local
-
-
-def weights_of(local: Process) -> str:
-    """Waits for pd-local; returns the SHA-256 of its weights."""
-    code = local.wait(LOCAL_SECONDS, "its start")
-    found = re.search(r"(?m)^weights sha256 ([0-9a-f]+) ", local.log_since())
-    if code != 0 or found is None:
-        raise Failure(f"pd-local: expected exit code 0 and the weights' SHA-256, got {code}\n"
-                      f"{local.tail()}")
-    return found.group(1)
-
-
-def test(folder: pathlib.Path, as_built: bool, say: Callable[[str], None]) -> None:
+def test(folder: pathlib.Path, as_built: bool, say: Say) -> None:
     """Runs the test."""
-    job = re.sub(r"(?m)^max_steps: .*", f"max_steps: {STEPS}",
-                 (JOBS / "mnist.textproto").read_text(encoding="utf-8"))
+    if os.geteuid() != 0:
+        raise Skipped("making a clean Debian takes root")
+    job = folder / "job.textproto"
+    job.write_text(mnist_text(max_steps=STEPS), encoding="utf-8")
     run(ROOT / "deploy/install-packages", "build", "packages", "test", "debootstrap", "nspawn")
     run(ROOT / "deploy/fetch-data")
     with CleanDebian(folder, say) as debian:
         checks = Test(folder, debian, say)
         checks.build(as_built)
-        local = start_local(folder, job)
+        local = LocalTraining(Binaries(RELEASE), job)
         debian.callback(local.close)
+        local.start()
         checks.install()
-        checks.configure(job)
-        expected = weights_of(local)
+        checks.configure(job.read_text(encoding="utf-8"))
+        expected = local.weights()
         try:
             checks.train()
             checks.finish(expected)
@@ -242,47 +198,13 @@ def test(folder: pathlib.Path, as_built: bool, say: Callable[[str], None]) -> No
         say("passed")
 
 
-def remove(folder: pathlib.Path, keep: bool) -> None:
-    """Removes the folder, except logs and jobs if `keep`."""
-    if keep:
-        for path in folder.iterdir():
-            if path.suffix not in (".log", ".textproto"):
-                subprocess.run(["rm", "-rf", "--one-file-system", path], check=False)
-        print(f"kept: {folder}", file=sys.stderr)
-    else:
-        subprocess.run(["rm", "-rf", "--one-file-system", folder], check=False)
-
-
 def main() -> int:
     """Returns the exit code: 0 if every check passed."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="tests/packages/run",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    program = "tests/packages/run"
+    parser = make_parser(program, __doc__)
     parser.add_argument("--as-built", action="store_true",
                         help="take the programs in build/release as they are")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    began = time.monotonic()
-    if os.geteuid() != 0:
-        print("tests/packages/run: SKIPPED: making a clean Debian takes root", file=sys.stderr)
-        return 0
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="pd-packages-"))
-    folder.chmod(0o755)
-    keep = False
-    try:
-        test(folder, arguments.as_built,
-             lambda text: print(f"{time.monotonic() - began:5.0f} s  {text}", flush=True))
-        return 0
-    except (Failure, Violation) as error:
-        keep = True
-        print(f"tests/packages/run: FAILED: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
-    except Exception:  # a mistake of the test itself
-        keep = True
-        traceback.print_exc()
-        return 1
-    finally:
-        with contextlib.suppress(OSError):
-            remove(folder, keep)
+    say = make_clock()
+    return run_program(program, lambda folder: test(folder, arguments.as_built, say),
+                       kept=("*.log", "*.textproto"))

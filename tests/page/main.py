@@ -3,12 +3,12 @@
 
 import argparse
 import pathlib
-import tempfile
 
-from deploy.project import RELEASE, ROOT, Binaries, Failure
+from deploy.project import RELEASE, ROOT, Binaries
 from tests.harness import errors
 from tests.harness.commands import run
 from tests.harness.job import write_data
+from tests.harness.program import run_program
 from tests.page.browser import Browser, install
 from tests.page.scenarios import SCENARIOS, Scene
 
@@ -31,12 +31,12 @@ def main() -> int:
     unknown = [name for name in arguments.scenarios if name not in SCENARIOS]
     if unknown:
         parser.error(f"no scenario {unknown[0]}; there are {', '.join(SCENARIOS)}")
-    run(ROOT / "deploy/install-packages", "page", "test")
-    if arguments.screenshots:
-        arguments.screenshots.mkdir(parents=True, exist_ok=True)
     failed = []
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = pathlib.Path(temporary)
+
+    def test(folder: pathlib.Path) -> int:
+        run(ROOT / "deploy/install-packages", "page", "test")
+        if arguments.screenshots:
+            arguments.screenshots.mkdir(parents=True, exist_ok=True)
         write_data(folder / "data")
         (folder / "modules").mkdir()
         modules = install(folder / "modules")
@@ -48,9 +48,11 @@ def main() -> int:
                     if console := browser.errors():
                         raise errors.Violation("on the console: " + "; ".join(console)[:2000])
                     print(f"ok      {name}", flush=True)
-                except (Failure, errors.Failure, errors.Violation) as error:
+                except (errors.Failure, errors.Violation) as error:
                     print(f"FAILED  {name}: {error}", flush=True)
                     failed.append(name)
                     browser.errors()
-    print(f"{len(failed)} scenarios failed" if failed else "The page shows what it should")
-    return 1 if failed else 0
+        print(f"{len(failed)} scenarios failed" if failed else "The page shows what it should")
+        return 1 if failed else 0
+
+    return run_program("tests/page/run", test, kept=("*.log", "*/*.log"))

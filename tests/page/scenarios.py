@@ -16,21 +16,16 @@ from typing import Any
 from deploy.project import ROOT, Binaries
 from tests.harness.cluster import Cluster, Layout
 from tests.harness.commands import run
-from tests.harness.errors import Violation
+from tests.harness.errors import Violation, expect
 from tests.harness.job import job_text
 from tests.harness.ports import free_ports
+from tests.harness.waiting import wait_for
 from tests.page.browser import Browser, Page
 
 LAYOUT = Layout(shards=2, workers=2)
 MANY_STEPS = 100000  # more than a test takes: it ends the training
 MAX_BYTES = 1 << 20  # to open the page
 READY = "model.status && model.status.state === 'training' && newestStep() >= 10"
-
-
-def expect(condition: bool, message: str) -> None:
-    """Throws Violation unless the condition holds."""
-    if not condition:
-        raise Violation(message)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,16 +53,8 @@ class Scene:
 
             start_coordinator()
             cluster.start()
-            wait_for_server(cluster)
+            wait_for(cluster.status, "the coordinator to answer", 30, cluster.tails)
             yield cluster, f"http://{address}/", start_coordinator
-
-
-def wait_for_server(cluster: Cluster) -> None:
-    """Waits until the coordinator answers."""
-    until = time.monotonic() + 30
-    while cluster.status() is None:
-        expect(time.monotonic() < until, f"the coordinator does not answer\n{cluster.tails()}")
-        time.sleep(0.2)
 
 
 def check_accessibility(page: Page, what: str) -> None:

@@ -26,6 +26,10 @@ EXAMPLES = helpers.ROOT / "client/python/examples"
 RATE = 0.1
 DATASET_SIZE = 60
 LOSS = nn.CrossEntropyLoss()
+# Of one entry with and without a dimension, of odd lengths, of a block, of several that three
+# servers share.
+EDGE_SHAPES = {"scalar": (), "one": (1,), "pair": (1, 2), "odd": (7, 5, 3), "kernel": (5, 5, 2, 3),
+               "block": (128, 128), "over": (16385,), "large": (331, 307)}
 
 if str(EXAMPLES) not in sys.path:
     sys.path.append(str(EXAMPLES))

@@ -6,12 +6,11 @@ import os
 import pathlib
 import re
 import shutil
-import time
-from collections.abc import Callable
 
 from tests.harness.commands import Word, run
 from tests.harness.errors import Failure
 from tests.harness.processes import Process
+from tests.harness.waiting import wait_for
 
 NODES = ("n0", "n1", "n2")
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")  # of the test's network namespace
@@ -107,11 +106,11 @@ class SlurmCluster(contextlib.ExitStack):
         self._run("munged", "--foreground", "--force", f"--key-file={key}",
                   f"--socket={self.folder}/munge.socket", f"--pid-file={self.folder}/munged.pid",
                   f"--seed-file={self.folder}/munged.seed", f"--log-file={self.folder}/munged.log")
-        self._wait_for("munged's socket", lambda: (self.folder / "munge.socket").exists())
+        wait_for((self.folder / "munge.socket").exists, "munged's socket", START_SECONDS)
         self._run("slurmctld", "-D", "-i")
         for node in NODES:
             self._run("slurmd", "-D", "-N", node, name=f"slurmd-{node}")
-        self._wait_for("idle nodes", self._all_idle)
+        wait_for(self._all_idle, "idle nodes", START_SECONDS)
 
     def _all_idle(self) -> bool:
         with contextlib.suppress(Failure):
@@ -127,10 +126,3 @@ class SlurmCluster(contextlib.ExitStack):
         process = Process(name or program, [path, *words], log, environment=self.environment)
         process.start()
         self.callback(process.close)
-
-    def _wait_for(self, what: str, holds: Callable[[], bool]) -> None:
-        until = time.monotonic() + START_SECONDS
-        while not holds():
-            if time.monotonic() > until:
-                raise Failure(f"expected {what} within {START_SECONDS} s")
-            time.sleep(0.2)

@@ -11,21 +11,17 @@ must be pd-local's.
 import argparse
 import contextlib
 import pathlib
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
-import time
-import traceback
-from types import FrameType
 
 from deploy.project import RELEASE, ROOT, Binaries
 from tests.harness.commands import run, succeeds
-from tests.harness.errors import Failure, Violation
+from tests.harness.errors import Failure
+from tests.harness.program import exit_code_of, make_clock, make_parser, run_program
 from tests.slurm.cluster import SlurmCluster
 from tests.slurm.scenario import Scenario
 
+PROGRAM = "tests/slurm/run"
 LIMIT_SECONDS = 600
 # They end with this process, also if it is killed.
 NAMESPACES = ("setpriv", "--pdeathsig", "KILL", "--", "unshare", "--pid", "--net", "--mount-proc",
@@ -34,8 +30,7 @@ NAMESPACES = ("setpriv", "--pdeathsig", "KILL", "--", "unshare", "--pid", "--net
 
 def parse_arguments() -> argparse.Namespace:
     """Returns the flags."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="tests/slurm/run",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(PROGRAM, __doc__)
     parser.add_argument("--build", type=pathlib.Path, metavar="FOLDER",
                         help="take this build's programs (default: builds build/release)")
     parser.add_argument("--data", type=pathlib.Path, metavar="FOLDER",
@@ -59,38 +54,25 @@ def prepare(arguments: argparse.Namespace) -> tuple[pathlib.Path, pathlib.Path]:
     return build.resolve(), data.resolve()
 
 
-def run_inside(arguments: argparse.Namespace) -> int:
-    """Runs the test in the namespaces; returns the exit code."""
-    folder: pathlib.Path = arguments.inside
-    began = time.monotonic()
-
-    def say(text: str) -> None:
-        print(f"{time.monotonic() - began:5.0f} s  {text}", flush=True)
-
-    try:
-        with contextlib.ExitStack() as stack:
-            cluster = stack.enter_context(SlurmCluster(folder))
-            say(f"Slurm's nodes are idle: {', '.join(cluster.nodes)}")
-            scenario = Scenario(cluster, Binaries(arguments.build), arguments.data, say)
-            stack.callback(scenario.close)
-            for check in scenario.checks():
-                check()
-        say("passed")
-        return 0
-    except (Failure, Violation) as error:
-        print(f"tests/slurm/run: FAILED: {error}", file=sys.stderr)
-    except Exception:  # a mistake of the test itself
-        traceback.print_exc()
-    return 1
+def run_inside(arguments: argparse.Namespace) -> None:
+    """Runs the test in the namespaces."""
+    say = make_clock()
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(SlurmCluster(arguments.inside))
+        say(f"Slurm's nodes are idle: {', '.join(cluster.nodes)}")
+        scenario = Scenario(cluster, Binaries(arguments.build), arguments.data, say)
+        stack.callback(scenario.close)
+        for check in scenario.checks():
+            check()
+    say("passed")
 
 
-def keep_logs(folder: pathlib.Path) -> None:
-    """Prints the end of the newest logs, and says where all are."""
+def show_logs(folder: pathlib.Path) -> None:
+    """Prints the end of the newest logs."""
     logs = sorted(folder.rglob("*.log"), key=lambda path: path.stat().st_mtime)
     for path in logs[-8:]:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
         print("\n".join([f"--- {path.relative_to(folder)}", *lines]), file=sys.stderr)
-    print(f"kept: {folder}", file=sys.stderr)
 
 
 def run_in_namespaces(arguments: argparse.Namespace, folder: pathlib.Path) -> int:
@@ -99,43 +81,24 @@ def run_in_namespaces(arguments: argparse.Namespace, folder: pathlib.Path) -> in
     if not succeeds(*NAMESPACES, "true"):
         raise Failure("expected to be root, and namespaces of processes and networks to be possible; "
                       f"{' '.join(NAMESPACES)} true fails")
-    command = [*NAMESPACES, sys.executable, str(ROOT / "tests/slurm/run"), f"--inside={folder}",
+    command = [*NAMESPACES, sys.executable, str(ROOT / PROGRAM), f"--inside={folder}",
                f"--build={build}", f"--data={data}"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as test:
         try:
-            return test.wait(LIMIT_SECONDS)
+            code = test.wait(LIMIT_SECONDS)
         except subprocess.TimeoutExpired:
+            show_logs(folder)
             raise Failure(f"the test has not ended after {LIMIT_SECONDS} s") from None
         finally:
             test.kill()  # and with it the namespaces
+    if code != 0:
+        show_logs(folder)
+    return code
 
 
 def main() -> int:
     """Returns the exit code: 0 if every check passed."""
     arguments = parse_arguments()
     if arguments.inside is not None:
-        return run_inside(arguments)
-
-    def end(number: int, frame: FrameType | None) -> None:
-        del frame
-        sys.exit(128 + number)
-
-    signal.signal(signal.SIGTERM, end)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="pd-slurm-"))
-    keep = arguments.keep
-    try:
-        code = run_in_namespaces(arguments, folder)
-        keep = keep or code != 0
-        return code
-    except Failure as failure:
-        keep = True
-        print(f"tests/slurm/run: FAILED: {failure}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
-    finally:
-        if keep:
-            keep_logs(folder)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+        return exit_code_of(PROGRAM, lambda: run_inside(arguments))
+    return run_program(PROGRAM, lambda folder: run_in_namespaces(arguments, folder), arguments.keep)

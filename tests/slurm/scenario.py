@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from deploy.project import ROOT, Binaries
 from tests.harness.commands import succeeds
 from tests.harness.errors import Violation
-from tests.harness.processes import Process
+from tests.harness.local import LocalTraining
 from tests.slurm.cluster import SlurmCluster
 from tests.slurm.training import STEPS, Training
 
@@ -30,8 +30,7 @@ class Scenario:
         self._data = data
         self._training = Training(cluster, binaries, data)
         self._array = ""
-        self._local = Process("pd-local", [binaries.local, f"--job={self._training.local_job}",
-                                           f"--data={data}/mnist"], cluster.folder / "pd-local.log")
+        self._local = LocalTraining(binaries, self._training.local_job, data / "mnist")
 
     def close(self) -> None:
         """Ends what this class has started itself; the rest ends with the namespaces."""
@@ -159,15 +158,12 @@ class Scenario:
         expect("the state of the job", "COMPLETED", self._cluster.field_of(training.job_id, "JobState"))
         expect("the state of the array's worker", "COMPLETED",
                self._cluster.field_of(f"{self._array}_2", "JobState"))
-        expect("pd-local's exit code", 0, self._local.wait(END_SECONDS, "its start"))
-        found = re.search(r"(?m)^weights sha256 ([0-9a-f]+) +step 30$", self._local.log_since())
-        expect("pd-local's weights", True, found is not None)
-        assert found is not None
+        expected = self._local.weights()
         checksum = (training.run / "result/checksum").read_text(encoding="utf-8")
-        expect("the weights", f"{found.group(1)}  step {STEPS}", checksum.strip())
+        expect("the weights", f"{expected}  step {STEPS}", checksum.strip())
         for name in ("weights.safetensors", "report.html"):
             expect(f"the result's {name}", True, (training.run / "result" / name).is_file())
-        self._say(f"finished; the weights are pd-local's: {found.group(1)}")
+        self._say(f"finished; the weights are pd-local's: {expected}")
 
     def _limit_minutes(self) -> int:
         """Returns a time limit that leaves time to end in order, and for which the signal is due."""

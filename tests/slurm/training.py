@@ -6,19 +6,22 @@ import os
 import pathlib
 import re
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
-from deploy.project import JOBS, ROOT, Binaries
+from deploy.project import ROOT, Binaries
 from tests.harness.commands import Word, run
 from tests.harness.errors import Failure, Violation
+from tests.harness.job import checkpoint_text, mnist_text
 from tests.harness.status import Status
+from tests.harness.waiting import wait_for
 from tests.slurm.cluster import SlurmCluster
 
 STEPS = 30
 GRADIENTS = 6  # of each step: leaves time to disturb it
 WAIT_SECONDS = 90
-POLL_SECONDS = 0.3
+
+T = TypeVar("T")
 
 
 class Training:
@@ -58,27 +61,24 @@ class Training:
 
     def until_step(self, step: int, what: str) -> Status:
         """Waits until the training has reached a step; returns its status."""
-        found: list[Status] = []
-
-        def reached() -> bool:
+        def reached() -> Status | None:
             status = self.status()
-            if status is not None and status.step >= step:
-                found.append(status)
-            return bool(found)
+            return status if status is not None and status.step >= step else None
 
-        self.until(reached, f"step {step} {what}")
-        return found[0]
+        return self.until(reached, f"step {step} {what}")
 
-    def until(self, holds: Callable[[], bool], what: str, limit: float = WAIT_SECONDS) -> None:
-        """Waits for a condition. Throws Violation if it does not hold in time."""
-        until = time.monotonic() + limit
-        while not holds():
-            if self.state == "failed":
-                raise Violation(f"expected {what}, but the training has failed")
-            if time.monotonic() > until:
-                raise Violation(f"expected {what} within {limit:.0f} s; the state is {self.state}, "
-                                f"pdctl says {self.status()}")
-            time.sleep(POLL_SECONDS)
+    def until(self, get: Callable[[], T | None], what: str, limit: float = WAIT_SECONDS) -> T:
+        """Returns the first value that is not None or false. Throws Violation if none comes in time, or
+        the training fails."""
+
+        def got() -> T | None:
+            value = get()
+            if not value and self.state == "failed":
+                raise Violation(f"waiting for {what}: the training has failed")
+            return value
+
+        return wait_for(got, what, limit,
+                        lambda: f"the state is {self.state}, pdctl status: {self.status()}")
 
     def log(self, name: str) -> str:
         """Returns a file of the run's logs; "" if there is none."""
@@ -126,13 +126,9 @@ class Training:
         return programs
 
     def _write_jobs(self, with_checkpoints: pathlib.Path) -> None:
-        text = (JOBS / "mnist.textproto").read_text(encoding="utf-8")
-        for field, value in (("max_steps", STEPS), ("gradients_per_step", GRADIENTS)):
-            text = re.sub(rf"(?m)^{field}: .*", f"{field}: {value}", text)
+        text = mnist_text(max_steps=STEPS, gradients_per_step=GRADIENTS)
         self.local_job.write_text(text, encoding="utf-8")
-        with_checkpoints.write_text(
-            f'{text}\ncheckpoint {{ every_steps: 2 directory: "{self.run}/checkpoints" keep: 2 }}\n',
-            encoding="utf-8")
+        with_checkpoints.write_text(text + checkpoint_text(self.run / "checkpoints"), encoding="utf-8")
 
 
 def _worker_processes() -> Iterator[pathlib.Path]:

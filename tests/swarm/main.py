@@ -31,7 +31,7 @@ def test_swarm(prepared: Preparation) -> None:
                        prepared.folder)
         stack.callback(tested.abandon)
         try:
-            Scenario(tested, node, prepared.expected, prepared.clock.say).run()
+            Scenario(tested, node, prepared.expected, prepared.say).run()
         except (Failure, Violation) as error:
             sys.stderr.write(tested.look_at_logs())
             raise type(error)(f"{error}\npdctl status: {tested.look() or 'no answer'}") from None
