@@ -255,22 +255,7 @@ void ShardState::ReportHistograms(const SliceUpdate& update) {
   const int64_t every = options_.histogram_steps;
   if (every == 0 || update.current.step % every != 0 || options_.coordinator == nullptr) return;
   const TraceSpan span(tracer(), "histograms", update.subject());
-  SliceHistograms histograms{update.current.step,
-                             job().model.tensors[update.range().tensor].name,
-                             update.range().begin,
-                             {},
-                             {}};
-  absl::Mutex mutex;
-  update.ForEachBlock([&](int64_t /*block*/, int64_t begin, int64_t count) {
-    HistogramCounter weights;
-    HistogramCounter gradient;
-    weights.Add(update.weights(begin, count));
-    gradient.Add(absl::MakeConstSpan(*update.gradient).subspan(begin, count));
-    const absl::MutexLock lock(&mutex);
-    weights.AddTo(histograms.weights);
-    gradient.AddTo(histograms.gradient);
-  });
-  options_.coordinator->ReportHistograms(generation(), std::move(histograms));
+  options_.coordinator->ReportHistograms(generation(), update.CountValues());
 }
 
 void ShardState::Apply(SliceUpdate& update) {

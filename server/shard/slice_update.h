@@ -9,8 +9,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <string>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
+#include "common/cluster/histogram.h"
 #include "server/shard/shard_state.h"
 #include "server/shard/slot_sum.h"
 
@@ -50,6 +53,22 @@ struct ShardState::SliceUpdate {
       const int64_t begin = block * kBlockEntries;
       compute(block, begin, std::min(kBlockEntries, range().size() - begin));
     });
+  }
+
+  // Counts the weights and the gradient, on all threads.
+  SliceHistograms CountValues() const {
+    SliceHistograms histograms{current.step, std::string(subject().tensor), range().begin, {}, {}};
+    absl::Mutex mutex;
+    ForEachBlock([&](int64_t /*block*/, int64_t begin, int64_t count) {
+      HistogramCounter of_weights;
+      HistogramCounter of_gradient;
+      of_weights.Add(weights(begin, count));
+      of_gradient.Add(absl::MakeConstSpan(*gradient).subspan(begin, count));
+      const absl::MutexLock lock(&mutex);
+      of_weights.AddTo(histograms.weights);
+      of_gradient.AddTo(histograms.gradient);
+    });
+    return histograms;
   }
 
   absl::Span<const float> weights(int64_t begin, int64_t count) const {

@@ -105,8 +105,7 @@ TEST(HistogramProtoTest, RefusesWhatIsNoHistogram) {
        }},
       {"minimum", [](auto& weights) { weights.set_min(-3); }},
       {"minimum", [](auto& weights) { weights.set_max(4); }},
-      {"minimum",
-       [](auto& weights) { weights.set_max(std::numeric_limits<float>::quiet_NaN()); }},
+      {"minimum", [](auto& weights) { weights.set_max(std::numeric_limits<float>::quiet_NaN()); }},
   };
   for (const auto& row : rows) {
     v1::SliceHistograms proto = Message();

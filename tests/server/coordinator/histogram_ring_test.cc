@@ -132,15 +132,12 @@ TEST_F(HistogramRingTest, DropsTheOldestWhileNothingIsWritten) {
   job.max_steps = 1'000'000;
   HistogramRing ring(job, 1, 1);
   ring.Begin(1, 0);
-  const TensorRange whole{1, 0, 0, 5};
-  ASSERT_EQ(job.model.tensors[1].size(), whole.size());
-  SliceHistograms wide = HistogramsOf(job.model.tensors[0], {0, 0, 0, job.model.tensors[0].size()}, 0);
-  int64_t entries = 0;
+  const int64_t entries = job.model.tensors[0].size();
+  SliceHistograms wide = HistogramsOf(job.model.tensors[0], {0, 0, 0, entries}, 0);
   for (Histogram* histogram : {&wide.weights, &wide.gradient}) {
     histogram->counts.clear();
     for (int bucket = -kMaxBucket; bucket <= kMaxBucket; ++bucket) histogram->counts[bucket] = 1;
-    entries = histogram->entries();
-    histogram->counts[0] += job.model.tensors[0].size() - entries;
+    histogram->counts[0] += entries - histogram->entries();
   }
   for (int64_t step = 0; step < 400; ++step) {
     wide.step = step;
