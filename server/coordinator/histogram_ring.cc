@@ -40,6 +40,7 @@ void HistogramRing::Begin(uint64_t generation, int64_t step) {
   absl::MutexLock lock(&mutex_);
   generation_ = generation;
   std::erase_if(rows_, [&](const auto& row) {
+    mutex_.AssertHeld();
     const bool ends = row.first >= step || !IsComplete(row.second);
     if (ends) buckets_ -= row.second.buckets;
     return ends;
