@@ -132,19 +132,28 @@ TEST_P(DrainTest, PauseAndResumeDoNotChangeTheWeights) {
   AwaitStep(2);
   EXPECT_EQ(Pdctl("pause").Wait(), 0);
   const Cluster client = Client();
-  const auto progress = [&] { return client.GetProgress(kSteps).value_or(Progress()); };
-  while (progress().message.find("with 0 leases") == std::string::npos) absl::SleepFor(kPoll);
-  const int64_t step = progress().step;
-  EXPECT_LT(step, kSteps);
+  const auto await = [&](auto is_reached) {
+    Progress progress;
+    while (!is_reached(progress)) {
+      absl::SleepFor(kPoll);
+      progress = client.GetProgress(kSteps).value_or(Progress());
+    }
+    return progress;
+  };
+  const Progress paused = await([](const Progress& progress) {
+    return progress.message.find("with 0 leases") != std::string::npos;
+  });
+  EXPECT_LT(paused.step, kSteps);
   Process status = Pdctl("status");
   EXPECT_EQ(status.Wait(), 0);
   EXPECT_THAT(status.output(), HasSubstr("paused: by an operator"));
   servers_[1].Signal(SIGKILL);  // the pause outlasts a generation
   servers_[1] = StartShard(1, 2);
-  while (progress().state != TrainingState::kGathering) absl::SleepFor(kPoll);
-  while (progress().state == TrainingState::kGathering) absl::SleepFor(kPoll);
-  EXPECT_EQ(progress().state, TrainingState::kPaused);
-  EXPECT_LE(progress().step, step);
+  const Progress again = await([&](const Progress& progress) {
+    return progress.generation > paused.generation && progress.state != TrainingState::kGathering;
+  });
+  EXPECT_EQ(again.state, TrainingState::kPaused);
+  EXPECT_LE(again.step, paused.step);
   EXPECT_EQ(Pdctl("resume").Wait(), 0);
   ExpectUndisturbed();
 }
