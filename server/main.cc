@@ -76,10 +76,9 @@ ABSL_FLAG(std::string, fail_at, "",
           "COUNT-th time");
 ABSL_FLAG(std::string, tensorboard, "",
           "shard 0: directory for what TensorBoard shows of this training; empty: none");
-ABSL_FLAG(
-    int64_t, tensorboard_histograms, 0,
-    "shard 0, with --tensorboard: histograms of weights and gradients every so many steps; 0: "
-    "none");
+ABSL_FLAG(int64_t, tensorboard_histograms, 0,
+          "shard 0, with --tensorboard: steps from one histogram of weights and gradients to the "
+          "next; 0: no histograms");
 ABSL_FLAG(std::string, trace, "",
           "file to write a timeline to, in the Chrome trace format (ui.perfetto.dev); empty: none");
 ABSL_FLAG(absl::Duration, drain, absl::Seconds(5),

@@ -56,7 +56,8 @@ ABSL_FLAG(std::string, report, "",
 ABSL_FLAG(std::string, tensorboard, "",
           "directory for what TensorBoard shows of this training; empty: none");
 ABSL_FLAG(int64_t, tensorboard_histograms, 0,
-          "with --tensorboard: histograms of weights and gradients every so many steps; 0: none");
+          "with --tensorboard: steps from one histogram of weights and gradients to the next; 0: "
+          "no histograms");
 ABSL_FLAG(std::string, trace, "",
           "file for a timeline in the Chrome trace format (ui.perfetto.dev); empty: none");
 ABSL_FLAG(std::string, restore, "",

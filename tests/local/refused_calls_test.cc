@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What becomes of a connection on which calls are refused again and again, by its role or for its
-// token, and of the connections beside it.
+// A connection is closed when its calls are refused again and again, by role or for want of a
+// token. Other connections stay open.
 
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "common/cluster/histogram_proto.h"
+#include "tests/histogram_of.h"
 #include "tests/status_matchers.h"
 
 namespace percentdelta {
@@ -47,14 +48,6 @@ TEST(HistogramTest, EveryFloatHasABucket) {
   EXPECT_EQ(BucketOf(kInfinity), kMaxBucket);
   EXPECT_EQ(BucketOf(-kInfinity), -kMaxBucket);
   EXPECT_EQ(BucketOf(std::numeric_limits<float>::quiet_NaN()), kMaxBucket);
-}
-
-Histogram HistogramOf(const std::vector<float>& values) {
-  HistogramCounter counter;
-  counter.Add(values);
-  Histogram histogram;
-  counter.AddTo(histogram);
-  return histogram;
 }
 
 TEST(HistogramTest, PartsAddUpToTheWhole) {

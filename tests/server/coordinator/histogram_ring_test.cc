@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/histogram_of.h"
 #include "tests/server/test_jobs.h"
 #include "tests/status_matchers.h"
 
@@ -38,12 +39,8 @@ class HistogramRingTest : public ::testing::Test {
   // Of a slice whose values are all `value`.
   static SliceHistograms HistogramsOf(const TensorSpec& tensor, const TensorRange& range,
                                       int64_t step, float value = 1) {
-    SliceHistograms histograms{step, tensor.name, range.begin, {}, {}};
-    HistogramCounter counter;
-    counter.Add(std::vector<float>(range.size(), value));
-    counter.AddTo(histograms.weights);
-    counter.AddTo(histograms.gradient);
-    return histograms;
+    const Histogram histogram = HistogramOf(std::vector<float>(range.size(), value));
+    return {step, tensor.name, range.begin, histogram, histogram};
   }
 
   // All slices but the last `left_out`.

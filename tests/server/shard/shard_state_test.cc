@@ -19,6 +19,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/random.h"
+#include "tests/histogram_of.h"
 #include "tests/server/reference.h"
 #include "tests/server/test_jobs.h"
 #include "tests/status_matchers.h"
@@ -52,10 +53,7 @@ std::vector<std::pair<int, ShardSlice*>> Shuffled(const ShardGroup& group, uint6
 }
 
 void ExpectHistogramOf(const std::vector<float>& values, const Histogram& got) {
-  HistogramCounter counter;
-  counter.Add(values);
-  Histogram expected;
-  counter.AddTo(expected);
+  const Histogram expected = HistogramOf(values);
   EXPECT_EQ(got.counts, expected.counts);
   EXPECT_EQ(got.min, expected.min);
   EXPECT_EQ(got.max, expected.max);

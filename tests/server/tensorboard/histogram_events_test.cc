@@ -2,23 +2,14 @@
 
 #include "server/tensorboard/histogram_events.h"
 
-#include <vector>
-
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/histogram_of.h"
 
 namespace percentdelta {
 namespace {
 
 using testing::ElementsAre;
-
-Histogram HistogramOf(const std::vector<float>& values) {
-  HistogramCounter counter;
-  counter.Add(values);
-  Histogram histogram;
-  counter.AddTo(histogram);
-  return histogram;
-}
 
 // A bucket of TensorBoard begins at the limit of the one before it.
 TEST(HistogramEventTest, GapsAreBucketsWithoutEntries) {
